@@ -1,0 +1,389 @@
+//! `SwarmCluster`: a Docker Swarm and the machines it runs on.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Conditions, Duration};
+
+/// A Docker Swarm of the given size, with the machines it runs on.
+#[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[kube(
+    group = "testkit.dev",
+    version = "v1alpha1",
+    kind = "SwarmCluster",
+    plural = "swarmclusters",
+    shortname = "swc",
+    category = "testkit",
+    namespaced,
+    status = "SwarmClusterStatus",
+    derive = "PartialEq",
+    doc = "A Docker Swarm and the machines it runs on",
+    validation = Rule::new("size(self.metadata.name) <= 40 && self.metadata.name.matches('^[a-z]([-a-z0-9]*[a-z0-9])?$')").message("metadata.name becomes part of host names: write at most 40 lower-case letters, digits and dashes, with a letter first"),
+    printcolumn(name = "Ready", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].status"),
+    printcolumn(name = "Managers", type_ = "string", json_path = ".status.managers"),
+    printcolumn(name = "Workers", type_ = "string", json_path = ".status.workers"),
+    printcolumn(name = "Engine", type_ = "string", json_path = ".status.engineVersion"),
+    printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoint"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1),
+    printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)
+)]
+#[serde(rename_all = "camelCase")]
+pub struct SwarmClusterSpec {
+    /// How many managers: 1, 3, 5 or 7. An even number tolerates no more failures than the odd one below it.
+    #[serde(default = "one")]
+    #[schemars(schema_with = "integer")]
+    #[x_kube(validation = Rule::new("self >= 1 && self <= 7 && self % 2 == 1").message("write 1, 3, 5 or 7: a swarm needs an odd number of managers (a majority of 4 is 3, so 4 tolerate no more failures than 3)"))]
+    pub managers: u32,
+
+    /// How many workers, at most 100.
+    #[serde(default)]
+    #[schemars(schema_with = "integer")]
+    #[x_kube(validation = Rule::new("self >= 0 && self <= 100").message("write a number of workers from 0 to 100"))]
+    pub workers: u32,
+
+    /// Docker Engine on the hosts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine: Option<EngineSpec>,
+
+    /// Where the machines come from: exactly one of `ec2` and `hosts`.
+    #[serde(default)]
+    #[x_kube(
+        validation = Rule::new("has(self.ec2) != has(self.hosts)").message("name exactly one provider, such as provider: {ec2: {region: us-east-1}}"),
+        validation = Rule::new("has(self.ec2) == has(oldSelf.ec2)").message("the provider cannot be changed: create another SwarmCluster, or delete this one and apply it again")
+    )]
+    pub provider: Provider,
+
+    /// Who may reach the hosts over SSH, as CIDR blocks. Swarm's own ports are open within the cluster only.
+    #[serde(default = "anywhere", rename = "accessCIDRs")]
+    #[schemars(length(min = 1, max = 32), inner(length(max = 43)))]
+    #[x_kube(validation = Rule::new("self.all(c, isCIDR(c))").message("write CIDR blocks such as 203.0.113.0/24, or 203.0.113.7/32 for a single address"))]
+    pub access_cidrs: Vec<String>,
+
+    /// How long after its creation the cluster is deleted, such as `4h`. Without it, never.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<Duration>,
+
+    /// Leave the machines and the swarm as they are, whatever happens to them, until this is false again. Deletion still works.
+    #[serde(default)]
+    pub paused: bool,
+}
+
+/// Docker Engine on the hosts. An image that has a running engine is used as it is.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct EngineSpec {
+    /// The channel (`stable`, `test`) or version (`28.5`, `28.5.2`) the install script is asked for when the image brings no engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^(stable|test|[0-9]+\\\\.[0-9]+(\\\\.[0-9]+)?)$')").message("write a channel (stable or test) or a version such as 28.5 or 28.5.2"))]
+    pub version: Option<String>,
+
+    /// The URL of a shell script that installs the engine when the image brings none. By default Docker's own convenience script.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = Rule::new("self.startsWith('https://')").message("write an https:// URL: the script runs as root on every host"))]
+    pub install_script: Option<String>,
+
+    /// The engine's configuration, written to `/etc/docker/daemon.json` before it first starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "any_object")]
+    pub daemon_json: Option<serde_json::Map<String, serde_json::Value>>,
+}
+
+/// Where the machines come from.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Provider {
+    /// EC2 instances, made and removed with the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ec2: Option<Ec2Provider>,
+    /// Machines that exist already. Not served by this version: the cluster is reported `Stalled`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hosts: Option<HostsProvider>,
+}
+
+/// EC2 instances.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Ec2Provider {
+    /// The region, such as `us-east-1`.
+    #[schemars(length(max = 32))]
+    #[x_kube(
+        validation = Rule::new("self.matches('^[a-z]{2,3}(-[a-z]+)+-[0-9]$')").message("write a region such as us-east-1 or eu-central-1"),
+        validation = Rule::new("self == oldSelf").message("the region cannot be changed: create another SwarmCluster, or delete this one and apply it again")
+    )]
+    pub region: String,
+
+    /// The image to boot. By default Canonical's current Ubuntu 24.04, by its public SSM parameter. A change applies to instances launched from then on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("[has(self.id), has(self.ssmParameter), has(self.name)].filter(x, x).size() == 1").message("name the image in exactly one way: id, ssmParameter or name (with owner)"))]
+    pub ami: Option<AmiSelector>,
+
+    /// Instance types in order of preference: the next one is tried where one has no capacity.
+    #[serde(default = "instance_types")]
+    #[schemars(length(min = 1, max = 16), inner(length(max = 32)))]
+    #[x_kube(validation = Rule::new("self.all(t, t.matches('^[a-z0-9-]+\\\\.[a-z0-9-]+$'))").message("write at least one instance type such as t3.medium"))]
+    pub instance_types: Vec<String>,
+
+    /// Subnets to spread the instances over, all of one VPC. By default the default VPC's.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 32)))]
+    #[x_kube(
+        validation = Rule::new("self.all(s, s.matches('^subnet-[0-9a-f]{8,17}$'))").message("write subnet ids such as subnet-0123456789abcdef0"),
+        validation = Rule::new("self == oldSelf").message("the subnets cannot be changed: create another SwarmCluster, or delete this one and apply it again")
+    )]
+    pub subnets: Vec<String>,
+
+    /// Security groups to put the instances into, beside the one made for the cluster.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 4), inner(length(max = 32)))]
+    #[x_kube(validation = Rule::new("self.all(s, s.matches('^sg-[0-9a-f]{8,17}$'))").message("write security group ids such as sg-0123456789abcdef0"))]
+    pub security_groups: Vec<String>,
+
+    /// Which of an instance's addresses the operator and `kubectl testkit` connect to.
+    #[serde(default)]
+    pub connect_to: AddressKind,
+
+    /// Use spot instances.
+    #[serde(default)]
+    pub spot: bool,
+
+    /// The root volume, where the image's own size and type do not do.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub volume: Option<Volume>,
+
+    /// The instance profile (by name) to give the instances.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    pub instance_profile: Option<String>,
+
+    /// A Secret with `aws_access_key_id` and `aws_secret_access_key` (and `aws_session_token`). By default the operator's own credentials.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("self == oldSelf").message("the credentials cannot be changed: change the Secret's content instead"))]
+    pub credentials: Option<SecretRef>,
+}
+
+/// An image, named in exactly one way.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct AmiSelector {
+    /// The image's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^ami-[0-9a-f]{8,17}$')").message("write an image id such as ami-0123456789abcdef0"))]
+    pub id: Option<String>,
+    /// The SSM parameter that holds the image's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 256))]
+    #[x_kube(validation = Rule::new("self.matches('^/[a-zA-Z0-9_./-]+$')").message("write the full name of a parameter, such as /aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"))]
+    pub ssm_parameter: Option<String>,
+    /// The image's name, where `*` and `?` are wildcards. The newest of those that match is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 3, max = 128))]
+    pub name: Option<String>,
+    /// Who owns the image found by name: an account id, `self`, `amazon` or `aws-marketplace`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^([0-9]{12}|self|amazon|aws-marketplace)$')").message("write an account id of 12 digits, self, amazon or aws-marketplace"))]
+    pub owner: Option<String>,
+}
+
+/// A root volume.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct Volume {
+    /// Its size in GiB.
+    #[serde(rename = "sizeGiB")]
+    #[schemars(schema_with = "integer")]
+    #[x_kube(validation = Rule::new("self >= 8 && self <= 16384").message("write a size in GiB from 8 to 16384"))]
+    pub size_gib: u32,
+    /// Its type.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "type")]
+    #[schemars(length(max = 8))]
+    #[x_kube(validation = Rule::new("self in ['gp2', 'gp3', 'io1', 'io2', 'st1', 'sc1', 'standard']").message("write a volume type: gp3, gp2, io1, io2, st1, sc1 or standard"))]
+    pub type_: Option<String>,
+    /// The image's root device, which an SSM parameter does not tell. By default `/dev/sda1`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 32))]
+    pub device_name: Option<String>,
+}
+
+/// Machines that exist already.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct HostsProvider {
+    /// Their addresses; the first ones become the managers.
+    #[serde(default)]
+    #[schemars(length(max = 107), inner(length(max = 253)))]
+    pub addresses: Vec<String>,
+}
+
+/// A Secret in the object's own namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct SecretRef {
+    /// Its name.
+    #[schemars(length(min = 1, max = 253))]
+    pub name: String,
+}
+
+/// Which of an instance's addresses to connect to.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AddressKind {
+    /// The address within the VPC: for an operator that runs in it or is peered with it.
+    #[default]
+    Private,
+    /// The public address: for an operator anywhere else.
+    Public,
+}
+
+/// What the cluster is, as the cloud and the engines tell it.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct SwarmClusterStatus {
+    /// The generation of the spec this status speaks of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub observed_generation: Option<i64>,
+    /// `Ready`, `Reconciling`, `Stalled`, `Launched` and `Joined`.
+    #[serde(default)]
+    pub conditions: Conditions,
+    /// Ready managers of those asked for, such as `3/3`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub managers: Option<String>,
+    /// Ready workers of those asked for, such as `2/2`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub workers: Option<String>,
+    /// The engine's version, or all of them where nodes differ.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine_version: Option<String>,
+    /// The address of the leader.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// The Secret with the key to log in and the host keys to expect.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh_secret: Option<String>,
+    /// When the cluster will be deleted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<Time>,
+    /// The slots of the cluster and what fills them.
+    #[serde(default)]
+    pub nodes: Vec<NodeStatus>,
+}
+
+/// A slot of the cluster and what fills it.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct NodeStatus {
+    /// The slot's name, such as `foo-m0`.
+    pub name: String,
+    /// The role the slot has in the spec.
+    pub role: NodeRole,
+    /// How far it is.
+    pub state: NodeState,
+    /// Whether it leads the managers.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub leader: bool,
+    /// The instance that fills it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_id: Option<String>,
+    /// The instance's type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instance_type: Option<String>,
+    /// The address to connect to.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// The address within the VPC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub private_address: Option<String>,
+    /// The node's id in the swarm.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "nodeID")]
+    pub node_id: Option<String>,
+    /// The version of its engine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub engine_version: Option<String>,
+    /// What is wrong or awaited, in words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
+}
+
+/// The role of a node.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum NodeRole {
+    /// Takes part in the swarm's decisions.
+    Manager,
+    /// Runs tasks only.
+    Worker,
+}
+
+/// How far a slot is.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NodeState {
+    /// No instance fills it yet.
+    Missing,
+    /// The instance exists; its engine does not answer yet.
+    Booting,
+    /// The engine answers and is not a node of the swarm yet.
+    Joining,
+    /// The swarm says the node is ready.
+    Ready,
+    /// The swarm says the node is down, or it does not answer.
+    Down,
+    /// The instance is being removed.
+    Terminating,
+}
+
+impl SwarmCluster {
+    /// The name of the Secret with the cluster's keys.
+    #[must_use]
+    pub fn ssh_secret_name(&self) -> String {
+        format!("{}-ssh", self.metadata.name.as_deref().unwrap_or_default())
+    }
+}
+
+impl NodeRole {
+    /// The letter that begins the slots of this role.
+    #[must_use]
+    pub const fn letter(self) -> char {
+        match self {
+            Self::Manager => 'm',
+            Self::Worker => 'w',
+        }
+    }
+}
+
+fn one() -> u32 {
+    1
+}
+
+fn anywhere() -> Vec<String> {
+    vec!["0.0.0.0/0".to_owned()]
+}
+
+fn instance_types() -> Vec<String> {
+    vec!["t3.medium".to_owned(), "t3a.medium".to_owned()]
+}
+
+/// A plain integer: its bounds are rules with a message that says what to write.
+fn integer(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"type": "integer", "format": "int32"})
+}
+
+fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+}
+
+impl Ec2Provider {
+    /// The image used when the spec names none.
+    #[must_use]
+    pub fn default_ami() -> AmiSelector {
+        AmiSelector {
+            ssm_parameter: Some(
+                "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id".to_owned(),
+            ),
+            ..AmiSelector::default()
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! Conditions as kstatus reads them: `Ready`, `Reconciling` and `Stalled` on a cluster,
+//! `Complete` and `Failed` on a run, each with the generation it speaks of.
+
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
+
+/// The conditions of an object, as status carries them.
+pub type Conditions = Vec<Condition>;
+
+/// Condition types.
+pub mod type_ {
+    /// The object is as its spec asks for.
+    pub const READY: &str = "Ready";
+    /// The operator is working towards the spec.
+    pub const RECONCILING: &str = "Reconciling";
+    /// Nothing will change until a person changes something; the message says what.
+    pub const STALLED: &str = "Stalled";
+    /// Every slot has an instance.
+    pub const LAUNCHED: &str = "Launched";
+    /// Every instance is a node of the swarm.
+    pub const JOINED: &str = "Joined";
+    /// The run ended and every case passed or was skipped.
+    pub const COMPLETE: &str = "Complete";
+    /// The run ended otherwise.
+    pub const FAILED: &str = "Failed";
+}
+
+/// Reasons, in the order a person meets them.
+pub mod reason {
+    /// Instances are being launched.
+    pub const LAUNCHING: &str = "Launching";
+    /// Instances exist, and their engines do not answer yet.
+    pub const BOOTING: &str = "Booting";
+    /// Nodes are being joined to the swarm.
+    pub const JOINING: &str = "Joining";
+    /// Everything the spec asks for is there.
+    pub const READY: &str = "ClusterReady";
+    /// The cluster was ready, and a node is not any more.
+    pub const NODE_NOT_READY: &str = "NodeNotReady";
+    /// No manager answers for a majority.
+    pub const NO_QUORUM: &str = "NoQuorum";
+    /// `spec.paused` is set.
+    pub const PAUSED: &str = "Paused";
+    /// The object is being deleted.
+    pub const DELETING: &str = "Deleting";
+    /// The cloud says the spec cannot be served (no such AMI, a bad parameter).
+    pub const INVALID_SPEC: &str = "InvalidConfiguration";
+    /// The cloud refuses a call for want of a permission.
+    pub const UNAUTHORIZED: &str = "Unauthorized";
+    /// The account's quota is used up.
+    pub const QUOTA: &str = "QuotaExceeded";
+    /// None of the instance types has capacity now.
+    pub const NO_CAPACITY: &str = "InsufficientCapacity";
+    /// The cloud asks to slow down.
+    pub const THROTTLED: &str = "Throttled";
+    /// The cloud failed or cannot be reached.
+    pub const CLOUD_ERROR: &str = "CloudError";
+    /// A host or its engine refused an operation.
+    pub const HOST_ERROR: &str = "HostError";
+    /// The provider the spec names is not served by this version.
+    pub const UNSUPPORTED: &str = "ProviderNotSupported";
+
+    /// The run waits for its cluster.
+    pub const WAITING_FOR_CLUSTER: &str = "WaitingForCluster";
+    /// The run's image is being brought to the nodes.
+    pub const PULLING_IMAGE: &str = "PullingImage";
+    /// The run's container runs.
+    pub const RUNNING: &str = "Running";
+    /// Every case passed or was skipped.
+    pub const PASSED: &str = "CasesPassed";
+    /// At least one case failed.
+    pub const CASES_FAILED: &str = "CasesFailed";
+    /// The image cannot be had.
+    pub const IMAGE_UNAVAILABLE: &str = "ImageUnavailable";
+    /// The container ended without results.
+    pub const NO_RESULTS: &str = "NoResults";
+    /// The container could not be started, or ended badly with results that all passed.
+    pub const CONTAINER_FAILED: &str = "ContainerFailed";
+    /// The container is gone, and its results with it.
+    pub const CONTAINER_LOST: &str = "ContainerLost";
+    /// `spec.timeout` passed.
+    pub const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
+    /// The cluster was deleted.
+    pub const CLUSTER_GONE: &str = "ClusterGone";
+}
+
+/// A condition that holds from `now` on.
+#[must_use]
+pub fn condition(
+    type_: &str,
+    status: bool,
+    reason: &str,
+    message: &str,
+    generation: Option<i64>,
+    now: Timestamp,
+) -> Condition {
+    Condition {
+        type_: type_.to_owned(),
+        status: if status { "True" } else { "False" }.to_owned(),
+        reason: reason.to_owned(),
+        message: bounded(message),
+        observed_generation: generation,
+        last_transition_time: Time(now),
+    }
+}
+
+/// Puts `new` among `conditions`; the transition time moves only when the status does.
+pub fn set(conditions: &mut Conditions, mut new: Condition) {
+    match conditions.iter_mut().find(|c| c.type_ == new.type_) {
+        Some(old) => {
+            if old.status == new.status {
+                new.last_transition_time = old.last_transition_time.clone();
+            }
+            *old = new;
+        }
+        None => conditions.push(new),
+    }
+}
+
+/// Whether the condition is there and true.
+#[must_use]
+pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
+    conditions.iter().any(|c| c.type_ == type_ && c.status == "True")
+}
+
+/// The API server accepts condition messages of at most 32,768 characters
+/// (`metav1.Condition`); a person reads far fewer.
+fn bounded(message: &str) -> String {
+    const MOST: usize = 1024;
+    if message.chars().count() <= MOST {
+        return message.to_owned();
+    }
+    message.chars().take(MOST - 1).chain(['…']).collect()
+}

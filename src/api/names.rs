@@ -1,0 +1,43 @@
+//! Names that other programs see: labels, tags, finalizer, Secret keys.
+
+/// The API group of the custom resources.
+pub const GROUP: &str = "testkit.dev";
+
+/// The field manager of server-side apply, the reporter of Events and the value of
+/// `app.kubernetes.io/managed-by` on everything the operator makes.
+pub const MANAGER: &str = "testkit-operator";
+
+/// The finalizer that keeps an object until what it stands for outside of Kubernetes is gone.
+pub const FINALIZER: &str = "testkit.dev/cleanup";
+
+/// Keys of labels on Kubernetes objects, Docker nodes and containers, and of EC2 tags.
+pub mod label {
+    /// The installation of the operator that owns a cloud object.
+    pub const INSTALLATION: &str = "testkit.dev/installation";
+    /// `namespace/name` of the SwarmCluster, for people.
+    pub const CLUSTER: &str = "testkit.dev/cluster";
+    /// The UID of the SwarmCluster: what ownership is decided by.
+    pub const CLUSTER_UID: &str = "testkit.dev/cluster-uid";
+    /// The slot, such as `m0` or `w1`.
+    pub const SLOT: &str = "testkit.dev/slot";
+    /// Which instance fills the slot, counted from 0.
+    pub const INCARNATION: &str = "testkit.dev/incarnation";
+    /// The UID of the E2ERun a container belongs to.
+    pub const RUN_UID: &str = "testkit.dev/run-uid";
+    /// `namespace/name` of the E2ERun, for people.
+    pub const RUN: &str = "testkit.dev/run";
+}
+
+/// Keys of the Secret `NAME-ssh` of a cluster.
+pub mod secret_key {
+    /// The private key the operator and people log in with (OpenSSH format).
+    pub const PRIVATE_KEY: &str = "ssh-privatekey";
+    /// Its public half, one `authorized_keys` line.
+    pub const PUBLIC_KEY: &str = "ssh-publickey";
+    /// 32 random bytes every host key of the cluster is derived from.
+    pub const HOST_SEED: &str = "host-seed";
+    /// Host keys that were seen in place after rotation, as a `known_hosts` file.
+    pub const KNOWN_HOSTS: &str = "known_hosts";
+    /// What the operator is about to do in the cloud and in the swarm (JSON), written before it does it.
+    pub const INTENT: &str = "intent";
+}

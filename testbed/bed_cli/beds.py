@@ -1,0 +1,138 @@
+"""A bed as a whole: what it consists of, up, down, status, and the environment of a shell that uses it."""
+import contextlib
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+from . import places, registry
+from .endpoint import Endpoint
+from .errors import BedError
+from .kubernetes import ControlPlane
+from .process import Daemon, boot_id
+
+# A process that someone ran in the bed, such as the operator, may have something to finish.
+GUEST_ENDS_WITHIN = 15
+OWN = ("etcd", "kube-apiserver", "kube-controller-manager", "ec2")
+
+
+class Bed:
+    """One named bed of this checkout."""
+
+    def __init__(self, name: str):
+        self.name = name
+        self.run = places.run_dir(name)
+        self.bin = self.run / "bin"
+
+    @staticmethod
+    def names() -> list[str]:
+        """The beds of this checkout that left anything."""
+        folder = places.runs() / places.checkout_id()
+        return sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+
+    @contextlib.contextmanager
+    def locked(self):
+        lock = places.runs() / "locks" / f"{places.checkout_id()}-{self.name}"
+        with registry.locked(lock, f"another command at work on bed {self.name!r}"):
+            yield
+
+    def parts(self) -> list:
+        slot = registry.find(self.run)
+        if slot is None or not self.run.is_dir():
+            return []
+        return [ControlPlane(self.run, slot)] + ([] if self._kubernetes_only() else [Endpoint(self.run, slot)])
+
+    def up(self, kubernetes_only: bool) -> list[str]:
+        """Starts what does not answer; the names of what had to be started."""
+        slot = registry.allocate(self.run)
+        if self.run.is_dir() and not self._of_this_boot():
+            # The machine went down under it: nothing runs, and the data was never synced.
+            shutil.rmtree(self.run)
+        self.bin.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.run.chmod(0o700)
+        (self.run / "boot").write_text(boot_id())
+        kubectl = self.bin / "kubectl"
+        kubectl.unlink(missing_ok=True)
+        kubectl.symlink_to(places.kubernetes_binary("kubectl"))
+        plane = ControlPlane(self.run, slot)
+        started = []
+        try:
+            if plane.ensure():
+                started.append("Kubernetes")
+        except BedError as error:
+            # What a crash left may be beyond repair; a bed from nothing is not. The second error is the caller's.
+            print(f"starting the control plane anew: {error}")
+            plane.destroy()
+            plane.ensure()
+            started.append("Kubernetes")
+        if not kubernetes_only:
+            (self.run / "with-hosts").touch()
+            if Endpoint(self.run, slot).ensure():
+                started.append("EC2 endpoint")
+        return started
+
+    def down(self) -> bool:
+        """Ends and removes everything; False when there was nothing. Cut off at any moment, it can be called again."""
+        slot = registry.find(self.run)
+        if slot is None and not self.run.exists():
+            return False
+        for daemon in Daemon.recorded(self.run):
+            if daemon.name not in OWN:
+                daemon.stop(grace=GUEST_ENDS_WITHIN)
+        if slot is not None:
+            ControlPlane(self.run, slot).destroy()
+            Endpoint(self.run, slot).destroy()
+        for daemon in Daemon.recorded(self.run):
+            daemon.stop(grace=0)
+        shutil.rmtree(self.run, ignore_errors=True)
+        registry.release(self.run)
+        with contextlib.suppress(OSError):
+            self.run.parent.rmdir()
+        return True
+
+    def status(self) -> dict:
+        pieces = [{"name": daemon.name, "url": url, "pid": daemon.pid(), "log": str(daemon.log),
+                   "state": "answers" if well else "silent" if daemon.pid() else "dead"}
+                  for part in self.parts() for daemon, url, well in part.pieces()]
+        guests = [{"name": daemon.name, "url": None, "pid": daemon.pid(), "log": str(daemon.log),
+                   "state": "runs" if daemon.pid() else "dead"}
+                  for daemon in Daemon.recorded(self.run) if daemon.name not in OWN]
+        state = "down" if not pieces else "up" if all(piece["state"] == "answers" for piece in pieces) else "broken"
+        return {"name": self.name, "state": state, "run": str(self.run), "pieces": pieces + guests}
+
+    def environment(self) -> dict[str, str]:
+        """What a shell needs to use the bed. The AWS credentials are test credentials: the endpoint takes any."""
+        slot = registry.find(self.run)
+        if slot is None or not (self.run / "kubeconfig").exists():
+            raise BedError(f"bed {self.name!r} is not up: `testbed/bed up{'' if self.name == 'default' else ' --name ' + self.name}` starts it")
+        path = os.environ.get("PATH", "").split(os.pathsep)
+        variables = {"KUBECONFIG": str(self.run / "kubeconfig"), "TESTBED_NAME": self.name, "TESTBED_RUN": str(self.run),
+                     "PATH": os.pathsep.join([str(self.bin), *(entry for entry in path if entry != str(self.bin))])}
+        if not self._kubernetes_only():
+            url = Endpoint(self.run, slot).url
+            variables |= {"TESTBED_URL": url, "AWS_ENDPOINT_URL": url, "AWS_ENDPOINT_URL_EC2": url, "AWS_REGION": "us-east-1",
+                          "AWS_ACCESS_KEY_ID": "testbed", "AWS_SECRET_ACCESS_KEY": "testbed", "AWS_EC2_METADATA_DISABLED": "true"}
+        return variables
+
+    def start_guest(self, name: str, command: list[str]) -> int:
+        """A process that belongs to the bed: it has the bed's environment, a log beside the others, and ends with it."""
+        if name in OWN:
+            raise BedError(f"{name} is the bed's own; `testbed/bed up` starts it")
+        guest = Daemon(self.run, name)
+        guest.stop(grace=GUEST_ENDS_WITHIN)
+        environment = {key: value for key, value in os.environ.items() if key not in ("AWS_PROFILE", "AWS_SESSION_TOKEN")}
+        return guest.start(command, env=environment | self.environment(), cwd=self.run).pid
+
+    def stop_guest(self, name: str) -> None:
+        if name in OWN:
+            raise BedError(f"{name} is the bed's own; `testbed/bed down` ends it")
+        Daemon(self.run, name).stop(grace=GUEST_ENDS_WITHIN)
+
+    def _kubernetes_only(self) -> bool:
+        return not (self.run / "with-hosts").exists()
+
+    def _of_this_boot(self) -> bool:
+        try:
+            return (self.run / "boot").read_text() == boot_id()
+        except OSError:
+            return not any((self.run / "pids").glob("*"))

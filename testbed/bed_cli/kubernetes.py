@@ -1,0 +1,185 @@
+"""The control plane of a bed: etcd, kube-apiserver and kube-controller-manager on loopback.
+
+Certificates and the administrator's token are made anew for every bed and stay in its run directory.
+"""
+import base64
+import secrets
+import shutil
+import ssl
+import subprocess
+import time
+from pathlib import Path
+
+from . import http, places
+from .errors import BedError
+from .process import Daemon
+from .registry import Slot
+
+COMPONENTS = ("kube-apiserver", "kube-controller-manager", "etcd", "kubectl")
+# Owner references, namespaces that go away, ServiceAccounts with tokens, aggregated ClusterRoles: what an operator
+# and its RBAC need. Nothing here starts pods, so no controller for them.
+CONTROLLERS = ("garbage-collector-controller", "namespace-controller", "serviceaccount-controller",
+               "serviceaccount-token-controller", "root-ca-certificate-publisher-controller",
+               "clusterrole-aggregation-controller", "ttl-after-finished-controller")
+READY_WITHIN = 120
+
+
+class ControlPlane:
+    def __init__(self, run: Path, slot: Slot):
+        self.run, self.slot = run, slot
+        self.pki = run / "pki"
+        self.kubeconfig = run / "kubeconfig"
+        self.url = f"https://127.0.0.1:{slot.apiserver}"
+        self.etcd = Daemon(run, "etcd")
+        self.apiserver = Daemon(run, "kube-apiserver")
+        self.controller_manager = Daemon(run, "kube-controller-manager")
+
+    def pieces(self) -> list[tuple[Daemon, str, bool]]:
+        """Each process, its address, and whether it answers there."""
+        def state(daemon: Daemon, url: str, path: str, **how):
+            return daemon, url, bool(daemon.pid()) and http.answers(url + path, context=self._tls(), **how)
+        return [state(self.etcd, f"https://127.0.0.1:{self.slot.etcd}", "/health"),
+                state(self.apiserver, self.url, "/readyz", token=self._token()),
+                state(self.controller_manager, f"https://127.0.0.1:{self.slot.controller_manager}", "/healthz")]
+
+    def ensure(self) -> bool:
+        """Everything up and answering; True when something had to be started."""
+        down = [daemon for daemon, _, well in self.pieces() if not well]
+        if not down and self._settled():
+            return False
+        if not self._certificates_complete():
+            self.destroy()
+            self._make_certificates()
+        for daemon in down:
+            daemon.stop(grace=0)
+        self._write_kubeconfig()
+        if self.etcd in down:
+            self._start_etcd()
+        if self.apiserver in down:
+            self._start_apiserver()
+        self._wait(self.apiserver, lambda: http.answers(self.url + "/readyz", context=self._tls(), token=self._token()))
+        if self.controller_manager in down:
+            self._start_controller_manager()
+        self._wait(self.controller_manager, self._settled)
+        return True
+
+    def destroy(self) -> None:
+        """Nothing of it stays, so there is nothing for a graceful end to save."""
+        for daemon in (self.controller_manager, self.apiserver, self.etcd):
+            daemon.stop(grace=0)
+        for folder in (self.pki, self.run / "etcd"):
+            shutil.rmtree(folder, ignore_errors=True)
+        self.kubeconfig.unlink(missing_ok=True)
+
+    def _settled(self) -> bool:
+        """The controllers work when a namespace has its ServiceAccount."""
+        return http.answers(f"{self.url}/api/v1/namespaces/default/serviceaccounts/default",
+                            context=self._tls(), token=self._token())
+
+    def _wait(self, daemon: Daemon, ready) -> None:
+        deadline = time.monotonic() + READY_WITHIN
+        while not ready():
+            for piece in (self.etcd, self.apiserver, daemon):
+                if not piece.pid():
+                    raise BedError(f"{piece.name} ended while starting; its last words:{piece.last_words()}")
+            if time.monotonic() > deadline:
+                raise BedError(f"{daemon.name} is not ready after {READY_WITHIN} s; its last words:{daemon.last_words()}")
+            time.sleep(0.05)
+
+    def _start_etcd(self) -> None:
+        client, peer = f"https://127.0.0.1:{self.slot.etcd}", f"https://127.0.0.1:{self.slot.etcd_peer}"
+        pki = self.pki
+        # No fsync: the data is worth nothing after a power cut, and a slow disk must not slow the tests.
+        self.etcd.start([
+            places.kubernetes_binary("etcd"), f"--data-dir={self.run / 'etcd'}", "--name=bed", "--log-level=warn", "--unsafe-no-fsync",
+            f"--listen-client-urls={client}", f"--advertise-client-urls={client}",
+            f"--listen-peer-urls={peer}", f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=bed={peer}",
+            "--client-cert-auth", f"--trusted-ca-file={pki}/ca.crt", f"--cert-file={pki}/server.crt", f"--key-file={pki}/server.key",
+            "--peer-client-cert-auth", f"--peer-trusted-ca-file={pki}/ca.crt",
+            f"--peer-cert-file={pki}/server.crt", f"--peer-key-file={pki}/server.key"])
+
+    def _start_apiserver(self) -> None:
+        pki = self.pki
+        self.apiserver.start([
+            places.kubernetes_binary("kube-apiserver"), "--bind-address=127.0.0.1", f"--secure-port={self.slot.apiserver}",
+            "--endpoint-reconciler-type=none", "--service-cluster-ip-range=10.0.0.0/24",
+            f"--etcd-servers=https://127.0.0.1:{self.slot.etcd}", f"--etcd-cafile={pki}/ca.crt",
+            f"--etcd-certfile={pki}/server.crt", f"--etcd-keyfile={pki}/server.key",
+            f"--tls-cert-file={pki}/server.crt", f"--tls-private-key-file={pki}/server.key",
+            f"--client-ca-file={pki}/ca.crt", f"--token-auth-file={pki}/tokens.csv", "--authorization-mode=RBAC",
+            f"--service-account-issuer={self.url}", f"--service-account-key-file={pki}/service-accounts.pub",
+            f"--service-account-signing-key-file={pki}/service-accounts.key", "--profiling=false"])
+
+    def _start_controller_manager(self) -> None:
+        pki = self.pki
+        self.controller_manager.start([
+            places.kubernetes_binary("kube-controller-manager"), f"--kubeconfig={self.kubeconfig}", "--leader-elect=false",
+            "--bind-address=127.0.0.1", f"--secure-port={self.slot.controller_manager}",
+            f"--tls-cert-file={pki}/server.crt", f"--tls-private-key-file={pki}/server.key",
+            f"--service-account-private-key-file={pki}/service-accounts.key", f"--root-ca-file={pki}/ca.crt",
+            f"--controllers={','.join(CONTROLLERS)}", "--profiling=false"])
+
+    def _certificates_complete(self) -> bool:
+        """They are made in a folder of another name that is renamed at the end: there, they are whole."""
+        return self.pki.is_dir()
+
+    def _make_certificates(self) -> None:
+        part = self.run / "pki.part"
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir(mode=0o700, parents=True)
+        (part / "server.ext").write_text(
+            "subjectAltName=IP:127.0.0.1,IP:10.0.0.1,DNS:localhost,DNS:kubernetes.default.svc\n"
+            "extendedKeyUsage=serverAuth,clientAuth\n")
+        key = ["ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out"]
+        for command in (
+            key + ["ca.key"], key + ["server.key"], key + ["service-accounts.key"],
+            ["req", "-x509", "-new", "-key", "ca.key", "-sha256", "-days", "3650", "-subj", "/CN=testkit-bed", "-out", "ca.crt",
+             "-addext", "keyUsage=critical,keyCertSign,cRLSign"],
+            ["req", "-new", "-key", "server.key", "-subj", "/CN=testkit-bed-server", "-out", "server.csr"],
+            ["x509", "-req", "-in", "server.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "3650",
+             "-extfile", "server.ext", "-out", "server.crt"],
+            ["ec", "-in", "service-accounts.key", "-pubout", "-out", "service-accounts.pub"],
+        ):
+            done = subprocess.run(["openssl", *command], cwd=part, capture_output=True, text=True)
+            if done.returncode:
+                raise BedError(f"openssl {command[0]} failed: {done.stderr.strip()}")
+        tokens = part / "tokens.csv"
+        tokens.touch(mode=0o600)
+        tokens.write_text(f'{secrets.token_urlsafe(32)},admin,admin,"system:masters"\n')
+        for file in part.glob("*.key"):
+            file.chmod(0o600)
+        part.rename(self.pki)
+
+    def _token(self) -> str | None:
+        try:
+            return (self.pki / "tokens.csv").read_text().partition(",")[0]
+        except OSError:
+            return None
+
+    def _tls(self) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        if self._certificates_complete():
+            context.load_verify_locations(self.pki / "ca.crt")
+            context.load_cert_chain(self.pki / "server.crt", self.pki / "server.key")
+        return context
+
+    def _write_kubeconfig(self) -> None:
+        authority = base64.b64encode((self.pki / "ca.crt").read_bytes()).decode()
+        part = self.run / "kubeconfig.part"
+        part.unlink(missing_ok=True)
+        part.touch(mode=0o600)
+        part.write_text(f"""\
+apiVersion: v1
+kind: Config
+current-context: testbed
+clusters:
+- name: testbed
+  cluster: {{server: "{self.url}", certificate-authority-data: {authority}}}
+users:
+- name: admin
+  user: {{token: "{self._token()}"}}
+contexts:
+- name: testbed
+  context: {{cluster: testbed, user: admin}}
+""")
+        part.rename(self.kubeconfig)

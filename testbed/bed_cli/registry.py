@@ -1,0 +1,130 @@
+"""Which bed has which number, and from it ports, addresses and a namespace. One file for all checkouts, under a lock."""
+import contextlib
+import fcntl
+import json
+import os
+import socket
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from . import places
+from .errors import BedError
+
+# Below the kernel's range for outgoing connections, so that no client's port is in the way.
+FIRST_PORT = 23000
+BEDS = 40
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What number N stands for."""
+
+    number: int
+
+    def _port(self, offset: int) -> int:
+        return FIRST_PORT + 10 * self.number + offset
+
+    @property
+    def apiserver(self) -> int:
+        return self._port(0)
+
+    @property
+    def etcd(self) -> int:
+        return self._port(1)
+
+    @property
+    def etcd_peer(self) -> int:
+        return self._port(2)
+
+    @property
+    def controller_manager(self) -> int:
+        return self._port(3)
+
+    @property
+    def endpoint(self) -> int:
+        return self._port(4)
+
+    @property
+    def net(self) -> str:
+        return f"10.79.{self.number}"
+
+    @property
+    def namespace(self) -> str:
+        return f"tb{self.number}"
+
+    def free(self) -> bool:
+        """Nobody outside the registry is in the way: another user's beds, or a network that happens to be the same."""
+        for offset in range(5):
+            with socket.socket() as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                try:
+                    probe.bind(("127.0.0.1", self._port(offset)))
+                except OSError:
+                    return False
+        if Path("/run/netns", self.namespace).exists():
+            return False
+        try:
+            addresses = subprocess.run(["ip", "-o", "-4", "addr"], capture_output=True, text=True).stdout
+        except FileNotFoundError:
+            return True
+        return f" {self.net}." not in addresses
+
+
+@contextlib.contextmanager
+def locked(path: Path, waiting_for: str):
+    """Holds a file's lock; says so once when it has to wait. The kernel lets go of it when the holder dies."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.seek(0)
+            print(f"waiting for {waiting_for} (process {file.read().strip() or '?'})", file=sys.stderr, flush=True)
+            fcntl.flock(file, fcntl.LOCK_EX)
+        file.truncate(0)
+        file.write(f"{os.getpid()}\n")
+        file.flush()
+        yield
+
+
+@contextlib.contextmanager
+def _table():
+    path = places.runs() / "registry.json"
+    with locked(places.runs() / "registry.lock", "another bed's registration"):
+        try:
+            table = json.loads(path.read_text())
+        except (OSError, ValueError):
+            table = {}
+        before = dict(table)
+        yield table
+        if table != before:
+            part = path.with_suffix(".part")
+            part.write_text(json.dumps(table, indent=1))
+            part.rename(path)
+
+
+def find(run: Path) -> Slot | None:
+    with _table() as table:
+        number = table.get(str(run))
+    return None if number is None else Slot(number)
+
+
+def allocate(run: Path) -> Slot:
+    """The bed's number, the same until it is released."""
+    with _table() as table:
+        if str(run) in table:
+            return Slot(table[str(run)])
+        taken = set(table.values())
+        for number in range(BEDS):
+            if number not in taken and Slot(number).free():
+                table[str(run)] = number
+                return Slot(number)
+    raise BedError(f"all {BEDS} beds of this machine are taken: {places.runs()}/registry.json lists them, "
+                   "`testbed/bed down --all` in their checkouts frees them")
+
+
+def release(run: Path) -> None:
+    with _table() as table:
+        table.pop(str(run), None)
