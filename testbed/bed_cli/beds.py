@@ -105,9 +105,7 @@ class Bed:
         slot = registry.find(self.run)
         if slot is None or not (self.run / "kubeconfig").exists():
             raise BedError(f"bed {self.name!r} is not up: `testbed/bed up{'' if self.name == 'default' else ' --name ' + self.name}` starts it")
-        path = os.environ.get("PATH", "").split(os.pathsep)
-        variables = {"KUBECONFIG": str(self.run / "kubeconfig"), "TESTBED_NAME": self.name, "TESTBED_RUN": str(self.run),
-                     "PATH": os.pathsep.join([str(self.bin), *(entry for entry in path if entry != str(self.bin))])}
+        variables = {"KUBECONFIG": str(self.run / "kubeconfig"), "TESTBED_NAME": self.name, "TESTBED_RUN": str(self.run)}
         if not self._kubernetes_only():
             url = Endpoint(self.run, slot).url
             variables |= {"TESTBED_URL": url, "AWS_ENDPOINT_URL": url, "AWS_ENDPOINT_URL_EC2": url, "AWS_REGION": "us-east-1",

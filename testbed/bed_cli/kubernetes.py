@@ -21,7 +21,7 @@ COMPONENTS = ("kube-apiserver", "kube-controller-manager", "etcd", "kubectl")
 CONTROLLERS = ("garbage-collector-controller", "namespace-controller", "serviceaccount-controller",
                "serviceaccount-token-controller", "root-ca-certificate-publisher-controller",
                "clusterrole-aggregation-controller", "ttl-after-finished-controller")
-READY_WITHIN = 120
+READY_WITHIN = 60
 
 
 class ControlPlane:
@@ -36,11 +36,11 @@ class ControlPlane:
 
     def pieces(self) -> list[tuple[Daemon, str, bool]]:
         """Each process, its address, and whether it answers there."""
-        def state(daemon: Daemon, url: str, path: str, **how):
-            return daemon, url, bool(daemon.pid()) and http.answers(url + path, context=self._tls(), **how)
-        return [state(self.etcd, f"https://127.0.0.1:{self.slot.etcd}", "/health"),
-                state(self.apiserver, self.url, "/readyz", token=self._token()),
-                state(self.controller_manager, f"https://127.0.0.1:{self.slot.controller_manager}", "/healthz")]
+        etcd, manager = (f"https://127.0.0.1:{port}" for port in (self.slot.etcd, self.slot.controller_manager))
+        return [(self.etcd, etcd, bool(self.etcd.pid()) and http.answers(f"{etcd}/health", context=self._trust(client=True))),
+                (self.apiserver, self.url, bool(self.apiserver.pid()) and self._api("/readyz")),
+                (self.controller_manager, manager,
+                 bool(self.controller_manager.pid()) and http.answers(f"{manager}/healthz", context=self._trust()))]
 
     def ensure(self) -> bool:
         """Everything up and answering; True when something had to be started."""
@@ -57,7 +57,7 @@ class ControlPlane:
             self._start_etcd()
         if self.apiserver in down:
             self._start_apiserver()
-        self._wait(self.apiserver, lambda: http.answers(self.url + "/readyz", context=self._tls(), token=self._token()))
+        self._wait(self.apiserver, lambda: self._api("/readyz"))
         if self.controller_manager in down:
             self._start_controller_manager()
         self._wait(self.controller_manager, self._settled)
@@ -73,8 +73,10 @@ class ControlPlane:
 
     def _settled(self) -> bool:
         """The controllers work when a namespace has its ServiceAccount."""
-        return http.answers(f"{self.url}/api/v1/namespaces/default/serviceaccounts/default",
-                            context=self._tls(), token=self._token())
+        return self._api("/api/v1/namespaces/default/serviceaccounts/default")
+
+    def _api(self, path: str) -> bool:
+        return http.answers(self.url + path, context=self._trust(), token=self._token())
 
     def _wait(self, daemon: Daemon, ready) -> None:
         deadline = time.monotonic() + READY_WITHIN
@@ -156,11 +158,13 @@ class ControlPlane:
         except OSError:
             return None
 
-    def _tls(self) -> ssl.SSLContext:
-        context = ssl.create_default_context()
+    def _trust(self, client: bool = False) -> ssl.SSLContext:
+        """Trusts the bed's own authority and no other. `client`: shows the certificate that etcd asks for."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self._certificates_complete():
             context.load_verify_locations(self.pki / "ca.crt")
-            context.load_cert_chain(self.pki / "server.crt", self.pki / "server.key")
+            if client:
+                context.load_cert_chain(self.pki / "server.crt", self.pki / "server.key")
         return context
 
     def _write_kubeconfig(self) -> None:

@@ -44,6 +44,9 @@ def do_down(options) -> int:
 def do_env(options) -> int:
     for key, value in Bed(options.name).environment().items():
         print(f"export {key}={shlex.quote(value)}")
+    bin_dir = shlex.quote(str(Bed(options.name).bin))
+    # Not a fixed PATH: a Python launcher may have changed the one this process sees.
+    print(f'case ":$PATH:" in *:{bin_dir}:*) ;; *) export PATH={bin_dir}:"$PATH" ;; esac')
     return 0
 
 
