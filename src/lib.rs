@@ -1,5 +1,7 @@
 //! testkit: an operator for test clusters.
 //!
 //! - [`api`]: the custom resources, their validation, condition types and reasons.
+//! - [`results`]: what test tools write, read into one outcome.
 
 pub mod api;
+pub mod results;
