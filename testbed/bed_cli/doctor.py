@@ -17,6 +17,7 @@ GO = (1, 26)
 DISK_NEW, DISK_LEFT = 22, 4
 # The control plane with a compiler beside it, and five hosts at 300 MB.
 MEMORY = 5
+MUSL = "x86_64-unknown-linux-musl"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ def examine(to_build: list, rust: bool = True) -> list[Finding]:
     if names & {"kube-apiserver", "kube-controller-manager", "kubectl", "etcd"}:
         findings.append(_go())
     if rust:
-        findings += [_cargo(), _linker()]
+        findings += [_cargo(), _musl(), _linker()]
     return findings
 
 
@@ -144,3 +145,13 @@ def _linker() -> Finding:
     lacks = [name for name in ("cc", "make") if not shutil.which(name)]
     return Finding("C tools", "cc, make" if not lacks else "no " + ", ".join(lacks),
                    "apt-get install build-essential" if lacks else "")
+
+
+def _musl() -> Finding:
+    """The test suite's image is one static binary."""
+    try:
+        root = subprocess.run(["rustc", "--print", "sysroot"], capture_output=True, text=True, cwd=places.CHECKOUT).stdout.strip()
+    except OSError:
+        return Finding("musl target", "no rustc", "comes with cargo")
+    there = Path(root, "lib", "rustlib", MUSL, "lib").is_dir()
+    return Finding("musl target", MUSL if there else f"no {MUSL}", "" if there else f"rustup target add {MUSL}")

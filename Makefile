@@ -1,0 +1,44 @@
+# The entry points of the project, and no logic: each is one line that hands over to testbed/, e2e/ or cargo.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+CACHE := $(or $(TESTKIT_CACHE),$(HOME)/.cache/testkit)
+# Outside the checkout: a fresh clone builds only what changed.
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+
+.PHONY: help demo demo-down env build test bench lint fmt crds image
+
+help: ## list these targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## from nothing to a Ready SwarmCluster and a finished E2ERun on this machine
+	@testbed/demo
+
+demo-down: ## end the demo and remove everything of it from this machine
+	@testbed/demo down
+
+env: ## shell exports of the demo: eval "$(make -s env)"
+	@testbed/bed env
+
+build: ## build the operator, the kubectl plugin and the test suite
+	cargo build --locked --workspace
+
+test: ## every check and test, on a bed of its own; the last line counts them
+	@testbed/test
+
+bench: ## measure the operator against its limits; writes target/bench.json
+	@testbed/bench
+
+lint: ## formatting, clippy, licences and sources of dependencies
+	@testbed/test --only lint
+
+fmt: ## format the Rust code
+	cargo fmt --all
+
+crds: ## write crds/ from src/api
+	cargo run --locked --quiet --example crds
+
+image: ## the suite's container image as an archive, made without Docker
+	@e2e/image.sh $(CACHE)/images/e2e.tar

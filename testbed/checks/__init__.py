@@ -1,0 +1,1 @@
+"""The implementation of `testbed/test`: stages that run the project's real tools and count what those say."""

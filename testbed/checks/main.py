@@ -1,0 +1,71 @@
+"""`testbed/test`: runs the stages one after the other, whatever fails, and says the sum on its last line."""
+import argparse
+import os
+import signal
+import time
+
+from bed_cli import places, registry
+from bed_cli.errors import BedError
+
+from . import counting
+from .counting import Count
+from .runner import Runner
+from .stages import Stages
+
+# All stages end by then, and the bed is taken down after it.
+DEADLINE = 78 * 60
+GROUPS = {"lint": ("fmt", "clippy", "deny")}
+
+
+def main(argv: list[str] | None = None) -> int:
+    # The same place as the Makefile's: outside of the checkout, so that a fresh clone does not build everything anew.
+    os.environ.setdefault("CARGO_TARGET_DIR", str(places.cache() / "target"))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    lock = places.runs() / "locks" / f"{places.checkout_id()}-checks"
+    with registry.locked(lock, "another `make test` of this checkout"):
+        return _run(argv)
+
+
+def _run(argv: list[str] | None) -> int:
+    stages = Stages(Runner(places.runs() / "checks" / places.checkout_id(), time.monotonic() + DEADLINE))
+    every = stages.every()
+    parser = argparse.ArgumentParser(prog="testbed/test", description="Every check and test of the project. The last line is the sum.")
+    parser.add_argument("--only", action="append", choices=[*every, *GROUPS], help="this stage alone; may be repeated")
+    options = parser.parse_args(argv)
+    chosen = [name for word in options.only or every for name in GROUPS.get(word, (word,))]
+    total, code = Count(), 0
+    try:
+        stages.runner.clean_up_after_a_crash()
+        stages.tear_down()
+        for name in chosen:
+            total += _stage(name, every[name])
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+        total += counting.one_failure("interrupted")
+        code = 130
+    finally:
+        total += _tear_down(stages)
+    for failure in total.failures:
+        print(f"FAILED {failure}")
+    print(f"{total.passed} passed, {total.failed} failed", flush=True)
+    return code or (1 if total.failed or not total.passed else 0)
+
+
+def _stage(name: str, run) -> Count:
+    began = time.monotonic()
+    print(f"=== {name}", flush=True)
+    count = run()
+    print(f"=== {name}: {count.passed} passed, {count.failed} failed ({time.monotonic() - began:.0f} s)", flush=True)
+    return count
+
+
+def _tear_down(stages: Stages) -> Count:
+    # A second signal must not leave half a bed behind.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    try:
+        if stages.bed_used:
+            stages.tear_down()
+    except BedError as error:
+        return counting.one_failure(f"taking the test bed down: {error}")
+    return Count()
