@@ -1,5 +1,7 @@
 //! testkit: an operator for test clusters.
 //!
 //! - [`api`]: the custom resources, their validation, condition types and reasons.
+//! - [`cli`]: `kubectl testkit`, a file a verb.
 
 pub mod api;
+pub mod cli;
