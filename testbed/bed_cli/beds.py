@@ -2,7 +2,6 @@
 import contextlib
 import os
 import shutil
-import subprocess
 from pathlib import Path
 
 from . import places, registry
@@ -102,15 +101,19 @@ class Bed:
 
     def environment(self) -> dict[str, str]:
         """What a shell needs to use the bed. The AWS credentials are test credentials: the endpoint takes any."""
-        slot = registry.find(self.run)
-        if slot is None or not (self.run / "kubeconfig").exists():
-            raise BedError(f"bed {self.name!r} is not up: `testbed/bed up{'' if self.name == 'default' else ' --name ' + self.name}` starts it")
+        self._slot()
         variables = {"KUBECONFIG": str(self.run / "kubeconfig"), "TESTBED_NAME": self.name, "TESTBED_RUN": str(self.run)}
         if not self._kubernetes_only():
-            url = Endpoint(self.run, slot).url
+            url = self.endpoint_url()
             variables |= {"TESTBED_URL": url, "AWS_ENDPOINT_URL": url, "AWS_ENDPOINT_URL_EC2": url, "AWS_REGION": "us-east-1",
                           "AWS_ACCESS_KEY_ID": "testbed", "AWS_SECRET_ACCESS_KEY": "testbed", "AWS_EC2_METADATA_DISABLED": "true"}
         return variables
+
+    def endpoint_url(self) -> str:
+        slot = self._slot()
+        if self._kubernetes_only():
+            raise BedError(f"bed {self.name!r} has no hosts: `{self._up()}` without --kubernetes-only adds them")
+        return Endpoint(self.run, slot).url
 
     def start_guest(self, name: str, command: list[str]) -> int:
         """A process that belongs to the bed: it has the bed's environment, a log beside the others, and ends with it."""
@@ -119,12 +122,22 @@ class Bed:
         guest = Daemon(self.run, name)
         guest.stop(grace=GUEST_ENDS_WITHIN)
         environment = {key: value for key, value in os.environ.items() if key not in ("AWS_PROFILE", "AWS_SESSION_TOKEN")}
-        return guest.start(command, env=environment | self.environment(), cwd=self.run).pid
+        path = {"PATH": f"{self.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+        return guest.start(command, env=environment | self.environment() | path, cwd=self.run).pid
 
     def stop_guest(self, name: str) -> None:
         if name in OWN:
             raise BedError(f"{name} is the bed's own; `testbed/bed down` ends it")
         Daemon(self.run, name).stop(grace=GUEST_ENDS_WITHIN)
+
+    def _slot(self) -> registry.Slot:
+        slot = registry.find(self.run)
+        if slot is None or not (self.run / "kubeconfig").exists():
+            raise BedError(f"bed {self.name!r} is not up: `{self._up()}` starts it")
+        return slot
+
+    def _up(self) -> str:
+        return "testbed/bed up" + ("" if self.name == "default" else f" --name {self.name}")
 
     def _kubernetes_only(self) -> bool:
         return not (self.run / "with-hosts").exists()

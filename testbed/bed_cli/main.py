@@ -6,27 +6,89 @@ import shlex
 import sys
 import time
 
+from . import doctor, hosts, setup
 from .beds import Bed
 from .errors import BedError
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="testbed/bed", description="A cluster of one machine: a Kubernetes API server, an EC2 endpoint, and real hosts behind it.")
-    top.add_argument("--name", default=os.environ.get("TESTBED_NAME", "default"), help="which bed of this checkout (default: $TESTBED_NAME, or 'default')")
+    top = argparse.ArgumentParser(prog="testbed/bed", description="A cluster of one machine: a Kubernetes API server, an EC2 endpoint, and real hosts behind it.",
+                                  epilog="Start with `testbed/bed doctor`, then `testbed/bed up` and eval \"$(testbed/bed env)\".")
+    named = argparse.ArgumentParser(add_help=False)
+    named.add_argument("--name", default=os.environ.get("TESTBED_NAME") or "default", help="which bed of this checkout (default: $TESTBED_NAME, or 'default')")
+    wanted = argparse.ArgumentParser(add_help=False)
+    wanted.add_argument("--engine", action="append", choices=setup.ENGINES, help=f"a host image with this Docker Engine; may be repeated (default: {setup.ENGINES[0]})")
+    wanted.add_argument("--kubernetes-only", action="store_true", help="no EC2 endpoint and no hosts")
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
 
-    up = verbs.add_parser("up", help="start the bed, or repair it; nothing to do when it runs")
-    up.add_argument("--kubernetes-only", action="store_true", help="no EC2 endpoint and no hosts")
-    up.set_defaults(run=do_up)
-    down = verbs.add_parser("down", help="end the bed and remove everything of it")
-    down.add_argument("--all", action="store_true", help="every bed of this checkout")
-    down.set_defaults(run=do_down)
-    verbs.add_parser("env", help="print shell exports: eval \"$(testbed/bed env)\"").set_defaults(run=do_env)
+    def verb(name: str, action, text: str, parents=(named,), under=verbs) -> argparse.ArgumentParser:
+        made = under.add_parser(name, help=text, description=text[:1].upper() + text[1:] + ".", parents=list(parents))
+        made.set_defaults(run=action)
+        return made
+
+    verb("doctor", do_doctor, "tell whether this machine can have a bed, and how to get what it lacks", parents=(wanted,))
+    verb("setup", do_setup, "install and build what is missing", parents=(wanted,))
+    verb("up", do_up, "start the bed, or repair it; nothing to do when it runs", parents=(named, wanted))
+    verb("down", do_down, "end the bed and remove everything of it").add_argument("--all", action="store_true", help="every bed of this checkout")
+    verb("status", do_status, "what runs and what answers; exit code 0 only for a bed that is up").add_argument("-o", dest="output", choices=("json",))
+    verb("env", do_env, 'print shell exports, for: eval "$(testbed/bed env)"')
+    start = verb("start", do_start, "run a command as a daemon of the bed: its environment, a log in its run directory, its end with it")
+    start.add_argument("daemon", metavar="DAEMON", help="what to call it")
+    start.add_argument("command", nargs="+", metavar="COMMAND", help="after --")
+    verb("stop", do_stop, "end a daemon that `start` started").add_argument("daemon", metavar="DAEMON")
+
+    host = verbs.add_parser("host", help="list hosts, look at one, or hurt it").add_subparsers(dest="host_verb", required=True, metavar="VERB")
+    verb("ls", do_host_ls, "list the hosts", under=host).add_argument("-o", dest="output", choices=("json",))
+    for name, unit, text in hosts.HOST_VERBS:
+        made = verb(name, do_host, text, under=host)
+        made.add_argument("host", metavar="HOST", help="instance id, its beginning, address or name")
+        if unit:
+            made.add_argument("number", metavar=unit.upper(), type=float)
+        made.set_defaults(unit=unit)
+    verb("console", do_console, "print what it wrote on its console", under=host).add_argument("host", metavar="HOST")
+    ssh = verb("ssh", do_ssh, "a shell on it, or a command", under=host)
+    ssh.add_argument("host", metavar="HOST")
+    ssh.add_argument("-i", dest="key", required=True, metavar="KEY", help="file with the private key; a SwarmCluster's is in its Secret")
+    ssh.add_argument("-l", dest="user", default="root", metavar="USER")
+    ssh.add_argument("command", nargs="*", metavar="COMMAND", help="after --")
+
+    pair = verbs.add_parser("pair", help="hurt the network between two hosts").add_subparsers(dest="pair_verb", required=True, metavar="VERB")
+    for name, unit, text in hosts.PAIR_VERBS:
+        made = verb(name, do_pair, text, under=pair)
+        made.add_argument("one", metavar="HOST")
+        made.add_argument("other", metavar="HOST")
+        if unit:
+            made.add_argument("number", metavar=unit.upper(), type=float)
+        made.set_defaults(unit=unit)
+    verb("knobs", do_knobs, "show or set the faults of the EC2 endpoint; a value is JSON or a word").add_argument("settings", nargs="*", metavar="KEY=VALUE")
+    verb("calls", do_calls, "what was asked of the EC2 endpoint, by action").add_argument("-o", dest="output", choices=("json",))
     return top
+
+
+def _engines(options) -> tuple[str, ...]:
+    return tuple(options.engine or setup.ENGINES[:1])
+
+
+def do_doctor(options) -> int:
+    try:
+        steps = setup.missing(_engines(options), options.kubernetes_only)
+    except FileNotFoundError:
+        # Not a Debian: `doctor` says so below, and nothing was built then.
+        steps = setup.kubernetes()
+    code = doctor.report(steps)
+    print(f"setup would do: {setup.describe(steps)}")
+    return code
+
+
+def do_setup(options) -> int:
+    setup.ensure(_engines(options), options.kubernetes_only)
+    print("setup is complete")
+    return 0
 
 
 def do_up(options) -> int:
     bed, began = Bed(options.name), time.monotonic()
+    setup.ensure(_engines(options), options.kubernetes_only)
     with bed.locked():
         started = bed.up(options.kubernetes_only)
     print(f"bed {bed.name!r} is up: {'started ' + ' and '.join(started) if started else 'it was already'} ({time.monotonic() - began:.1f} s)")
@@ -41,12 +103,91 @@ def do_down(options) -> int:
     return 0
 
 
+def do_status(options) -> int:
+    status = Bed(options.name).status()
+    if options.output == "json":
+        print(json.dumps(status, indent=2))
+    else:
+        print(f"bed {status['name']!r} is {status['state']}" + (f" ({status['run']})" if status["pieces"] else ""))
+        for piece in status["pieces"]:
+            print(f"  {piece['name']:24} {piece['state']:8} {piece['pid'] or '-':>8}  {piece['url'] or '-':26} {piece['log']}")
+    return 0 if status["state"] == "up" else 1
+
+
 def do_env(options) -> int:
-    for key, value in Bed(options.name).environment().items():
+    bed = Bed(options.name)
+    for key, value in bed.environment().items():
         print(f"export {key}={shlex.quote(value)}")
-    bin_dir = shlex.quote(str(Bed(options.name).bin))
+    folder = shlex.quote(str(bed.bin))
     # Not a fixed PATH: a Python launcher may have changed the one this process sees.
-    print(f'case ":$PATH:" in *:{bin_dir}:*) ;; *) export PATH={bin_dir}:"$PATH" ;; esac')
+    print(f'case ":$PATH:" in *:{folder}:*) ;; *) export PATH={folder}:"$PATH" ;; esac')
+    return 0
+
+
+def do_start(options) -> int:
+    bed = Bed(options.name)
+    with bed.locked():
+        pid = bed.start_guest(options.daemon, options.command)
+    print(f"{options.daemon} runs as process {pid}, log {bed.run}/logs/{options.daemon}.log")
+    return 0
+
+
+def do_stop(options) -> int:
+    bed = Bed(options.name)
+    with bed.locked():
+        bed.stop_guest(options.daemon)
+    return 0
+
+
+def do_host_ls(options) -> int:
+    listed = hosts.Hosts(Bed(options.name)).every()
+    if options.output == "json":
+        print(json.dumps(listed, indent=2))
+    elif listed:
+        columns = [key for key, value in listed[0].items() if not isinstance(value, (dict, list))]
+        rows = [[key.upper() for key in columns]] + [[str(host.get(key, "")) for key in columns] for host in listed]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(columns))]
+        for row in rows:
+            print("   ".join(f"{cell:{width}}" for cell, width in zip(row, widths)).rstrip())
+    else:
+        print("no hosts")
+    return 0
+
+
+def _number(options) -> tuple[str, str] | None:
+    return (options.unit, f"{options.number:g}") if options.unit else None
+
+
+def do_host(options) -> int:
+    hosts.Hosts(Bed(options.name)).act(options.host, options.host_verb, _number(options))
+    return 0
+
+
+def do_pair(options) -> int:
+    hosts.Hosts(Bed(options.name)).pair(options.one, options.other, options.pair_verb, _number(options))
+    return 0
+
+
+def do_console(options) -> int:
+    bed = Bed(options.name)
+    hosts.Hosts(bed).console(options.host, bed.run)
+    return 0
+
+
+def do_ssh(options) -> int:
+    host = hosts.Hosts(Bed(options.name)).find(options.host)
+    hosts.ssh(host["ip"], options.key, options.user, options.command)
+    return 1
+
+
+def do_knobs(options) -> int:
+    for key, value in sorted(hosts.Hosts(Bed(options.name)).knobs(options.settings).items()):
+        print(f"{key}={json.dumps(value)}")
+    return 0
+
+
+def do_calls(options) -> int:
+    print(json.dumps(hosts.Hosts(Bed(options.name)).calls(), indent=2))
     return 0
 
 
@@ -58,4 +199,5 @@ def main(argv: list[str] | None = None) -> int:
         print(f"testbed/bed: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
+        print("testbed/bed: interrupted; the same command goes on from here", file=sys.stderr)
         return 130

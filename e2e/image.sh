@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Builds the suite's image without Docker: the static binary, and around it an archive for `docker load`.
+#
+#   e2e/image.sh OUT.tar [TAG]        (TAG: dockerswarm/e2e:latest)
+#
+# Needs rustup (or a Rust with the musl target) and python3. The same sources give the same archive.
+set -euo pipefail
+
+out=${1:?usage: e2e/image.sh OUT.tar [TAG]}
+tag=${2:-dockerswarm/e2e:latest}
+here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+mkdir -p "$(dirname "$out")"
+out=$(cd "$(dirname "$out")" && pwd)/$(basename "$out")
+
+machine=$(uname -m)
+case $machine in
+    x86_64) architecture=amd64 ;;
+    aarch64) architecture=arm64 ;;
+    *) echo "image.sh: no image for $machine; the suite is built for x86_64 and aarch64" >&2; exit 2 ;;
+esac
+target=$machine-unknown-linux-musl
+
+# Cargo takes the profile from the .cargo/config.toml of the folder it runs in.
+cd "$here"
+if ! [ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]; then
+    echo "image.sh: this Rust has no $target, which the static binary is built for; get it: rustup target add $target" >&2
+    exit 2
+fi
+cargo build --locked --package e2e --bin e2e --profile dist --target "$target"
+directory=$(cargo metadata --format-version 1 --no-deps --locked | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
+
+python3 "$here/image.py" "$directory/$target/dist/e2e" "$out" "$tag" "$architecture"

@@ -1,0 +1,154 @@
+//! The command line. Only its shape: what a flag does is decided where it is used.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// End-to-end tests of Docker Engine's orchestration, through its public API alone.
+#[derive(Debug, Parser)]
+#[command(name = "e2e", version, args_conflicts_with_subcommands = true, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+const EXIT_CODES: &str = "Exit codes: 0 no case failed; 1 a case failed; 2 the cases could not run (bad arguments, \
+no engine, results not written); 3 the engine is no manager of an active swarm; 130 interrupted.";
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// Run the cases whose names contain one of these (all when none is given)
+    #[arg(value_name = "FILTER")]
+    pub(crate) filters: Vec<String>,
+    /// List the cases and run none
+    #[arg(long)]
+    pub(crate) list: bool,
+    /// Filters are whole names
+    #[arg(long)]
+    pub(crate) exact: bool,
+    /// Leave out the cases whose names contain this (may be given again)
+    #[arg(long, value_name = "FILTER")]
+    pub(crate) skip: Vec<String>,
+    /// Also run the cases that disturb the cluster: alone, one after the other, after all others
+    #[arg(long)]
+    pub(crate) disruptive: bool,
+    /// How many cases run at once
+    #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
+    pub(crate) test_threads: u16,
+    /// Print what cases say while they run, not only for those that fail
+    #[arg(long)]
+    pub(crate) nocapture: bool,
+    /// How results are printed
+    #[arg(long, value_enum, default_value_t = Format::Pretty)]
+    pub(crate) format: Format,
+    /// Write the results as JUnit XML to this file
+    #[arg(long, value_name = "PATH")]
+    pub(crate) junit: Option<PathBuf>,
+    /// Write the results as junit.xml into this directory
+    #[arg(long, value_name = "DIR", env = "TESTKIT_RESULTS")]
+    pub(crate) results: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) engine: EngineArgs,
+    /// A case that tests whoever runs this suite (see the README)
+    #[arg(long, value_enum, env = "E2E_SELFTEST", hide = true)]
+    pub(crate) selftest: Option<Selftest>,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct EngineArgs {
+    /// The engine: unix:///PATH or tcp://HOST:PORT
+    #[arg(long, value_name = "URL", env = "DOCKER_HOST", default_value = "unix:///var/run/docker.sock")]
+    pub(crate) host: String,
+    /// The image the suite's services run, present on every node (default: that of the container this runs in,
+    /// or dockerswarm/e2e:latest)
+    #[arg(long, value_name = "IMAGE", env = "TESTKIT_IMAGE")]
+    pub(crate) image: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub(crate) enum Format {
+    Pretty,
+    Terse,
+    Json,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Selftest {
+    Fail,
+    Panic,
+    Skip,
+    Slow,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Remove what runs that were killed left on the cluster
+    Clean {
+        /// Only of runs that started longer ago than this
+        #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
+        older_than: Duration,
+        #[command(flatten)]
+        engine: EngineArgs,
+    },
+    /// Serve HTTP: `/` says the host name, `/fanout` asks others, `/resolve` asks the DNS
+    TestServer {
+        #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:80")]
+        listen: SocketAddr,
+        /// Take this long for every answer
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        request_time: Option<Duration>,
+    },
+    /// Look a name up until it has this many addresses, and print them
+    TestServiceDiscovery {
+        name: String,
+        #[arg(long, value_name = "N")]
+        expect: Option<usize>,
+        #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = duration)]
+        within: Duration,
+    },
+    /// Ask a server once and print its answer
+    Get { url: String },
+    /// End with 0 when a server answers 200: a health check for images without a shell
+    Health {
+        #[arg(default_value = "http://127.0.0.1:80/")]
+        url: String,
+    },
+    /// End at once with 0 and without results
+    #[command(hide = true)]
+    Noop,
+    /// Never end
+    #[command(hide = true)]
+    Hang,
+}
+
+fn duration(text: &str) -> Result<Duration, String> {
+    let span: jiff::SignedDuration =
+        text.parse().map_err(|error| format!("{error}; write a duration such as 90s, 30m or 1h"))?;
+    Duration::try_from(span).map_err(|_| "a duration cannot be negative".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn filters_and_flags_are_read() {
+        let cli = Cli::parse_from(["e2e", "--exact", "ServicesScale", "ServicesList", "--skip", "Lb"]);
+        assert_eq!(cli.run.filters, ["ServicesScale", "ServicesList"]);
+        assert!(cli.run.exact && cli.run.skip == ["Lb"] && cli.command.is_none());
+    }
+
+    #[test]
+    fn durations_are_for_people() {
+        assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
+        assert!(duration("-1h").is_err());
+        assert!(duration("soon").unwrap_err().contains("1h"));
+    }
+
+    #[test]
+    fn a_subcommand_is_not_a_filter() {
+        assert!(matches!(Cli::parse_from(["e2e", "noop"]).command, Some(Command::Noop)));
+    }
+}

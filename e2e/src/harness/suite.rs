@@ -1,0 +1,254 @@
+//! A run: from the arguments to the exit code. The harness library schedules and prints; what it does not
+//! keep (times, output, reasons) is recorded around each case.
+
+use std::{
+    any::Any,
+    cell::RefCell,
+    panic::AssertUnwindSafe,
+    path::PathBuf,
+    process::ExitCode,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, anyhow};
+use futures::FutureExt as _;
+use libtest_mimic::{Arguments, Completion, Failed, FormatSetting, Trial};
+use tokio::runtime::{Handle, Runtime};
+
+use super::{
+    case::{self, Case},
+    cleanup, diagnosis, exit,
+    interrupt::Interrupt,
+    junit,
+    record::{Outcome, Record},
+    test::{Run, Test},
+};
+use crate::{
+    cases,
+    cli::{Format, RunArgs},
+    cluster::{Cluster, Unfit},
+};
+
+/// How long the engine may take to say what went wrong: it may be what went wrong.
+const DIAGNOSIS_WITHIN: Duration = Duration::from_secs(15);
+
+thread_local! {
+    /// Where the panic was that is being unwound on this thread.
+    static PANICKED_AT: RefCell<Option<String>> = const { RefCell::new(None) };
+}
+
+/// What all cases of a run share.
+#[derive(Clone)]
+struct Suite {
+    runtime: Handle,
+    run: Arc<Run>,
+    interrupt: Interrupt,
+    records: Arc<Mutex<Vec<Record>>>,
+    /// Held for reading by ordinary cases and for writing by a disruptive one, which so runs alone.
+    alone: Arc<tokio::sync::RwLock<()>>,
+}
+
+/// Runs the cases that were asked for.
+pub(crate) fn run(runtime: &Runtime, args: &RunArgs) -> ExitCode {
+    let mut arguments =
+        Arguments { test_threads: Some(args.test_threads.into()), list: args.list, ..Default::default() };
+    arguments.format = Some(match args.format {
+        Format::Pretty => FormatSetting::Pretty,
+        Format::Terse => FormatSetting::Terse,
+        Format::Json => FormatSetting::Json,
+    });
+    let all = cases::all(args.selftest);
+    let chosen = case::select(all, &args.filters, &args.skip, args.exact, args.disruptive || args.list);
+    if args.list {
+        let trials = chosen.into_iter().map(|case| Trial::test(case.name, || Ok(()))).collect();
+        let _ = libtest_mimic::run(&arguments, trials);
+        return ExitCode::SUCCESS;
+    }
+    if chosen.is_empty() {
+        return refuse(exit::COULD_NOT_RUN, "no case has such a name; `e2e --list` names them");
+    }
+    for path in result_files(args) {
+        if let Err(error) = junit::writable(&path) {
+            return refuse(exit::COULD_NOT_RUN, &format!("results cannot be written to {}: {error}", path.display()));
+        }
+    }
+    let interrupt = match Interrupt::listen(runtime) {
+        Ok(interrupt) => interrupt,
+        Err(error) => return refuse(exit::COULD_NOT_RUN, &format!("cannot listen for signals: {error}")),
+    };
+    let cluster = match runtime.block_on(Cluster::connect(&args.engine)) {
+        Ok(cluster) => cluster,
+        Err(Unfit::NoEngine(why)) => return refuse(exit::COULD_NOT_RUN, &why),
+        Err(Unfit::NoManager(why)) => return refuse(exit::NO_SWARM, &why),
+    };
+    let run = Arc::new(Run::new(cluster, args.nocapture));
+    announce(&run);
+    std::panic::set_hook(Box::new(|info| {
+        PANICKED_AT.set(info.location().map(|at| format!("{}:{}", at.file(), at.line())));
+    }));
+    let suite = Suite {
+        runtime: runtime.handle().clone(),
+        run: run.clone(),
+        interrupt: interrupt.clone(),
+        records: Arc::default(),
+        alone: Arc::default(),
+    };
+    let start = Instant::now();
+    let trials = chosen.into_iter().map(|case| suite.clone().trial(case)).collect();
+    let conclusion = libtest_mimic::run(&arguments, trials);
+
+    let records = std::mem::take(&mut *suite.records.lock().unwrap_or_else(PoisonError::into_inner));
+    if let Err(why) = write_results(args, &run, &records, start.elapsed()) {
+        return refuse(exit::COULD_NOT_RUN, &why);
+    }
+    if interrupt.came().is_some() {
+        ExitCode::from(exit::INTERRUPTED)
+    } else if conclusion.has_failed() {
+        ExitCode::from(exit::CASES_FAILED)
+    } else {
+        ExitCode::SUCCESS
+    }
+}
+
+fn refuse(code: u8, why: &str) -> ExitCode {
+    eprintln!("e2e: {why}");
+    ExitCode::from(code)
+}
+
+fn announce(run: &Run) {
+    let cluster = &run.cluster;
+    eprintln!(
+        "e2e: run {} on a swarm of {} ({} usable), engine {}, image {}",
+        run.id,
+        cluster.nodes.len(),
+        cluster.usable().count(),
+        cluster.engine_version,
+        cluster.image
+    );
+}
+
+fn write_results(args: &RunArgs, run: &Run, records: &[Record], took: Duration) -> Result<(), String> {
+    let cluster = &run.cluster;
+    let properties = [
+        ("engine", cluster.engine_version.clone()),
+        ("api", format!("{}.{}", cluster.api.0, cluster.api.1)),
+        ("nodes", cluster.nodes.len().to_string()),
+        ("image", cluster.image.clone()),
+    ];
+    let results = junit::Run { id: &run.id, started: run.started, took, properties: &properties, records };
+    for path in result_files(args) {
+        junit::write(&path, &results)
+            .map_err(|error| format!("cannot write the results to {}: {error}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// Where results go. An empty variable is none.
+fn result_files(args: &RunArgs) -> Vec<PathBuf> {
+    let folder = args.results.iter().filter(|folder| !folder.as_os_str().is_empty());
+    args.junit.iter().cloned().chain(folder.map(|folder| folder.join("junit.xml"))).collect()
+}
+
+impl Suite {
+    fn trial(self, case: Case) -> Trial {
+        Trial::ignorable_test(case.name, move || {
+            let record = self.record(&case);
+            let outcome = record.outcome.clone();
+            let output = record.output.clone();
+            self.records.lock().unwrap_or_else(PoisonError::into_inner).push(record);
+            match outcome {
+                Outcome::Passed => Ok(Completion::Completed),
+                Outcome::Skipped { reason } => Ok(Completion::ignored_with(reason)),
+                Outcome::Failed { message, details } => {
+                    Err(Failed::from(format!("{message}\n\n{}", section(&[&output, &details]))))
+                }
+            }
+        })
+    }
+
+    fn record(&self, case: &Case) -> Record {
+        let skipped = |reason: String| Record {
+            name: case.name.into(),
+            took: Duration::ZERO,
+            outcome: Outcome::Skipped { reason },
+            output: String::new(),
+        };
+        if let Some(signal) = self.interrupt.came() {
+            return skipped(format!("not run: {signal} came before"));
+        }
+        if let Some(reason) = case.missing(&self.run.cluster) {
+            return skipped(reason);
+        }
+        self.runtime.block_on(async {
+            let (_shared, _exclusive);
+            if case.disruptive {
+                _exclusive = self.alone.write().await;
+            } else {
+                _shared = self.alone.read().await;
+            }
+            let test = Test::new(self.run.clone(), case.name);
+            let outcome = self.conduct(case, &test).await;
+            Record { name: case.name.into(), took: test.elapsed(), outcome, output: test.output() }
+        })
+    }
+
+    async fn conduct(&self, case: &Case, test: &Test) -> Outcome {
+        let body = AssertUnwindSafe((case.body)(test.clone())).catch_unwind().map(|end| end.unwrap_or_else(panicked));
+        let mut task = tokio::spawn(body);
+        let end = tokio::select! {
+            end = &mut task => end.unwrap_or_else(|error| Err(anyhow!("{error}"))),
+            () = tokio::time::sleep(case.timeout) => Err(late(case, test)),
+            signal = self.interrupt.clone().wait() => Err(anyhow!("interrupted by {signal}")),
+        };
+        task.abort();
+        test.stop_making().await;
+        let skip = end.as_ref().err().and_then(|error| error.downcast_ref::<Skip>()).map(|skip| skip.0.clone());
+        let mut details = String::new();
+        if end.is_err() && skip.is_none() && self.interrupt.came().is_none() {
+            let gathered = tokio::time::timeout(DIAGNOSIS_WITHIN, diagnosis::gather(test)).await;
+            details = gathered.unwrap_or_else(|_| "the engine did not answer when asked about its state".into());
+        }
+        let ours = cleanup::Selection { labels: test.ours(), started_before: None };
+        let removed = cleanup::remove(test.docker(), &ours).await.map_err(|error| format!("clean-up: {error:#}"));
+        match (end, skip, removed) {
+            (_, Some(reason), Ok(_)) => Outcome::Skipped { reason },
+            (Ok(()), _, Ok(_)) => Outcome::Passed,
+            (Ok(()), _, Err(left)) | (Err(_), Some(_), Err(left)) => Outcome::Failed { message: left, details },
+            (Err(error), _, removed) => {
+                let message = format!("{error:#}");
+                let left = removed.err().unwrap_or_default();
+                Outcome::Failed { details: section(&[&message, &left, &details]), message }
+            }
+        }
+    }
+}
+
+/// An end of a case that is neither good nor bad: it found that it cannot tell.
+#[derive(Debug)]
+pub(crate) struct Skip(pub(crate) String);
+
+impl std::fmt::Display for Skip {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Skip {}
+
+fn late(case: &Case, test: &Test) -> anyhow::Error {
+    let waiting = test.waiting().map_or_else(String::new, |waiting| format!("; it was waiting for: {waiting}"));
+    anyhow!("not done after {:?}{waiting}", case.timeout)
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is what a caught panic comes as")]
+fn panicked(payload: Box<dyn Any + Send>) -> Result<()> {
+    let said = payload.downcast_ref::<String>().map(String::as_str).or(payload.downcast_ref::<&str>().copied());
+    let at = PANICKED_AT.take().map_or_else(String::new, |at| format!(" at {at}"));
+    Err(anyhow!("panicked{at}: {}", said.unwrap_or("without a message")))
+}
+
+fn section(parts: &[&str]) -> String {
+    let parts: Vec<&str> = parts.iter().map(|part| part.trim_end()).filter(|part| !part.is_empty()).collect();
+    parts.join("\n\n")
+}

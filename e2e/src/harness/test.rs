@@ -1,0 +1,162 @@
+//! What a case is handed: the cluster, names and labels of its own, a log, and waiting.
+//!
+//! Everything a case makes is made through here or with its names and labels, or it is not removed.
+
+use std::{
+    collections::HashMap,
+    fmt::Display,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+use bollard::Docker;
+use tokio::sync::Semaphore;
+
+use super::until;
+use crate::cluster::Cluster;
+
+/// The label with the run's UUID, on everything the suite makes.
+pub(crate) const RUN: &str = "dev.testkit.e2e.run";
+/// The label with the name of the case.
+pub(crate) const CASE: &str = "dev.testkit.e2e.case";
+/// The label with the second since 1970 at which the run started.
+pub(crate) const STARTED: &str = "dev.testkit.e2e.started";
+
+/// How many objects a case makes at once at most.
+const AT_ONCE: u32 = 64;
+
+/// One run of the suite.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) id: String,
+    pub(crate) started: jiff::Timestamp,
+    pub(crate) cluster: Cluster,
+    pub(crate) nocapture: bool,
+    made: AtomicUsize,
+}
+
+impl Run {
+    pub(crate) fn new(cluster: Cluster, nocapture: bool) -> Self {
+        let id = uuid::Uuid::new_v4().to_string();
+        Self { id, started: jiff::Timestamp::now(), cluster, nocapture, made: AtomicUsize::new(0) }
+    }
+}
+
+/// A running case. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Test(Arc<State>);
+
+#[derive(Debug)]
+struct State {
+    run: Arc<Run>,
+    case: &'static str,
+    start: Instant,
+    output: Mutex<String>,
+    waiting: Mutex<Option<String>>,
+    /// What is being made holds a permit; clean-up takes all of them first, and then there are none.
+    making: Arc<Semaphore>,
+}
+
+impl Test {
+    pub(crate) fn new(run: Arc<Run>, case: &'static str) -> Self {
+        let start = Instant::now();
+        let (output, waiting) = Default::default();
+        let making = Arc::new(Semaphore::new(AT_ONCE as usize));
+        Self(Arc::new(State { run, case, start, output, waiting, making }))
+    }
+
+    /// The swarm under test.
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.0.run.cluster
+    }
+
+    /// The engine's API.
+    pub(crate) fn docker(&self) -> &Docker {
+        &self.0.run.cluster.docker
+    }
+
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.0.start.elapsed()
+    }
+
+    /// A name nothing else on the cluster has: the run's UUID, a number, and what it is for.
+    pub(crate) fn name(&self, what: &str) -> String {
+        let number = self.0.run.made.fetch_add(1, Ordering::Relaxed);
+        format!("e2e-{}-{number}-{what}", self.0.run.id)
+    }
+
+    /// The labels of everything this case makes.
+    pub(crate) fn labels(&self) -> HashMap<String, String> {
+        let run = &self.0.run;
+        [(RUN, run.id.clone()), (CASE, self.0.case.into()), (STARTED, run.started.as_second().to_string())]
+            .map(|(key, value)| (key.to_owned(), value))
+            .into()
+    }
+
+    /// Filters that find what this case made.
+    pub(crate) fn ours(&self) -> Vec<String> {
+        vec![format!("{RUN}={}", self.0.run.id), format!("{CASE}={}", self.0.case)]
+    }
+
+    /// Says something: into the case's output, and to standard error with `--nocapture`.
+    pub(crate) fn note(&self, what: impl Display) {
+        let line = format!("+{:.1}s {what}\n", self.elapsed().as_secs_f64());
+        if self.0.run.nocapture {
+            eprint!("[{}] {line}", self.0.case);
+        }
+        lock(&self.0.output).push_str(&line);
+    }
+
+    /// What was said so far.
+    pub(crate) fn output(&self) -> String {
+        lock(&self.0.output).clone()
+    }
+
+    /// What the case was waiting for when it was last heard of, and why that did not hold.
+    pub(crate) fn waiting(&self) -> Option<String> {
+        lock(&self.0.waiting).clone()
+    }
+
+    /// Waits until `look` is `Ok`, notes how long that took, and fails with what it said last.
+    pub(crate) async fn until<T, F>(&self, what: &str, within: Duration, look: impl FnMut() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let missed = |error: &anyhow::Error| *lock(&self.0.waiting) = Some(format!("{what}: {error:#}"));
+        let (value, took) = until::until(what, within, missed, look).await?;
+        *lock(&self.0.waiting) = None;
+        self.note(format_args!("{what} (after {:.2}s)", took.as_secs_f64()));
+        Ok(value)
+    }
+
+    /// Makes something on the cluster. The request runs to its end even when the case does not, so that no
+    /// object appears after the clean-up looked for it.
+    pub(crate) async fn make<T: Send + 'static>(
+        &self,
+        request: impl Future<Output = Result<T>> + Send + 'static,
+    ) -> Result<T> {
+        let Ok(permit) = self.0.making.clone().acquire_owned().await else {
+            bail!("the case is over: nothing is made any more");
+        };
+        tokio::spawn(async move {
+            let made = request.await;
+            drop(permit);
+            made
+        })
+        .await?
+    }
+
+    /// From here on nothing is made; returns when what was under way is there.
+    pub(crate) async fn stop_making(&self) {
+        let _all = self.0.making.acquire_many(AT_ONCE).await;
+        self.0.making.close();
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

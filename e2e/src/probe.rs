@@ -1,0 +1,55 @@
+//! Asking over the network, as a user of a service would: HTTP requests and name look-ups.
+//!
+//! Every request has a connection of its own, since a kept one would reach the same container again.
+
+use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+
+use anyhow::{Context as _, Result, anyhow, ensure};
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Empty, Limited};
+use hyper::{Request, StatusCode, Uri, header};
+use hyper_util::rt::TokioIo;
+use tokio::{net::TcpStream, time::timeout};
+
+/// A peer that drops packets must cost a try, not the whole wait.
+const CONNECT_WITHIN: Duration = Duration::from_secs(2);
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+const LARGEST: usize = 1 << 20;
+
+/// The body of a 200 answer.
+pub(crate) async fn get(url: &str) -> Result<String> {
+    let uri: Uri = url.parse().with_context(|| format!("{url} is no URL"))?;
+    ensure!(uri.scheme_str() == Some("http"), "{url}: only http:// is spoken here");
+    let host = uri.host().ok_or_else(|| anyhow!("{url} names no host"))?.trim_matches(['[', ']']).to_owned();
+    let port = uri.port_u16().unwrap_or(80);
+    let connect = TcpStream::connect((&*host, port));
+    let stream = timeout(CONNECT_WITHIN, connect)
+        .await
+        .map_err(|_| anyhow!("cannot connect to {host}:{port}: no answer within {CONNECT_WITHIN:?}"))?
+        .with_context(|| format!("cannot connect to {host}:{port}"))?;
+    timeout(ANSWER_WITHIN, ask(stream, uri))
+        .await
+        .map_err(|_| anyhow!("GET {url}: no answer within {ANSWER_WITHIN:?}"))?
+        .with_context(|| format!("GET {url}"))
+}
+
+async fn ask(stream: TcpStream, uri: Uri) -> Result<String> {
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+    let connection = tokio::spawn(connection);
+    let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
+    let host = uri.authority().map(ToString::to_string).unwrap_or_default();
+    let request = Request::get(path).header(header::HOST, host).header(header::CONNECTION, "close");
+    let answer = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
+    let status = answer.status();
+    let body = Limited::new(answer.into_body(), LARGEST).collect().await.map_err(|error| anyhow!(error))?.to_bytes();
+    connection.abort();
+    let body = String::from_utf8_lossy(&body).into_owned();
+    ensure!(status == StatusCode::OK, "answered {status}: {}", body.trim());
+    Ok(body)
+}
+
+/// The addresses a name has. Having none is an error.
+pub(crate) async fn resolve(name: &str) -> Result<BTreeSet<IpAddr>> {
+    let found = tokio::net::lookup_host((name, 0)).await.with_context(|| format!("cannot resolve {name}"))?;
+    Ok(found.map(|address| address.ip()).collect())
+}

@@ -1,0 +1,85 @@
+//! The sub-commands: what the suite's containers run, and `clean`.
+//!
+//! They know nothing of cases.
+
+mod test_server;
+
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Result, bail};
+
+use crate::{
+    cli::{Command, EngineArgs},
+    cluster::{Cluster, Unfit},
+    harness::{cleanup, exit, until},
+    probe,
+};
+
+/// Runs a sub-command to its end.
+pub(crate) async fn command(command: Command) -> ExitCode {
+    let result = match command {
+        Command::Clean { older_than, engine } => clean(older_than, &engine).await,
+        Command::TestServer { listen, request_time } => test_server::serve(listen, request_time).await,
+        Command::TestServiceDiscovery { name, expect, within } => discover(&name, expect, within).await,
+        Command::Get { url } => probe::get(&url).await.map(|body| say(&body)),
+        Command::Health { url } => probe::get(&url).await.map(|_| ()),
+        Command::Noop => Ok(()),
+        Command::Hang => std::future::pending().await,
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("e2e: {error:#}");
+            ExitCode::from(exit::CASES_FAILED)
+        }
+    }
+}
+
+async fn clean(older_than: Duration, engine: &EngineArgs) -> Result<()> {
+    let cluster = match Cluster::connect(engine).await {
+        Ok(cluster) => cluster,
+        Err(Unfit::NoEngine(why) | Unfit::NoManager(why)) => bail!("{why}"),
+    };
+    let age = i64::try_from(older_than.as_secs()).unwrap_or(i64::MAX);
+    // The second that has begun counts as past: `--older-than 0s` takes everything.
+    let before = (jiff::Timestamp::now().as_second() + 1).saturating_sub(age);
+    let removed = cleanup::remove(&cluster.docker, &cleanup::Selection::of_all_runs(before)).await?;
+    for object in &removed {
+        say(&format!("removed {object}"));
+    }
+    if removed.is_empty() {
+        say(&format!("nothing is left of runs that started more than {older_than:?} ago"));
+    }
+    Ok(())
+}
+
+async fn discover(name: &str, expect: Option<usize>, within: Duration) -> Result<()> {
+    let start = Instant::now();
+    let what = format!("{name} has {} addresses", expect.map_or_else(|| "some".to_owned(), |n| n.to_string()));
+    let (found, _) = until::until(
+        &what,
+        within,
+        |_| (),
+        || async {
+            let found = probe::resolve(name).await?;
+            match expect {
+                Some(wanted) if wanted != found.len() => bail!("it has {}: {found:?}", found.len()),
+                _ => Ok(found),
+            }
+        },
+    )
+    .await?;
+    for address in found {
+        say(&address.to_string());
+    }
+    eprintln!("after {:.3}s", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "this is what the sub-commands are for")]
+fn say(line: &str) {
+    println!("{line}");
+}

@@ -1,0 +1,8 @@
+//! Services, networks and containers of a case: short ways to make them and to wait for them.
+//!
+//! They speak the engine's own types where those are short enough, and know nothing of particular cases.
+
+pub(crate) mod container;
+pub(crate) mod network;
+pub(crate) mod service;
+pub(crate) mod task;
