@@ -1,7 +1,9 @@
 //! testkit: an operator for test clusters.
 //!
 //! - [`api`]: the custom resources, their validation, condition types and reasons.
+//! - [`cli`]: `kubectl testkit`, a file a verb.
 //! - [`results`]: what test tools write, read into one outcome.
 
 pub mod api;
+pub mod cli;
 pub mod results;

@@ -1,0 +1,94 @@
+//! What the shell offers while a person types: names of clusters, runs, contexts and namespaces.
+//!
+//! A completer must be quick and must never fail aloud: no answer within [`PATIENCE`] is none.
+
+use std::{ffi::OsStr, time::Duration};
+
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+use kube::{Api, Resource, ResourceExt, api::ListParams};
+use serde::de::DeserializeOwned;
+
+use super::kubernetes::{ConnectionArgs, Kubernetes, kubeconfig};
+use crate::api::{E2ERun, SwarmCluster};
+
+/// A person notices a longer wait for a completion.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Names of clusters.
+pub(super) fn clusters() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| matching(typed, names(|k| k.clusters())))
+}
+
+/// Names of runs.
+pub(super) fn runs() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| matching(typed, names(|k| k.runs())))
+}
+
+/// Names of the nodes of the cluster that was named before.
+pub(super) fn nodes() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        let nodes = ask(async |kubernetes| {
+            let clusters: Vec<SwarmCluster> = kubernetes.clusters().list(&ListParams::default()).await.ok()?.items;
+            let words: Vec<String> = std::env::args().collect();
+            let cluster = clusters.into_iter().find(|c| words.contains(&c.name_any()))?;
+            Some(cluster.status.unwrap_or_default().nodes.into_iter().map(|n| n.name).collect())
+        });
+        matching(typed, nodes)
+    })
+}
+
+/// Contexts of the kubeconfig.
+pub(super) fn contexts() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        let file = kubeconfig(&connection()).ok().flatten();
+        matching(typed, file.map(|f| f.contexts.into_iter().map(|c| c.name).collect()))
+    })
+}
+
+/// Namespaces.
+pub(super) fn namespaces() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        matching(typed, names(|k| Api::<k8s_openapi::api::core::v1::Namespace>::all(k.client.clone())))
+    })
+}
+
+fn names<K>(api: impl Fn(&Kubernetes) -> Api<K>) -> Option<Vec<String>>
+where
+    K: Resource + Clone + DeserializeOwned + std::fmt::Debug,
+{
+    ask(async |kubernetes| {
+        let list = api(&kubernetes).list_metadata(&ListParams::default()).await.ok()?;
+        Some(list.items.iter().map(ResourceExt::name_any).collect())
+    })
+}
+
+fn ask(question: impl AsyncFnOnce(Kubernetes) -> Option<Vec<String>>) -> Option<Vec<String>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().ok()?;
+    runtime.block_on(async {
+        let answer = async { question(Kubernetes::connect(&connection()).await.ok()?).await };
+        tokio::time::timeout(PATIENCE, answer).await.ok().flatten()
+    })
+}
+
+fn matching(typed: &OsStr, names: Option<Vec<String>>) -> Vec<CompletionCandidate> {
+    let typed = typed.to_string_lossy();
+    names.unwrap_or_default().into_iter().filter(|n| n.starts_with(&*typed)).map(CompletionCandidate::new).collect()
+}
+
+/// The options typed so far that say where to ask: a completer is told only of its own word.
+fn connection() -> ConnectionArgs {
+    let words: Vec<String> = std::env::args().collect();
+    let value = |short: Option<&str>, long: &str| {
+        words.iter().enumerate().find_map(|(i, word)| {
+            if word == long || Some(word.as_str()) == short {
+                return words.get(i + 1).cloned();
+            }
+            word.strip_prefix(long).and_then(|rest| rest.strip_prefix('=')).map(str::to_owned)
+        })
+    };
+    ConnectionArgs {
+        namespace: value(Some("-n"), "--namespace"),
+        context: value(None, "--context"),
+        kubeconfig: value(None, "--kubeconfig").map(Into::into),
+    }
+}

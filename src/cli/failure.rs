@@ -1,0 +1,97 @@
+//! What a verb fails with: a sentence for the person, what to do about it, an exit code.
+//!
+//! Here lives the type alone. Which sentence belongs to which cause is decided where the
+//! cause is known: `kubernetes` for the API server, `reach` for the hosts.
+
+use std::fmt;
+
+/// Exit codes that mean the same for every verb.
+pub mod exit {
+    /// The verb failed.
+    pub const FAILED: u8 = 1;
+    /// `run`: the run could not be made, or ended without a verdict on the cases.
+    pub const COULD_NOT_RUN: u8 = 2;
+    /// `ssh` and `exec`: it failed before or beside the command, as with OpenSSH.
+    pub const NO_COMMAND: u8 = 255;
+    /// Ctrl-C.
+    pub const INTERRUPTED: u8 = 130;
+    /// SIGTERM or SIGHUP.
+    pub const TERMINATED: u8 = 143;
+    /// Who read our output went away, as `| head` does; nothing is said about it.
+    pub const PIPE_CLOSED: u8 = 141;
+}
+
+/// Why a verb failed.
+#[derive(Debug)]
+pub struct Failure {
+    what: String,
+    help: Vec<String>,
+    exit: u8,
+}
+
+impl Failure {
+    /// A failure that a person reads as `error: {what}`.
+    pub fn new(what: impl Into<String>) -> Self {
+        Self { what: what.into(), help: Vec::new(), exit: exit::FAILED }
+    }
+
+    /// An exit code without words: everything was said already, or there is nobody to read it.
+    #[must_use]
+    pub fn silent(exit: u8) -> Self {
+        Self { what: String::new(), help: Vec::new(), exit }
+    }
+
+    /// What to do about it; may be given more than once.
+    #[must_use]
+    pub fn help(mut self, help: impl Into<String>) -> Self {
+        self.help.push(help.into());
+        self
+    }
+
+    /// Another exit code than 1.
+    #[must_use]
+    pub fn exit(mut self, exit: u8) -> Self {
+        self.exit = exit;
+        self
+    }
+
+    /// The sentence, empty where everything was said already.
+    #[must_use]
+    pub fn what(&self) -> &str {
+        &self.what
+    }
+
+    /// What to do about it, a line each.
+    #[must_use]
+    pub fn remedies(&self) -> &[String] {
+        &self.help
+    }
+
+    /// The exit code.
+    #[must_use]
+    pub fn code(&self) -> u8 {
+        self.exit
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.what)?;
+        self.help.iter().try_for_each(|help| write!(f, "; {help}"))
+    }
+}
+
+/// The words of an error and of all it came from, without what is said twice.
+#[must_use]
+pub fn words(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.contains(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,149 @@
+//! `kubectl testkit`: what a person reaches for.
+//!
+//! Here lives the command line: one file a verb, each with its arguments and a `run`. A verb
+//! asks [`kubernetes`] for objects and [`reach`] for hosts, says what happens to the
+//! [`printer`] and gives a [`failure::Failure`] back; it never writes to the terminal itself
+//! and never exits. Whatever it opens ends when its future is dropped, which is all that
+//! Ctrl-C does. The operator's rooms (cloud, cluster, run) are none of its business.
+
+mod complete;
+mod completion;
+pub mod failure;
+mod kubernetes;
+mod ls;
+pub mod printer;
+mod progress;
+mod suggest;
+mod table;
+mod version;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{CommandFactory, Parser, Subcommand};
+
+use self::{
+    failure::{Failure, exit},
+    kubernetes::{ConnectionArgs, Kubernetes},
+    printer::{Printer, Verbosity},
+};
+
+/// Docker Swarms for end-to-end tests: make them, look inside, run tests on them
+#[derive(Parser, Debug)]
+#[command(
+    name = "kubectl-testkit",
+    bin_name = "kubectl testkit",
+    version,
+    subcommand_required = true,
+    arg_required_else_help = true,
+    disable_help_subcommand = true,
+    after_help = "kubectl testkit VERB --help tells all about a verb.\nExit codes: 0 done; 1 failed; 2 wrong usage; 130 interrupted. Verbs that run a command exit with its code."
+)]
+pub struct Cli {
+    #[command(flatten)]
+    connection: ConnectionArgs,
+    /// Print errors and results alone
+    #[arg(short, long, global = true, help_heading = "Output options", conflicts_with = "verbose")]
+    quiet: bool,
+    /// Also print how things are done
+    #[arg(short, long, global = true, help_heading = "Output options")]
+    verbose: bool,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    Ls(ls::Args),
+    Completion(completion::Args),
+    Version(version::Args),
+}
+
+/// What every verb is given.
+pub(crate) struct Context {
+    printer: Printer,
+    connection: ConnectionArgs,
+}
+
+impl Context {
+    /// The API server the options name.
+    async fn kubernetes(&self) -> Result<Kubernetes, Failure> {
+        let kubernetes = Kubernetes::connect(&self.connection).await?;
+        self.printer.detail(format_args!("using {kubernetes}"));
+        Ok(kubernetes)
+    }
+}
+
+/// The command line, for completion and for tests of its texts.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
+/// The whole program: reads the arguments and gives the exit code.
+#[must_use]
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let args: Vec<OsString> = args.into_iter().collect();
+    if let Some(code) = completion::answer(&args) {
+        return code;
+    }
+    let cli = match Cli::try_parse_from(args) {
+        Ok(cli) => cli,
+        Err(e) => {
+            // A closed pipe behind `--help` is nobody's error.
+            let _ = e.print();
+            return ExitCode::from(u8::try_from(e.exit_code()).unwrap_or(exit::FAILED));
+        }
+    };
+    let verbosity = match (cli.quiet, cli.verbose) {
+        (true, _) => Verbosity::Quiet,
+        (_, true) => Verbosity::Verbose,
+        _ => Verbosity::Normal,
+    };
+    let context = Context { printer: Printer::new(verbosity), connection: cli.connection };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => {
+            context.printer.failure(&Failure::new(format!("no thread can be started: {e}")));
+            return ExitCode::from(exit::FAILED);
+        }
+    };
+    let ended = runtime.block_on(async {
+        tokio::select! {
+            ended = perform(&context, cli.verb) => ended,
+            code = ended_by_signal() => Err(Failure::silent(code)),
+        }
+    });
+    // A thread that waits for a person's input must not keep the program.
+    runtime.shutdown_background();
+    match ended {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => {
+            context.printer.failure(&failure);
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+async fn perform(context: &Context, verb: Verb) -> Result<u8, Failure> {
+    match verb {
+        Verb::Ls(args) => ls::run(context, &args).await?,
+        Verb::Completion(args) => completion::run(context, &args)?,
+        Verb::Version(args) => version::run(context, &args)?,
+    }
+    Ok(0)
+}
+
+/// Waits for a signal that ends the program; gives the exit code that says so.
+async fn ended_by_signal() -> u8 {
+    use tokio::signal::unix::{SignalKind, signal};
+    let wait = async |kind| match signal(kind) {
+        Ok(mut signals) => signals.recv().await,
+        // Without a handler the signal ends the program by itself.
+        Err(_) => std::future::pending().await,
+    };
+    tokio::select! {
+        _ = wait(SignalKind::interrupt()) => exit::INTERRUPTED,
+        _ = wait(SignalKind::terminate()) => exit::TERMINATED,
+        _ = wait(SignalKind::hangup()) => exit::TERMINATED,
+    }
+}

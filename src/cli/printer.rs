@@ -1,0 +1,220 @@
+//! The one place that writes to the terminal.
+//!
+//! Here lives what quiet, verbose, colour, progress and structured output mean; a verb says
+//! what happened and never asks whether somebody looks. Results go to standard output,
+//! everything else to standard error.
+
+use std::{
+    fmt::Display,
+    io::{self, IsTerminal, Write},
+};
+
+use indicatif::MultiProgress;
+use serde::Serialize;
+
+use super::{
+    failure::{Failure, exit},
+    progress::Task,
+};
+
+/// Writes for one run of the program.
+#[derive(Debug)]
+pub struct Printer {
+    verbosity: Verbosity,
+    colour_out: bool,
+    colour_err: bool,
+    /// There when standard error is a terminal: lines go through it so that they do not cut bars in two.
+    bars: Option<MultiProgress>,
+}
+
+/// How much to say on standard error.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verbosity {
+    /// Errors alone.
+    Quiet,
+    /// What happens.
+    Normal,
+    /// Also how.
+    Verbose,
+}
+
+/// The form of structured output.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// A table with more columns
+    Wide,
+    /// The objects as JSON
+    Json,
+    /// The objects as YAML
+    Yaml,
+    /// Only `kind/name`, a line each
+    Name,
+}
+
+/// What a piece of text means; the printer knows what that looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Style {
+    /// As it is.
+    Plain,
+    /// A heading.
+    Strong,
+    /// Beside the point.
+    Dim,
+    /// As it should be.
+    Good,
+    /// Not there yet, or worth a look.
+    Attention,
+    /// Wrong.
+    Bad,
+}
+
+impl Style {
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Plain => "",
+            Self::Strong => "1",
+            Self::Dim => "2",
+            Self::Good => "32",
+            Self::Attention => "33",
+            Self::Bad => "31",
+        }
+    }
+
+    fn paint(self, text: &str, colour: bool) -> String {
+        if colour && self != Self::Plain { format!("\x1b[{}m{text}\x1b[0m", self.code()) } else { text.to_owned() }
+    }
+}
+
+impl Printer {
+    /// A printer for this process's standard output and error.
+    #[must_use]
+    pub fn new(verbosity: Verbosity) -> Self {
+        let colour = |terminal: bool| {
+            // https://no-color.org: present and not empty, whatever its value.
+            let refused = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+            terminal && !refused && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
+        };
+        let terminal = io::stderr().is_terminal();
+        let dumb = std::env::var_os("TERM").is_none_or(|t| t == "dumb");
+        Self {
+            verbosity,
+            colour_out: colour(io::stdout().is_terminal()),
+            colour_err: colour(terminal),
+            // Details would tear bars apart.
+            bars: (terminal && !dumb && verbosity == Verbosity::Normal).then(MultiProgress::new),
+        }
+    }
+
+    /// A printer as for a pipe, whatever the test runs in.
+    #[cfg(test)]
+    pub(crate) fn plain() -> Self {
+        Self { verbosity: Verbosity::Normal, colour_out: false, colour_err: false, bars: None }
+    }
+
+    /// A line of the result.
+    pub fn line(&self, text: impl Display) -> Result<(), Failure> {
+        self.bytes(format!("{text}\n").as_bytes())
+    }
+
+    /// A piece of the result, as it is.
+    pub fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
+        let write = || {
+            let mut out = io::stdout().lock();
+            out.write_all(bytes)?;
+            out.flush()
+        };
+        self.around(write).map_err(|e| output_failed(&e))
+    }
+
+    /// The result as JSON or YAML.
+    pub fn object(&self, format: Structured, object: &impl Serialize) -> Result<(), Failure> {
+        let text = match format {
+            Structured::Json => serde_json::to_string_pretty(object)
+                .map(|text| text + "\n")
+                .map_err(|e| Failure::new(format!("the result cannot be written as JSON: {e}")))?,
+            Structured::Yaml => serde_yaml_ng::to_string(object)
+                .map_err(|e| Failure::new(format!("the result cannot be written as YAML: {e}")))?,
+        };
+        self.bytes(text.as_bytes())
+    }
+
+    /// Something worth knowing that is not the result.
+    pub fn note(&self, text: impl Display) {
+        if self.verbosity > Verbosity::Quiet {
+            self.say(&text.to_string());
+        }
+    }
+
+    /// How something is done, for `--verbose`.
+    pub fn detail(&self, text: impl Display) {
+        if self.verbosity == Verbosity::Verbose {
+            self.say(&Style::Dim.paint(&text.to_string(), self.colour_err));
+        }
+    }
+
+    /// Something is not as it should be, and the verb goes on.
+    pub fn warn(&self, text: impl Display) {
+        if self.verbosity > Verbosity::Quiet {
+            self.say(&format!("{} {text}", Style::Attention.paint("warning:", self.colour_err)));
+        }
+    }
+
+    /// Why the verb failed.
+    pub fn failure(&self, failure: &Failure) {
+        if failure.what().is_empty() {
+            return;
+        }
+        self.say(&format!("{} {}", Style::Bad.paint("error:", self.colour_err), failure.what()));
+        for remedy in failure.remedies() {
+            self.say(&format!("  {} {remedy}", Style::Strong.paint("try:", self.colour_err)));
+        }
+    }
+
+    /// Text for standard output.
+    #[must_use]
+    pub fn paint(&self, style: Style, text: &str) -> String {
+        style.paint(text, self.colour_out)
+    }
+
+    /// Text for standard error.
+    #[must_use]
+    pub fn paint_err(&self, style: Style, text: &str) -> String {
+        style.paint(text, self.colour_err)
+    }
+
+    /// Something that may take a while.
+    #[must_use]
+    pub fn task(&self, name: impl Into<String>) -> Task<'_> {
+        Task::new(self, self.bars.as_ref(), name.into())
+    }
+
+    fn say(&self, text: &str) {
+        // Nobody is left to be told that standard error is gone.
+        let _ = self.around(|| writeln!(io::stderr().lock(), "{text}"));
+    }
+
+    /// Runs `write` while no bar is on the screen.
+    fn around<T>(&self, write: impl FnOnce() -> T) -> T {
+        match &self.bars {
+            Some(bars) => bars.suspend(write),
+            None => write(),
+        }
+    }
+}
+
+/// The forms of output that are for programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Structured {
+    /// JSON
+    Json,
+    /// YAML
+    Yaml,
+}
+
+fn output_failed(error: &io::Error) -> Failure {
+    if error.kind() == io::ErrorKind::BrokenPipe {
+        Failure::silent(exit::PIPE_CLOSED)
+    } else {
+        Failure::new(format!("standard output cannot be written: {error}"))
+    }
+}
