@@ -7,7 +7,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     fs::create_dir_all(&folder)?;
     for (file, crd) in testkit::api::crds() {
         let text = serde_yaml_ng::to_string(&crd)?;
-        fs::write(folder.join(file), format!("# Generated from src/api by `make crds`; changes are made there.\n{text}"))?;
+        fs::write(
+            folder.join(file),
+            format!("# Generated from src/api by `make crds`; changes are made there.\n{text}"),
+        )?;
     }
     Ok(())
 }
