@@ -167,7 +167,7 @@ pub struct Ec2Provider {
 }
 
 /// An image, named in exactly one way.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct AmiSelector {
     /// The image's id.
@@ -192,7 +192,7 @@ pub struct AmiSelector {
 }
 
 /// A root volume.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq, Hash)]
 #[serde(rename_all = "camelCase")]
 pub struct Volume {
     /// Its size in GiB.

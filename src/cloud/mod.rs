@@ -8,11 +8,13 @@
 pub mod ec2;
 mod inventory;
 pub mod memory;
+mod registry;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-pub use inventory::Inventory;
+pub use inventory::{Inventory, Wake};
 use k8s_openapi::jiff::Timestamp;
+pub use registry::{Clouds, StaticCredentials};
 
 use crate::api::AmiSelector;
 

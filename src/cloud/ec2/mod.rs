@@ -1,0 +1,164 @@
+//! EC2 through the AWS SDK.
+//!
+//! One file a concern: [`launch`] an instance exactly once, the [`image`] it boots, what
+//! [`describe`] lists of it, the security group of the [`network`], and what each [`error`]
+//! means. Only this folder sees a type of the SDK.
+
+mod describe;
+mod error;
+mod image;
+mod launch;
+mod network;
+mod rules;
+mod tags;
+
+use std::{
+    collections::HashMap,
+    hash::Hash,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use aws_config::{
+    AppName, BehaviorVersion, Region, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
+    timeout::TimeoutConfig,
+};
+use aws_sdk_ec2::{Client, config::Credentials};
+use tokio::sync::Semaphore;
+
+use super::{Answer, CloudProvider, Instance, Launch, Network, NetworkSpec, OwnedNetwork, Owner, StaticCredentials};
+
+/// How long an answer that hardly ever changes is believed: images, subnets, verified groups.
+const BELIEVED: Duration = Duration::from_secs(300);
+
+/// RunInstances has the smallest of AWS's request buckets: 5, and 2 more every second.
+const LAUNCHES_AT_ONCE: usize = 5;
+
+/// How to reach an account in a region. The endpoint and, without `credentials`, the
+/// credentials come from where every AWS SDK looks for them.
+#[derive(Clone, Debug)]
+pub struct Ec2Config {
+    /// The region.
+    pub region: String,
+    /// The installation of the operator: what it does not own, it does not see.
+    pub installation: String,
+    /// Credentials of a Secret, in place of the operator's own.
+    pub credentials: Option<StaticCredentials>,
+}
+
+/// An account in one region.
+pub struct Ec2 {
+    client: Client,
+    region: String,
+    installation: String,
+    launches: Semaphore,
+    images: Believed<crate::api::AmiSelector, image::Image>,
+    vpcs: Believed<Vec<String>, String>,
+    groups: Believed<String, (NetworkSpec, Network)>,
+    unsettled: Mutex<HashMap<String, Instant>>,
+}
+
+impl Ec2 {
+    /// Prepares the client; no call is made yet.
+    pub async fn connect(config: Ec2Config) -> Self {
+        let mut loader = aws_config::defaults(BehaviorVersion::v2026_01_12())
+            .region(Region::new(config.region.clone()))
+            // Throttling is retried here, with the SDK's own back-off; what is left after that is the caller's.
+            .retry_config(RetryConfig::standard().with_max_attempts(4))
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(Duration::from_secs(4))
+                    .operation_attempt_timeout(Duration::from_secs(30))
+                    .operation_timeout(Duration::from_secs(90))
+                    .build(),
+            )
+            .stalled_stream_protection(StalledStreamProtectionConfig::disabled());
+        if let Ok(name) = AppName::new("testkit-operator") {
+            loader = loader.app_name(name);
+        }
+        if let Some(keys) = config.credentials {
+            loader = loader.credentials_provider(Credentials::new(
+                keys.access_key_id,
+                keys.secret_access_key,
+                keys.session_token,
+                None,
+                "Secret",
+            ));
+        }
+        Self {
+            client: Client::new(&loader.load().await),
+            region: config.region,
+            installation: config.installation,
+            launches: Semaphore::new(LAUNCHES_AT_ONCE),
+            images: Believed::default(),
+            vpcs: Believed::default(),
+            groups: Believed::default(),
+            unsettled: Mutex::default(),
+        }
+    }
+}
+
+impl CloudProvider for Ec2 {
+    fn list(&self) -> Answer<'_, Vec<Instance>> {
+        Box::pin(async { Ok(self.list_instances().await?) })
+    }
+
+    fn ensure_network<'a>(&'a self, owner: &'a Owner, network: &'a NetworkSpec) -> Answer<'a, Network> {
+        Box::pin(self.ensure_group(owner, network))
+    }
+
+    fn delete_network<'a>(&'a self, owner: &'a Owner) -> Answer<'a, bool> {
+        Box::pin(async { Ok(self.delete_groups(owner).await?) })
+    }
+
+    fn launch<'a>(&'a self, launch: &'a Launch) -> Answer<'a, Instance> {
+        Box::pin(self.run_instance(launch))
+    }
+
+    fn terminate<'a>(&'a self, ids: &'a [String]) -> Answer<'a, ()> {
+        Box::pin(async { Ok(self.terminate_instances(ids).await?) })
+    }
+
+    fn list_networks(&self) -> Answer<'_, Vec<OwnedNetwork>> {
+        Box::pin(async { Ok(self.list_groups().await?) })
+    }
+
+    fn console<'a>(&'a self, id: &'a str) -> Answer<'a, String> {
+        Box::pin(async { Ok(self.console_output(id).await?) })
+    }
+}
+
+impl std::fmt::Debug for Ec2 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ec2").field("region", &self.region).finish_non_exhaustive()
+    }
+}
+
+/// Answers that are believed for a while, so that what stays the same costs no calls.
+struct Believed<K, V>(Mutex<HashMap<K, (V, Instant)>>);
+
+impl<K, V> Default for Believed<K, V> {
+    fn default() -> Self {
+        Self(Mutex::default())
+    }
+}
+
+impl<K: Eq + Hash, V: Clone> Believed<K, V> {
+    fn get(&self, key: &K) -> Option<V> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, (_, since)| since.elapsed() < BELIEVED);
+        known.get(key).map(|(value, _)| value.clone())
+    }
+
+    fn put(&self, key: K, value: V) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (value, Instant::now()));
+    }
+
+    fn any(&self, test: impl Fn(&V) -> bool) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().any(|(value, _)| test(value))
+    }
+
+    fn forget(&self, drop: impl Fn(&K, &V) -> bool) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, (value, _)| !drop(key, value));
+    }
+}

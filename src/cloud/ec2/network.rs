@@ -1,0 +1,196 @@
+//! The security group of a cluster: found by its tags, made once, kept as it should be.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_ec2::types::{ResourceType, SecurityGroup};
+
+use super::{
+    Ec2,
+    error::{Failure, NO_DEFAULT_VPC},
+    rules::{self, Rule},
+    tags,
+};
+use crate::{
+    api::label,
+    cloud::{CloudError, Network, NetworkSpec, OwnedNetwork, Owner},
+};
+
+impl Ec2 {
+    pub(super) async fn ensure_group(&self, owner: &Owner, spec: &NetworkSpec) -> Result<Network, CloudError> {
+        if let Some((verified, network)) = self.groups.get(&owner.uid)
+            && verified == *spec
+        {
+            return Ok(network);
+        }
+        let (id, present) = match self.find_group(owner).await? {
+            Some((id, present)) => (id, present),
+            None => self.make_group(owner, spec).await?,
+        };
+        let wanted = rules::wanted(spec, &id);
+        self.authorize(&id, &wanted.difference(&present).cloned().collect()).await?;
+        self.revoke(&id, &present.difference(&wanted).cloned().collect()).await?;
+        let network = Network { security_group: id };
+        self.groups.put(owner.uid.clone(), (spec.clone(), network.clone()));
+        Ok(network)
+    }
+
+    async fn find_group(&self, owner: &Owner) -> Result<Option<(String, BTreeSet<Rule>)>, Failure> {
+        let groups = self.groups_of(Some(owner)).await?;
+        Ok(groups.iter().find_map(|g| Some((g.group_id()?.to_owned(), rules::present(g.ip_permissions())))))
+    }
+
+    async fn make_group(&self, owner: &Owner, spec: &NetworkSpec) -> Result<(String, BTreeSet<Rule>), CloudError> {
+        let vpc = self.vpc(&spec.subnets).await?;
+        let name = group_name(owner);
+        let tags = tags::of_cluster(&self.installation, owner, &name);
+        let made = self
+            .client
+            .create_security_group()
+            .group_name(&name)
+            .description(format!("Hosts of SwarmCluster {}", owner.name))
+            .vpc_id(vpc)
+            .tag_specifications(tags::on(ResourceType::SecurityGroup, &tags))
+            .send()
+            .await
+            .map_err(Failure::of("CreateSecurityGroup"));
+        match made {
+            Ok(made) => match made.group_id {
+                Some(id) => Ok((id, BTreeSet::new())),
+                None => Err(CloudError::Unavailable("CreateSecurityGroup: AWS named no group".to_owned())),
+            },
+            // An earlier try made it and it was not listed yet, or it is somebody else's.
+            Err(e) if e.is("InvalidGroup.Duplicate") => self.find_group(owner).await?.ok_or_else(|| {
+                CloudError::Unavailable(format!(
+                    "{}: if a security group of this name is there without the tags of this cluster, delete it",
+                    e.message()
+                ))
+            }),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    async fn authorize(&self, id: &str, missing: &BTreeSet<Rule>) -> Result<(), CloudError> {
+        if missing.is_empty() {
+            return Ok(());
+        }
+        let all = self.authorize_at_once(id, missing.iter()).await;
+        match all {
+            Err(e) if e.is("InvalidPermission.Duplicate") => {}
+            Err(e) if e.is("InvalidGroup.NotFound") => return Err(not_there(&e)),
+            other => return Ok(other?),
+        }
+        // One that is there already fails them all: each for itself.
+        for rule in missing {
+            match self.authorize_at_once(id, [rule]).await {
+                Err(e) if e.is("InvalidPermission.Duplicate") => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn authorize_at_once<'a>(&self, id: &str, rules: impl IntoIterator<Item = &'a Rule>) -> Result<(), Failure> {
+        let permissions = rules::permissions(rules);
+        let call = self.client.authorize_security_group_ingress().group_id(id).set_ip_permissions(Some(permissions));
+        call.send().await.map(drop).map_err(Failure::of("AuthorizeSecurityGroupIngress"))
+    }
+
+    async fn revoke(&self, id: &str, extra: &BTreeSet<Rule>) -> Result<(), CloudError> {
+        if extra.is_empty() {
+            return Ok(());
+        }
+        tracing::info!(group = id, rules = extra.len(), "removing rules that are not the cluster's");
+        let permissions = rules::permissions(extra);
+        let call = self.client.revoke_security_group_ingress().group_id(id).set_ip_permissions(Some(permissions));
+        match call.send().await.map_err(Failure::of("RevokeSecurityGroupIngress")) {
+            Ok(_) => Ok(()),
+            Err(e) if e.is("InvalidPermission.NotFound") => Ok(()),
+            Err(e) if e.is("InvalidGroup.NotFound") => Err(not_there(&e)),
+            Err(e) => Err(e.into()),
+        }
+    }
+
+    /// The VPC of subnets, or the default one.
+    async fn vpc(&self, subnets: &[String]) -> Result<String, CloudError> {
+        if let Some(known) = self.vpcs.get(&subnets.to_vec()) {
+            return Ok(known);
+        }
+        let vpc = if subnets.is_empty() { self.default_vpc().await? } else { self.vpc_of(subnets).await? };
+        self.vpcs.put(subnets.to_vec(), vpc.clone());
+        Ok(vpc)
+    }
+
+    async fn default_vpc(&self) -> Result<String, CloudError> {
+        let found = self.client.describe_vpcs().filters(tags::filter("is-default", "true")).send().await;
+        let found = found.map_err(Failure::of("DescribeVpcs"))?;
+        let id = found.vpcs().iter().find_map(|v| v.vpc_id());
+        let none = || CloudError::Invalid(format!("{} has no default VPC: {NO_DEFAULT_VPC}", self.region));
+        id.map(str::to_owned).ok_or_else(none)
+    }
+
+    async fn vpc_of(&self, subnets: &[String]) -> Result<String, CloudError> {
+        let found = self.client.describe_subnets().set_subnet_ids(Some(subnets.to_vec())).send().await;
+        let found = found.map_err(Failure::of("DescribeSubnets"))?;
+        let vpcs: BTreeSet<&str> = found.subnets().iter().filter_map(|s| s.vpc_id()).collect();
+        match vpcs.iter().collect::<Vec<_>>().as_slice() {
+            [vpc] => Ok((**vpc).to_owned()),
+            several => Err(CloudError::Invalid(format!(
+                "the subnets {} are of {} VPCs: name subnets of one VPC in spec.provider.ec2.subnets",
+                subnets.join(", "),
+                several.len()
+            ))),
+        }
+    }
+
+    /// Deletes the groups of a cluster. False while something uses one.
+    pub(super) async fn delete_groups(&self, owner: &Owner) -> Result<bool, Failure> {
+        self.groups.forget(|uid, _| *uid == owner.uid);
+        let mut gone = true;
+        for group in self.groups_of(Some(owner)).await? {
+            let call = self.client.delete_security_group().set_group_id(group.group_id);
+            match call.send().await.map_err(Failure::of("DeleteSecurityGroup")) {
+                Err(e) if e.is("DependencyViolation") => gone = false,
+                Err(e) if e.is("InvalidGroup.NotFound") => {}
+                other => drop(other?),
+            }
+        }
+        Ok(gone)
+    }
+
+    /// Every group of the installation.
+    pub(super) async fn list_groups(&self) -> Result<Vec<OwnedNetwork>, Failure> {
+        let groups = self.groups_of(None).await?;
+        let owned =
+            |g: &SecurityGroup| Some(OwnedNetwork { owner: tags::owner(g.tags())?, id: g.group_id()?.to_owned() });
+        Ok(groups.iter().filter_map(owned).collect())
+    }
+
+    async fn groups_of(&self, owner: Option<&Owner>) -> Result<Vec<SecurityGroup>, Failure> {
+        let mut call = self
+            .client
+            .describe_security_groups()
+            .filters(tags::tagged(label::INSTALLATION, &self.installation))
+            .max_results(1000);
+        if let Some(owner) = owner {
+            call = call.filters(tags::tagged(label::CLUSTER_UID, &owner.uid));
+        }
+        let mut pages = call.into_paginator().items().send();
+        let mut groups = Vec::new();
+        while let Some(group) = pages.next().await {
+            groups.push(group.map_err(Failure::of("DescribeSecurityGroups"))?);
+        }
+        Ok(groups)
+    }
+}
+
+/// AWS said that a group is not there which it just told of, or made.
+fn not_there(e: &Failure) -> CloudError {
+    CloudError::Unavailable(format!("the cluster's security group is not there: {}", e.message()))
+}
+
+/// The name of a cluster's group: for people, and the one thing AWS keeps unique, so that two
+/// tries at the same time cannot make two.
+fn group_name(owner: &Owner) -> String {
+    let uid: String = owner.uid.chars().take(8).collect();
+    format!("testkit-{}-{uid}", owner.name.replace('/', "-"))
+}

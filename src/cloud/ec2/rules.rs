@@ -1,0 +1,174 @@
+//! Who may reach a cluster's hosts: the rules of its security group, and how a group's
+//! rules differ from them. Pure.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_ec2::types::{IpPermission, IpRange, Ipv6Range, PrefixListId, UserIdGroupPair};
+
+use crate::cloud::NetworkSpec;
+
+/// One rule: a range of ports of a protocol, open for one source.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Rule {
+    /// `tcp`, `udp`, a protocol's number, or `-1` for all.
+    pub protocol: String,
+    /// First and last port; for ICMP, type and code.
+    pub ports: Option<(i32, i32)>,
+    /// Who may come in.
+    pub source: Source,
+}
+
+/// Who may come in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Source {
+    /// An IPv4 block.
+    V4(String),
+    /// An IPv6 block.
+    V6(String),
+    /// The members of a group.
+    Group(String),
+    /// A managed list of blocks. We never make such a rule; it is known to be removed.
+    List(String),
+}
+
+/// What swarm nodes and the services on them need of each other.
+const AMONG_NODES: &[(&str, Option<(i32, i32)>)] = &[
+    ("tcp", Some((2377, 2377))),
+    ("tcp", Some((7946, 7946))),
+    ("udp", Some((7946, 7946))),
+    ("udp", Some((4789, 4789))),
+    // ESP: overlay networks with encryption.
+    ("50", None),
+    // Ports that services publish without naming one: tests reach them on every node.
+    ("tcp", Some((30000, 32767))),
+    ("udp", Some((30000, 32767))),
+    // Path MTU discovery and ping.
+    ("icmp", Some((-1, -1))),
+];
+
+/// The rules of a cluster's group.
+pub(super) fn wanted(network: &NetworkSpec, group: &str) -> BTreeSet<Rule> {
+    let ssh = network.access_cidrs.iter().map(|cidr| Rule {
+        protocol: "tcp".to_owned(),
+        ports: Some((22, 22)),
+        source: block(cidr),
+    });
+    let among = AMONG_NODES.iter().map(|(protocol, ports)| Rule {
+        protocol: (*protocol).to_owned(),
+        ports: *ports,
+        source: Source::Group(group.to_owned()),
+    });
+    ssh.chain(among).collect()
+}
+
+/// A CIDR block as AWS keeps it: without the bits the mask cuts off. What does not parse
+/// goes to AWS as it is, which says what is wrong with it.
+fn block(cidr: &str) -> Source {
+    let parts =
+        cidr.split_once('/').and_then(|(a, m)| Some((a.parse::<std::net::IpAddr>().ok()?, m.parse::<u32>().ok()?)));
+    match parts {
+        Some((std::net::IpAddr::V4(a), m @ 0..=32)) => {
+            let mask = u32::MAX.checked_shl(32 - m).unwrap_or(0);
+            Source::V4(format!("{}/{m}", std::net::Ipv4Addr::from_bits(a.to_bits() & mask)))
+        }
+        Some((std::net::IpAddr::V6(a), m @ 0..=128)) => {
+            let mask = u128::MAX.checked_shl(128 - m).unwrap_or(0);
+            Source::V6(format!("{}/{m}", std::net::Ipv6Addr::from_bits(a.to_bits() & mask)))
+        }
+        _ if cidr.contains(':') => Source::V6(cidr.to_owned()),
+        _ => Source::V4(cidr.to_owned()),
+    }
+}
+
+/// The rules AWS tells of.
+pub(super) fn present(permissions: &[IpPermission]) -> BTreeSet<Rule> {
+    permissions.iter().flat_map(rules_of).collect()
+}
+
+fn rules_of(permission: &IpPermission) -> impl Iterator<Item = Rule> {
+    let protocol = permission.ip_protocol().unwrap_or("-1").to_owned();
+    let has_ports = matches!(protocol.as_str(), "tcp" | "udp" | "icmp" | "icmpv6");
+    let ports = permission.from_port().zip(permission.to_port()).filter(|_| has_ports);
+    let v4 = permission.ip_ranges().iter().filter_map(|r| r.cidr_ip()).map(|c| Source::V4(c.to_owned()));
+    let v6 = permission.ipv6_ranges().iter().filter_map(|r| r.cidr_ipv6()).map(|c| Source::V6(c.to_owned()));
+    let groups = permission.user_id_group_pairs().iter().filter_map(|g| g.group_id());
+    let lists = permission.prefix_list_ids().iter().filter_map(|l| l.prefix_list_id());
+    let sources: Vec<Source> = v4
+        .chain(v6)
+        .chain(groups.map(|g| Source::Group(g.to_owned())))
+        .chain(lists.map(|l| Source::List(l.to_owned())))
+        .collect();
+    sources.into_iter().map(move |source| Rule { protocol: protocol.clone(), ports, source })
+}
+
+/// Rules as AWS takes them.
+pub(super) fn permissions<'a>(rules: impl IntoIterator<Item = &'a Rule>) -> Vec<IpPermission> {
+    rules.into_iter().map(permission).collect()
+}
+
+fn permission(rule: &Rule) -> IpPermission {
+    let all = IpPermission::builder()
+        .ip_protocol(&rule.protocol)
+        .set_from_port(rule.ports.map(|p| p.0))
+        .set_to_port(rule.ports.map(|p| p.1));
+    match &rule.source {
+        Source::V4(cidr) => all.ip_ranges(IpRange::builder().cidr_ip(cidr).build()),
+        Source::V6(cidr) => all.ipv6_ranges(Ipv6Range::builder().cidr_ipv6(cidr).build()),
+        Source::Group(id) => all.user_id_group_pairs(UserIdGroupPair::builder().group_id(id).build()),
+        Source::List(id) => all.prefix_list_ids(PrefixListId::builder().prefix_list_id(id).build()),
+    }
+    .build()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{IpPermission, NetworkSpec, Rule, Source, UserIdGroupPair, block, permissions, present, wanted};
+
+    fn spec(cidrs: &[&str]) -> NetworkSpec {
+        NetworkSpec { access_cidrs: cidrs.iter().map(|&c| c.to_owned()).collect(), subnets: vec![] }
+    }
+
+    #[test]
+    fn only_ssh_is_open_to_the_outside() {
+        let outside: Vec<Rule> = wanted(&spec(&["203.0.113.0/24", "2001:db8::/32"]), "sg-1")
+            .into_iter()
+            .filter(|r| r.source != Source::Group("sg-1".to_owned()))
+            .collect();
+        let ssh = |source| Rule { protocol: "tcp".to_owned(), ports: Some((22, 22)), source };
+        let expected = [ssh(Source::V4("203.0.113.0/24".to_owned())), ssh(Source::V6("2001:db8::/32".to_owned()))];
+        assert_eq!(outside, expected);
+    }
+
+    #[test]
+    fn what_aws_tells_of_our_rules_is_our_rules() {
+        let rules = wanted(&spec(&["0.0.0.0/0", "::/0"]), "sg-1");
+        assert_eq!(present(&permissions(&rules)), rules);
+    }
+
+    #[test]
+    fn a_permission_with_several_sources_is_several_rules() {
+        let both = IpPermission::builder()
+            .ip_protocol("-1")
+            .from_port(-1)
+            .to_port(-1)
+            .user_id_group_pairs(UserIdGroupPair::builder().group_id("sg-1").build())
+            .user_id_group_pairs(UserIdGroupPair::builder().group_id("sg-2").build())
+            .build();
+        let rule = |id: &str| Rule { protocol: "-1".to_owned(), ports: None, source: Source::Group(id.to_owned()) };
+        assert_eq!(present(&[both]).into_iter().collect::<Vec<_>>(), [rule("sg-1"), rule("sg-2")]);
+    }
+
+    #[test]
+    fn blocks_are_written_as_aws_keeps_them() {
+        for (given, kept) in [
+            ("203.0.113.7/24", Source::V4("203.0.113.0/24".to_owned())),
+            ("203.0.113.7/32", Source::V4("203.0.113.7/32".to_owned())),
+            ("10.0.0.1/0", Source::V4("0.0.0.0/0".to_owned())),
+            ("2001:DB8:0::1/64", Source::V6("2001:db8::/64".to_owned())),
+            ("::1/0", Source::V6("::/0".to_owned())),
+            ("nonsense", Source::V4("nonsense".to_owned())),
+        ] {
+            assert_eq!(block(given), kept, "{given}");
+        }
+    }
+}

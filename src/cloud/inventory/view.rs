@@ -1,0 +1,107 @@
+//! What is known of the instances: the last listing, and what was done since it began.
+//!
+//! A cloud's listing is late. What we did ourselves is therefore kept beside it for a grace
+//! period: an instance we launched stays though it is not listed yet, and one we told to end
+//! is ending though it is still listed as running. Pure: the caller brings the time.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+
+use crate::cloud::{Instance, InstanceState, Owner};
+
+/// How long an instance may be missing from listings after it was launched or first seen.
+const UNLISTED: Duration = Duration::from_secs(120);
+
+/// How long listings may show an instance as running that was told to end. After that it is
+/// believed, so that it is told again: the first call may have met an instance the cloud did not know yet.
+const STILL_RUNNING: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Default)]
+pub(super) struct View {
+    synced: bool,
+    entries: BTreeMap<String, Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    instance: Instance,
+    /// When we launched it, or else first saw it.
+    since: Instant,
+    /// When we told it to end.
+    ending: Option<Instant>,
+}
+
+impl Entry {
+    fn ended_by(mut self, ending: Option<Instant>) -> Self {
+        self.ending = ending;
+        if ending.is_some() {
+            self.instance.state = self.instance.state.max(InstanceState::ShuttingDown);
+        }
+        self
+    }
+}
+
+impl View {
+    /// Whether there was a listing.
+    pub(super) fn synced(&self) -> bool {
+        self.synced
+    }
+
+    /// The instances of a cluster.
+    pub(super) fn of(&self, uid: &str) -> Vec<Instance> {
+        self.entries.values().map(|e| &e.instance).filter(|i| i.owner.uid == uid).cloned().collect()
+    }
+
+    /// Who has instances that have not ended.
+    pub(super) fn owners(&self) -> Vec<Owner> {
+        let live = self.entries.values().map(|e| &e.instance).filter(|i| !i.state.is_ended());
+        live.map(|i| i.owner.clone()).collect::<BTreeSet<_>>().into_iter().collect()
+    }
+
+    /// Whether some instance is about to change by itself.
+    pub(super) fn is_transient(&self) -> bool {
+        self.entries.values().any(|e| e.instance.state.is_transient())
+    }
+
+    /// An instance was launched.
+    pub(super) fn note(&mut self, instance: Instance, now: Instant) {
+        // A listing that shows it already knows more.
+        self.entries.entry(instance.id.clone()).or_insert(Entry { instance, since: now, ending: None });
+    }
+
+    /// Instances were told to end.
+    pub(super) fn note_terminating(&mut self, ids: &[String], now: Instant) {
+        for id in ids {
+            if let Some(entry) = self.entries.remove(id) {
+                self.entries.insert(id.clone(), entry.ended_by(Some(now)));
+            }
+        }
+    }
+
+    /// Takes in the listing of a sweep that began at `started`. Returns whose instances changed.
+    pub(super) fn sweep(&mut self, listed: Vec<Instance>, started: Instant) -> BTreeSet<Owner> {
+        self.synced = true;
+        let mut before = std::mem::take(&mut self.entries);
+        let mut changed = BTreeSet::new();
+        for instance in listed {
+            let old = before.remove(&instance.id);
+            let ending = old.as_ref().and_then(|e| e.ending).filter(|at| started < *at + STILL_RUNNING);
+            let since = old.as_ref().map_or(started, |e| e.since);
+            let entry = Entry { instance, since, ending: None }.ended_by(ending);
+            if old.is_none_or(|e| e.instance != entry.instance) {
+                changed.insert(entry.instance.owner.clone());
+            }
+            self.entries.insert(entry.instance.id.clone(), entry);
+        }
+        for (id, entry) in before {
+            if started < entry.since + UNLISTED {
+                self.entries.insert(id, entry);
+            } else {
+                changed.insert(entry.instance.owner);
+            }
+        }
+        changed
+    }
+}

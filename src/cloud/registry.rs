@@ -1,0 +1,127 @@
+//! Which clouds are in use: one connection and one inventory per region and credentials.
+//!
+//! Here also lives the type of credentials that come from a Secret. Nothing here calls a cloud.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::Mutex;
+
+use super::{
+    Cloud, Inventory, Wake,
+    ec2::{Ec2, Ec2Config},
+};
+use crate::api::Ec2Provider;
+
+/// After this time without a cluster that asks for it, an account and region is given up.
+/// Secrets change: without this, every key ever seen would be listed with for good.
+const UNUSED: Duration = Duration::from_secs(3600);
+
+/// Credentials that come from a Secret.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct StaticCredentials {
+    /// The access key's id.
+    pub access_key_id: String,
+    /// The secret access key.
+    pub secret_access_key: String,
+    /// The session token of temporary credentials.
+    pub session_token: Option<String>,
+}
+
+impl fmt::Debug for StaticCredentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StaticCredentials").field("access_key_id", &self.access_key_id).finish_non_exhaustive()
+    }
+}
+
+/// Every cloud account and region in use.
+#[derive(Clone)]
+pub struct Clouds(Arc<Registry>);
+
+struct Registry {
+    source: Source,
+    wake: Wake,
+    open: Mutex<HashMap<Place, Open>>,
+}
+
+enum Source {
+    /// EC2, for the installation of this name.
+    Ec2(String),
+    /// The same cloud whatever is asked for.
+    Fixed(Cloud),
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Place {
+    region: String,
+    credentials: Option<StaticCredentials>,
+}
+
+struct Open {
+    cloud: Cloud,
+    inventory: Inventory,
+    asked_for: Instant,
+}
+
+impl Clouds {
+    /// EC2 for an installation. `wake` is told which clusters have something new to look at.
+    #[must_use]
+    pub fn new(installation: &str, wake: Wake) -> Self {
+        Self::of(Source::Ec2(installation.to_owned()), wake)
+    }
+
+    /// One cloud for every region and credentials: for tests and benchmarks.
+    #[must_use]
+    pub fn fixed(cloud: Cloud, wake: Wake) -> Self {
+        Self::of(Source::Fixed(cloud), wake)
+    }
+
+    fn of(source: Source, wake: Wake) -> Self {
+        Self(Arc::new(Registry { source, wake, open: Mutex::default() }))
+    }
+
+    /// The cloud a cluster asks for, with its inventory.
+    pub async fn get(&self, provider: &Ec2Provider, credentials: Option<StaticCredentials>) -> (Cloud, Inventory) {
+        let place = Place { region: provider.region.clone(), credentials };
+        let mut open = self.0.open.lock().await;
+        let now = Instant::now();
+        open.retain(|p, o| *p == place || now.duration_since(o.asked_for) < UNUSED);
+        if let Some(known) = open.get_mut(&place) {
+            known.asked_for = now;
+            return (Arc::clone(&known.cloud), known.inventory.clone());
+        }
+        let cloud = self.connect(&place).await;
+        let inventory = Inventory::new(Arc::clone(&cloud), Arc::clone(&self.0.wake));
+        open.insert(place, Open { cloud: Arc::clone(&cloud), inventory: inventory.clone(), asked_for: now });
+        (cloud, inventory)
+    }
+
+    /// Every cloud in use: for the garbage collector.
+    pub async fn all(&self) -> Vec<(Cloud, Inventory)> {
+        self.0.open.lock().await.values().map(|o| (Arc::clone(&o.cloud), o.inventory.clone())).collect()
+    }
+
+    async fn connect(&self, place: &Place) -> Cloud {
+        match &self.0.source {
+            Source::Fixed(cloud) => Arc::clone(cloud),
+            Source::Ec2(installation) => Arc::new(
+                Ec2::connect(Ec2Config {
+                    region: place.region.clone(),
+                    installation: installation.clone(),
+                    credentials: place.credentials.clone(),
+                })
+                .await,
+            ),
+        }
+    }
+}
+
+impl fmt::Debug for Clouds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Clouds").finish_non_exhaustive()
+    }
+}
