@@ -9,7 +9,7 @@ use kube::{Api, Resource, ResourceExt, api::ListParams};
 use serde::de::DeserializeOwned;
 
 use super::kubernetes::{ConnectionArgs, Kubernetes, kubeconfig};
-use crate::api::{E2ERun, SwarmCluster};
+use crate::api::SwarmCluster;
 
 /// A person notices a longer wait for a completion.
 const PATIENCE: Duration = Duration::from_secs(2);

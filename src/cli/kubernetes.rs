@@ -101,7 +101,7 @@ impl Kubernetes {
     pub async fn cluster(&self, name: &str) -> Result<SwarmCluster, Failure> {
         match self.clusters().get_opt(name).await {
             Ok(Some(cluster)) => Ok(cluster),
-            Ok(None) => Err(self.not_found("cluster", name, self.names(&self.clusters()).await?).await),
+            Ok(None) => Err(self.not_found(&self.clusters(), "cluster", name).await),
             Err(e) => Err(self.explain(&e, &self.attempt("get", CLUSTERS, Some(name)))),
         }
     }
@@ -110,7 +110,7 @@ impl Kubernetes {
     pub async fn run(&self, name: &str) -> Result<E2ERun, Failure> {
         match self.runs().get_opt(name).await {
             Ok(Some(run)) => Ok(run),
-            Ok(None) => Err(self.not_found("run", name, self.names(&self.runs()).await?).await),
+            Ok(None) => Err(self.not_found(&self.runs(), "run", name).await),
             Err(e) => Err(self.explain(&e, &self.attempt("get", RUNS, Some(name)))),
         }
     }
@@ -183,7 +183,7 @@ impl Kubernetes {
                 }
                 404 => Failure::new(format!("there is nothing to {what} in {place}: {}", status.message)),
                 409 => Failure::new(format!("{what} in {place}: {}", status.message)),
-                422 => Failure::new(format!("the API server refuses to {what}: {}", status.message)),
+                400 | 422 => Failure::new(format!("the API server refuses to {what}: {}", status.message)),
                 code => {
                     Failure::new(format!("the API server failed to {what} in {place} ({code}): {}", status.message))
                 }
@@ -217,29 +217,20 @@ impl Kubernetes {
         failure
     }
 
-    async fn names<K>(&self, api: &Api<K>) -> Result<Option<Vec<String>>, Failure>
+    /// There is no such object: with the names there are, as far as the user may list them.
+    pub async fn not_found<K>(&self, api: &Api<K>, kind: &str, name: &str) -> Failure
     where
         K: Resource + Clone + DeserializeOwned + std::fmt::Debug,
     {
-        // Names are a courtesy: a user who may get and not list still learns that it is not there.
-        let list = api.list_metadata(&ListParams::default().limit(PAGE)).await;
-        Ok(list.ok().map(|list| list.items.iter().map(ResourceExt::name_any).collect()))
-    }
-
-    async fn not_found(&self, kind: &str, name: &str, known: Option<Vec<String>>) -> Failure {
-        // `GET` of an object answers 404 also where the custom resource itself is unknown.
-        if known.is_none() {
-            let probe = match kind {
-                "cluster" => self.clusters().list_metadata(&ListParams::default().limit(1)).await.err(),
-                _ => self.runs().list_metadata(&ListParams::default().limit(1)).await.err(),
-            };
-            let resource = if kind == "cluster" { CLUSTERS } else { RUNS };
-            if let Some(kube::Error::Api(status)) = &probe
-                && no_such_resource(status)
-            {
-                return self.explain(&kube::Error::Api(status.clone()), &self.attempt("get", resource, Some(name)));
+        let known = match api.list_metadata(&ListParams::default().limit(PAGE)).await {
+            Ok(list) => Some(list.items.iter().map(ResourceExt::name_any).collect::<Vec<_>>()),
+            // An object is not found either where its kind is unknown; only a list tells.
+            Err(e) if matches!(&e, kube::Error::Api(status) if no_such_resource(status)) => {
+                let resource = if kind == "cluster" { CLUSTERS } else { RUNS };
+                return self.explain(&e, &self.attempt("get", resource, Some(name)));
             }
-        }
+            Err(_) => None,
+        };
         let failure = Failure::new(format!("there is no {kind} {name:?} in namespace {:?}", self.namespace));
         suggest::among(failure, name, kind, known.as_deref())
             .help("kubectl testkit ls --all-namespaces shows those of all namespaces")
@@ -264,9 +255,10 @@ pub const RUNS: &str = "e2eruns.testkit.dev";
 /// The kubeconfig kubectl would read, or none.
 pub(super) fn kubeconfig(args: &ConnectionArgs) -> Result<Option<Kubeconfig>, Failure> {
     if let Some(path) = &args.kubeconfig {
-        return Kubeconfig::read_from(path)
-            .map(Some)
-            .map_err(|e| Failure::new(format!("{} is not a usable kubeconfig: {}", path.display(), words(&e))));
+        return Kubeconfig::read_from(path).map(Some).map_err(|e| match e {
+            KubeconfigError::ReadConfig(e, _) => Failure::new(format!("{} cannot be read: {e}", path.display())),
+            e => Failure::new(format!("{} is not a usable kubeconfig: {}", path.display(), words(&e))),
+        });
     }
     match Kubeconfig::read() {
         Ok(file) if file.contexts.is_empty() && file.clusters.is_empty() => Ok(None),

@@ -1,9 +1,7 @@
 //! `ls`: clusters and runs at a glance.
 
-use kube::{
-    ResourceExt,
-    core::{ListMeta, TypeMeta},
-};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
+use kube::ResourceExt;
 use serde::Serialize;
 
 use super::{
@@ -17,13 +15,10 @@ use crate::api::{E2ERun, Phase, SwarmCluster, is_true, reason, type_};
 
 /// List clusters and runs: how far they are, how old, when they expire, what is wrong
 #[derive(clap::Args, Debug)]
-#[command(
-    visible_alias = "list",
-    after_help = "Examples:
+#[command(after_help = "Examples:
   kubectl testkit ls                 everything in the current namespace
   kubectl testkit ls -A -o wide      everything everywhere, with endpoints and reasons
-  kubectl testkit ls -l team=net -o name"
-)]
+  kubectl testkit ls -l team=net -o name")]
 pub struct Args {
     /// In all namespaces
     #[arg(short = 'A', long)]
@@ -206,8 +201,8 @@ fn until(at: jiff::Timestamp, now: jiff::Timestamp) -> String {
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct List {
-    #[serde(flatten)]
-    types: TypeMeta,
+    api_version: &'static str,
+    kind: &'static str,
     metadata: ListMeta,
     items: Vec<Item>,
 }
@@ -225,7 +220,7 @@ fn list(clusters: Vec<SwarmCluster>, runs: Vec<E2ERun>) -> List {
         .map(|c| Item::Cluster(Box::new(c)))
         .chain(runs.into_iter().map(|r| Item::Run(Box::new(r))))
         .collect();
-    List { types: TypeMeta::list::<k8s_openapi::api::core::v1::Pod>(), metadata: ListMeta::default(), items }
+    List { api_version: "v1", kind: "List", metadata: ListMeta::default(), items }
 }
 
 #[cfg(test)]

@@ -8,11 +8,22 @@
 
 mod complete;
 mod completion;
+mod create;
+mod created;
+mod describe;
 pub mod failure;
+mod follow;
 mod kubernetes;
+mod load;
+mod logs;
 mod ls;
+mod nodes;
 pub mod printer;
 mod progress;
+mod reach;
+mod results;
+mod rm;
+mod run;
 mod suggest;
 mod table;
 mod version;
@@ -53,7 +64,14 @@ pub struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Verb {
+    Create(create::Args),
     Ls(ls::Args),
+    Describe(describe::Args),
+    Rm(rm::Args),
+    Load(load::Args),
+    Run(run::Args),
+    Logs(logs::Args),
+    Results(results::Args),
     Completion(completion::Args),
     Version(version::Args),
 }
@@ -126,6 +144,13 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 async fn perform(context: &Context, verb: Verb) -> Result<u8, Failure> {
     match verb {
+        Verb::Create(args) => create::run(context, &args).await?,
+        Verb::Describe(args) => describe::run(context, &args).await?,
+        Verb::Load(args) => load::run(context, &args).await?,
+        Verb::Run(args) => return run::run(context, &args).await,
+        Verb::Logs(args) => logs::run(context, &args).await?,
+        Verb::Results(args) => results::run(context, &args).await?,
+        Verb::Rm(args) => rm::run(context, &args).await?,
         Verb::Ls(args) => ls::run(context, &args).await?,
         Verb::Completion(args) => completion::run(context, &args)?,
         Verb::Version(args) => version::run(context, &args)?,

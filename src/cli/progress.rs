@@ -69,11 +69,10 @@ impl<'a> Task<'a> {
         }
     }
 
-    /// So many bytes more.
-    pub fn advance(&self, bytes: u64) {
-        if let Some(Bar { bar, .. }) = &self.bar {
-            bar.inc(bytes);
-        }
+    /// What is called with so many bytes more, by whoever sees them pass.
+    pub fn counter(&self) -> impl Fn(u64) + Send + Sync + 'static {
+        let bar = self.bar.as_ref().map(|bar| bar.bar.clone());
+        move |bytes| bar.iter().for_each(|bar| bar.inc(bytes))
     }
 
     /// It is done; `result` says how it ended.

@@ -1,0 +1,256 @@
+//! `logs`: what a run's container wrote, from its manager while it runs and from the kept results after.
+
+use std::{io::Read, pin::pin, time::Duration};
+
+use flate2::read::GzDecoder;
+use futures::TryStreamExt;
+use kube::ResourceExt;
+
+use super::{
+    Context,
+    failure::Failure,
+    follow,
+    kubernetes::{Kubernetes, RUNS},
+    nodes,
+    reach::Reach,
+};
+use crate::{
+    api::{E2ERun, E2ERunStatus, is_true, type_},
+    swarm::Engine,
+};
+
+/// The key of the kept log in the results' ConfigMap.
+const LOG: &str = "log.gz";
+/// What the operator writes where a log was too long to be kept whole.
+const LEFT_OUT: &[u8] = b"\n\n[testkit: ";
+/// How long to wait before a lost connection is made again, at first and at most.
+const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(5));
+
+/// Print what a run's container wrote, also long after the container and the cluster are gone
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  kubectl testkit logs nightly-1        what it wrote so far
+  kubectl testkit logs nightly-1 -f     and what it writes, to the end, also over a lost connection")]
+pub struct Args {
+    /// The run
+    #[arg(add = super::complete::runs())]
+    run: String,
+    /// Go on until the run ends; a run that waits is waited for
+    #[arg(short, long)]
+    follow: bool,
+}
+
+/// Prints it.
+pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
+    let kubernetes = context.kubernetes().await?;
+    if args.follow {
+        to_the_end(context, &kubernetes, &args.run).await?;
+        return Ok(());
+    }
+    let run = kubernetes.run(&args.run).await?;
+    match stage(&run) {
+        Stage::Ended => kept(context, &kubernetes, &run, 0).await,
+        Stage::Running { .. } => Live::default().stream(context, &kubernetes, &run, false).await.map_err(Failure::from),
+        Stage::Waiting => {
+            Err(Failure::new(format!("run {:?} has not written anything yet: {}", args.run, message(&run)))
+                .help(format!("wait for it: kubectl testkit logs {} -f", args.run)))
+        }
+    }
+}
+
+/// Prints the log until the run ends; gives the ended run.
+pub(super) async fn to_the_end(context: &Context, kubernetes: &Kubernetes, name: &str) -> Result<E2ERun, Failure> {
+    let mut live = Live::default();
+    let mut pause = RETRY.0;
+    loop {
+        let run = kubernetes.run(name).await?;
+        match stage(&run) {
+            Stage::Ended => {
+                kept(context, kubernetes, &run, live.printed).await?;
+                return Ok(run);
+            }
+            Stage::Waiting => {
+                wait_while(context, kubernetes, name, "waits", |stage| matches!(stage, Stage::Waiting)).await?;
+            }
+            Stage::Running { .. } => {
+                let before = live.printed;
+                match live.stream(context, kubernetes, &run, true).await {
+                    Ok(()) => {
+                        wait_while(context, kubernetes, name, "ends", |stage| !matches!(stage, Stage::Ended)).await?
+                    }
+                    Err(Broken::ForGood(failure)) => return Err(failure),
+                    Err(Broken::ForNow(failure)) => {
+                        if live.printed > before {
+                            pause = RETRY.0;
+                        }
+                        context.printer.warn(format_args!("{}; trying again", failure.what()));
+                        // Nothing tells when a host can be reached again; the end of the run is told.
+                        tokio::select! {
+                            () = tokio::time::sleep(pause) => {}
+                            ended = follow::until(kubernetes, kubernetes.runs(), RUNS, name, |run| ended_or_gone(run.as_ref())) => ended?,
+                        }
+                        pause = (pause * 2).min(RETRY.1);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Where a run is, as far as its log goes.
+enum Stage<'a> {
+    Waiting,
+    Running { container: &'a str, manager: &'a str },
+    Ended,
+}
+
+fn stage(run: &E2ERun) -> Stage<'_> {
+    match &run.status {
+        Some(status) if ended(status) => Stage::Ended,
+        Some(E2ERunStatus { container_id: Some(container), manager: Some(manager), .. }) => {
+            Stage::Running { container, manager }
+        }
+        _ => Stage::Waiting,
+    }
+}
+
+/// Whether the run has ended.
+pub(super) fn ended(status: &E2ERunStatus) -> bool {
+    is_true(&status.conditions, type_::COMPLETE) || is_true(&status.conditions, type_::FAILED)
+}
+
+fn ended_or_gone(run: Option<&E2ERun>) -> Option<()> {
+    run.is_none_or(|run| matches!(stage(run), Stage::Ended)).then_some(())
+}
+
+async fn wait_while(
+    context: &Context,
+    kubernetes: &Kubernetes,
+    name: &str,
+    what: &str,
+    still: impl Fn(&Stage<'_>) -> bool,
+) -> Result<(), Failure> {
+    let mut task = context.printer.task(name);
+    follow::until(kubernetes, kubernetes.runs(), RUNS, name, |run: Option<E2ERun>| match run {
+        None => Some(Err(Failure::new(format!("run {name:?} was deleted")))),
+        Some(run) if !still(&stage(&run)) => Some(Ok(())),
+        Some(run) => {
+            task.say(&format!("{what}: {}", message(&run)));
+            None
+        }
+    })
+    .await?
+}
+
+fn message(run: &E2ERun) -> String {
+    run.status
+        .as_ref()
+        .and_then(|status| status.message.clone())
+        .unwrap_or_else(|| "the operator has not looked at it yet".to_owned())
+}
+
+/// Why a stream of a running container broke off.
+enum Broken {
+    /// Trying again would end the same way.
+    ForGood(Failure),
+    /// The host or the way to it: it may come back, or the run ends without it.
+    ForNow(Failure),
+}
+
+impl From<Broken> for Failure {
+    fn from(broken: Broken) -> Self {
+        match broken {
+            Broken::ForGood(failure) | Broken::ForNow(failure) => failure,
+        }
+    }
+}
+
+/// The log of a running container. An engine gives the same bytes each time it is asked from the
+/// start, so what was printed is skipped by its length: exact, where times of lines are not.
+#[derive(Default)]
+struct Live {
+    printed: u64,
+}
+
+impl Live {
+    async fn stream(
+        &mut self,
+        context: &Context,
+        kubernetes: &Kubernetes,
+        run: &E2ERun,
+        follow: bool,
+    ) -> Result<(), Broken> {
+        let Stage::Running { container, manager } = stage(run) else { return Ok(()) };
+        let cluster = kubernetes.cluster(&run.spec.cluster_ref.name).await.map_err(Broken::ForGood)?;
+        let node = nodes::one(&cluster, Some(manager)).map_err(Broken::ForGood)?;
+        let reach = Reach::of(kubernetes, &cluster).await.map_err(Broken::ForGood)?;
+        let host = reach.connect(node).await.map_err(Broken::ForNow)?;
+        let broken = |e: crate::swarm::SwarmError| {
+            Broken::ForNow(Failure::new(format!("the log of {} on {} broke off: {e}", run.name_any(), node.name)))
+        };
+        let engine = Engine::new(&host);
+        let mut log = pin!(engine.logs(container, follow, None));
+        let mut skip = self.printed;
+        while let Some(piece) = log.try_next().await.map_err(broken)? {
+            let known = usize::try_from(skip).map_or(piece.len(), |skip| skip.min(piece.len()));
+            skip -= known as u64;
+            let fresh = &piece[known..];
+            context.printer.bytes(fresh).map_err(Broken::ForGood)?;
+            self.printed += fresh.len() as u64;
+        }
+        Ok(())
+    }
+}
+
+/// Prints what was kept of an ended run, after the first `printed` bytes.
+async fn kept(context: &Context, kubernetes: &Kubernetes, run: &E2ERun, printed: u64) -> Result<(), Failure> {
+    let name = run.name_any();
+    let Some(bytes) = data(kubernetes, run, LOG).await? else {
+        if printed > 0 {
+            context.printer.warn(format_args!("the end of the log of {name} was not kept: {}", message(run)));
+            return Ok(());
+        }
+        return Err(Failure::new(format!("run {name:?} left no log: {}", message(run))));
+    };
+    context.printer.bytes(after(&bytes, printed))
+}
+
+/// The kept file of that name, unpacked, or none.
+pub(super) async fn data(kubernetes: &Kubernetes, run: &E2ERun, key: &str) -> Result<Option<Vec<u8>>, Failure> {
+    let map = run.status.as_ref().and_then(|s| s.results.clone()).unwrap_or_else(|| run.results_name());
+    let Some(object) = kubernetes.config_map(&map).await? else { return Ok(None) };
+    let Some(packed) = object.binary_data.unwrap_or_default().remove(key) else { return Ok(None) };
+    let mut bytes = Vec::new();
+    GzDecoder::new(packed.0.as_slice())
+        .read_to_end(&mut bytes)
+        .map_err(|e| Failure::new(format!("{key} of ConfigMap {map:?} is broken: {e}")))?;
+    Ok(Some(bytes))
+}
+
+/// What comes after the first `printed` bytes of the log this was kept of.
+fn after(kept: &[u8], printed: u64) -> &[u8] {
+    let printed = usize::try_from(printed).unwrap_or(usize::MAX);
+    // Beyond the mark, positions are not those of the whole log: rather twice than not at all.
+    let mark = kept.windows(LEFT_OUT.len()).position(|window| window == LEFT_OUT).unwrap_or(usize::MAX);
+    kept.get(printed.min(mark)..).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::after;
+
+    #[test]
+    fn what_was_printed_is_not_printed_again() {
+        assert_eq!(after(b"hello world", 0), b"hello world");
+        assert_eq!(after(b"hello world", 6), b"world");
+        assert_eq!(after(b"hello world", 11), b"");
+        assert_eq!(after(b"hello world", 99), b"");
+    }
+
+    #[test]
+    fn a_log_that_was_cut_goes_on_at_the_cut() {
+        let kept = b"head\n\n[testkit: 9 bytes are left out]\n\ntail";
+        assert_eq!(after(kept, 2), &kept[2..]);
+        assert_eq!(after(kept, 1000), &kept[4..]);
+    }
+}

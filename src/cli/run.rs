@@ -1,0 +1,180 @@
+//! `run`: makes a run, follows it to its end, and exits with what it found.
+
+use std::path::PathBuf;
+
+use serde_json::{Map, Value, json};
+
+use super::{
+    Context,
+    created::{self, DryRun},
+    failure::{Failure, exit},
+    logs,
+    printer::Style,
+    results,
+};
+use crate::api::{Duration, E2ERunStatus, is_true, type_};
+
+/// Run tests on a cluster: print their log as it comes, exit 0, 1 (cases failed) or 2 (could not run)
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  kubectl testkit run nightly --image dockerswarm/e2e:latest
+  kubectl testkit run nightly --image e2e --filter Services --junit results.xml
+  kubectl testkit run -f run.yaml -- --test-threads 1
+
+Ctrl-C ends the printing, not the run: kubectl testkit logs RUN -f goes on, kubectl testkit rm run/RUN ends it.
+Exit codes: 0 every case passed or was skipped; 1 a case failed; 2 the run could not be made or has no verdict.")]
+pub struct Args {
+    /// The cluster to run on [default: that of the file]
+    #[arg(add = super::complete::clusters(), required_unless_present = "filename")]
+    cluster: Option<String>,
+    /// An E2ERun in a file, or - for standard input
+    #[arg(short, long, value_name = "FILE", value_hint = clap::ValueHint::FilePath)]
+    filename: Option<PathBuf>,
+    /// The image with the tests
+    #[arg(long, required_unless_present = "filename")]
+    image: Option<String>,
+    /// Only the cases whose names contain this; given to the image as an argument
+    #[arg(long)]
+    filter: Option<String>,
+    /// Stop the run and count it as failed after this long [default: 30m]
+    #[arg(long, value_name = "DURATION")]
+    timeout: Option<Duration>,
+    /// The run's name [default: that of the file, else one that begins with the cluster's]
+    #[arg(long)]
+    name: Option<String>,
+    /// Write the results as JUnit XML to this file
+    #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
+    junit: Option<PathBuf>,
+    /// Make the run and do not wait for it
+    #[arg(long, conflicts_with = "junit")]
+    detach: bool,
+    /// Print the run and do not make it
+    #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, default_missing_value = "client", require_equals = true)]
+    dry_run: Option<DryRun>,
+    /// Arguments of the container, in place of the image's own
+    #[arg(last = true, value_name = "ARGS")]
+    args: Vec<String>,
+}
+
+/// Runs.
+pub async fn run(context: &Context, args: &Args) -> Result<u8, Failure> {
+    // Exit code 1 is kept for cases that failed; signals and closed pipes keep theirs.
+    perform(context, args).await.map_err(|failure| match failure.code() {
+        exit::FAILED => failure.exit(exit::COULD_NOT_RUN),
+        _ => failure,
+    })
+}
+
+async fn perform(context: &Context, args: &Args) -> Result<u8, Failure> {
+    let mut object = object(args)?;
+    let kubernetes = context.kubernetes().await?;
+    // A misspelt cluster would be waited for until somebody makes it.
+    if args.dry_run != Some(DryRun::Client)
+        && let Some(cluster) = object.pointer("/spec/clusterRef/name").and_then(Value::as_str)
+    {
+        kubernetes.cluster(cluster).await?;
+    }
+    let Some(name) = created::make(context, &kubernetes, "e2eruns", &mut object, args.dry_run).await? else {
+        return Ok(0);
+    };
+    if args.detach {
+        context.printer.line(format_args!("e2erun.testkit.dev/{name} created"))?;
+        return Ok(0);
+    }
+    context.printer.note(format_args!("e2erun.testkit.dev/{name} created"));
+    let run = logs::to_the_end(context, &kubernetes, &name).await?;
+    let status = run.status.clone().unwrap_or_default();
+    if let Some(path) = &args.junit {
+        let junit = results::junit(&kubernetes, &run).await?;
+        std::fs::write(path, junit)
+            .map_err(|e| Failure::new(format!("the results cannot be written to {}: {e}", path.display())))?;
+    }
+    verdict(context, &name, &status)
+}
+
+fn verdict(context: &Context, name: &str, status: &E2ERunStatus) -> Result<u8, Failure> {
+    let printer = &context.printer;
+    let counts = format!(
+        "{} passed, {} failed, {} skipped{}",
+        status.passed.unwrap_or(0),
+        status.failed.unwrap_or(0),
+        status.skipped.unwrap_or(0),
+        status.duration.as_ref().map(|d| format!(", {d}")).unwrap_or_default()
+    );
+    if is_true(&status.conditions, type_::COMPLETE) {
+        printer.note(format_args!("{} {name}: {counts}", printer.paint_err(Style::Good, "passed")));
+        return Ok(0);
+    }
+    if status.failed.unwrap_or(0) == 0 {
+        let why = status.message.as_deref().unwrap_or("it does not say why");
+        return Err(Failure::new(format!("run {name:?} has no verdict on its cases: {why}"))
+            .help(format!("kubectl testkit describe run/{name}")));
+    }
+    for failure in &status.failures {
+        printer.note(format_args!("{} {}", printer.paint_err(Style::Bad, "failed"), failure.name));
+        for line in failure.message.lines() {
+            printer.note(format_args!("    {line}"));
+        }
+    }
+    printer.note(format_args!("{} {name}: {counts}", printer.paint_err(Style::Bad, "failed")));
+    Ok(exit::FAILED)
+}
+
+fn object(args: &Args) -> Result<Value, Failure> {
+    let mut object = match &args.filename {
+        Some(path) => created::read(path, "E2ERun")?,
+        None => json!({"apiVersion": "testkit.dev/v1alpha1", "kind": "E2ERun", "metadata": {}, "spec": {}}),
+    };
+    for part in ["metadata", "spec"] {
+        if !object[part].is_object() {
+            object[part] = Value::Object(Map::new());
+        }
+    }
+    if let Some(cluster) = &args.cluster {
+        object["spec"]["clusterRef"] = json!({"name": cluster});
+    }
+    if let Some(image) = &args.image {
+        object["spec"]["image"] = json!(image);
+    }
+    if let Some(timeout) = args.timeout {
+        object["spec"]["timeout"] = json!(timeout);
+    }
+    if !args.args.is_empty() || args.filter.is_some() {
+        let words: Vec<&String> = args.args.iter().chain(&args.filter).collect();
+        object["spec"]["args"] = json!(words);
+    }
+    if let Some(name) = &args.name {
+        object["metadata"]["name"] = json!(name);
+    }
+    let unnamed = object["metadata"].get("name").is_none() && object["metadata"].get("generateName").is_none();
+    if unnamed {
+        let cluster = object.pointer("/spec/clusterRef/name").and_then(Value::as_str).unwrap_or("run");
+        object["metadata"]["generateName"] = json!(format!("{cluster}-"));
+    }
+    Ok(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn options_become_a_run_with_a_generated_name() {
+        let line = ["run", "foo", "--image", "e2e", "--filter", "Services", "--", "--exact"];
+        let object = object(&Line::parse_from(line).args).unwrap();
+        assert_eq!(object["metadata"], json!({"generateName": "foo-"}));
+        assert_eq!(
+            object["spec"],
+            json!({"clusterRef": {"name": "foo"}, "image": "e2e", "args": ["--exact", "Services"]})
+        );
+        assert!(Line::try_parse_from(["run", "foo"]).is_err());
+    }
+}
