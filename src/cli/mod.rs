@@ -11,6 +11,7 @@ mod completion;
 mod create;
 mod created;
 mod describe;
+mod exec;
 pub mod failure;
 mod follow;
 mod kubernetes;
@@ -24,8 +25,10 @@ mod reach;
 mod results;
 mod rm;
 mod run;
+mod ssh;
 mod suggest;
 mod table;
+mod terminal;
 mod version;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -68,6 +71,8 @@ enum Verb {
     Ls(ls::Args),
     Describe(describe::Args),
     Rm(rm::Args),
+    Ssh(ssh::Args),
+    Exec(exec::Args),
     Load(load::Args),
     Run(run::Args),
     Logs(logs::Args),
@@ -146,6 +151,8 @@ async fn perform(context: &Context, verb: Verb) -> Result<u8, Failure> {
     match verb {
         Verb::Create(args) => create::run(context, &args).await?,
         Verb::Describe(args) => describe::run(context, &args).await?,
+        Verb::Ssh(args) => return ssh::run(context, &args).await,
+        Verb::Exec(args) => return exec::run(context, &args).await,
         Verb::Load(args) => load::run(context, &args).await?,
         Verb::Run(args) => return run::run(context, &args).await,
         Verb::Logs(args) => logs::run(context, &args).await?,

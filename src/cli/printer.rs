@@ -126,6 +126,12 @@ impl Printer {
         self.around(write).map_err(|e| output_failed(&e))
     }
 
+    /// A piece of what a command on a host complains about, as it is.
+    pub fn complaint(&self, bytes: &[u8]) {
+        // Nobody is left to be told that standard error is gone.
+        let _ = self.around(|| io::stderr().lock().write_all(bytes));
+    }
+
     /// The result as JSON or YAML.
     pub fn object(&self, format: Structured, object: &impl Serialize) -> Result<(), Failure> {
         let text = match format {

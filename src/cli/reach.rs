@@ -8,7 +8,7 @@ use std::str;
 use super::{failure::Failure, kubernetes::Kubernetes, nodes};
 use crate::{
     api::{NodeStatus, SwarmCluster, secret_key},
-    host::{ClientKey, Host, HostPin, Target},
+    host::{ClientKey, ConnectError, Host, HostPin, Target},
 };
 
 /// What it takes to log in to the hosts of a cluster.
@@ -80,8 +80,18 @@ impl Reach {
     pub async fn connect(&self, node: &NodeStatus) -> Result<Host, Failure> {
         let target = self.target(node)?;
         Host::connect(&target).await.map_err(|e| {
-            Failure::new(format!("no connection to {}: {e}", node.name))
-                .help("see that this machine may reach the hosts: spec.accessCIDRs, and spec.provider.ec2.connectTo (Public or Private)")
+            let failure = Failure::new(format!("no connection to {}: {e}", node.name));
+            match e {
+                ConnectError::HostKeyMismatch { .. } => failure
+                    .help("try again when the cluster is ready; if it is, somebody may be in between: go no further"),
+                ConnectError::AuthFailed { .. } | ConnectError::HungUp { .. } => failure.help("try again in a minute"),
+                ConnectError::Refused { .. } | ConnectError::Unreachable { .. } | ConnectError::Timeout { .. } => {
+                    failure.help(
+                        "see that this machine may reach the hosts: spec.accessCIDRs, and \
+                         spec.provider.ec2.connectTo (Public or Private)",
+                    )
+                }
+            }
         })
     }
 }
