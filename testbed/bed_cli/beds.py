@@ -6,7 +6,7 @@ from pathlib import Path
 
 from . import places, registry
 from .endpoint import Endpoint
-from .errors import BedError
+from .errors import BedError, Ended
 from .kubernetes import ControlPlane
 from .process import Daemon, boot_id
 
@@ -58,7 +58,7 @@ class Bed:
         try:
             if plane.ensure():
                 started.append("Kubernetes")
-        except BedError as error:
+        except Ended as error:
             # What a crash left may be beyond repair; a bed from nothing is not. The second error is the caller's.
             print(f"starting the control plane anew: {error}")
             plane.destroy()
@@ -91,8 +91,8 @@ class Bed:
 
     def status(self) -> dict:
         pieces = [{"name": daemon.name, "url": url, "pid": daemon.pid(), "log": str(daemon.log),
-                   "state": "answers" if well else "silent" if daemon.pid() else "dead"}
-                  for part in self.parts() for daemon, url, well in part.pieces()]
+                   "state": "dead" if not daemon.pid() else "answers" if answers() else "silent"}
+                  for part in self.parts() for daemon, url, answers in part.pieces()]
         guests = [{"name": daemon.name, "url": None, "pid": daemon.pid(), "log": str(daemon.log),
                    "state": "runs" if daemon.pid() else "dead"}
                   for daemon in Daemon.recorded(self.run) if daemon.name not in OWN]

@@ -112,8 +112,11 @@ def find(run: Path) -> Slot | None:
 
 
 def allocate(run: Path) -> Slot:
-    """The bed's number, the same until it is released."""
+    """The bed's number, the same until it is released. Makes the run directory: an entry without one is stale."""
     with _table() as table:
+        for other in [path for path in table if path != str(run) and not Path(path).is_dir()]:
+            del table[other]
+        run.mkdir(mode=0o700, parents=True, exist_ok=True)
         if str(run) in table:
             return Slot(table[str(run)])
         taken = set(table.values())
