@@ -44,10 +44,11 @@ class ControlPlane:
     def ensure(self) -> bool:
         """Everything up and answering; True when something had to be started."""
         whole = self._certificates_complete()
-        down = [daemon for daemon, _, answers in self.pieces() if not whole or daemon.silent(answers)]
-        if self.etcd in down:
-            # What the others remember of it may not be there any more.
-            down = [self.etcd, self.apiserver, self.controller_manager]
+        down = []
+        for daemon, _, answers in self.pieces():
+            # Without etcd nothing answers, and what the others remember of it may not be there any more.
+            if not whole or self.etcd in down or daemon.silent(answers):
+                down.append(daemon)
         if not down and self._settled():
             return False
         if not whole:

@@ -47,6 +47,10 @@ class Slot:
         return self._port(4)
 
     @property
+    def operator(self) -> int:
+        return self._port(5)
+
+    @property
     def net(self) -> str:
         return f"10.79.{self.number}"
 
@@ -56,7 +60,7 @@ class Slot:
 
     def free(self) -> bool:
         """Nobody outside the registry is in the way: another user's beds, or a network that happens to be the same."""
-        for offset in range(5):
+        for offset in range(6):
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
