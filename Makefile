@@ -40,5 +40,5 @@ fmt: ## format the Rust code
 crds: ## write crds/ from src/api
 	cargo run --locked --quiet --example crds
 
-image: ## the suite's container image as an archive, made without Docker
-	@e2e/image.sh $(CACHE)/images/e2e.tar
+image: ## the suite's container image, made without Docker: target/e2e.tar
+	@e2e/image.sh target/e2e.tar

@@ -30,14 +30,14 @@ fn no_manifest_is_forgotten_or_left_over() {
     let present: BTreeSet<String> = fs::read_dir(folder())
         .unwrap_or_else(|e| panic!("crds/: {e}: {REMEDY}"))
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .filter(|name| name != "kustomization.yaml")
+        .filter(|name| name != "Kustomization")
         .collect();
     assert_eq!(present, generated, "crds/ has other manifests than src/api: {REMEDY}");
 
     let kustomization: serde_json::Value =
-        serde_yaml_ng::from_str(&fs::read_to_string(folder().join("kustomization.yaml")).unwrap()).unwrap();
+        serde_yaml_ng::from_str(&fs::read_to_string(folder().join("Kustomization")).unwrap()).unwrap();
     let listed: BTreeSet<String> = serde_json::from_value(kustomization["resources"].clone()).unwrap();
-    assert_eq!(listed, generated, "crds/kustomization.yaml does not list what src/api has: correct its `resources`");
+    assert_eq!(listed, generated, "crds/Kustomization does not list what src/api has: correct its `resources`");
 }
 
 /// Where two documents first differ, as a path with both values.

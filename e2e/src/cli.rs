@@ -109,7 +109,12 @@ pub(crate) enum Command {
         within: Duration,
     },
     /// Ask a server once and print its answer
-    Get { url: String },
+    Get {
+        url: String,
+        /// Ask so often, each time anew, and print as JSON which answer came how often
+        #[arg(long, value_name = "N")]
+        count: Option<usize>,
+    },
     /// End with 0 when a server answers 200: a health check for images without a shell
     Health {
         #[arg(default_value = "http://127.0.0.1:80/")]

@@ -2,7 +2,11 @@
 //!
 //! Every request has a connection of its own, since a kept one would reach the same container again.
 
-use std::{collections::BTreeSet, net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use bytes::Bytes;
@@ -46,6 +50,16 @@ async fn ask(stream: TcpStream, uri: Uri) -> Result<String> {
     let body = String::from_utf8_lossy(&body).into_owned();
     ensure!(status == StatusCode::OK, "answered {status}: {}", body.trim());
     Ok(body)
+}
+
+/// Asks so often, and tells which answer came how often. The first error ends it.
+pub(crate) async fn count(url: &str, times: usize) -> Result<BTreeMap<String, usize>> {
+    let mut answers = BTreeMap::new();
+    for nth in 1..=times {
+        let answer = get(url).await.with_context(|| format!("request {nth} of {times}; before: {answers:?}"))?;
+        *answers.entry(answer).or_default() += 1;
+    }
+    Ok(answers)
 }
 
 /// The addresses a name has. Having none is an error.

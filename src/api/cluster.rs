@@ -5,7 +5,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Conditions, Duration};
+use super::{
+    Conditions, Duration,
+    schema::{any_object, integer, required_by_rule},
+};
 
 /// A Docker Swarm of the given size, with the machines it runs on.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -31,6 +34,8 @@ use super::{Conditions, Duration};
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = required_by_rule)]
+#[x_kube(validation = Rule::new("has(self.provider) && has(self.provider.ec2) != has(self.provider.hosts)").message("name exactly one provider, such as provider: {ec2: {region: us-east-1}}").field_path(".provider"))]
 pub struct SwarmClusterSpec {
     /// How many managers: 1, 3, 5 or 7. An even number tolerates no more failures than the odd one below it.
     #[serde(default = "one")]
@@ -49,17 +54,13 @@ pub struct SwarmClusterSpec {
     pub engine: Option<EngineSpec>,
 
     /// Where the machines come from: exactly one of `ec2` and `hosts`.
-    #[serde(default)]
-    #[x_kube(
-        validation = Rule::new("has(self.ec2) != has(self.hosts)").message("name exactly one provider, such as provider: {ec2: {region: us-east-1}}"),
-        validation = Rule::new("has(self.ec2) == has(oldSelf.ec2)").message("the provider cannot be changed: create another SwarmCluster, or delete this one and apply it again")
-    )]
+    #[x_kube(validation = Rule::new("has(self.ec2) == has(oldSelf.ec2)").message("the provider cannot be changed: create another SwarmCluster, or delete this one and apply it again"))]
     pub provider: Provider,
 
     /// Who may reach the hosts over SSH, as CIDR blocks. Swarm's own ports are open within the cluster only.
     #[serde(default = "anywhere", rename = "accessCIDRs")]
-    #[schemars(length(min = 1, max = 32), inner(length(max = 43)))]
-    #[x_kube(validation = Rule::new("self.all(c, isCIDR(c))").message("write CIDR blocks such as 203.0.113.0/24, or 203.0.113.7/32 for a single address"))]
+    #[schemars(length(max = 32), inner(length(max = 43)))]
+    #[x_kube(validation = Rule::new("self.size() > 0 && self.all(c, isCIDR(c))").message("write CIDR blocks such as 203.0.113.0/24, or 203.0.113.7/32 for a single address"))]
     pub access_cidrs: Vec<String>,
 
     /// How long after its creation the cluster is deleted, such as `4h`. Without it, never.
@@ -84,7 +85,7 @@ pub struct EngineSpec {
     /// The URL of a shell script that installs the engine when the image brings none. By default Docker's own convenience script.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 512))]
-    #[x_kube(validation = Rule::new("self.startsWith('https://')").message("write an https:// URL: the script runs as root on every host"))]
+    #[x_kube(validation = Rule::new("self.matches('^https://[!-~]+$')").message("write an https:// URL: the script runs as root on every host"))]
     pub install_script: Option<String>,
 
     /// The engine's configuration, written to `/etc/docker/daemon.json` before it first starts.
@@ -108,6 +109,12 @@ pub struct Provider {
 /// EC2 instances.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = required_by_rule)]
+#[x_kube(
+    validation = Rule::new("has(self.region)").message("write the region, such as region: us-east-1"),
+    validation = Rule::new("has(self.subnets) == has(oldSelf.subnets) && (!has(self.subnets) || self.subnets == oldSelf.subnets)").message("the subnets cannot be changed: create another SwarmCluster, or delete this one and apply it again").field_path(".subnets"),
+    validation = Rule::new("has(self.credentials) == has(oldSelf.credentials) && (!has(self.credentials) || self.credentials == oldSelf.credentials)").message("the credentials cannot be changed: change the Secret's content instead").field_path(".credentials")
+)]
 pub struct Ec2Provider {
     /// The region, such as `us-east-1`.
     #[schemars(length(max = 32))]
@@ -119,22 +126,22 @@ pub struct Ec2Provider {
 
     /// The image to boot. By default Canonical's current Ubuntu 24.04, by its public SSM parameter. A change applies to instances launched from then on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("[has(self.id), has(self.ssmParameter), has(self.name)].filter(x, x).size() == 1").message("name the image in exactly one way: id, ssmParameter or name (with owner)"))]
+    #[x_kube(
+        validation = Rule::new("[has(self.id), has(self.ssmParameter), has(self.name)].filter(x, x).size() == 1").message("name the image in exactly one way: id, ssmParameter or name (with owner if it is somebody else's)"),
+        validation = Rule::new("has(self.name) || !has(self.owner)").message("write owner only beside name: an id or parameter needs none")
+    )]
     pub ami: Option<AmiSelector>,
 
     /// Instance types in order of preference: the next one is tried where one has no capacity.
     #[serde(default = "instance_types")]
-    #[schemars(length(min = 1, max = 16), inner(length(max = 32)))]
-    #[x_kube(validation = Rule::new("self.all(t, t.matches('^[a-z0-9-]+\\\\.[a-z0-9-]+$'))").message("write at least one instance type such as t3.medium"))]
+    #[schemars(length(max = 16), inner(length(max = 32)))]
+    #[x_kube(validation = Rule::new("self.size() > 0 && self.all(t, t.matches('^[a-z0-9-]+\\\\.[a-z0-9-]+$'))").message("write at least one instance type such as t3.medium"))]
     pub instance_types: Vec<String>,
 
     /// Subnets to spread the instances over, all of one VPC. By default the default VPC's.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 16), inner(length(max = 32)))]
-    #[x_kube(
-        validation = Rule::new("self.all(s, s.matches('^subnet-[0-9a-f]{8,17}$'))").message("write subnet ids such as subnet-0123456789abcdef0"),
-        validation = Rule::new("self == oldSelf").message("the subnets cannot be changed: create another SwarmCluster, or delete this one and apply it again")
-    )]
+    #[x_kube(validation = Rule::new("self.all(s, s.matches('^subnet-[0-9a-f]{8,17}$'))").message("write subnet ids such as subnet-0123456789abcdef0"))]
     pub subnets: Vec<String>,
 
     /// Security groups to put the instances into, beside the one made for the cluster.
@@ -162,7 +169,6 @@ pub struct Ec2Provider {
 
     /// A Secret with `aws_access_key_id` and `aws_secret_access_key` (and `aws_session_token`). By default the operator's own credentials.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[x_kube(validation = Rule::new("self == oldSelf").message("the credentials cannot be changed: change the Secret's content instead"))]
     pub credentials: Option<SecretRef>,
 }
 
@@ -184,7 +190,7 @@ pub struct AmiSelector {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 3, max = 128))]
     pub name: Option<String>,
-    /// Who owns the image found by name: an account id, `self`, `amazon` or `aws-marketplace`.
+    /// Who owns the image found by name: an account id, `self`, `amazon` or `aws-marketplace`. By default `self` or `amazon`: anybody may publish an image under any name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     #[x_kube(validation = Rule::new("self.matches('^([0-9]{12}|self|amazon|aws-marketplace)$')").message("write an account id of 12 digits, self, amazon or aws-marketplace"))]
@@ -364,15 +370,6 @@ fn anywhere() -> Vec<String> {
 
 fn instance_types() -> Vec<String> {
     vec!["t3.medium".to_owned(), "t3a.medium".to_owned()]
-}
-
-/// A plain integer: its bounds are rules with a message that says what to write.
-fn integer(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({"type": "integer", "format": "int32"})
-}
-
-fn any_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
 }
 
 impl Ec2Provider {

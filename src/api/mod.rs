@@ -8,6 +8,7 @@ mod conditions;
 mod duration;
 mod names;
 mod run;
+mod schema;
 
 pub use cluster::{
     AddressKind, AmiSelector, Ec2Provider, EngineSpec, HostsProvider, NodeRole, NodeState, NodeStatus, Provider,

@@ -5,7 +5,10 @@ use kube::{CustomResource, KubeSchema};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Conditions, Duration};
+use super::{
+    Conditions, Duration,
+    schema::{integer, required_by_rule},
+};
 
 /// One run of a test container on a manager of a cluster.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -32,7 +35,12 @@ use super::{Conditions, Duration};
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = Rule::new("self == oldSelf").message("a run cannot be changed once it is made: create another E2ERun"))]
+#[schemars(transform = required_by_rule)]
+#[x_kube(
+    validation = Rule::new("self == oldSelf").message("a run cannot be changed once it is made: create another E2ERun"),
+    validation = Rule::new("has(self.clusterRef)").message("write which SwarmCluster to run on, such as clusterRef: {name: foo}"),
+    validation = Rule::new("has(self.image)").message("write the image to run, such as image: dockerswarm/e2e:latest")
+)]
 pub struct E2ERunSpec {
     /// The SwarmCluster to run on, in the run's own namespace. The run waits until it is Ready.
     pub cluster_ref: ClusterRef,
@@ -68,6 +76,8 @@ pub struct E2ERunSpec {
 /// A SwarmCluster in the run's own namespace.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = required_by_rule)]
+#[x_kube(validation = Rule::new("has(self.name)").message("write the name of a SwarmCluster in the same namespace, such as name: foo"))]
 pub struct ClusterRef {
     /// Its name.
     #[schemars(length(max = 253))]
@@ -125,12 +135,15 @@ pub struct E2ERunStatus {
     pub message: Option<String>,
     /// Cases that passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "integer")]
     pub passed: Option<u32>,
     /// Cases that failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "integer")]
     pub failed: Option<u32>,
     /// Cases that were skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "integer")]
     pub skipped: Option<u32>,
     /// The first failing cases, at most 20.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

@@ -113,6 +113,7 @@ impl Clouds {
                     region: place.region.clone(),
                     installation: installation.clone(),
                     credentials: place.credentials.clone(),
+                    endpoint: None,
                 })
                 .await,
             ),

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from . import places, registry
 from .endpoint import Endpoint
-from .errors import BedError
+from .errors import BedError, Ended
 from .kubernetes import ControlPlane
 from .process import Daemon, boot_id
 
@@ -58,7 +58,7 @@ class Bed:
         try:
             if plane.ensure():
                 started.append("Kubernetes")
-        except BedError as error:
+        except Ended as error:
             # What a crash left may be beyond repair; a bed from nothing is not. The second error is the caller's.
             print(f"starting the control plane anew: {error}")
             plane.destroy()
@@ -91,8 +91,8 @@ class Bed:
 
     def status(self) -> dict:
         pieces = [{"name": daemon.name, "url": url, "pid": daemon.pid(), "log": str(daemon.log),
-                   "state": "answers" if well else "silent" if daemon.pid() else "dead"}
-                  for part in self.parts() for daemon, url, well in part.pieces()]
+                   "state": "dead" if not daemon.pid() else "answers" if answers() else "silent"}
+                  for part in self.parts() for daemon, url, answers in part.pieces()]
         guests = [{"name": daemon.name, "url": None, "pid": daemon.pid(), "log": str(daemon.log),
                    "state": "runs" if daemon.pid() else "dead"}
                   for daemon in Daemon.recorded(self.run) if daemon.name not in OWN]
@@ -101,8 +101,8 @@ class Bed:
 
     def environment(self) -> dict[str, str]:
         """What a shell needs to use the bed. The AWS credentials are test credentials: the endpoint takes any."""
-        self._slot()
-        variables = {"KUBECONFIG": str(self.run / "kubeconfig"), "TESTBED_NAME": self.name, "TESTBED_RUN": str(self.run)}
+        variables = {"KUBECONFIG": str(self.run / "kubeconfig"), "TESTBED_NAME": self.name, "TESTBED_RUN": str(self.run),
+                     "TESTKIT_LISTEN": f"127.0.0.1:{self._slot().operator}"}
         if not self._kubernetes_only():
             url = self.endpoint_url()
             variables |= {"TESTBED_URL": url, "AWS_ENDPOINT_URL": url, "AWS_ENDPOINT_URL_EC2": url, "AWS_REGION": "us-east-1",
@@ -114,6 +114,16 @@ class Bed:
         if self._kubernetes_only():
             raise BedError(f"bed {self.name!r} has no hosts: `{self._up()}` without --kubernetes-only adds them")
         return Endpoint(self.run, slot).url
+
+    def install(self, binaries: list[Path]) -> None:
+        """Copies programs into the bed's bin folder: what is built next must not replace what runs here."""
+        for binary in binaries:
+            part = self.bin / f".{binary.name}.part"
+            try:
+                shutil.copy(binary, part)
+            except OSError as error:
+                raise BedError(f"cannot install {binary} in bed {self.name!r}: {error.strerror}") from error
+            part.replace(self.bin / binary.name)
 
     def start_guest(self, name: str, command: list[str]) -> int:
         """A process that belongs to the bed: it has the bed's environment, a log beside the others, and ends with it."""

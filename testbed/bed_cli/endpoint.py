@@ -1,7 +1,7 @@
 """The EC2 endpoint of a bed: the daemon of testbed/ec2, which owns the hosts. Started, asked and ended here, no more."""
 import os
 import subprocess
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 from . import http, places
@@ -20,24 +20,17 @@ class Endpoint:
         self.url = f"http://127.0.0.1:{slot.endpoint}"
         self.daemon = Daemon(run, "ec2")
 
-    def pieces(self) -> list[tuple[Daemon, str, bool]]:
-        return [(self.daemon, self.url, bool(self.daemon.pid()) and http.answers(f"{self.url}/_bed/hosts"))]
+    def pieces(self) -> list[tuple[Daemon, str, Callable[[], bool]]]:
+        return [(self.daemon, self.url, self._answers)]
 
     def ensure(self) -> bool:
-        [(_, _, well)] = self.pieces()
-        if well:
+        if not self.daemon.silent(self._answers):
             return False
         self.destroy()
         self.run.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.daemon.start(self._command("--images", places.images(), "--port", self.slot.endpoint, "--net", self.slot.net),
                           env=self._environment())
-        deadline = time.monotonic() + READY_WITHIN
-        while not http.answers(f"{self.url}/_bed/hosts"):
-            if not self.daemon.pid():
-                raise BedError(f"the EC2 endpoint ended while starting; its last words:{self.daemon.last_words()}")
-            if time.monotonic() > deadline:
-                raise BedError(f"the EC2 endpoint is not ready after {READY_WITHIN} s; its last words:{self.daemon.last_words()}")
-            time.sleep(0.05)
+        self.daemon.wait_for(self._answers, READY_WITHIN)
         return True
 
     def destroy(self) -> None:
@@ -50,6 +43,9 @@ class Endpoint:
         if done.returncode:
             raise BedError(f"cannot clean up after the EC2 endpoint (namespace {self.slot.namespace}): "
                            f"{done.stderr.strip() or done.stdout.strip()}")
+
+    def _answers(self) -> bool:
+        return http.answers(f"{self.url}/_bed/hosts")
 
     def _command(self, *rest) -> list:
         return [places.venv() / "bin" / "python", "-m", "ec2", "--run", self.run, "--namespace", self.slot.namespace, *rest]

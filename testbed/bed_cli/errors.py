@@ -3,3 +3,7 @@
 
 class BedError(Exception):
     """Something a person has to know about; printed without a traceback."""
+
+
+class Ended(BedError):
+    """A process of the bed ended by itself while it was to become ready."""

@@ -7,7 +7,7 @@ import secrets
 import shutil
 import ssl
 import subprocess
-import time
+from collections.abc import Callable
 from pathlib import Path
 
 from . import http, places
@@ -34,20 +34,24 @@ class ControlPlane:
         self.apiserver = Daemon(run, "kube-apiserver")
         self.controller_manager = Daemon(run, "kube-controller-manager")
 
-    def pieces(self) -> list[tuple[Daemon, str, bool]]:
-        """Each process, its address, and whether it answers there."""
+    def pieces(self) -> list[tuple[Daemon, str, Callable[[], bool]]]:
+        """Each process, its address, and how to ask whether it answers there."""
         etcd, manager = (f"https://127.0.0.1:{port}" for port in (self.slot.etcd, self.slot.controller_manager))
-        return [(self.etcd, etcd, bool(self.etcd.pid()) and http.answers(f"{etcd}/health", context=self._trust(client=True))),
-                (self.apiserver, self.url, bool(self.apiserver.pid()) and self._api("/readyz")),
-                (self.controller_manager, manager,
-                 bool(self.controller_manager.pid()) and http.answers(f"{manager}/healthz", context=self._trust()))]
+        return [(self.etcd, etcd, lambda: http.answers(f"{etcd}/health", context=self._trust(client=True))),
+                (self.apiserver, self.url, lambda: self._api("/readyz")),
+                (self.controller_manager, manager, lambda: http.answers(f"{manager}/healthz", context=self._trust()))]
 
     def ensure(self) -> bool:
         """Everything up and answering; True when something had to be started."""
-        down = [daemon for daemon, _, well in self.pieces() if not well]
+        whole = self._certificates_complete()
+        down = []
+        for daemon, _, answers in self.pieces():
+            # Without etcd nothing answers, and what the others remember of it may not be there any more.
+            if not whole or self.etcd in down or daemon.silent(answers):
+                down.append(daemon)
         if not down and self._settled():
             return False
-        if not self._certificates_complete():
+        if not whole:
             self.destroy()
             self._make_certificates()
         for daemon in down:
@@ -57,10 +61,11 @@ class ControlPlane:
             self._start_etcd()
         if self.apiserver in down:
             self._start_apiserver()
-        self._wait(self.apiserver, lambda: self._api("/readyz"))
+        self.apiserver.wait_for(lambda: self._api("/readyz"), READY_WITHIN, also=(self.etcd,))
         if self.controller_manager in down:
             self._start_controller_manager()
-        self._wait(self.controller_manager, self._settled)
+        [*_, (_, _, works)] = self.pieces()
+        self.controller_manager.wait_for(lambda: works() and self._settled(), READY_WITHIN, also=(self.etcd, self.apiserver))
         return True
 
     def destroy(self) -> None:
@@ -77,16 +82,6 @@ class ControlPlane:
 
     def _api(self, path: str) -> bool:
         return http.answers(self.url + path, context=self._trust(), token=self._token())
-
-    def _wait(self, daemon: Daemon, ready) -> None:
-        deadline = time.monotonic() + READY_WITHIN
-        while not ready():
-            for piece in (self.etcd, self.apiserver, daemon):
-                if not piece.pid():
-                    raise BedError(f"{piece.name} ended while starting; its last words:{piece.last_words()}")
-            if time.monotonic() > deadline:
-                raise BedError(f"{daemon.name} is not ready after {READY_WITHIN} s; its last words:{daemon.last_words()}")
-            time.sleep(0.05)
 
     def _start_etcd(self) -> None:
         client, peer = f"https://127.0.0.1:{self.slot.etcd}", f"https://127.0.0.1:{self.slot.etcd_peer}"

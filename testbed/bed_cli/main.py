@@ -5,8 +5,9 @@ import os
 import shlex
 import sys
 import time
+from pathlib import Path
 
-from . import doctor, hosts, setup
+from . import doctor, hosts, places, setup
 from .beds import Bed
 from .errors import BedError
 
@@ -31,7 +32,9 @@ def parser() -> argparse.ArgumentParser:
     verb("up", do_up, "start the bed, or repair it; nothing to do when it runs", parents=(named, wanted))
     verb("down", do_down, "end the bed and remove everything of it").add_argument("--all", action="store_true", help="every bed of this checkout")
     verb("status", do_status, "what runs and what answers; exit code 0 only for a bed that is up").add_argument("-o", dest="output", choices=("json",))
-    verb("env", do_env, 'print shell exports, for: eval "$(testbed/bed env)"')
+    env = verb("env", do_env, 'print shell exports, for: eval "$(testbed/bed env)"')
+    env.add_argument("--python", action="store_true", help="print the interpreter with the bed's packages (an AWS SDK, pytest) instead")
+    verb("install", do_install, "copy programs into the bed's bin folder, which `env` has on PATH").add_argument("programs", nargs="+", metavar="PROGRAM", type=Path)
     start = verb("start", do_start, "run a command as a daemon of the bed: its environment, a log in its run directory, its end with it")
     start.add_argument("daemon", metavar="DAEMON", help="what to call it")
     start.add_argument("command", nargs="+", metavar="COMMAND", help="after --")
@@ -115,12 +118,22 @@ def do_status(options) -> int:
 
 
 def do_env(options) -> int:
+    if options.python:
+        print(places.venv() / "bin" / "python")
+        return 0
     bed = Bed(options.name)
     for key, value in bed.environment().items():
         print(f"export {key}={shlex.quote(value)}")
     folder = shlex.quote(str(bed.bin))
     # Not a fixed PATH: a Python launcher may have changed the one this process sees.
     print(f'case ":$PATH:" in *:{folder}:*) ;; *) export PATH={folder}:"$PATH" ;; esac')
+    return 0
+
+
+def do_install(options) -> int:
+    bed = Bed(options.name)
+    bed.environment()
+    bed.install(options.programs)
     return 0
 
 

@@ -9,7 +9,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from .errors import BedError
+from .errors import BedError, Ended
 
 
 def boot_id() -> str:
@@ -17,12 +17,16 @@ def boot_id() -> str:
 
 
 def _started(pid: int) -> int | None:
-    """The start time of a process in clock ticks since boot; None when it is gone or a zombie."""
+    """The start time of a process in clock ticks since boot; None when it is gone.
+
+    A zombie is gone, but not while threads of it still end: until then it holds its ports.
+    """
     try:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        threads = len(os.listdir(f"/proc/{pid}/task"))
     except OSError:
         return None
-    return None if fields[0] in "ZX" else int(fields[19])
+    return None if fields[0] in "ZX" and threads <= 1 else int(fields[19])
 
 
 class Daemon:
@@ -91,6 +95,27 @@ class Daemon:
                 return False
             time.sleep(0.02)
         return True
+
+    def wait_for(self, ready, seconds: float, also: tuple["Daemon", ...] = ()) -> None:
+        """Until `ready()`; an error when it, or one it stands on, ends before, or the time is over."""
+        deadline = time.monotonic() + seconds
+        while not ready():
+            for daemon in (*also, self):
+                if not daemon.pid():
+                    raise Ended(f"{daemon.name} ended while starting; its last words:{daemon.last_words()}")
+            if time.monotonic() > deadline:
+                raise BedError(f"{self.name} is not ready after {seconds:.0f} s. On a busy machine, try again; if it stays so, "
+                               f"`testbed/bed down` and `up` start from nothing. Its last words:{self.last_words()}")
+            time.sleep(0.05)
+
+    def silent(self, answers, patience: float = 10) -> bool:
+        """Whether it does not answer. A process that lives is asked for a while: it may be starting, or short of CPU."""
+        deadline = time.monotonic() + patience
+        while not answers():
+            if not self.pid() or time.monotonic() > deadline:
+                return True
+            time.sleep(0.1)
+        return False
 
     def last_words(self, lines: int = 8) -> str:
         try:

@@ -47,6 +47,10 @@ class Slot:
         return self._port(4)
 
     @property
+    def operator(self) -> int:
+        return self._port(5)
+
+    @property
     def net(self) -> str:
         return f"10.79.{self.number}"
 
@@ -56,7 +60,7 @@ class Slot:
 
     def free(self) -> bool:
         """Nobody outside the registry is in the way: another user's beds, or a network that happens to be the same."""
-        for offset in range(5):
+        for offset in range(6):
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:
@@ -112,8 +116,11 @@ def find(run: Path) -> Slot | None:
 
 
 def allocate(run: Path) -> Slot:
-    """The bed's number, the same until it is released."""
+    """The bed's number, the same until it is released. Makes the run directory: an entry without one is stale."""
     with _table() as table:
+        for other in [path for path in table if path != str(run) and not Path(path).is_dir()]:
+            del table[other]
+        run.mkdir(mode=0o700, parents=True, exist_ok=True)
         if str(run) in table:
             return Slot(table[str(run)])
         taken = set(table.values())

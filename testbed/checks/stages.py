@@ -16,7 +16,7 @@ from .runner import Runner
 BED = "test"
 CARGO_DENY = "0.20.2"
 MINUTE = 60
-# Cargo's integration tests that need a bed; every other file in tests/ is a test of its own and needs none.
+# The cargo integration test that needs an API server; every other file in tests/ needs none.
 COMPONENT, SYSTEM = "component", "system"
 
 
@@ -50,55 +50,61 @@ class Stages:
         return count
 
     def unit(self) -> Count:
-        free_standing = [path.stem for path in sorted((places.CHECKOUT / "tests").glob("*.rs")) if path.stem not in (COMPONENT, SYSTEM)]
+        free_standing = [path.stem for path in sorted((places.CHECKOUT / "tests").glob("*.rs")) if path.stem != COMPONENT]
         command = ["cargo", "test", "--locked", "--no-fail-fast", "--workspace", "--lib", "--bins"]
         return self._libtest("unit", command + [word for name in free_standing for word in ("--test", name)], 25 * MINUTE, {})
 
     def ec2(self) -> Count:
         """The EC2 endpoint's own tests, which drive it with an AWS SDK and boot hosts."""
-        tests = places.TESTBED / "ec2" / "tests"
-        if not tests.is_dir():
-            return self._absent("ec2", tests)
         if not self._setup("ec2", []):
             return counting.one_failure("ec2: the test bed cannot be set up")
-        report = self.runner.folder / "ec2.xml"
-        report.unlink(missing_ok=True)
-        code, log = self._run("ec2", [places.venv() / "bin" / "python", "-m", "pytest", "-p", "no:cacheprovider", f"--junit-xml={report}", tests],
-                              15 * MINUTE, {"PYTHONPATH": str(places.TESTBED), "TESTBED_IMAGES": str(places.images())})
-        return counting.junit(report)("ec2", code, log)
+        return self._pytest("ec2", places.TESTBED / "ec2" / "tests", 15 * MINUTE, {"TESTBED_IMAGES": str(places.images())})
 
     def component(self) -> Count:
         """The operator's parts against a real API server."""
-        if not (places.CHECKOUT / "tests" / f"{COMPONENT}.rs").is_file():
-            return self._absent(COMPONENT, places.CHECKOUT / "tests" / f"{COMPONENT}.rs")
-        return self._on_a_bed(COMPONENT, ["--kubernetes-only"], "TESTKIT_COMPONENT", threads=4, seconds=20 * MINUTE)
+        failure = self._bed_up(COMPONENT, ["--kubernetes-only"])
+        if failure:
+            return failure
+        command = ["cargo", "test", "--locked", "--no-fail-fast", "--test", COMPONENT, "--", "--test-threads=4"]
+        return self._libtest(COMPONENT, command, 20 * MINUTE, self._bed_environment() | {"TESTKIT_COMPONENT": "1"})
 
     def system(self) -> Count:
-        """The whole on real hosts."""
-        if not (places.CHECKOUT / "tests" / f"{SYSTEM}.rs").is_file():
-            return self._absent(SYSTEM, places.CHECKOUT / "tests" / f"{SYSTEM}.rs")
-        image = self.runner.folder / "e2e.tar"
-        code, _ = self._run("e2e-image", [places.CHECKOUT / "e2e" / "image.sh", image], 15 * MINUTE)
-        if code:
-            return counting.one_failure(f"{SYSTEM}: the suite's image cannot be made")
-        return self._on_a_bed(SYSTEM, [], "TESTKIT_SYSTEM", threads=1, seconds=40 * MINUTE, env={"TESTKIT_E2E_IMAGE": str(image)})
+        """The whole on real hosts: the operator as a process, kubectl and its plugin as a person has them."""
+        image, target = self.runner.folder / "e2e.tar", Path(os.environ["CARGO_TARGET_DIR"]) / "debug"
+        failure = self._bed_up(SYSTEM, [])
+        if failure:
+            return failure
+        for name, command in (("system-build", ["cargo", "build", "--locked", "--workspace"]),
+                              ("system-image", [places.CHECKOUT / "e2e" / "image.sh", image]),
+                              ("system-install", [places.TESTBED / "bed", "install", "--name", BED, target / "testkit-operator", target / "kubectl-testkit"])):
+            if self._run(name, command, 20 * MINUTE)[0]:
+                return counting.one_failure(f"{SYSTEM}: {name} failed")
+        return self._pytest(SYSTEM, places.TESTBED / "system", 40 * MINUTE, self._bed_environment() | {"TESTKIT_E2E_IMAGE": str(image)})
 
     def tear_down(self) -> None:
         bed = Bed(BED)
         with bed.locked():
             bed.down()
 
-    def _on_a_bed(self, stage: str, flags: list, switch: str, threads: int, seconds: float, env: dict | None = None) -> Count:
+    def _bed_up(self, stage: str, flags: list) -> Count | None:
         if not self._setup(stage, flags):
             return counting.one_failure(f"{stage}: the test bed cannot be set up")
         self.bed_used = True
-        code, _ = self._run(f"{stage}-bed", [places.TESTBED / "bed", "up", "--name", BED, *flags], 5 * MINUTE)
-        if code:
+        if self._run(f"{stage}-bed", [places.TESTBED / "bed", "up", "--name", BED, *flags], 5 * MINUTE)[0]:
             return counting.one_failure(f"{stage}: the test bed does not start")
+        return None
+
+    @staticmethod
+    def _bed_environment() -> dict:
         bed = Bed(BED)
-        path = {"PATH": f"{bed.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
-        command = ["cargo", "test", "--locked", "--no-fail-fast", "--test", stage, "--", f"--test-threads={threads}"]
-        return self._libtest(stage, command, seconds, bed.environment() | path | {switch: "1"} | (env or {}))
+        return bed.environment() | {"PATH": f"{bed.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+
+    def _pytest(self, stage: str, tests: Path, seconds: float, env: dict) -> Count:
+        report = self.runner.folder / f"{stage}.xml"
+        report.unlink(missing_ok=True)
+        code, log = self._run(stage, [places.venv() / "bin" / "python", "-m", "pytest", "-v", "-p", "no:cacheprovider", f"--junit-xml={report}", tests],
+                              seconds, env | {"PYTHONPATH": str(places.TESTBED), "PYTHONDONTWRITEBYTECODE": "1"})
+        return counting.junit(report)(stage, code, log)
 
     def _setup(self, stage: str, flags: list) -> bool:
         """On a machine with nothing cached this builds Kubernetes, which is no part of the bed's own start."""
@@ -130,8 +136,3 @@ class Stages:
             # Such as: no cargo.
             print(error, flush=True)
             return 127, str(error)
-
-    @staticmethod
-    def _absent(stage: str, path: Path) -> Count:
-        print(f"{stage}: nothing to run, {path.relative_to(places.CHECKOUT)} does not exist", flush=True)
-        return Count()

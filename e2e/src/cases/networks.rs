@@ -102,14 +102,12 @@ async fn internal_lb_endpoints(t: Test) -> Result<()> {
     let mut wanted = containers(&service.running(3).await?)?;
     wanted.sort_unstable();
     let client = t.container("client", &network).await?;
-    let name = format!("tasks.{}", service.name);
+    let ask = format!("http://127.0.0.1/endpoints?name=tasks.{}", service.name);
     t.until("every address of the tasks answers as one of them", OVERLAY_WITHIN, || async {
-        let mut answers = Vec::new();
-        for address in addresses(&client, &name).await? {
-            answers.push(client.run(&["get", &format!("http://{address}/")]).await?.trim().to_owned());
-        }
-        answers.sort_unstable();
-        ensure!(answers == wanted, "{answers:?} answered, wanted {wanted:?}");
+        let answers: BTreeMap<IpAddr, String> = serde_json::from_str(client.run(&["get", &ask]).await?.trim())?;
+        let mut found: Vec<&String> = answers.values().collect();
+        found.sort_unstable();
+        ensure!(found.into_iter().eq(&wanted), "{answers:?} answered, wanted {wanted:?}");
         Ok(())
     })
     .await

@@ -36,8 +36,6 @@ pub(crate) enum Need {
     Managers(usize),
     /// A version of the engine's API.
     Api(usize, usize),
-    /// The nodes' addresses answer from where the suite runs.
-    NodeAddresses,
 }
 
 impl Case {
@@ -102,10 +100,6 @@ impl Need {
                     )
                 })
             }
-            Self::NodeAddresses => (!cluster.on_a_node).then(|| {
-                "needs to reach the nodes' addresses: run the suite in its container with --net=host on a manager"
-                    .into()
-            }),
         }
     }
 }

@@ -98,11 +98,12 @@ fn case(writer: &mut Writer<Vec<u8>>, record: &Record) -> io::Result<()> {
         match &record.outcome {
             Outcome::Passed => {}
             Outcome::Failed { message, details } => {
-                let message = printable(message);
+                let (message, details) = (printable(message), printable(details));
+                // Some readers show only the text, some only the attribute.
                 writer
                     .create_element("failure")
                     .with_attribute(("message", &*message))
-                    .write_text_content(BytesText::new(&printable(details)))?;
+                    .write_text_content(BytesText::new(&format!("{message}\n\n{details}")))?;
             }
             Outcome::Skipped { reason } => {
                 let reason = printable(reason);
@@ -179,7 +180,7 @@ mod tests {
             }
         }
         assert_eq!(message, "a < b & \"c\"\nd");
-        assert_eq!(quick_xml::escape::unescape(&body).unwrap(), "task: \u{fffd}[31m]]>");
+        assert_eq!(quick_xml::escape::unescape(&body).unwrap(), "a < b & \"c\"\nd\n\ntask: \u{fffd}[31m]]>");
     }
 
     #[test]

@@ -216,9 +216,8 @@ impl Suite {
             (Ok(()), _, Ok(_)) => Outcome::Passed,
             (Ok(()), _, Err(left)) | (Err(_), Some(_), Err(left)) => Outcome::Failed { message: left, details },
             (Err(error), _, removed) => {
-                let message = format!("{error:#}");
                 let left = removed.err().unwrap_or_default();
-                Outcome::Failed { details: section(&[&message, &left, &details]), message }
+                Outcome::Failed { message: format!("{error:#}"), details: section(&[&left, &details]) }
             }
         }
     }

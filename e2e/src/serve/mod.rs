@@ -24,7 +24,7 @@ pub(crate) async fn command(command: Command) -> ExitCode {
         Command::Clean { older_than, engine } => clean(older_than, &engine).await,
         Command::TestServer { listen, request_time } => test_server::serve(listen, request_time).await,
         Command::TestServiceDiscovery { name, expect, within } => discover(&name, expect, within).await,
-        Command::Get { url } => probe::get(&url).await.map(|body| say(&body)),
+        Command::Get { url, count } => get(&url, count).await,
         Command::Health { url } => probe::get(&url).await.map(|_| ()),
         Command::Noop => Ok(()),
         Command::Hang => std::future::pending().await,
@@ -52,6 +52,14 @@ async fn clean(older_than: Duration, engine: &EngineArgs) -> Result<()> {
     }
     if removed.is_empty() {
         say(&format!("nothing is left of runs that started more than {older_than:?} ago"));
+    }
+    Ok(())
+}
+
+async fn get(url: &str, count: Option<usize>) -> Result<()> {
+    match count {
+        None => say(&probe::get(url).await?),
+        Some(count) => say(&serde_json::to_string(&probe::count(url, count).await?)?),
     }
     Ok(())
 }

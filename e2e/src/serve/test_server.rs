@@ -3,6 +3,7 @@
 //!
 //! `/`                              the host name of the container
 //! `/fanout?url=URL&count=N`        GETs the URL so often, each time anew: JSON, answer to how often it came
+//! `/endpoints?name=NAME`           GETs / of each address of the name: JSON, address to answer
 //! `/resolve?name=NAME`             JSON array of the name's addresses
 
 use std::{collections::BTreeMap, convert::Infallible, net::SocketAddr, time::Duration};
@@ -43,8 +44,9 @@ async fn answer(request: Request<Incoming>, delay: Option<Duration>) -> Result<R
     let (status, body) = match request.uri().path() {
         "/" => reply(hostname()),
         "/fanout" => reply(fanout(&query).await),
+        "/endpoints" => reply(endpoints(&query).await),
         "/resolve" => reply(resolve(&query).await),
-        path => (StatusCode::NOT_FOUND, format!("there is no {path}; ask for /, /fanout or /resolve\n")),
+        path => (StatusCode::NOT_FOUND, format!("there is no {path}; ask for /, /fanout, /endpoints or /resolve\n")),
     };
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
@@ -66,11 +68,15 @@ fn hostname() -> Result<String> {
 
 async fn fanout(query: &Query) -> Result<String> {
     let url = query.get("url").context("fanout needs ?url=URL")?;
-    let count: usize = query.get("count").unwrap_or("1").parse().context("count is no number")?;
-    let mut answers = BTreeMap::<String, usize>::new();
-    for nth in 1..=count {
-        let answer = probe::get(url).await.with_context(|| format!("request {nth} of {count}; before: {answers:?}"))?;
-        *answers.entry(answer).or_default() += 1;
+    let count = query.get("count").unwrap_or("1").parse().context("count is no number")?;
+    Ok(serde_json::to_string(&probe::count(url, count).await?)?)
+}
+
+async fn endpoints(query: &Query) -> Result<String> {
+    let name = query.get("name").context("endpoints needs ?name=NAME")?;
+    let mut answers = BTreeMap::new();
+    for address in probe::resolve(name).await? {
+        answers.insert(address, probe::get(&format!("http://{address}/")).await?);
     }
     Ok(serde_json::to_string(&answers)?)
 }

@@ -1,6 +1,6 @@
 //! A container of a case that no service manages, on the engine the suite talks to.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use anyhow::{Context as _, Result};
 use bollard::{
@@ -11,7 +11,7 @@ use bollard::{
 use futures::StreamExt as _;
 
 use super::network::Network;
-use crate::harness::test::Test;
+use crate::{harness::test::Test, probe};
 
 /// A container that was started.
 #[derive(Debug, Clone)]
@@ -24,12 +24,25 @@ pub(crate) struct Container {
 impl Test {
     /// Starts a test server on a network.
     pub(crate) async fn container(&self, what: &str, network: &Network) -> Result<Container> {
+        self.start(what, &network.id, "test-server").await
+    }
+
+    /// A place outside the swarm's networks from which the nodes' addresses answer: this process, or a container
+    /// on a node where the suite itself is elsewhere.
+    pub(crate) async fn outside(&self) -> Result<Outside> {
+        if self.cluster().on_a_node {
+            return Ok(Outside::Here);
+        }
+        Ok(Outside::There(self.start("outside", "host", "hang").await?))
+    }
+
+    async fn start(&self, what: &str, network: &str, command: &str) -> Result<Container> {
         let name = self.name(what);
         let body = ContainerCreateBody {
             image: Some(self.cluster().image.clone()),
-            cmd: Some(vec!["test-server".into()]),
+            cmd: Some(vec![command.into()]),
             labels: Some(self.labels()),
-            host_config: Some(HostConfig { network_mode: Some(network.id.clone()), ..Default::default() }),
+            host_config: Some(HostConfig { network_mode: Some(network.into()), ..Default::default() }),
             ..Default::default()
         };
         let (docker, options) =
@@ -42,6 +55,26 @@ impl Test {
         let id = self.make(create).await.with_context(|| format!("cannot start container {name}"))?;
         self.note(format_args!("started container {name}"));
         Ok(Container { test: self.clone(), id, name })
+    }
+}
+
+/// See [`Test::outside`].
+#[derive(Debug)]
+pub(crate) enum Outside {
+    Here,
+    There(Container),
+}
+
+impl Outside {
+    /// Asks a URL so often, each time on a new connection, and tells which answer came how often.
+    pub(crate) async fn count(&self, url: &str, times: usize) -> Result<BTreeMap<String, usize>> {
+        match self {
+            Self::Here => probe::count(url, times).await,
+            Self::There(container) => {
+                let said = container.run(&["get", url, "--count", &times.to_string()]).await?;
+                serde_json::from_str(said.trim()).with_context(|| format!("no counts: {said}"))
+            }
+        }
     }
 }
 

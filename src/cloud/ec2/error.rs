@@ -3,7 +3,14 @@
 //! Nothing else in the room decides what an error means; callers only ask for a code that
 //! is part of a protocol, such as "this group exists already".
 
-use aws_sdk_ec2::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_ec2::{
+    config::{
+        interceptors::InterceptorContext,
+        retry::{ClassifyRetry, RetryAction},
+    },
+    error::{ProvideErrorMetadata, SdkError},
+    operation::run_instances::RunInstancesError,
+};
 
 use crate::cloud::CloudError;
 
@@ -26,10 +33,10 @@ impl Failure {
     {
         move |error| {
             let status = error.raw_response().map(|r| r.status().as_u16());
-            let code = error.as_service_error().and_then(|e| e.code()).unwrap_or_default().to_owned();
-            let message = error.as_service_error().and_then(|e| e.message()).map(str::to_owned);
-            let message = message.unwrap_or_else(|| DisplayErrorContext(&error).to_string());
-            Self { action, code, message, status }
+            let said = error.as_service_error();
+            let code = said.and_then(|e| e.code()).unwrap_or_default().to_owned();
+            let message = said.and_then(|e| e.message()).map(str::to_owned);
+            Self { action, code, message: message.unwrap_or_else(|| without_words(&error, status)), status }
         }
     }
 
@@ -59,6 +66,17 @@ impl Failure {
         let named = self.message.split("not authorized to perform: ").nth(1).and_then(|m| m.split_whitespace().next());
         named.map_or_else(|| format!("ec2:{}", self.action), str::to_owned)
     }
+}
+
+/// What there is to say of an answer without words of AWS's, or of no answer.
+fn without_words(error: &dyn std::error::Error, status: Option<u16>) -> String {
+    if let Some(status) = status {
+        return format!("the endpoint answered with HTTP status {status} and nothing that is an AWS error");
+    }
+    let causes = std::iter::successors(Some(error), |e| e.source()).map(ToString::to_string);
+    let mut words: Vec<String> = causes.collect();
+    words.dedup();
+    words.join(": ")
 }
 
 /// What a code means.
@@ -98,6 +116,26 @@ impl From<Failure> for CloudError {
             Meaning::Throttled => Self::Throttled(words),
             Meaning::Unavailable => Self::Unavailable(words),
         }
+    }
+}
+
+/// AWS says "no capacity" with status 500, which the SDK would try again for seconds while
+/// another type could be launched.
+#[derive(Debug)]
+pub(super) struct NoCapacity;
+
+impl ClassifyRetry for NoCapacity {
+    fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
+        let error = context.output_or_error().and_then(Result::err).and_then(|e| e.as_operation_error());
+        let code = error.and_then(|e| e.downcast_ref::<RunInstancesError>()).and_then(|e| e.code());
+        match code.map(|code| meaning(code, "", None)) {
+            Some(Meaning::Capacity | Meaning::Quota) => RetryAction::RetryForbidden,
+            _ => RetryAction::NoActionIndicated,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        "no capacity"
     }
 }
 
@@ -163,7 +201,7 @@ fn meaning(code: &str, message: &str, status: Option<u16>) -> Meaning {
         | "Unavailable" => Meaning::Unavailable,
 
         _ if code.starts_with("InvalidAMIID.") || code.starts_with("InvalidAMIName.") => Meaning::Invalid(IMAGE),
-        "ParameterNotFound" => Meaning::Invalid(IMAGE),
+        "ParameterNotFound" | "SsmInvalidParameter" => Meaning::Invalid(IMAGE),
         _ if message.contains("resolve:ssm:") => Meaning::Invalid(IMAGE),
         _ if code.starts_with("InvalidSubnetID.") => {
             Meaning::Invalid("name subnets of this region in spec.provider.ec2.subnets")

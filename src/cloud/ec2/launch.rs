@@ -110,7 +110,8 @@ impl Ec2 {
             *unsettled.entry(token.to_owned()).or_insert_with(Instant::now)
         };
         if since.elapsed() < SETTLES {
-            return Err(mismatch.into());
+            let words = mismatch.message();
+            return Err(CloudError::Unavailable(format!("an earlier try's instance is not listed yet: {words}")));
         }
         self.settled(token);
         Err(CloudError::Ended)
@@ -212,7 +213,8 @@ mod tests {
     #[test]
     fn another_instance_has_another_token() {
         let first = token("a", &launch());
-        let changes: [(&str, fn(&mut Launch)); 5] = [
+        type Change = fn(&mut Launch);
+        let changes: [(&str, Change); 5] = [
             ("owner", |l| l.owner.uid.push('0')),
             ("slot", |l| l.slot = "m1".to_owned()),
             ("incarnation", |l| l.incarnation = 1),

@@ -34,8 +34,8 @@ const BELIEVED: Duration = Duration::from_secs(300);
 /// RunInstances has the smallest of AWS's request buckets: 5, and 2 more every second.
 const LAUNCHES_AT_ONCE: usize = 5;
 
-/// How to reach an account in a region. The endpoint and, without `credentials`, the
-/// credentials come from where every AWS SDK looks for them.
+/// How to reach an account in a region. What is `None` comes from where every AWS SDK looks
+/// for it: the environment, such as `AWS_ENDPOINT_URL_EC2`, the profile, the machine's role.
 #[derive(Clone, Debug)]
 pub struct Ec2Config {
     /// The region.
@@ -44,6 +44,8 @@ pub struct Ec2Config {
     pub installation: String,
     /// Credentials of a Secret, in place of the operator's own.
     pub credentials: Option<StaticCredentials>,
+    /// The URL of the API.
+    pub endpoint: Option<String>,
 }
 
 /// An account in one region.
@@ -85,8 +87,12 @@ impl Ec2 {
                 "Secret",
             ));
         }
+        if let Some(endpoint) = config.endpoint {
+            loader = loader.endpoint_url(endpoint);
+        }
+        let settings = aws_sdk_ec2::config::Builder::from(&loader.load().await);
         Self {
-            client: Client::new(&loader.load().await),
+            client: Client::from_conf(settings.retry_classifier(error::NoCapacity).build()),
             region: config.region,
             installation: config.installation,
             launches: Semaphore::new(LAUNCHES_AT_ONCE),

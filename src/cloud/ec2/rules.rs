@@ -107,10 +107,9 @@ pub(super) fn permissions<'a>(rules: impl IntoIterator<Item = &'a Rule>) -> Vec<
 }
 
 fn permission(rule: &Rule) -> IpPermission {
-    let all = IpPermission::builder()
-        .ip_protocol(&rule.protocol)
-        .set_from_port(rule.ports.map(|p| p.0))
-        .set_to_port(rule.ports.map(|p| p.1));
+    // EC2 ignores the ports of protocols that have none; not every endpoint goes without.
+    let (from, to) = rule.ports.unwrap_or((0, 0));
+    let all = IpPermission::builder().ip_protocol(&rule.protocol).from_port(from).to_port(to);
     match &rule.source {
         Source::V4(cidr) => all.ip_ranges(IpRange::builder().cidr_ip(cidr).build()),
         Source::V6(cidr) => all.ipv6_ranges(Ipv6Range::builder().cidr_ipv6(cidr).build()),

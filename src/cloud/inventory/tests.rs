@@ -101,7 +101,7 @@ async fn a_cluster_is_woken_at_every_step_of_an_instances_life() {
     let instance = bed.launch("a", "m0").await;
     bed.inventory.note(instance.clone());
     let now = bed.inventory.snapshot(&owner("a")).unwrap();
-    assert_eq!(now, [instance.clone()], "seen at once though the cloud does not list it");
+    assert_eq!(now, std::slice::from_ref(&instance), "seen at once though the cloud does not list it");
     assert_eq!(bed.inventory.snapshot(&owner("b")), Some(vec![]));
 
     bed.until("a", |i| i[0].state == InstanceState::Running).await;

@@ -1,0 +1,19 @@
+//! Schema fragments of fields whose Rust types say too much or too little.
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+
+/// A plain integer: its bounds are rules with a message that says what to write.
+pub fn integer(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "integer", "format": "int32"})
+}
+
+/// An object whose fields are somebody else's to check.
+pub fn any_object(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+}
+
+/// Leaves required fields to rules: the API server's own message for one that is missing
+/// ("Required value") does not show what to write, and keeps it from looking at any rule.
+pub fn required_by_rule(schema: &mut Schema) {
+    schema.remove("required");
+}

@@ -1,0 +1,266 @@
+//! Reads what a container leaves and keeps it in a ConfigMap, so that it outlives the container.
+//! Judges nothing.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    io::{Read, Write},
+    time::Duration,
+};
+
+use flate2::{Compression, write::GzEncoder};
+use futures::TryStreamExt;
+use k8s_openapi::{ByteString, api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::OwnerReference};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{DeleteParams, ObjectMeta, PostParams, Preconditions},
+};
+
+use super::{RESULTS, plan::Container};
+use crate::{
+    api::{E2ERun, MANAGER, label},
+    host::{HostId, Hosts},
+    results::{self, Outcome},
+    swarm::{Engine, SwarmError},
+};
+
+/// How long reading may take before it is begun again.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// The log is kept whole up to twice this; of a longer one, this much of its head and of its tail.
+const LOG_END: usize = 4 * 1024 * 1024;
+/// A ConfigMap holds at most 1 MiB; binary data travels as base64 but is counted as it is.
+const BUDGET: usize = 900 * 1024;
+/// What the JUnit may take of it.
+const JUNIT_BUDGET: usize = 600 * 1024;
+
+/// What a container left.
+#[derive(Debug, Default)]
+pub struct Left {
+    /// Its results.
+    pub outcome: Outcome,
+    /// Its output.
+    pub log: Log,
+}
+
+/// Output, bounded: the head and the tail.
+#[derive(Debug, Default)]
+pub struct Log {
+    head: Vec<u8>,
+    tail: VecDeque<u8>,
+    left_out: u64,
+}
+
+/// Reads the results and the output of a container, over a connection that carries nothing else.
+///
+/// # Errors
+/// In words, where reading again may do.
+pub async fn collect(hosts: &Hosts, host: &HostId, container: &Container) -> Result<Left, String> {
+    let read = async {
+        let bulk = hosts.bulk(host).await.map_err(|e| e.to_string())?;
+        let engine = Engine::new(&bulk);
+        let (outcome, log) = futures::future::join(files(&engine, &container.id), output(&engine, &container.id)).await;
+        Ok(Left { outcome: outcome?, log: log? })
+    };
+    tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| Err(format!("no end after {} s", PATIENCE.as_secs())))
+}
+
+/// The result files. A directory that cannot be read is a problem of the results, not of the connection.
+async fn files(engine: &Engine, id: &str) -> Result<Outcome, String> {
+    let tar = match engine.archive(id, RESULTS).await {
+        Ok(tar) => tar,
+        Err(SwarmError::Unreachable(words)) => return Err(words.to_string()),
+        Err(error) => {
+            let problem = format!("{RESULTS} cannot be read: {error}");
+            return Ok(Outcome { problems: vec![problem], ..Outcome::default() });
+        }
+    };
+    tokio::task::spawn_blocking(move || unpack(&tar)).await.map_err(|e| e.to_string())
+}
+
+fn unpack(tar: &[u8]) -> Outcome {
+    let mut files = BTreeMap::new();
+    let mut archive = tar::Archive::new(tar);
+    let mut read = || -> std::io::Result<()> {
+        for entry in archive.entries()? {
+            let mut entry = entry?;
+            let path = entry.path()?.to_string_lossy().into_owned();
+            if !entry.header().entry_type().is_file() || !path.ends_with(".xml") {
+                continue;
+            }
+            let mut bytes = Vec::new();
+            entry.by_ref().take(results::LIMIT as u64 + 1).read_to_end(&mut bytes)?;
+            let name = path.strip_prefix("results/").unwrap_or(&path);
+            files.insert(name.to_owned(), bytes);
+        }
+        Ok(())
+    };
+    let broken = read().err();
+    let mut outcome = Outcome::of_files(&files);
+    outcome.problems.extend(broken.map(|error| format!("the archive of {RESULTS} is broken: {error}")));
+    outcome
+}
+
+/// The output. One that the engine does not give (a logging driver without reading) is said in its place.
+async fn output(engine: &Engine, id: &str) -> Result<Log, String> {
+    let mut log = Log::default();
+    let mut stream = std::pin::pin!(engine.logs(id, false, None));
+    loop {
+        match stream.try_next().await {
+            Ok(Some(bytes)) => log.push(&bytes),
+            Ok(None) => return Ok(log),
+            Err(SwarmError::Refused(words)) => log.push(format!("(the log cannot be read: {words})\n").as_bytes()),
+            Err(error) => return Err(error.to_string()),
+        }
+    }
+}
+
+impl Log {
+    /// Appends.
+    pub fn push(&mut self, mut bytes: &[u8]) {
+        let room = LOG_END.saturating_sub(self.head.len()).min(bytes.len());
+        let (first, rest) = bytes.split_at(room);
+        self.head.extend_from_slice(first);
+        if rest.len() > LOG_END {
+            let skipped = rest.len() - LOG_END;
+            self.left_out += (self.tail.len() + skipped) as u64;
+            self.tail.clear();
+            bytes = &rest[skipped..];
+        } else {
+            let over = (self.tail.len() + rest.len()).saturating_sub(LOG_END);
+            self.tail.drain(..over);
+            self.left_out += over as u64;
+            bytes = rest;
+        }
+        self.tail.extend(bytes);
+    }
+
+    /// The last bytes.
+    #[must_use]
+    pub fn end(&self, most: usize) -> Vec<u8> {
+        let tail = self.tail.len();
+        let of_head = if self.left_out == 0 {
+            &self.head[self.head.len().saturating_sub(most.saturating_sub(tail))..]
+        } else {
+            &[]
+        };
+        of_head.iter().chain(self.tail.range(tail.saturating_sub(most)..)).copied().collect()
+    }
+
+    /// All of it with at most `most` bytes of its head and of its tail, and a line on what is left out.
+    fn text(&self, most: usize) -> Vec<u8> {
+        let mut all = self.head.clone();
+        if self.left_out > 0 {
+            let (head, tail) = (self.head.len().min(most), self.tail.len().min(most));
+            let left_out = self.left_out + (self.head.len() - head + self.tail.len() - tail) as u64;
+            all.truncate(head);
+            all.extend_from_slice(mark(left_out).as_bytes());
+            all.extend(self.tail.range(self.tail.len() - tail..));
+            return all;
+        }
+        all.extend(&self.tail);
+        if all.len() > most.saturating_mul(2) {
+            let left_out = all.len() - 2 * most;
+            let tail = all.split_off(all.len() - most);
+            all.truncate(most);
+            all.extend_from_slice(mark(left_out as u64).as_bytes());
+            all.extend(tail);
+        }
+        all
+    }
+
+    /// Compressed to at most `budget` bytes, with as much of both ends as that takes.
+    fn packed(&self, budget: usize) -> std::io::Result<Vec<u8>> {
+        let mut most = LOG_END;
+        loop {
+            let text = self.text(most);
+            let packed = pack(&text)?;
+            if packed.len() <= budget || most < 1024 {
+                return Ok(packed);
+            }
+            // Less by how much too big it is, and a tenth more: the ends may compress worse than the whole.
+            most = text.len() / 2 * budget / packed.len() * 9 / 10;
+        }
+    }
+}
+
+fn mark(left_out: u64) -> String {
+    format!("\n\n[testkit: {left_out} bytes are left out here, the log is too long to be kept]\n\n")
+}
+
+fn pack(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes)?;
+    encoder.finish()
+}
+
+/// The binary data of the ConfigMap, within its budget.
+fn contents(left: &Left) -> std::io::Result<BTreeMap<String, ByteString>> {
+    let mut data = BTreeMap::new();
+    if let Some(junit) = &left.outcome.junit {
+        let mut packed = pack(junit.as_bytes())?;
+        for most in [2000, 200, 0] {
+            if packed.len() <= JUNIT_BUDGET {
+                break;
+            }
+            packed = pack(left.outcome.digest(most).as_bytes())?;
+        }
+        if packed.len() <= JUNIT_BUDGET {
+            data.insert("junit.xml.gz".to_owned(), ByteString(packed));
+        }
+    }
+    let used: usize = data.values().map(|b| b.0.len()).sum();
+    data.insert("log.gz".to_owned(), ByteString(left.log.packed(BUDGET - used)?));
+    Ok(data)
+}
+
+/// Keeps what a container left in the run's ConfigMap. A second call replaces what the first one wrote.
+///
+/// # Errors
+/// Where the API server refuses, or the name is taken by something else.
+pub async fn keep(
+    client: &kube::Client,
+    run: &E2ERun,
+    left: Left,
+    summary: &serde_json::Value,
+) -> Result<String, super::Error> {
+    let name = run.results_name();
+    let binary = tokio::task::spawn_blocking(move || contents(&left)).await.map_err(std::io::Error::other)??;
+    let wanted = ConfigMap {
+        metadata: ObjectMeta {
+            name: Some(name.clone()),
+            labels: Some(BTreeMap::from([
+                ("app.kubernetes.io/managed-by".to_owned(), MANAGER.to_owned()),
+                (label::RUN_UID.to_owned(), run.uid().unwrap_or_default()),
+            ])),
+            owner_references: run
+                .controller_owner_ref(&())
+                .map(|owner| vec![OwnerReference { block_owner_deletion: None, ..owner }]),
+            ..ObjectMeta::default()
+        },
+        data: Some(BTreeMap::from([("summary.json".to_owned(), format!("{summary:#}\n"))])),
+        binary_data: Some(binary),
+        immutable: None,
+    };
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &run.namespace().unwrap_or_default());
+    // What is in the way was kept for a run of the same name that is gone, or by an earlier try.
+    for _ in 0..3 {
+        match maps.create(&PostParams::default(), &wanted).await {
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Err(error) => return Err(error.into()),
+            Ok(_) => return Ok(name),
+        }
+        let Some(there) = maps.get_opt(&name).await? else { continue };
+        let ours = there.owner_references().iter().any(|o| o.kind == E2ERun::kind(&()) && o.name == run.name_any());
+        if !ours {
+            return Err(super::Error::NameTaken(name));
+        }
+        let this = Preconditions { uid: there.uid(), resource_version: there.resource_version() };
+        let deleted = maps.delete(&name, &DeleteParams::default().preconditions(this)).await;
+        if let Err(error) = deleted {
+            tracing::debug!(%error, name, "the ConfigMap in the way changed");
+        }
+    }
+    Err(super::Error::NameTaken(name))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,164 @@
+//! The E2ERun controller: observe, plan, act, report.
+//!
+//! This file only drives; the steps are in files of their own. [`plan`] and [`verdict`] are
+//! pure. A pass never waits for something that takes time: jobs in the background and the
+//! connections to hosts wake the run when there is something to see.
+
+mod act;
+mod archive;
+mod image;
+mod jobs;
+mod observe;
+pub mod plan;
+mod record;
+mod report;
+pub mod verdict;
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use futures::{StreamExt, channel::mpsc, stream};
+use k8s_openapi::jiff::Timestamp;
+use kube::{
+    Api, Client, ResourceExt,
+    runtime::{
+        Controller,
+        controller::Action,
+        events::Recorder,
+        reflector::{ObjectRef, Store},
+        watcher,
+    },
+};
+
+use self::jobs::Jobs;
+use crate::{
+    api::{E2ERun, Phase, SwarmCluster},
+    host::Hosts,
+};
+
+/// Where a container leaves its results.
+pub const RESULTS: &str = "/results";
+/// The pause after a pass that the API server or a host cut short.
+const PAUSE: Duration = Duration::from_secs(2);
+
+/// Wakes runs.
+#[derive(Clone, Debug)]
+pub struct Wake(mpsc::UnboundedSender<Woken>);
+
+/// Who is woken.
+#[derive(Debug)]
+pub enum Woken {
+    /// The runs on a cluster, by its UID, and those that have no cluster yet.
+    Cluster(String),
+    /// A run.
+    Run(ObjectRef<E2ERun>),
+}
+
+impl Wake {
+    /// A sender, and what the controller listens to.
+    #[must_use]
+    pub fn channel() -> (Self, mpsc::UnboundedReceiver<Woken>) {
+        let (sender, receiver) = mpsc::unbounded();
+        (Self(sender), receiver)
+    }
+
+    /// Has the runs on a cluster looked at soon.
+    pub fn cluster(&self, uid: &str) {
+        self.send(Woken::Cluster(uid.to_owned()));
+    }
+
+    fn run(&self, run: ObjectRef<E2ERun>) {
+        self.send(Woken::Run(run));
+    }
+
+    fn send(&self, woken: Woken) {
+        // Only fails when the controller has ended, and then there is nobody to wake.
+        let _ = self.0.unbounded_send(woken);
+    }
+}
+
+/// What the controller works with.
+pub struct Context {
+    client: Client,
+    hosts: Hosts,
+    recorder: Recorder,
+    jobs: Jobs,
+}
+
+impl Context {
+    /// A context. `wake` is the one whose other end [`run`] is given.
+    #[must_use]
+    pub fn new(client: Client, hosts: Hosts, recorder: Recorder, wake: Wake) -> Self {
+        Self { client, hosts, recorder, jobs: Jobs::new(wake) }
+    }
+}
+
+/// A pass that ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server refused.
+    #[error("API server: {0}")]
+    Api(#[from] kube::Error),
+    /// Results could not be packed.
+    #[error("packing the results failed: {0}")]
+    Pack(#[from] std::io::Error),
+    /// Something else has the name of the ConfigMap the results are kept in.
+    #[error(
+        "ConfigMap {0} is there already and does not belong to the run: delete or rename it, so that the results can be kept under this name"
+    )]
+    NameTaken(String),
+}
+
+/// Runs the controller until `shutdown` resolves and the passes under way have ended.
+pub async fn run(
+    context: Arc<Context>,
+    runs: Api<E2ERun>,
+    clusters: Api<SwarmCluster>,
+    woken: mpsc::UnboundedReceiver<Woken>,
+    shutdown: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    let controller = Controller::new(runs, watcher::Config::default());
+    let (store, of_cluster) = (controller.store(), controller.store());
+    controller
+        .watches(clusters, watcher::Config::default(), move |cluster| {
+            let on = |run: &E2ERun| {
+                run.spec.cluster_ref.name == cluster.name_any() && run.namespace() == cluster.namespace()
+            };
+            unfinished(&of_cluster, on)
+        })
+        .reconcile_on(woken.flat_map(move |woken| {
+            stream::iter(match woken {
+                Woken::Run(run) => vec![run],
+                Woken::Cluster(uid) => {
+                    unfinished(&store, |run| record::Record::of(run).placed.is_none_or(|p| p.host.cluster == uid))
+                }
+            })
+        }))
+        .graceful_shutdown_on(shutdown)
+        .run(reconcile, failed, context)
+        .for_each(|_| std::future::ready(()))
+        .await;
+}
+
+/// The runs that something is still to be done for.
+fn unfinished(store: &Store<E2ERun>, wanted: impl Fn(&E2ERun) -> bool) -> Vec<ObjectRef<E2ERun>> {
+    let open = |run: &E2ERun| {
+        let phase = run.status.as_ref().and_then(|s| s.phase);
+        !matches!(phase, Some(Phase::Complete | Phase::Failed)) || !run.finalizers().is_empty()
+    };
+    store.state().iter().filter(|run| open(run) && wanted(run)).map(|run| ObjectRef::from_obj(&**run)).collect()
+}
+
+/// One pass.
+async fn reconcile(run: Arc<E2ERun>, context: Arc<Context>) -> Result<Action, Error> {
+    let seen = observe::observe(&context, &run).await?;
+    let plan = plan::plan(&run.spec, &seen, Timestamp::now());
+    let outcome = act::act(&context, &run, &seen, &plan).await?;
+    report::report(&context, &run, &seen, &plan, &outcome).await?;
+    let again = if outcome.failure.is_some() { Some(PAUSE) } else { plan.again };
+    Ok(again.map_or_else(Action::await_change, Action::requeue))
+}
+
+fn failed(run: Arc<E2ERun>, error: &Error, _: Arc<Context>) -> Action {
+    tracing::warn!(run = run.name_any(), %error, "a pass failed");
+    Action::requeue(PAUSE)
+}

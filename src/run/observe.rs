@@ -1,0 +1,191 @@
+//! All the reads of a pass: the object, its cluster and the cluster's engines. Decides nothing.
+
+use std::{collections::BTreeMap, future::Future, time::Duration};
+
+use futures::future::join_all;
+use k8s_openapi::jiff::Timestamp;
+use kube::{Api, ResourceExt};
+
+use super::{
+    Context,
+    plan::{ClusterView, Container, ContainerState, Exit, HostView, Observed},
+    record::Record,
+};
+use crate::{
+    api::{E2ERun, FINALIZER, NodeRole, SwarmCluster, is_true, label, type_},
+    host::{HostId, HostState, Hosts},
+    swarm::{self, Engine, SwarmError},
+};
+
+/// How long an engine may take to answer a question of a pass.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Looks at everything the next step of a run depends on, and at nothing else.
+///
+/// # Errors
+/// Where the API server does not tell of the cluster: that must not be taken for its absence.
+pub async fn observe(context: &Context, run: &E2ERun) -> Result<Observed, kube::Error> {
+    let conditions = run.status.as_ref().map_or(&[][..], |s| &s.conditions);
+    let mut seen = Observed {
+        deleting: run.metadata.deletion_timestamp.is_some(),
+        finalizer: run.finalizers().iter().any(|f| f == FINALIZER),
+        finished: is_true(conditions, type_::COMPLETE) || is_true(conditions, type_::FAILED),
+        record: Record::of(run),
+        ..Observed::default()
+    };
+    if !seen.finalizer {
+        return Ok(seen);
+    }
+    let namespace = run.namespace().unwrap_or_default();
+    let clusters: Api<SwarmCluster> = Api::namespaced(context.client.clone(), &namespace);
+    seen.cluster = clusters.get_opt(&run.spec.cluster_ref.name).await?.as_ref().map(view);
+    if let Some(cluster) = &seen.cluster {
+        let look_for_image = seen.record.placed.is_none() && !seen.deleting && cluster.not_ready.is_none();
+        seen.hosts = hosts(context, run, cluster, &seen.record, look_for_image).await;
+    }
+    Ok(seen)
+}
+
+/// A cluster, as its object tells it. A status that speaks of an older spec does not count.
+fn view(cluster: &SwarmCluster) -> ClusterView {
+    let status = cluster.status.as_ref();
+    let ready = status.and_then(|s| s.conditions.iter().find(|c| c.type_ == type_::READY));
+    let current = ready.filter(|c| c.observed_generation == cluster.metadata.generation);
+    let not_ready = match current {
+        Some(condition) if condition.status == "True" => None,
+        Some(condition) => Some(condition.message.clone()),
+        None => Some("its spec has not been looked at yet".to_owned()),
+    };
+    let prefix = format!("{}-", cluster.name_any());
+    let leader = status.and_then(|s| s.nodes.iter().find(|n| n.leader)?.name.strip_prefix(&prefix).map(str::to_owned));
+    let slots = |role: NodeRole, count: u32| (0..count).map(move |n| format!("{}{n}", role.letter()));
+    ClusterView {
+        uid: cluster.uid().unwrap_or_default(),
+        deleting: cluster.metadata.deletion_timestamp.is_some(),
+        not_ready,
+        slots: slots(NodeRole::Manager, cluster.spec.managers)
+            .chain(slots(NodeRole::Worker, cluster.spec.workers))
+            .collect(),
+        leader,
+    }
+}
+
+/// The cluster's hosts, all asked at once.
+async fn hosts(
+    context: &Context,
+    run: &E2ERun,
+    cluster: &ClusterView,
+    record: &Record,
+    look_for_image: bool,
+) -> BTreeMap<HostId, HostView> {
+    let uid = run.uid().unwrap_or_default();
+    let all = context.hosts.of_cluster(&cluster.uid);
+    let views = all.into_iter().map(|(id, state)| {
+        // Once it is known where the container is, only that manager is asked for it.
+        let look_for_container = record.placed.as_ref().map_or(id.slot.starts_with('m'), |p| p.host == id);
+        let (uid, image) = (uid.as_str(), look_for_image.then_some(run.spec.image.as_str()));
+        async move {
+            let mut host = HostView { bringing: context.jobs.bringing(uid, &id), ..HostView::default() };
+            match engine(&state) {
+                Ok(engine) => {
+                    host.up = true;
+                    look(&engine, uid, look_for_container, image, &mut host).await;
+                }
+                Err(why) => host.error = Some(why),
+            }
+            (id, host)
+        }
+    });
+    join_all(views).await.into_iter().collect()
+}
+
+/// Asks one engine.
+async fn look(engine: &Engine, uid: &str, look_for_container: bool, image: Option<&str>, host: &mut HostView) {
+    let container = async { if look_for_container { Some(container(engine, uid).await) } else { None } };
+    let image = async {
+        match image {
+            Some(reference) => Some(patient(engine.image_id(reference)).await),
+            None => None,
+        }
+    };
+    let (container, image) = futures::future::join(container, image).await;
+    match container {
+        Some(Ok(found)) => host.container = Some(found),
+        Some(Err(error)) => host.error = Some(error),
+        None => {}
+    }
+    match image {
+        Some(Ok(found)) => host.image = Some(found.is_some()),
+        Some(Err(error)) => host.error = Some(error),
+        None => {}
+    }
+}
+
+/// The run's container on an engine.
+async fn container(engine: &Engine, uid: &str) -> Result<Option<Container>, String> {
+    let found = patient(engine.containers(label::RUN_UID, uid)).await?;
+    match found.first() {
+        Some(summary) => inspect(engine, &summary.id).await,
+        None => Ok(None),
+    }
+}
+
+/// A container by its id.
+///
+/// # Errors
+/// In the engine's words.
+pub async fn inspect(engine: &Engine, id: &str) -> Result<Option<Container>, String> {
+    match tokio::time::timeout(PATIENCE, engine.inspect(id)).await {
+        Ok(Ok(container)) => Ok(Some(of_engine(container))),
+        Ok(Err(SwarmError::NotFound(_))) => Ok(None),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err(silence()),
+    }
+}
+
+fn of_engine(container: swarm::Container) -> Container {
+    let error = Some(container.error).filter(|e| !e.is_empty());
+    let state = match (container.running, container.started_at) {
+        (true, since) => ContainerState::Running { since: since.unwrap_or(Timestamp::UNIX_EPOCH) },
+        (false, None) => ContainerState::Created { error },
+        (false, Some(started)) => ContainerState::Exited(Exit {
+            started,
+            finished: container.finished_at.unwrap_or(started),
+            code: container.exit_code,
+            out_of_memory: container.oom_killed,
+            error,
+        }),
+    };
+    Container { id: container.id, state }
+}
+
+/// The engine of a host, or why there is none.
+///
+/// # Errors
+/// In words.
+pub fn engine(state: &HostState) -> Result<Engine, String> {
+    match state {
+        HostState::Up(up) if up.engine => Ok(Engine::new(&up.host)),
+        HostState::Up(_) => Err("its engine does not answer yet".to_owned()),
+        HostState::Connecting { last_error, .. } => Err(last_error.clone().unwrap_or_else(|| "connecting".to_owned())),
+    }
+}
+
+/// The engine of a host by its id, over its control connection.
+///
+/// # Errors
+/// In words.
+pub fn control(hosts: &Hosts, id: &HostId) -> Result<Engine, String> {
+    engine(&hosts.state(id).ok_or_else(|| "not connected".to_owned())?)
+}
+
+async fn patient<T>(question: impl Future<Output = Result<T, SwarmError>>) -> Result<T, String> {
+    match tokio::time::timeout(PATIENCE, question).await {
+        Ok(answer) => answer.map_err(|e| e.to_string()),
+        Err(_) => Err(silence()),
+    }
+}
+
+fn silence() -> String {
+    format!("its engine did not answer within {} s", PATIENCE.as_secs())
+}

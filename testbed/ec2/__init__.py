@@ -1,0 +1,24 @@
+"""EC2 for a test bed: moto is the API, this layer gives it time, failures and hosts. Run as `python -m ec2`.
+
+What it adds to moto
+- Real hosts (machine, fleet, network): an instance is a User-Mode Linux machine with an SSH server and a Docker Engine,
+  at an address the machine reaches. Killing, freezing, cutting off and slowing down hosts is done over `/_bed/` (control).
+- Time (lifecycle): pending, running, stopping, stopped, shutting-down, terminated, each for as long as its knob says.
+  A new instance is unknown to DescribeInstances at first.
+- The metadata service, version 2, with hop limit, by the caller's address (imds).
+- Three public AMIs and the SSM parameters that lead to them (amis).
+- RunInstances: ClientToken idempotency, `resolve:ssm:` image ids, MaxCount, all or nothing, the root volume (launches).
+- DescribeInstances: visibility, every common filter, pages that count instances, EC2's errors for bad ids, filters,
+  tokens; DeleteSecurityGroup refuses while in use; console output; look-ups that stay fast with many tags (listing).
+- Failures (knobs): EC2's token buckets, refusal of a share of all calls, latency, no capacity by type and zone, missing
+  permissions, a vCPU limit, each with EC2's code and wording.
+
+Where it differs from EC2, knowingly
+- Security groups are kept, not enforced. Subnets say 172.31.0.0/16, hosts are in the bed's own network; a public address
+  is given only when asked for with AssociatePublicIpAddress, and is the private one.
+- `sshd` starts after user-data (on EC2: during it). User-data is a script or nothing; there is no cloud-config. A reboot
+  runs it no more. There is no systemd in the host: `systemctl` and `service` are shims over runit.
+- Only DescribeInstances is eventually consistent. Delay and loss are put on the packets a host sends, not on those it gets.
+- Hosts are all alike, whatever the instance type; a spot instance is never interrupted. Hosts have no way out.
+- Any credentials are good. A state is kept in memory: when the endpoint ends, all of it ends.
+"""

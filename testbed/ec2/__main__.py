@@ -1,0 +1,84 @@
+"""`python -m ec2`: the EC2 endpoint of a test bed, until SIGTERM. It leaves no host, interface, namespace or file."""
+import argparse
+import fcntl
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+
+from .fleet import Fleet
+from .network import METADATA, Network, NetworkError
+
+
+def arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="ec2", description="EC2 whose instances are User-Mode Linux hosts.")
+    parser.add_argument("--run", type=Path, required=True, help="folder for hosts' disks and consoles, this endpoint's alone")
+    parser.add_argument("--namespace", required=True, help="name of the network namespace and of the machine's way into it")
+    parser.add_argument("--clean", action="store_true", help="remove what a killed endpoint left, and end")
+    parser.add_argument("--images", type=Path, help="folder that hosts/image.sh wrote")
+    parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 for a free one")
+    parser.add_argument("--net", help="first three numbers of the hosts' addresses, such as 10.79.0")
+    parser.add_argument("--no-hosts", action="store_true", help="knob boot=false from the start, and no network")
+    given = parser.parse_args()
+    if not given.clean and not given.no_hosts and not (given.images and given.net):
+        parser.error("--images and --net are needed, or --no-hosts")
+    return given
+
+
+def main() -> None:
+    given = arguments()
+    run = given.run.absolute()
+    run.mkdir(parents=True, exist_ok=True)
+    held = (run / "lock").open("w")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        sys.exit(f"ec2: an endpoint is running in {run}; end it first")
+    try:
+        work(given, run)
+    except (NetworkError, OSError) as error:
+        sys.exit(f"ec2: {error}")
+    finally:
+        (run / "lock").unlink(missing_ok=True)
+
+
+def work(given: argparse.Namespace, run: Path) -> None:
+    network = Network(given.net or "127.0.0", given.namespace)
+    fleet = Fleet(run, (given.images or run).absolute(), network)
+    fleet.clean()
+    if given.clean:
+        return
+    # Imported late: moto takes a second, and --clean needs none of it.
+    from . import imds, server
+
+    over = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: over.set())
+    endpoint = server.Endpoint(fleet)
+    listening = server.serve(endpoint, given.port)
+    try:
+        if given.no_hosts:
+            endpoint.knobs.boot = False
+        else:
+            fleet.up()
+            metadata = imds.Metadata(network.listen(METADATA, 80), endpoint.life.at)
+            threading.Thread(target=metadata.serve_forever, daemon=True).start()
+        endpoint.warm_up()
+        threading.Thread(target=listening.serve_forever, daemon=True).start()
+        print(f"ready http://127.0.0.1:{listening.server_port}", flush=True)
+        over.wait()
+    finally:
+        # No instance is made or booted from here on.
+        endpoint.life.lock.acquire(timeout=2)
+        if given.no_hosts:
+            fleet.clean()
+        else:
+            fleet.down()
+    # Requests and timers may still hold threads: nothing waits for them.
+    (run / "lock").unlink(missing_ok=True)
+    os._exit(0)
+
+
+if __name__ == "__main__":
+    main()

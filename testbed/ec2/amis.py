@@ -1,0 +1,73 @@
+"""The images a region offers: one for each engine version, as a publisher of real AMIs would offer them."""
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timezone
+
+from moto.ec2.models.amis import Ami, AmiBackend
+from moto.ssm.models import Parameter, ParameterDict
+
+PUBLISHER = "210987654321"
+DEFAULT_ENGINE = "28.5"
+ROOT_DEVICE = "/dev/xvda"
+ROOT_GIB = 8
+_PUBLISHED = datetime(2026, 11, 1, 9, 30, tzinfo=timezone.utc)
+_UBUNTU = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
+
+
+@dataclass(frozen=True)
+class Engine:
+    version: str
+    debian: int
+
+    @property
+    def name(self) -> str:
+        return f"testkit-docker-{self.version}-debian-{self.debian}-amd64-{_PUBLISHED:%Y%m%d}"
+
+    def image_id(self, region: str) -> str:
+        """The same in every run, another one in every region, as AMI ids are."""
+        return "ami-0" + hashlib.sha256(f"{region}/{self.name}".encode()).hexdigest()[:16]
+
+
+ENGINES = (Engine("20.10", 12), Engine("26.1", 13), Engine("28.5", 14))
+
+
+def engine_of(image_id: str, region: str) -> "Engine | None":
+    return next((engine for engine in ENGINES if engine.image_id(region) == image_id), None)
+
+
+def parameters(region: str) -> dict:
+    """What Systems Manager's public parameters say."""
+    found = {f"/aws/service/testkit/docker/{engine.version}/ami-id": engine.image_id(region) for engine in ENGINES}
+    found[_UBUNTU] = next(e for e in ENGINES if e.version == DEFAULT_ENGINE).image_id(region)
+    return found
+
+
+def install() -> None:
+    """moto's own images go, ours come, in every region."""
+
+    def load(backend: AmiBackend) -> None:
+        for engine in ENGINES:
+            image = Ami(backend, engine.image_id(backend.region_name), name=engine.name, owner_id=PUBLISHER, public=True,
+                        description=f"Debian {engine.debian} with Docker Engine {engine.version}", architecture="x86_64",
+                        virtualization_type="hvm", hypervisor="xen", root_device_type="ebs", root_device_name=ROOT_DEVICE,
+                        image_location=f"{PUBLISHER}/{engine.name}", creation_date=_PUBLISHED, region_name=f"{backend.region_name}a",
+                        tags={"engine": engine.version, "Name": engine.name})
+            image.ena_support, image.imds_support = True, "v2.0"
+            backend.amis[image.id] = image
+
+    AmiBackend._load_amis = load
+    Ami.block_device_mappings = property(lambda image: [{
+        "DeviceName": image.root_device_name,
+        "Ebs": {"SnapshotId": image.ebs_snapshot.id, "VolumeSize": ROOT_GIB, "DeleteOnTermination": True,
+                "VolumeType": "gp3", "Encrypted": False}}])
+
+    plain = ParameterDict.__init__
+
+    def with_ours(found: ParameterDict, account_id: str, region_name: str) -> None:
+        plain(found, account_id, region_name)
+        for name, image_id in parameters(region_name).items():
+            found[name].append(Parameter(account_id=account_id, name=name, value=image_id, parameter_type="String",
+                                         description=None, allowed_pattern=None, keyid=None, last_modified_date=_PUBLISHED,
+                                         version=1, data_type="aws:ec2:image"))
+
+    ParameterDict.__init__ = with_ours

@@ -1,0 +1,157 @@
+"""The test bed's own interface, under /_bed/: hosts and what happens to them, knobs, counts of calls."""
+import json
+from collections import Counter
+
+from werkzeug.exceptions import BadRequest, HTTPException
+from werkzeug.routing import Map, Rule
+from werkzeug.wrappers import Request, Response
+
+from .knobs import Knobs, Limits
+from .lifecycle import Lifecycle
+from .machine import HostError, Machine
+from .network import NetworkError
+
+_ROUTES = Map([
+    Rule("/_bed/hosts", endpoint="hosts", methods=["GET"]),
+    Rule("/_bed/hosts/<host>/<verb>", endpoint="host", methods=["POST"]),
+    Rule("/_bed/pair/<one>/<other>/<verb>", endpoint="pair", methods=["POST"]),
+    Rule("/_bed/instances", endpoint="instances", methods=["GET"]),
+    Rule("/_bed/knobs", endpoint="turn_knobs", methods=["GET", "PUT"]),
+    Rule("/_bed/calls", endpoint="calls", methods=["GET"]),
+    Rule("/_bed/calls/reset", endpoint="reset_calls", methods=["POST"]),
+])
+
+
+class Refused(Exception):
+    """What was asked cannot be done; the text says why."""
+
+
+class Control:
+    def __init__(self, knobs: Knobs, limits: Limits, life: Lifecycle):
+        self._knobs, self._limits, self._life = knobs, limits, life
+        self.calls: Counter = Counter()
+
+    def __call__(self, environ, start_response):
+        request = Request(environ)
+        try:
+            endpoint, arguments = _ROUTES.bind_to_environ(environ).match()
+            answer, status = getattr(self, f"_{endpoint}")(request, **arguments), 200
+        except HTTPException as error:
+            answer, status = {"error": error.description}, error.code
+        except (HostError, NetworkError, Refused) as error:
+            answer, status = {"error": str(error)}, 409
+        return Response(json.dumps(answer) + "\n", status=status, content_type="application/json")(environ, start_response)
+
+    # -- looking ------------------------------------------------------------------------------------------------
+
+    def _hosts(self, _request) -> list:
+        """Every instance that has a host, dead ones included; `pid` is null when its kernel does not run."""
+        found = []
+        for instance in self._instances_now():
+            machine = self._life.fleet.machine(instance.id)
+            if machine:
+                found.append({"id": instance.id, "name": _tag(instance, "Name"), "ip": machine.port.address,
+                              "state": instance.state, "pid": machine.pid, "boots": machine.boots,
+                              "frozen": machine.frozen, "partitioned": machine.partitioned,
+                              "faults": {"all": machine.faults.all, "peers": machine.faults.peers},
+                              "console": str(machine.folder / "console")})
+        return found
+
+    def _instances(self, request: Request) -> list:
+        everything = request.args.get("all", "0") not in ("", "0", "false")
+        return [{"id": i.id, "name": _tag(i, "Name"), "state": i.state, "type": i.instance_type, "zone": i.placement.zone,
+                 "ip": i.private_ip_address, "image": i.image_id, "token": i.client_token or None,
+                 "tags": {tag["key"]: tag["value"] for tag in i.get_tags()}}
+                for i in self._instances_now() if everything or i.state != "terminated"]
+
+    def _instances_now(self) -> list:
+        with self._life.lock:
+            return sorted(self._life.instances.values(), key=lambda instance: instance.order)
+
+    # -- faults of hosts ----------------------------------------------------------------------------------------
+
+    def _host(self, request: Request, host: str, verb: str) -> dict:
+        machine = self._machine(host)
+        if verb == "kill":
+            machine.kill()
+        elif verb == "reboot":
+            # The reset button: whatever state the host is in.
+            machine.kill()
+            machine.boot()
+        elif verb in ("freeze", "thaw", "partition", "heal"):
+            getattr(machine, verb)()
+        elif verb in ("delay", "loss"):
+            machine.faults.all |= _amount(request, verb)
+            machine.apply_faults()
+        elif verb == "clear":
+            machine.faults.all, machine.faults.peers = {}, {}
+            machine.apply_faults()
+        else:
+            raise Refused(f"a host cannot be told to {verb!r}: kill, reboot, freeze, thaw, partition, heal, "
+                          "delay?ms=, loss?percent= or clear")
+        return {"id": machine.name, "pid": machine.pid, "frozen": machine.frozen, "partitioned": machine.partitioned}
+
+    def _pair(self, request: Request, one: str, other: str, verb: str) -> dict:
+        """Packets between two hosts, in both directions."""
+        machines = self._machine(one), self._machine(other)
+        if verb == "cut":
+            fault = {"loss": 100}
+        elif verb in ("delay", "loss"):
+            fault = _amount(request, verb)
+        elif verb == "heal":
+            fault = None
+        else:
+            raise Refused(f"a pair of hosts cannot be told to {verb!r}: cut, heal, delay?ms= or loss?percent=")
+        if machines[0] is machines[1]:
+            raise Refused(f"{one} and {other} are the same host")
+        for machine, peer in (machines, machines[::-1]):
+            known = machine.faults.peers.get(peer.port.address, {})
+            machine.faults.peers[peer.port.address] = {} if fault is None else known | fault
+            machine.apply_faults()
+        return {machine.name: machine.faults.peers for machine in machines}
+
+    def _machine(self, wanted: str) -> Machine:
+        """By instance id, Name tag or address."""
+        for instance in reversed(self._instances_now()):
+            machine = self._life.fleet.machine(instance.id)
+            if machine and wanted in (instance.id, _tag(instance, "Name"), machine.port.address):
+                return machine
+        raise Refused(f"there is no host {wanted!r}: GET /_bed/hosts lists them by id, name and address")
+
+    # -- the API ------------------------------------------------------------------------------------------------
+
+    def _turn_knobs(self, request: Request) -> dict:
+        """PUT changes the knobs it names and leaves the others as they are."""
+        if request.method == "PUT":
+            try:
+                wanted = json.loads(request.get_data() or b"{}")
+                if not isinstance(wanted, dict):
+                    raise ValueError("knobs are a JSON object")
+                self._knobs.change(wanted)
+            except ValueError as error:
+                raise BadRequest(str(error)) from None
+            if "buckets" in wanted:
+                self._limits.reset()
+        return self._knobs.as_dict()
+
+    def _reset_calls(self, _request) -> dict:
+        self.calls.clear()
+        return {}
+
+    def _calls(self, _request) -> dict:
+        return dict(self.calls)
+
+
+def _amount(request: Request, verb: str) -> dict:
+    name, most = {"delay": ("ms", 60_000), "loss": ("percent", 100)}[verb]
+    try:
+        amount = float(request.args[name])
+    except (KeyError, ValueError):
+        raise BadRequest(f"{verb} needs ?{name}=NUMBER") from None
+    if not 0 <= amount <= most:
+        raise BadRequest(f"{name} is {amount:g}; it must be between 0 and {most}")
+    return {verb: amount}
+
+
+def _tag(instance, key: str) -> str:
+    return instance.ec2_backend.tags.get(instance.id, {}).get(key, "")

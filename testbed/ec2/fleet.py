@@ -1,0 +1,73 @@
+"""The instances' hosts: which machine is behind which instance. Boots, stops and ends them, off the API's thread."""
+import shutil
+import threading
+from pathlib import Path
+
+from . import processes
+from .machine import Machine
+from .network import Network, Ports
+
+
+class NoImage(Exception):
+    """The image of an engine has not been built."""
+
+
+class Fleet:
+    def __init__(self, run: Path, images: Path, network: Network):
+        self.run, self.images, self.network = run, images, network
+        self._ports = Ports(network)
+        self._machines: dict = {}
+        self._lock = threading.Lock()
+
+    def clean(self) -> None:
+        """Ends what an earlier daemon of the same run directory left: hosts, network, files."""
+        for noted in self.run.glob("hosts/*/process.json"):
+            processes.kill_recorded(noted, self.run)
+        self.network.down()
+        shutil.rmtree(self.run / "hosts", ignore_errors=True)
+        shutil.rmtree(self.run / "uml", ignore_errors=True)
+
+    def up(self) -> None:
+        (self.run / "uml").mkdir(parents=True, exist_ok=True)
+        self.network.up()
+
+    def down(self) -> None:
+        for machine in self.machines():
+            machine.kill()
+        self.clean()
+
+    def require_image(self, engine: str) -> None:
+        if not (self.images / f"ami-{engine}.ext4").is_file() or not (self.images / "linux").is_file():
+            raise NoImage(f"the host image for Docker Engine {engine} is not built: run "
+                          f"`testbed/hosts/image.sh {self.images} {engine}`")
+
+    def create(self, instance_id: str, engine: str, exited) -> "Machine | None":
+        """A machine that is not booted yet; None when every address is taken."""
+        port = self._ports.take()
+        if port is None:
+            return None
+        machine = Machine(instance_id, self.run, self.images, engine, port, exited)
+        with self._lock:
+            self._machines[instance_id] = machine
+        return machine
+
+    def destroy(self, instance_id: str) -> None:
+        with self._lock:
+            machine = self._machines.pop(instance_id, None)
+        if machine:
+            machine.destroy()
+            self._ports.give_back(machine.port)
+
+    def machine(self, instance_id: str) -> "Machine | None":
+        with self._lock:
+            return self._machines.get(instance_id)
+
+    def machines(self) -> list:
+        with self._lock:
+            return list(self._machines.values())
+
+    def at(self, address: str) -> "str | None":
+        """The instance whose host has an address."""
+        return next((machine.name for machine in self.machines() if machine.port.address == address), None)
+
+

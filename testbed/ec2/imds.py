@@ -1,0 +1,136 @@
+"""The instance metadata service, version 2 (and 1 where the instance allows it), by the source address of the caller.
+
+The answer to a token request leaves with the instance's hop limit as its TTL, so that with a limit of 1 a container
+behind the host's bridge waits in vain, as on EC2.
+"""
+import base64
+import secrets
+import socket
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+TOKEN_HEADER = "X-aws-ec2-metadata-token"
+TTL_HEADER = "X-aws-ec2-metadata-token-ttl-seconds"
+_LONGEST = 21600
+
+
+class Metadata(ThreadingHTTPServer):
+    """`find(address)` gives the instance with that address, or None."""
+
+    daemon_threads = True
+
+    def __init__(self, listener: socket.socket, find):
+        super().__init__(listener.getsockname(), _Request, bind_and_activate=False)
+        self.socket.close()
+        self.socket = listener
+        self.find = find
+        self.tokens: dict = {}
+
+
+class _Request(BaseHTTPRequestHandler):
+    server_version = "EC2ws"
+    timeout = 10
+
+    def do_PUT(self) -> None:
+        instance = self._instance()
+        if instance is None:
+            return
+        if self.path.rstrip("/") != "/latest/api/token":
+            return self._answer(404)
+        try:
+            seconds = int(self.headers.get(TTL_HEADER, ""))
+        except ValueError:
+            seconds = 0
+        if not 1 <= seconds <= _LONGEST or self.headers.get("X-Forwarded-For"):
+            return self._answer(403 if self.headers.get("X-Forwarded-For") else 400)
+        token = secrets.token_urlsafe(40)
+        now = time.monotonic()
+        # A token is good on the instance that asked for it only.
+        self.server.tokens = {t: entry for t, entry in list(self.server.tokens.items()) if entry[1] > now}
+        self.server.tokens[token] = (instance.id, now + seconds)
+        limit = instance.metadata_options.http_put_response_hop_limit
+        self.connection.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, int(limit))
+        self._answer(200, token, [(TTL_HEADER, str(seconds))])
+
+    def do_GET(self) -> None:
+        instance = self._instance()
+        if instance is None:
+            return
+        token = self.headers.get(TOKEN_HEADER)
+        owner, until = self.server.tokens.get(token, (None, 0))
+        good = owner == instance.id and until > time.monotonic()
+        if not good and (token or instance.metadata_options.http_tokens == "required"):
+            return self._answer(401)
+        path = "/".join(part for part in self.path.split("?")[0].split("/") if part)
+        content = _content(instance, path)
+        self._answer(404) if content is None else self._answer(200, content)
+
+    def _instance(self):
+        instance = self.server.find(self.client_address[0])
+        if instance is None:
+            self._answer(404)
+        elif instance.metadata_options.http_endpoint == "disabled":
+            instance = self._answer(403)
+        return instance
+
+    def _answer(self, status: int, body: "str | bytes" = b"", headers=()) -> None:
+        content = body.encode() if isinstance(body, str) else body
+        self.send_response(status)
+        for name, value in [*headers, ("Content-Type", "text/plain"), ("Content-Length", str(len(content)))]:
+            self.send_header(name, value)
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_) -> None:
+        """Silent: what hosts ask for is nobody's news."""
+
+
+def _content(instance, path: str) -> "str | bytes | None":
+    """What stands at a path; a folder lists its entries. None when there is nothing."""
+    version, _, rest = path.partition("/")
+    if version not in ("latest", "2021-07-15", "2009-04-04"):
+        return None
+    if rest == "user-data":
+        return user_data(instance) or None
+    if rest.split("/")[0] != "meta-data":
+        return "meta-data\nuser-data" if not rest else None
+    wanted = rest.removeprefix("meta-data").strip("/")
+    entries = _entries(instance)
+    if wanted in entries:
+        return entries[wanted]
+    under = [entry.removeprefix(f"{wanted}/") if wanted else entry for entry in entries
+             if not wanted or entry.startswith(f"{wanted}/")]
+    names = {f"{name.split('/')[0]}/" if "/" in name else name for name in under}
+    return "\n".join(sorted(names)) or None
+
+
+def _entries(instance) -> dict:
+    zone = instance.placement.zone
+    entries = {
+        "ami-id": instance.image_id,
+        "ami-launch-index": str(instance.ami_launch_index),
+        "hostname": instance.private_dns_name,
+        "instance-id": instance.id,
+        "instance-life-cycle": instance.lifecycle or "on-demand",
+        "instance-type": instance.instance_type,
+        "local-hostname": instance.private_dns_name,
+        "local-ipv4": instance.private_ip_address,
+        "mac": instance.nics[0].mac_address,
+        "placement/availability-zone": zone,
+        "placement/region": zone.rstrip("abcdefgh"),
+        "security-groups": "\n".join(group.name for group in instance.security_groups),
+    }
+    if instance.public_ip_address:
+        entries["public-ipv4"] = instance.public_ip_address
+    if instance.key_name:
+        pair = instance.ec2_backend.key_pairs.get(instance.key_name)
+        if pair:
+            entries["public-keys/0/openssh-key"] = pair.material_public.decode().strip()
+    if instance.metadata_options.instance_metadata_tags == "enabled":
+        entries |= {f"tags/instance/{tag['key']}": tag["value"] for tag in instance.get_tags()}
+    return entries
+
+
+def user_data(instance) -> bytes:
+    """What the launch brought, as bytes: it need not be text."""
+    return base64.b64decode(str(instance.user_data)) if instance.user_data else b""

@@ -1,0 +1,149 @@
+"""What can be made to go wrong with the API, by a person or a test; and what goes wrong by itself, like rate limits."""
+import fnmatch
+import random
+import threading
+import time
+from dataclasses import asdict, dataclass, field, fields
+
+from .requests import ACCOUNT, Call, Refusal
+
+
+@dataclass
+class Knobs:
+    """Read on every call. Times are in seconds unless the name says otherwise."""
+
+    # The share of all calls that is refused for no reason, 0 to 1.
+    throttle: float = 0.0
+    # Real EC2's token buckets for each kind of request.
+    buckets: bool = True
+    # Every call takes this much longer.
+    latency_ms: float = 0.0
+    # What there is no capacity for: [{"type": "t3.medium", "zone": "us-east-1a"}], or without a zone: nowhere.
+    capacity: list = field(default_factory=list)
+    # Actions the caller may not do, such as "ec2:RunInstances" or "RunInstances"; * is allowed.
+    unauthorized: list = field(default_factory=list)
+    # The account's limit on vCPUs that run; None for none.
+    vcpu_limit: "int | None" = None
+    # How long Describe calls do not know a new instance.
+    visible_after_s: float = 0.5
+    pending_s: float = 1.0
+    stopping_s: float = 1.0
+    shutting_down_s: float = 1.0
+    # How long a terminated instance is still listed.
+    forgotten_after_s: float = 3600.0
+    # False: instances are entries in a list without a host, for tests of API use alone.
+    boot: bool = True
+
+    def change(self, wanted: dict) -> None:
+        kinds = {"float": (int, float), "int | None": (int, type(None)), "bool": (bool,), "list": (list,)}
+        known = {knob.name: kinds[str(knob.type).strip("\"'") if isinstance(knob.type, str) else knob.type.__name__]
+                 for knob in fields(self)}
+        for name, value in wanted.items():
+            if name not in known:
+                raise ValueError(f"there is no knob {name!r}; there are {', '.join(known)}")
+            if not isinstance(value, known[name]) or (isinstance(value, bool) and bool not in known[name]):
+                raise ValueError(f"knob {name!r} cannot be {value!r}: it takes {' or '.join(k.__name__ for k in known[name])}")
+        for name, value in wanted.items():
+            setattr(self, name, value)
+
+    def as_dict(self) -> dict:
+        return asdict(self)
+
+
+class Bucket:
+    """Holds at most `size` tokens and gains `refill` of them a second."""
+
+    def __init__(self, size: float, refill: float):
+        self.size, self.refill, self.tokens, self.filled = size, refill, size, time.monotonic()
+
+    def take(self, count: float = 1) -> bool:
+        now = time.monotonic()
+        self.tokens = min(self.size, self.tokens + (now - self.filled) * self.refill)
+        self.filled = now
+        if self.tokens < count:
+            return False
+        self.tokens -= count
+        return True
+
+
+# Size and refill a second, from the EC2 developer guide's pages on request throttling.
+_OWN = {"RunInstances": (5, 2), "TerminateInstances": (100, 5), "StartInstances": (5, 2), "StopInstances": (5, 2),
+        "CreateTags": (100, 10), "AuthorizeSecurityGroupIngress": (50, 5)}
+_DESCRIBE, _UNFILTERED, _MUTATING = (100, 20), (50, 10), (50, 5)
+_LAUNCHED_INSTANCES = (1000, 2)
+
+
+class Limits:
+    """The buckets of every region."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._buckets: dict = {}
+
+    def reset(self) -> None:
+        with self._lock:
+            self._buckets.clear()
+
+    def allow(self, call: Call) -> bool:
+        with self._lock:
+            if not self._bucket(call, *_kind(call)).take():
+                return False
+            if call.action == "RunInstances":
+                count = call.parameters.get("MaxCount", "1")
+                return self._bucket(call, "instances", _LAUNCHED_INSTANCES).take(int(count) if count.isdigit() else 1)
+            return True
+
+    def _bucket(self, call: Call, name: str, size: tuple) -> Bucket:
+        return self._buckets.setdefault((call.region, name), Bucket(*size))
+
+
+def _kind(call: Call) -> tuple:
+    """The bucket a call draws from. Actions that are not named elsewhere have one each."""
+    if call.action in _OWN:
+        return call.action, _OWN[call.action]
+    if call.action == "DescribeInstances" and not any(
+            call.has(narrower) for narrower in ("Filter", "InstanceId", "MaxResults", "NextToken")):
+        return "unfiltered", _UNFILTERED
+    if call.action.startswith(("Describe", "Get")):
+        return call.action, _DESCRIBE
+    return call.action, _MUTATING
+
+
+def refuse_by_luck_or_rate(knobs: Knobs, limits: Limits, call: Call) -> None:
+    if knobs.throttle and random.random() < knobs.throttle or knobs.buckets and call.service == "ec2" and not limits.allow(call):
+        raise Refusal("RequestLimitExceeded", "Request limit exceeded.", 503)
+
+
+def refuse_unauthorized(knobs: Knobs, call: Call) -> None:
+    permission = f"{call.service}:{call.action}"
+    if any(fnmatch.fnmatchcase(permission, name if ":" in name else f"ec2:{name}") for name in knobs.unauthorized):
+        resource = f"arn:aws:{call.service}:{call.region}:{ACCOUNT}:{_RESOURCES.get(call.action, '*')}"
+        words = (f"User: arn:aws:iam::{ACCOUNT}:user/testkit is not authorized to perform: {permission} on resource: "
+                 f"{resource} because no identity-based policy allows the {permission} action")
+        if call.service == "ec2":
+            words = f"You are not authorized to perform this operation. {words}."
+        raise Refusal("UnauthorizedOperation", words, 403)
+
+
+_RESOURCES = {"RunInstances": "instance/*", "TerminateInstances": "instance/*", "StopInstances": "instance/*",
+              "StartInstances": "instance/*", "RebootInstances": "instance/*", "CreateSecurityGroup": "security-group/*",
+              "DeleteSecurityGroup": "security-group/*", "AuthorizeSecurityGroupIngress": "security-group/*"}
+
+
+def refuse_for_capacity(knobs: Knobs, instance_type: str, zone: str) -> None:
+    for shortage in knobs.capacity:
+        if shortage.get("type", instance_type) == instance_type and shortage.get("zone", zone) == zone:
+            raise Refusal("InsufficientInstanceCapacity",
+                          f"We currently do not have sufficient {instance_type} capacity in the Availability Zone you "
+                          f"requested ({zone}). Our system will be working on provisioning additional capacity. You can "
+                          f"currently get {instance_type} capacity by not specifying an Availability Zone in your request "
+                          "or choosing another Availability Zone.", 500)
+
+
+def refuse_over_quota(knobs: Knobs, running: int, wanted: int) -> None:
+    """Every type counts two vCPUs here."""
+    if knobs.vcpu_limit is not None and 2 * (running + wanted) > knobs.vcpu_limit:
+        raise Refusal("VcpuLimitExceeded",
+                      f"You have requested more vCPU capacity than your current vCPU limit of {knobs.vcpu_limit} allows "
+                      "for the instance bucket that the specified instance type belongs to. Please visit "
+                      "http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit.")

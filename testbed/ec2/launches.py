@@ -1,0 +1,162 @@
+"""RunInstances before moto sees it: what is asked for is made exact, refused, or recognized as asked for before."""
+import re
+import threading
+
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.ec2.models import ec2_backends
+from moto.ec2.models.instances import Instance, InstanceBackend, Reservation
+from moto.ssm.models import ssm_backends
+
+from . import amis
+from .fleet import Fleet, NoImage
+from .knobs import Knobs, refuse_for_capacity, refuse_over_quota
+from .lifecycle import Lifecycle
+from .requests import Call, Refusal
+
+_SSM = "resolve:ssm:"
+_ROOT = "BlockDeviceMapping"
+
+
+class Launches:
+    def __init__(self, knobs: Knobs, fleet: Fleet, life: Lifecycle):
+        self._knobs, self._fleet, self._life = knobs, fleet, life
+        # (region, token) -> (what was asked for, what came of it)
+        self._tokens: dict = {}
+        self._current = threading.local()
+
+    def install(self) -> None:
+        plain_run, plain_init = InstanceBackend.run_instances, Instance.__init__
+        launches = self
+
+        def run_instances(backend, image_id, count, user_data, security_group_names, **kwargs):
+            return launches._once(backend, lambda: plain_run(
+                backend, image_id, count, user_data, security_group_names, **kwargs))
+
+        def init(instance, ec2_backend, *args, **kwargs):
+            instance.wants_public_address = launches._current.public_address
+            plain_init(instance, ec2_backend, *args, **kwargs)
+
+        # EC2Backend inherits it.
+        InstanceBackend.run_instances, Instance.__init__ = run_instances, init
+
+    def prepare(self, call: Call) -> None:
+        """Refuses, or makes exact. `_once` needs what the caller said, before any of it is changed."""
+        asked = {name: value for name, value in call.parameters.items()
+                 if name not in ("ClientToken", "DryRun", "Action", "Version")}
+        token = call.parameters.get("ClientToken")
+        if token is not None and (len(token) > 64 or not token.isascii() or not token):
+            raise Refusal("InvalidParameterValue", f"Value ({token}) for parameter clientToken is invalid. "
+                                                   "A client token has 1 to 64 ASCII characters.")
+        self._current.launch = (call.region, token, asked)
+        self._current.public_address = any(
+            name.endswith("AssociatePublicIpAddress") and value.lower() == "true" for name, value in asked.items())
+        # moto mistakes a launch without a token for one with the token ABCDE.
+        call.parameters.setdefault("ClientToken", "")
+        if token and (call.region, token) in self._tokens:
+            return  # Nothing is launched, so nothing can be missing for it.
+        self._check_count(call)
+        self._check_image(call)
+        call.parameters.setdefault("InstanceType", "m1.small")
+        zone = self._zone(call)
+        refuse_for_capacity(self._knobs, call.parameters["InstanceType"], zone)
+        refuse_over_quota(self._knobs, self._life.running(), int(call.parameters["MinCount"]))
+        self._complete_root_volume(call)
+        self._complete_metadata_options(call)
+
+    def _once(self, backend, launch) -> Reservation:
+        region, token, asked = self._current.launch
+        if token and (region, token) in self._tokens:
+            before, reservation = self._tokens[region, token]
+            if before != asked:
+                raise Refusal("IdempotentParameterMismatch", "Arguments on this idempotent request are inconsistent with "
+                                                             "arguments used in previous request(s).")
+            if all(instance.state == "terminated" for instance in reservation.instances) or not reservation.instances:
+                raise Refusal("IdempotentInstanceTerminated", "The client token you have provided is associated with a "
+                                                              "terminated instance. Please use a different client token.")
+            return reservation
+        known = set(backend.reservations)
+        try:
+            reservation = launch()
+        except BaseException:
+            # All or nothing: moto keeps the instances it made before the one that failed.
+            for new in set(backend.reservations) - known:
+                for instance in backend.reservations.pop(new).instances:
+                    instance.terminate()
+            raise
+        if token:
+            self._tokens[region, token] = (asked, reservation)
+        return reservation
+
+    # -- what was asked for -------------------------------------------------------------------------------------
+
+    @staticmethod
+    def _check_count(call: Call) -> None:
+        for name in ("MinCount", "MaxCount"):
+            if name not in call.parameters:
+                raise Refusal("MissingParameter", f"The request must contain the parameter {name}")
+            if not call.parameters[name].isdigit() or int(call.parameters[name]) < 1:
+                raise Refusal("InvalidParameterValue", f"Value ({call.parameters[name]}) for parameter {name} is invalid.")
+        if int(call.parameters["MinCount"]) > int(call.parameters["MaxCount"]):
+            raise Refusal("InvalidParameterValue", "minCount must not be greater than maxCount.")
+        # There is room for all of them, and moto would launch the least.
+        call.parameters["MinCount"] = call.parameters["MaxCount"]
+
+    def _check_image(self, call: Call) -> None:
+        image = call.parameters.get("ImageId", "")
+        if not image and not call.has("LaunchTemplate"):
+            raise Refusal("MissingParameter", "The request must contain the parameter ImageId")
+        if image.startswith(_SSM):
+            name = image.removeprefix(_SSM)
+            found = _parameter(call.region, name)
+            if not found:
+                raise Refusal("SsmInvalidParameter", f"The following aliases are invalid: {name}")
+            image = call.parameters["ImageId"] = found
+        elif image and not re.fullmatch("ami-([0-9a-f]{8}|[0-9a-f]{17})", image):
+            raise Refusal("InvalidAMIID.Malformed", f'Invalid id: "{image}"')
+        if image not in ec2_backends[DEFAULT_ACCOUNT_ID][call.region].amis:
+            raise Refusal("InvalidAMIID.NotFound", f"The image id '[{image}]' does not exist")
+        if self._knobs.boot:
+            engine = amis.engine_of(image, call.region)
+            if engine is None:
+                raise Refusal("InvalidAMIID.Unavailable", f"The test bed has no disk for image '{image}': it boots its own only")
+            try:
+                self._fleet.require_image(engine.version)
+            except NoImage as error:
+                raise Refusal("InvalidAMIID.Unavailable", f"The image id '[{image}]' is not available: {error}") from None
+
+    @staticmethod
+    def _zone(call: Call) -> str:
+        """Where moto will put it; a subnet that is not there is moto's to refuse."""
+        subnet = call.parameters.get("SubnetId") or call.parameters.get("NetworkInterface.1.SubnetId")
+        for zone, subnets in ec2_backends[DEFAULT_ACCOUNT_ID][call.region].subnets.items():
+            if subnet in subnets:
+                return zone
+        return call.parameters.get("Placement.AvailabilityZone") or f"{call.region}a"
+
+    @staticmethod
+    def _complete_root_volume(call: Call) -> None:
+        """An AMI's root volume is always there, ends with the instance unless told not to, and has the AMI's size."""
+        names = {name.split(".")[1]: value for name, value in call.parameters.items()
+                 if name.startswith(f"{_ROOT}.") and name.endswith(".DeviceName")}
+        index = next((i for i, device in names.items() if device == amis.ROOT_DEVICE), None)
+        if index is None:
+            index = str(max((int(i) for i in names), default=0) + 1)
+            call.parameters[f"{_ROOT}.{index}.DeviceName"] = amis.ROOT_DEVICE
+        ebs = f"{_ROOT}.{index}.Ebs"
+        call.parameters.setdefault(f"{ebs}.DeleteOnTermination", "true")
+        call.parameters.setdefault(f"{ebs}.VolumeType", "gp3")
+        call.parameters.setdefault(f"{ebs}.VolumeSize", str(amis.ROOT_GIB))
+        if int(call.parameters[f"{ebs}.VolumeSize"]) < amis.ROOT_GIB:
+            raise Refusal("InvalidBlockDeviceMapping", f"Volume of size {call.parameters[f'{ebs}.VolumeSize']}GB is smaller "
+                                                       f"than snapshot, expect size >= {amis.ROOT_GIB}GB")
+
+    @staticmethod
+    def _complete_metadata_options(call: Call) -> None:
+        """What an AMI with ImdsSupport=v2.0 means for a launch that does not say."""
+        call.parameters.setdefault("MetadataOptions.HttpTokens", "required")
+        call.parameters.setdefault("MetadataOptions.HttpPutResponseHopLimit", "2")
+
+
+def _parameter(region: str, name: str) -> "str | None":
+    found = ssm_backends[DEFAULT_ACCOUNT_ID][region].get_parameter(name)
+    return found.value if found else None

@@ -1,0 +1,224 @@
+"""The life of an instance, with the time each step takes, laid over moto's Instance, where all is instant.
+
+pending -> running -> stopping -> stopped -> pending ...; any of them -> shutting-down -> terminated. The host behind the
+instance is booted with `pending`, asked to power off with `stopping` and killed with `shutting-down`. A host that dies
+leaves its instance `running`, as a crashed kernel does.
+"""
+import copy
+import itertools
+import threading
+import time
+
+from moto.ec2.models.instances import Instance, InstanceBackend, StateReason
+from moto.ec2.responses.instances import InstanceResponse
+from moto.core.responses import ActionResult
+from moto.core.utils import utcnow
+
+from .amis import engine_of
+from .fleet import Fleet
+from .knobs import Knobs
+from .requests import Refusal
+
+CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
+ENDED = ("shutting-down", "terminated")
+_order = itertools.count(1)
+
+
+class Lifecycle:
+    """`lock` guards all of moto's state; the timers and hosts' threads take it as requests do."""
+
+    def __init__(self, knobs: Knobs, fleet: Fleet, lock: threading.RLock):
+        self.knobs, self.fleet, self.lock = knobs, fleet, lock
+        self.instances: dict = {}
+
+    def install(self) -> None:
+        plain_init, plain_stop, plain_terminate = Instance.__init__, Instance.stop, Instance.terminate
+        life = self
+
+        def init(instance: Instance, ec2_backend, *args, **kwargs) -> None:
+            plain_init(instance, ec2_backend, *args, **kwargs)
+            life._born(instance)
+
+        def start(instance: Instance):
+            return life._start(instance)
+
+        def stop(instance: Instance):
+            return life._stop(instance, plain_stop)
+
+        def terminate(instance: Instance):
+            return life._terminate(instance, plain_terminate)
+
+        def reboot(instance: Instance) -> None:
+            life._reboot(instance)
+
+        Instance.__init__, Instance.start, Instance.stop = init, start, stop
+        Instance.terminate, Instance.reboot = terminate, reboot
+        InstanceResponse.terminate_instances = _terminate_instances
+        # moto's answers hold the state an action leads to in the end, whatever the instance's is.
+        InstanceResponse.RESPONSE_KEY_PATH_TO_TRANSFORMER = {
+            path: transform for path, transform in InstanceResponse.RESPONSE_KEY_PATH_TO_TRANSFORMER.items()
+            if path != "RunInstances.Reservation.Instances.Instance.State"}
+        for name in ("private_ip_address", "private_dns_name", "subnet_id", "vpc_id"):
+            setattr(Instance, name, _gone_with_the_instance(getattr(Instance, name)))
+
+    def running(self) -> int:
+        return sum(instance.state in ("pending", "running") for instance in self.instances.values())
+
+    def at(self, address: str) -> "Instance | None":
+        """The instance whose host has an address: who asks the metadata service."""
+        return self.instances.get(self.fleet.at(address))
+
+    # -- transitions --------------------------------------------------------------------------------------------
+
+    def _born(self, instance: Instance) -> None:
+        instance.order, instance.born, instance.ended = next(_order), time.monotonic(), None
+        self.instances[instance.id] = instance
+        for nic in instance.nics.values():
+            nic.delete_on_termination = True
+        if self.knobs.boot:
+            engine = engine_of(instance.image_id, instance.region_name)
+            machine = self.fleet.create(instance.id, engine.version, self._powered_off)
+            if machine is None:
+                raise Refusal("InsufficientFreeAddressesInSubnet",
+                              f"The specified subnet does not have enough free addresses to satisfy the request: the test "
+                              f"bed's {self.fleet.network.prefix}.0/24 is full.")
+            _give_address(instance, machine.port)
+        self._become(instance, "pending")
+        self._after(self.knobs.pending_s, instance, "pending", "running")
+        if self.knobs.boot:
+            self._aside(lambda: (machine.create(), machine.boot()))
+
+    def _start(self, instance: Instance):
+        previous = copy.copy(instance._state)
+        if instance.state in ("pending", "running"):
+            return previous
+        if instance.state != "stopped":
+            raise Refusal("IncorrectInstanceState",
+                          f"The instance '{instance.id}' is not in a state from which it can be started.")
+        self._become(instance, "pending")
+        instance._reason, instance.state_reason = "", StateReason()
+        self._after(self.knobs.pending_s, instance, "pending", "running")
+        if machine := self.fleet.machine(instance.id):
+            self._aside(machine.boot)
+        return previous
+
+    def _stop(self, instance: Instance, plain_stop):
+        previous = copy.copy(instance._state)
+        if instance.state in ("stopping", "stopped"):
+            return previous
+        if instance.state in ENDED or instance.state == "pending":
+            raise Refusal("IncorrectInstanceState",
+                          f"The instance '{instance.id}' is not in a state from which it can be stopped.")
+        plain_stop(instance)
+        self._become(instance, "stopping")
+        self._stop_host(instance)
+        return previous
+
+    def _terminate(self, instance: Instance, plain_terminate):
+        previous = copy.copy(instance._state)
+        if instance.state in ENDED:
+            return previous
+        # moto removes volumes and network interfaces here.
+        plain_terminate(instance)
+        self._become(instance, "shutting-down")
+        self._aside(lambda: self._end(instance, time.monotonic() + self.knobs.shutting_down_s))
+        return previous
+
+    def _reboot(self, instance: Instance) -> None:
+        if instance.state != "running":
+            raise Refusal("IncorrectInstanceState",
+                          f"The instance '{instance.id}' is not in a state from which it can be rebooted.")
+        if machine := self.fleet.machine(instance.id):
+            self._aside(lambda: (machine.shut_down(), machine.boot()))
+
+    def _powered_off(self, machine) -> None:
+        """The guest powered itself off: `poweroff` within a host is a stop, or an end if the launch said so."""
+        with self.lock:
+            instance = self.instances.get(machine.name)
+            if instance is None or instance.state not in ("pending", "running"):
+                return
+            if instance.instance_initiated_shutdown_behavior == "terminate":
+                instance.terminate()
+            else:
+                self._become(instance, "stopping")
+                self._stop_host(instance)
+            instance._reason = f"User initiated ({utcnow():%Y-%m-%d %H:%M:%S} GMT)"
+            instance.state_reason = StateReason("Client.InstanceInitiatedShutdown: Instance initiated shutdown",
+                                                "Client.InstanceInitiatedShutdown")
+
+    # -- time ---------------------------------------------------------------------------------------------------
+
+    def _stop_host(self, instance: Instance) -> None:
+        until = time.monotonic() + self.knobs.stopping_s
+
+        def work() -> None:
+            if machine := self.fleet.machine(instance.id):
+                machine.shut_down()
+            time.sleep(max(0.0, until - time.monotonic()))
+            with self.lock:
+                if instance.state == "stopping":
+                    self._become(instance, "stopped")
+
+        self._aside(work)
+
+    def _end(self, instance: Instance, until: float) -> None:
+        self.fleet.destroy(instance.id)
+        time.sleep(max(0.0, until - time.monotonic()))
+        with self.lock:
+            self._become(instance, "terminated")
+            instance.ended = time.monotonic()
+
+    def _after(self, seconds: float, instance: Instance, expected: str, state: str) -> None:
+        def go() -> None:
+            with self.lock:
+                if instance.state == expected:
+                    self._become(instance, state)
+
+        timer = threading.Timer(seconds, go)
+        timer.daemon = True
+        timer.start()
+
+    @staticmethod
+    def _become(instance: Instance, state: str) -> None:
+        instance._state.name, instance._state.code = state, CODES[state]
+
+    @staticmethod
+    def _aside(work) -> None:
+        threading.Thread(target=work, daemon=True).start()
+
+    # -- memory -------------------------------------------------------------------------------------------------
+
+    def forget(self, backend: InstanceBackend) -> None:
+        """Terminated instances leave every list after a while."""
+        horizon = time.monotonic() - self.knobs.forgotten_after_s
+        for reservation in list(backend.reservations.values()):
+            gone = [i for i in reservation.instances if i.ended is not None and i.ended < horizon]
+            for instance in gone:
+                reservation.instances.remove(instance)
+                self.instances.pop(instance.id, None)
+                backend.tags.pop(instance.id, None)
+            if not reservation.instances:
+                del backend.reservations[reservation.id]
+
+
+def _give_address(instance: Instance, port) -> None:
+    """The host's address in moto's books; the public one, when asked for, is the same: there is no other network."""
+    for nic in instance.nics.values():
+        nic.private_ip_address = port.address
+        nic.private_ip_addresses = [{"Primary": True, "PrivateIpAddress": port.address}]
+        nic.mac_address = port.mac
+        nic.public_ip = port.address if instance.wants_public_address else None
+
+
+def _gone_with_the_instance(plain: property) -> property:
+    """EC2 lists no address and no network for an instance that is terminated."""
+    return property(lambda instance: None if instance.state == "terminated" else plain.fget(instance))
+
+
+def _terminate_instances(response: InstanceResponse) -> ActionResult:
+    """As moto's, with the state each instance is in: one that is terminated stays so."""
+    response.error_on_dryrun()
+    ended = response.ec2_backend.terminate_instances(response._get_param("InstanceIds", []))
+    return ActionResult({"TerminatingInstances": [
+        {"InstanceId": instance.id, "CurrentState": instance._state, "PreviousState": previous}
+        for instance, previous in ended]})

@@ -1,0 +1,155 @@
+"""DescribeInstances in full, and what moto's other lists lack: who may see an instance yet, filters, pages, speed."""
+import base64
+import binascii
+import fnmatch
+import re
+import time
+
+from moto.core.responses import ActionResult
+from moto.ec2.models.core import TaggedEC2Resource
+from moto.ec2.models.instances import Instance, Reservation
+from moto.ec2.models.security_groups import SecurityGroupBackend
+from moto.ec2.responses.general import General
+from moto.ec2.responses.instances import InstanceResponse
+from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, filter_dict_attribute_mapping, get_prefix, passes_filter_dict
+
+from .lifecycle import Lifecycle
+from .requests import Refusal
+
+MOST_IDS = 1000
+_PAGE = range(5, 1001)
+# Filters by attribute that moto does not have.
+_MORE_FILTERS = {
+    "client-token": lambda i: i.client_token or "",
+    "instance-lifecycle": lambda i: i.lifecycle or "",
+    "instance-state-code": lambda i: str(i.state_code),
+    "launch-index": lambda i: str(i.ami_launch_index),
+    "metadata-options.http-tokens": lambda i: i.metadata_options.http_tokens,
+    "network-interface.vpc-id": lambda i: i.vpc_id or "",
+    "root-device-name": lambda i: i.root_device_name,
+    "tenancy": lambda i: i.placement.tenancy,
+}
+
+
+def install(life: Lifecycle) -> None:
+    def describe_instances(response: InstanceResponse) -> ActionResult:
+        return _describe_instances(response, life)
+
+    def get_console_output(response: General) -> ActionResult:
+        instance = response.ec2_backend.get_instance(response._get_param("InstanceId"))
+        machine = life.fleet.machine(instance.id)
+        console = machine.console() if machine else b""
+        return ActionResult({"InstanceId": instance.id, "Timestamp": instance.launch_time,
+                             "Output": base64.b64encode(console).decode()})
+
+    plain_delete = SecurityGroupBackend.delete_security_group
+
+    def delete_security_group(backend, name=None, group_id=None):
+        group = backend.get_security_group_from_id(group_id) if group_id else backend.get_security_group_by_name_or_id(name)
+        if group and any(_uses(instance, group) for instance in backend.all_instances()):
+            raise Refusal("DependencyViolation", f"resource {group.id} has a dependent object")
+        return plain_delete(backend, name, group_id)
+
+    InstanceResponse.describe_instances = describe_instances
+    General.get_console_output = get_console_output
+    SecurityGroupBackend.delete_security_group = delete_security_group
+    TaggedEC2Resource.get_tags = _tags
+
+
+def _tags(resource) -> list:
+    """A look-up, where moto matches every tag of the region against a pattern for each resource."""
+    kind = EC2_PREFIX_TO_RESOURCE.get(get_prefix(resource.id), "") if resource.id else ""
+    return [{"resource_id": resource.id, "key": key, "value": value, "resource_type": kind}
+            for key, value in resource.ec2_backend.tags.get(resource.id, {}).items()]
+
+
+def _uses(instance: Instance, group) -> bool:
+    groups = {held.id for held in instance.security_groups} | {held for nic in instance.nics.values()
+                                                               for held in (g.id for g in nic.group_set)}
+    return instance.state != "terminated" and group.id in groups
+
+
+def _describe_instances(response: InstanceResponse, life: Lifecycle) -> ActionResult:
+    response.error_on_dryrun()
+    backend = response.ec2_backend
+    life.forget(backend)
+    ids, most = response._get_param("InstanceIds", []), response._get_param("MaxResults")
+    token, filters = response._get_param("NextToken"), response._filters_from_querystring()
+    newest = time.monotonic() - life.knobs.visible_after_s
+    seen = {instance.id: (reservation, instance) for reservation in backend.reservations.values()
+            for instance in reservation.instances if instance.born <= newest}
+    if ids:
+        _check_ids(ids, most, seen)
+    wanted = [seen[i] for i in dict.fromkeys(ids)] if ids else list(seen.values())
+    matching = [(reservation, instance) for reservation, instance in wanted if _passes(reservation, instance, filters)]
+    matching.sort(key=lambda pair: pair[1].order)
+    page, next_token = _page(matching, most, token)
+    return ActionResult({"Reservations": _by_reservation(page), "NextToken": next_token})
+
+
+def _check_ids(ids: list, most, seen: dict) -> None:
+    if most is not None:
+        raise Refusal("InvalidParameterCombination",
+                      "The parameter instancesSet cannot be used with the parameter maxResults")
+    if len(ids) > MOST_IDS:
+        raise Refusal("InvalidParameterValue", f"At most {MOST_IDS} instance IDs can be given; there are {len(ids)}")
+    for wanted in ids:
+        if not re.fullmatch("i-([0-9a-f]{8}|[0-9a-f]{17})", wanted):
+            raise Refusal("InvalidInstanceID.Malformed", f'Invalid id: "{wanted}"')
+    missing = [wanted for wanted in ids if wanted not in seen]
+    if missing:
+        raise Refusal("InvalidInstanceID.NotFound", f"The instance IDs '{', '.join(missing)}' do not exist"
+                      if len(missing) > 1 else f"The instance ID '{missing[0]}' does not exist")
+
+
+def _passes(reservation: Reservation, instance: Instance, filters: dict) -> bool:
+    for name, patterns in filters.items():
+        if name == "reservation-id" or name in _MORE_FILTERS:
+            value = reservation.id if name == "reservation-id" else _MORE_FILTERS[name](instance)
+            if not any(fnmatch.fnmatchcase(value, pattern) for pattern in patterns):
+                return False
+        elif name in filter_dict_attribute_mapping or name in ("tag-key", "tag-value") or name.startswith("tag:"):
+            if not passes_filter_dict(instance, {name: patterns}):
+                return False
+        else:
+            raise Refusal("InvalidParameterValue", f"The filter '{name}' is invalid")
+    return True
+
+
+def _page(matching: list, most, token: "str | None") -> tuple:
+    """Pages count instances, as EC2's do, and go on behind the last one seen, whatever came or went meanwhile."""
+    if token:
+        last = _read_token(token)
+        matching = [pair for pair in matching if pair[1].order > last]
+    if most is None:
+        size = _PAGE[-1]
+    elif int(most) in _PAGE:
+        size = int(most)
+    else:
+        raise Refusal("InvalidParameterValue", f"Value ( {most} ) for parameter maxResults is invalid. "
+                                               f"Expecting a value between {_PAGE[0]} and {_PAGE[-1]}.")
+    page = matching[:size]
+    return page, _write_token(page[-1][1].order) if len(matching) > size else None
+
+
+def _write_token(order: int) -> str:
+    return base64.urlsafe_b64encode(f"instances after {order}".encode()).decode()
+
+
+def _read_token(token: str) -> int:
+    try:
+        words = base64.b64decode(token, altchars=b"-_", validate=True).decode().rpartition(" ")
+        if words[0] == "instances after":
+            return int(words[2])
+    except (binascii.Error, ValueError):
+        pass
+    raise Refusal("InvalidNextToken", "The specified NextToken is not valid.")
+
+
+def _by_reservation(page: list) -> list:
+    """A reservation that a page cuts stands on both pages, with the instances of each."""
+    found: dict = {}
+    for reservation, instance in page:
+        part = found.setdefault(reservation.id, Reservation(reservation.id, reservation.owner_id))
+        part.instances.append(instance)
+    return list(found.values())

@@ -1,0 +1,223 @@
+"""A host: one User-Mode Linux virtual machine, its disk, its console, its faults. Knows nothing of EC2.
+
+The disk is a copy-on-write layer over the image; it and the console live in RUN/hosts/NAME until `destroy`.
+Processes work in RUN, and the paths they are given are relative to it: a socket's path has at most 107 characters.
+"""
+import os
+import shutil
+import socket
+import struct
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+from . import processes
+from .network import Port
+
+MEMORY = "700M"
+CONSOLE_TAIL = 64 * 1024
+_ANSWERS_WITHIN = 3.0
+_ENDS_WITHIN = 15.0
+
+
+class HostError(Exception):
+    """What was asked of a host cannot be done in its present state."""
+
+
+class Faults:
+    """What is wrong with the packets a host sends: all of them, and those to single peers."""
+
+    def __init__(self) -> None:
+        self.all: dict = {}
+        self.peers: dict = {}
+
+    def line(self) -> str:
+        """As the host's `network-faults` reads it: `faults [all delay=MS loss=PERCENT] [ADDRESS ...]`."""
+        words = ["faults"]
+        for whom, fault in [("all", self.all), *self.peers.items()]:
+            if fault:
+                words += [f"{whom},{fault.get('delay', 0):g},{fault.get('loss', 0):g}"]
+        return " ".join(words)
+
+
+class Machine:
+    """`exited(machine)` is called when the guest ends by itself: it was powered off from within."""
+
+    def __init__(self, name: str, run: Path, images: Path, engine: str, port: Port, exited=lambda machine: None):
+        self.name, self.port = name, port
+        self.folder = run / "hosts" / name
+        self.frozen = self.partitioned = False
+        self.boots = 0
+        self.faults = Faults()
+        self._run, self._images, self._engine, self._exited = run, images, engine, exited
+        self._lock = threading.RLock()
+        self._process: "subprocess.Popen | None" = None
+        self._line: "socket.socket | None" = None
+        self._answers = threading.Condition()
+        self._answered = 0
+        self._expected_end = False
+
+    @property
+    def pid(self) -> "int | None":
+        process = self._process
+        return process.pid if process and process.poll() is None else None
+
+    # -- life ---------------------------------------------------------------------------------------------------
+
+    def create(self) -> None:
+        self.folder.mkdir(parents=True)
+        self.port.plug()
+
+    def boot(self) -> None:
+        with self._lock:
+            if self.pid:
+                return
+            self._sweep()
+            here = Path("hosts") / self.name
+            ours, theirs = socket.socketpair()
+            with open(self.folder / "console", "ab") as console:
+                self._process = subprocess.Popen(
+                    ["nsenter", f"--net={self.port.network.namespace}", str(self._images / "linux"),
+                     f"mem={MEMORY}", f"umid={self.name}", "uml_dir=uml/", "quiet",
+                     f"ubd0={here}/disk,{self._images}/ami-{self._engine}.ext4", "root=/dev/ubda", "rw",
+                     # Barriers protect against a machine that loses power; ours only ever loses the guest.
+                     "rootflags=nobarrier", "init=/sbin/runit",
+                     f"vec0:transport=tap,ifname={self.port.tap},depth=128,gro=1,mac={self.port.mac}",
+                     "con=null", "con0=null,fd:1", f"con1=fd:{theirs.fileno()}",
+                     f"address={self.port.address}", f"gateway={self.port.network.gateway}"],
+                    stdin=subprocess.DEVNULL, stdout=console, stderr=console, cwd=self._run, start_new_session=True,
+                    pass_fds=[theirs.fileno()], env={"PATH": os.environ.get("PATH", ""), "TMPDIR": "/dev/shm"})
+            theirs.close()
+            processes.record(self.folder / "process.json", self._process.pid)
+            self._line, self.frozen, self._expected_end = ours, False, False
+            self.boots += 1
+            threading.Thread(target=self._watch, args=(self._process,), daemon=True).start()
+            threading.Thread(target=self._listen, args=(ours,), daemon=True).start()
+
+    def kill(self) -> None:
+        """As when the kernel crashes or the hypervisor dies: gone in an instant. The disk stays."""
+        with self._lock:
+            self._expected_end = True
+            if self._process:
+                processes.kill_group(self._process.pid, self._run)
+                self._process.wait()
+            self._sweep()
+
+    def shut_down(self) -> None:
+        """The orderly way, as EC2 does it: the guest is asked to power off, and killed when it takes too long."""
+        with self._lock:
+            self._expected_end = True
+            process = self._process
+        if process and self.pid and not self.frozen:
+            try:
+                self._console_command("cad")
+                process.wait(_ENDS_WITHIN)
+            except (HostError, subprocess.TimeoutExpired):
+                pass
+        self.kill()
+
+    def destroy(self) -> None:
+        self.kill()
+        self.port.unplug()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def console(self) -> bytes:
+        try:
+            with open(self.folder / "console", "rb") as console:
+                console.seek(max(0, console.seek(0, os.SEEK_END) - CONSOLE_TAIL))
+                return console.read()
+        except FileNotFoundError:
+            return b""
+
+    def _watch(self, process: subprocess.Popen) -> None:
+        ended_well = process.wait() == 0
+        with self._lock:
+            by_itself = process is self._process and not self._expected_end
+        if by_itself and ended_well:
+            self._exited(self)
+
+    def _sweep(self) -> None:
+        """What a run of the machine leaves: its line, the folder of its management socket."""
+        if self._line:
+            self._line.close()
+            self._line = None
+        shutil.rmtree(self._run / "uml" / self.name, ignore_errors=True)
+
+    # -- faults -------------------------------------------------------------------------------------------------
+
+    def freeze(self) -> None:
+        """Stands still as a stuck machine does; SIGSTOP would panic the guest when it goes on."""
+        with self._lock:
+            if not self.frozen:
+                self._console_command("stop")
+                self.frozen = True
+
+    def thaw(self) -> None:
+        with self._lock:
+            if self.frozen:
+                self._console_command("go")
+                self.frozen = False
+
+    def partition(self) -> None:
+        self.port.partition()
+        self.partitioned = True
+
+    def heal(self) -> None:
+        self.port.heal()
+        self.partitioned = False
+
+    def apply_faults(self) -> None:
+        """Returns when the guest has the faults in force. A guest that boots asks for them itself."""
+        with self._lock:
+            if not self.pid or self.frozen:
+                raise HostError(f"{self.name} is {'frozen' if self.pid else 'not running'}: its network cannot be changed")
+            line = self._line
+        with self._answers:
+            seen = self._answered
+            self._send(line)
+            if not self._answers.wait_for(lambda: self._answered > seen, _ANSWERS_WITHIN):
+                raise HostError(f"{self.name} did not take its network faults within {_ANSWERS_WITHIN:g} s: is it up yet?")
+
+    def _listen(self, line: socket.socket) -> None:
+        """The guest's `network-faults` says `ready` when it starts and `done` when faults are in force."""
+        try:
+            with line.makefile("r", errors="replace") as lines:
+                for word in map(str.strip, lines):
+                    if word == "ready" and (self.faults.all or self.faults.peers):
+                        self._send(line)
+                    if word == "done":
+                        with self._answers:
+                            self._answered += 1
+                            self._answers.notify_all()
+        except (OSError, ValueError):
+            pass  # The machine has ended and its line with it.
+
+    def _send(self, line: socket.socket) -> None:
+        try:
+            line.sendall(f"{self.faults.line()}\n".encode())
+        except OSError as error:
+            raise HostError(f"{self.name} cannot be told its network faults: {error}") from None
+
+    def _console_command(self, command: str) -> None:
+        """One command to the machine's management console (mconsole): a datagram of a header and the words."""
+        folder = self._run / "uml" / self.name
+        deadline = time.monotonic() + _ANSWERS_WITHIN
+        while not (folder / "mconsole").exists():
+            if not self.pid or time.monotonic() > deadline:
+                raise HostError(f"{self.name} is not running: it cannot be told to {command}")
+            time.sleep(0.02)
+        place = os.open(folder, os.O_PATH)
+        try:
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+                client.bind("")
+                client.settimeout(_ANSWERS_WITHIN)
+                client.sendto(struct.pack("=III512s", 0xCAFEBABE, 2, len(command), command.encode()),
+                              f"/proc/self/fd/{place}/mconsole")
+                answer = client.recv(4096)
+        except OSError as error:
+            raise HostError(f"{self.name} does not answer on its management console: {error}") from None
+        finally:
+            os.close(place)
+        if struct.unpack_from("=I", answer)[0]:
+            raise HostError(f"{self.name} refused {command!r}: {answer[12:].rstrip(bytes(1)).decode(errors='replace')}")

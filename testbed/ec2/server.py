@@ -1,0 +1,75 @@
+"""The endpoint: one port for EC2 (and what else moto knows: SSM, STS) and for the test bed's control.
+
+A call is counted, delayed, refused by chance, rate or permission, then made exact by the layer and handed to moto.
+Calls run one after the other, as moto's state is one; what takes time is done aside.
+"""
+import threading
+import time
+
+from moto import settings
+from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+from werkzeug.serving import WSGIRequestHandler, make_server
+from werkzeug.test import Client
+
+from . import amis, listing
+from .control import Control
+from .fleet import Fleet
+from .knobs import Knobs, Limits, refuse_by_luck_or_rate, refuse_unauthorized
+from .launches import Launches
+from .lifecycle import Lifecycle
+from .requests import Call, Refusal
+
+
+class Endpoint:
+    def __init__(self, fleet: Fleet):
+        self.knobs, self._limits, self._lock = Knobs(), Limits(), threading.RLock()
+        self.life = Lifecycle(self.knobs, fleet, self._lock)
+        self._launches = Launches(self.knobs, fleet, self.life)
+        self._control = Control(self.knobs, self._limits, self.life)
+        settings.EC2_ENABLE_INSTANCE_TYPE_VALIDATION = settings.ENABLE_KEYPAIR_VALIDATION = True
+        amis.install()
+        self.life.install()
+        # Around the life cycle's own changes: these come first.
+        self._launches.install()
+        listing.install(self.life)
+        self._moto = DomainDispatcherApplication(create_backend_app)
+
+    def __call__(self, environ, start_response):
+        if environ["PATH_INFO"].startswith("/_bed/"):
+            return self._control(environ, start_response)
+        call = Call.read(environ)
+        self._control.calls[call.action or environ["PATH_INFO"]] += 1
+        if self.knobs.latency_ms:
+            time.sleep(self.knobs.latency_ms / 1000)
+        try:
+            refuse_by_luck_or_rate(self.knobs, self._limits, call)
+            refuse_unauthorized(self.knobs, call)
+            with self._lock:
+                if call.service == "ec2" and call.action == "RunInstances":
+                    self._launches.prepare(call)
+                    call.write(environ)
+                return self._moto(environ, start_response)
+        except Refusal as refusal:
+            return call.refuse(refusal)(environ, start_response)
+
+    def warm_up(self) -> None:
+        """moto loads its models at the first call of a service, which would be somebody's."""
+        client = Client(self)
+        for service, action, version in (("ec2", "DescribeImages", "2016-11-15"), ("ec2", "DescribeInstances", "2016-11-15"),
+                                         ("sts", "GetCallerIdentity", "2011-06-15")):
+            scope = f"AWS4-HMAC-SHA256 Credential=warm/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0"
+            client.post("/", data={"Action": action, "Version": version}, headers={"Authorization": scope})
+        self._control.calls.clear()
+        self._limits.reset()
+
+
+class _Quiet(WSGIRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_request(self, *_) -> None:
+        """Calls are counted, not logged."""
+
+
+def serve(endpoint: Endpoint, port: int):
+    """A server that listens already; port 0 takes a free one."""
+    return make_server("127.0.0.1", port, endpoint, threaded=True, request_handler=_Quiet)

@@ -1,0 +1,86 @@
+//! What the API server takes, and what it makes of what is left out.
+
+use serde_json::{Value, json};
+use testkit::api::{Duration, E2ERun, ImagePullPolicy, SwarmCluster};
+
+use super::{
+    api_server::Namespace,
+    objects::{cluster, ec2, merged, run},
+};
+
+#[test]
+fn right_clusters_are_taken() {
+    let namespace = Namespace::new("right");
+    for change in [
+        json!({"spec": {"managers": 7, "workers": 100, "ttl": "1h30m", "paused": true}}),
+        json!({"spec": {"accessCIDRs": ["203.0.113.7/32", "2001:db8::/32"]}}),
+        json!({"spec": {"engine": {"version": "28.5", "installScript": "https://example.com/install.sh", "daemonJson": {"log-driver": "local", "x": {"y": [1]}}}}}),
+        json!({"spec": {"provider": {"ec2": null, "hosts": {"addresses": ["10.0.0.1"]}}}}),
+        ec2(json!({"region": "us-gov-west-1", "connectTo": "Public", "spot": true, "instanceProfile": "hosts"})),
+        ec2(
+            json!({"ami": {"ssmParameter": "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"}}),
+        ),
+        ec2(json!({"ami": {"name": "ubuntu/images/*24.04*", "owner": "099720109477"}})),
+        ec2(json!({"ami": {"name": "mine-*"}, "instanceTypes": ["m7i-flex.large", "u-6tb1.metal"]})),
+        ec2(
+            json!({"subnets": ["subnet-0123abcd", "subnet-0123456789abcdef0"], "securityGroups": ["sg-0123456789abcdef0"]}),
+        ),
+        ec2(
+            json!({"volume": {"sizeGiB": 30, "type": "gp3", "deviceName": "/dev/xvda"}, "credentials": {"name": "aws"}}),
+        ),
+    ] {
+        let object = merged(&cluster(), &change);
+        let taken = namespace.try_apply(&object).unwrap_or_else(|e| panic!("{change}: {e}"));
+        let read: SwarmCluster = serde_json::from_value(taken.clone()).unwrap_or_else(|e| panic!("{change}: {e}"));
+        // Nothing the API server took is lost on the operator.
+        assert_eq!(
+            merged(&serde_json::to_value(&read.spec).unwrap(), &object["spec"]),
+            serde_json::to_value(&read.spec).unwrap(),
+            "{change}"
+        );
+    }
+    for image in [
+        "e2e",
+        "dockerswarm/e2e:latest",
+        "registry.example.com:5000/team/e2e:V1_2-rc.1",
+        "localhost:5000/e2e",
+        &format!("e2e:1@sha256:{}", "0".repeat(64)),
+    ] {
+        let change = json!({"spec": {"image": image, "args": ["--run", "Services.*"], "env": [{"name": "LOG_LEVEL", "value": "debug"}, {"name": "_EMPTY"}]}});
+        let taken = namespace.try_apply(&merged(&run(), &change)).unwrap_or_else(|e| panic!("{image}: {e}"));
+        serde_json::from_value::<E2ERun>(taken).unwrap();
+    }
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let namespace = Namespace::new("defaults");
+    let cluster: SwarmCluster = serde_json::from_value(namespace.apply(&cluster()).unwrap()).unwrap();
+    let spec = serde_json::to_value(&cluster.spec).unwrap();
+    assert_eq!(
+        spec,
+        json!({
+            "managers": 1,
+            "workers": 0,
+            "accessCIDRs": ["0.0.0.0/0"],
+            "paused": false,
+            "provider": {"ec2": {"region": "us-east-1", "instanceTypes": ["t3.medium", "t3a.medium"], "connectTo": "Private", "spot": false}},
+        })
+    );
+
+    let run: E2ERun = serde_json::from_value(namespace.apply(&run()).unwrap()).unwrap();
+    assert_eq!(run.spec.timeout, Duration::from_secs(30 * 60));
+    assert_eq!(run.spec.image_pull_timeout, Duration::from_secs(2 * 60));
+    assert_eq!(run.spec.image_pull_policy, ImagePullPolicy::IfNotPresent);
+    assert!(run.spec.args.is_empty() && run.spec.env.is_empty());
+}
+
+#[test]
+fn the_samples_are_taken() {
+    let namespace = Namespace::new("samples");
+    for file in ["cluster.yaml", "run.yaml"] {
+        let path = format!("{}/deploy/samples/{file}", env!("CARGO_MANIFEST_DIR"));
+        let sample: Value = serde_yaml_ng::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        namespace.try_apply(&sample).unwrap_or_else(|e| panic!("{path}: {e}"));
+    }
+}

@@ -1,0 +1,86 @@
+//! The API server of the tests: our CustomResourceDefinitions on it, and a namespace for each test.
+//!
+//! It is spoken to through `kubectl`, so that what a test sees is what a person sees.
+
+use std::{
+    env,
+    io::Write as _,
+    process::{Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+};
+
+use serde_json::Value;
+
+const HOW: &str = "these tests change a Kubernetes API server and need one of their own: run `make test`, or\n  \
+    testbed/bed up --kubernetes-only && eval \"$(make -s env)\" && TESTKIT_COMPONENT=1 cargo test --test component";
+
+/// A namespace that goes with the test.
+pub struct Namespace(String);
+
+impl Namespace {
+    /// Makes one, on an API server that knows our resources.
+    pub fn new(test: &str) -> Self {
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        install_crds();
+        let name = format!("{test}-{}-{}", std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        kubectl(&["create", "namespace", &name], None).unwrap();
+        Self(name)
+    }
+
+    /// `kubectl apply` of one object: the object as it was stored, or what kubectl said.
+    pub fn apply(&self, object: &Value) -> Result<Value, String> {
+        let text = kubectl(&["apply", "-n", &self.0, "-o", "json", "-f", "-"], Some(object))?;
+        Ok(serde_json::from_str(&text).unwrap())
+    }
+
+    /// The same without storing anything.
+    pub fn try_apply(&self, object: &Value) -> Result<Value, String> {
+        let text = kubectl(&["apply", "-n", &self.0, "--dry-run=server", "-o", "json", "-f", "-"], Some(object))?;
+        Ok(serde_json::from_str(&text).unwrap())
+    }
+}
+
+impl Drop for Namespace {
+    fn drop(&mut self) {
+        // Nothing waits for it: the namespace controller takes it away.
+        if let Err(error) = kubectl(&["delete", "namespace", &self.0, "--wait=false"], None) {
+            eprintln!("namespace {} stays: {error}", self.0);
+        }
+    }
+}
+
+fn install_crds() {
+    static DONE: OnceLock<Result<(), String>> = OnceLock::new();
+    let done = DONE.get_or_init(|| {
+        assert!(env::var_os("TESTKIT_COMPONENT").is_some() && env::var_os("KUBECONFIG").is_some(), "{HOW}");
+        let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
+        kubectl(&["apply", "--server-side", "--force-conflicts", "-f", crds], None)?;
+        kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "-f", crds], None)?;
+        Ok(())
+    });
+    done.clone().unwrap();
+}
+
+fn kubectl(arguments: &[&str], input: Option<&Value>) -> Result<String, String> {
+    let mut child = Command::new("kubectl")
+        // What another API server at the same address once served must not matter.
+        .args(["--cache-dir", concat!(env!("CARGO_TARGET_TMPDIR"), "/kubectl")])
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|e| format!("kubectl: {e}: {HOW}"))?;
+    if let Some(input) = input {
+        child.stdin.take().unwrap().write_all(input.to_string().as_bytes()).unwrap();
+    }
+    let output = child.wait_with_output().unwrap();
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    } else {
+        Err(String::from_utf8_lossy(&output.stderr).into_owned())
+    }
+}

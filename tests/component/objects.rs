@@ -1,0 +1,43 @@
+//! Objects as a user writes them, and changes to them.
+
+use serde_json::{Value, json};
+
+/// The least a SwarmCluster needs.
+pub fn cluster() -> Value {
+    json!({
+        "apiVersion": "testkit.dev/v1alpha1",
+        "kind": "SwarmCluster",
+        "metadata": {"name": "foo"},
+        "spec": {"provider": {"ec2": {"region": "us-east-1"}}},
+    })
+}
+
+/// The least an E2ERun needs.
+pub fn run() -> Value {
+    json!({
+        "apiVersion": "testkit.dev/v1alpha1",
+        "kind": "E2ERun",
+        "metadata": {"name": "nightly"},
+        "spec": {"clusterRef": {"name": "foo"}, "image": "dockerswarm/e2e:latest"},
+    })
+}
+
+/// A change of `spec.provider.ec2`.
+pub fn ec2(change: Value) -> Value {
+    json!({"spec": {"provider": {"ec2": change}}})
+}
+
+/// A JSON merge patch (RFC 7386), applied.
+pub fn merged(to: &Value, patch: &Value) -> Value {
+    let Value::Object(changes) = patch else { return patch.clone() };
+    let mut result = to.as_object().cloned().unwrap_or_default();
+    for (key, change) in changes {
+        if change.is_null() {
+            result.remove(key);
+        } else {
+            let changed = merged(result.get(key).unwrap_or(&Value::Null), change);
+            result.insert(key.clone(), changed);
+        }
+    }
+    Value::Object(result)
+}

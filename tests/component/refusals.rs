@@ -1,0 +1,293 @@
+//! What the API server refuses, and in which words.
+
+use serde_json::{Value, json};
+
+use super::{
+    api_server::Namespace,
+    objects::{cluster, ec2, merged, run},
+};
+
+/// A wrong spec: what is wrong with it, what is changed in the right one (as a JSON merge
+/// patch), and the words of the refusal that say where, and what to write instead.
+type Wrong = (&'static str, Value, &'static [&'static str]);
+
+#[test]
+fn wrong_clusters_are_refused_with_what_to_write() {
+    refuses(
+        &cluster(),
+        &[
+            ("even managers", json!({"spec": {"managers": 4}}), &["spec.managers", "write 1, 3, 5 or 7"]),
+            ("no managers", json!({"spec": {"managers": 0}}), &["spec.managers", "write 1, 3, 5 or 7"]),
+            ("too many managers", json!({"spec": {"managers": 9}}), &["spec.managers", "write 1, 3, 5 or 7"]),
+            ("managers in letters", json!({"spec": {"managers": "three"}}), &["spec.managers", "integer"]),
+            ("negative workers", json!({"spec": {"workers": -1}}), &["spec.workers", "from 0 to 100"]),
+            ("too many workers", json!({"spec": {"workers": 101}}), &["spec.workers", "from 0 to 100"]),
+            ("no provider", json!({"spec": {"provider": null}}), &["provider: {ec2: {region: us-east-1}}"]),
+            (
+                "an empty provider",
+                json!({"spec": {"provider": {"ec2": null}}}),
+                &["provider: {ec2: {region: us-east-1}}"],
+            ),
+            (
+                "two providers",
+                json!({"spec": {"provider": {"hosts": {"addresses": ["10.0.0.1"]}}}}),
+                &["spec.provider", "exactly one provider"],
+            ),
+            (
+                "a provider of another name",
+                json!({"spec": {"provider": {"gce": {}}}}),
+                &["unknown field \"spec.provider.gce\""],
+            ),
+            (
+                "a CIDR without a length",
+                json!({"spec": {"accessCIDRs": ["10.0.0.1"]}}),
+                &["spec.accessCIDRs", "203.0.113.7/32"],
+            ),
+            (
+                "a CIDR out of range",
+                json!({"spec": {"accessCIDRs": ["10.0.0.0/8", "300.0.0.0/8"]}}),
+                &["spec.accessCIDRs", "203.0.113.0/24"],
+            ),
+            ("nobody may reach it", json!({"spec": {"accessCIDRs": []}}), &["spec.accessCIDRs", "203.0.113.0/24"]),
+            ("a ttl in days", json!({"spec": {"ttl": "1d"}}), &["spec.ttl", "90s, 30m, 4h or 1h30m"]),
+            ("a ttl of nothing", json!({"spec": {"ttl": "0s"}}), &["spec.ttl", "90s, 30m, 4h or 1h30m"]),
+            ("an empty ttl", json!({"spec": {"ttl": ""}}), &["spec.ttl", "90s, 30m, 4h or 1h30m"]),
+            ("a negative ttl", json!({"spec": {"ttl": "-1h"}}), &["spec.ttl", "90s, 30m, 4h or 1h30m"]),
+            ("no region", ec2(json!({"region": null})), &["spec.provider.ec2", "region: us-east-1"]),
+            (
+                "a zone for a region",
+                ec2(json!({"region": "us-east-1a"})),
+                &["spec.provider.ec2.region", "us-east-1 or eu-central-1"],
+            ),
+            (
+                "a malformed AMI",
+                ec2(json!({"ami": {"id": "ami-xyz"}})),
+                &["spec.provider.ec2.ami.id", "ami-0123456789abcdef0"],
+            ),
+            (
+                "an AMI two ways",
+                ec2(json!({"ami": {"id": "ami-0123456789abcdef0", "name": "ubuntu-*"}})),
+                &["spec.provider.ec2.ami", "exactly one way: id, ssmParameter or name"],
+            ),
+            ("an AMI no way", ec2(json!({"ami": {}})), &["spec.provider.ec2.ami", "exactly one way"]),
+            (
+                "an AMI by id and owner",
+                ec2(json!({"ami": {"id": "ami-0123456789abcdef0", "owner": "self"}})),
+                &["spec.provider.ec2.ami", "owner only beside name"],
+            ),
+            (
+                "an AMI's owner by name",
+                ec2(json!({"ami": {"name": "ubuntu-*", "owner": "canonical"}})),
+                &["spec.provider.ec2.ami.owner", "12 digits, self, amazon"],
+            ),
+            (
+                "a relative SSM parameter",
+                ec2(json!({"ami": {"ssmParameter": "ubuntu/ami-id"}})),
+                &["spec.provider.ec2.ami.ssmParameter", "/aws/service/canonical/"],
+            ),
+            ("no instance type", ec2(json!({"instanceTypes": []})), &["spec.provider.ec2.instanceTypes", "t3.medium"]),
+            (
+                "an instance family",
+                ec2(json!({"instanceTypes": ["t3.medium", "t3"]})),
+                &["spec.provider.ec2.instanceTypes", "t3.medium"],
+            ),
+            (
+                "a malformed subnet",
+                ec2(json!({"subnets": ["subnet-0123456789abcdef0", "10.0.0.0/24"]})),
+                &["spec.provider.ec2.subnets", "subnet-0123456789abcdef0"],
+            ),
+            (
+                "a security group by name",
+                ec2(json!({"securityGroups": ["default"]})),
+                &["spec.provider.ec2.securityGroups", "sg-0123456789abcdef0"],
+            ),
+            (
+                "an address kind of its own",
+                ec2(json!({"connectTo": "IPv6"})),
+                &["spec.provider.ec2.connectTo", "\"Private\", \"Public\""],
+            ),
+            (
+                "a small volume",
+                ec2(json!({"volume": {"sizeGiB": 1}})),
+                &["spec.provider.ec2.volume.sizeGiB", "from 8 to 16384"],
+            ),
+            (
+                "a volume type of its own",
+                ec2(json!({"volume": {"sizeGiB": 20, "type": "ssd"}})),
+                &["spec.provider.ec2.volume.type", "gp3"],
+            ),
+            (
+                "a bad engine version",
+                json!({"spec": {"engine": {"version": "latest"}}}),
+                &["spec.engine.version", "28.5 or 28.5.2"],
+            ),
+            (
+                "an http install script",
+                json!({"spec": {"engine": {"installScript": "http://example.com/"}}}),
+                &["spec.engine.installScript", "https://"],
+            ),
+            (
+                "an install script in words",
+                json!({"spec": {"engine": {"installScript": "https://example.com/a b"}}}),
+                &["spec.engine.installScript", "https://"],
+            ),
+            (
+                "a daemon.json as text",
+                json!({"spec": {"engine": {"daemonJson": "{}"}}}),
+                &["spec.engine.daemonJson", "object"],
+            ),
+            ("an unknown field", json!({"spec": {"worker": 2}}), &["unknown field \"spec.worker\""]),
+            (
+                "a name that begins with a digit",
+                json!({"metadata": {"name": "3nodes"}}),
+                &["metadata.name", "a letter first"],
+            ),
+            (
+                "a name with a dot",
+                json!({"metadata": {"name": "foo.bar"}}),
+                &["metadata.name", "lower-case letters, digits and dashes"],
+            ),
+            ("a long name", json!({"metadata": {"name": "n".repeat(41)}}), &["metadata.name", "at most 40"]),
+            ("no spec", json!({"spec": null}), &["spec", "Required value"]),
+        ],
+    );
+}
+
+#[test]
+fn wrong_runs_are_refused_with_what_to_write() {
+    refuses(
+        &run(),
+        &[
+            ("no image", json!({"spec": {"image": null}}), &["image: dockerswarm/e2e:latest"]),
+            ("an empty image", json!({"spec": {"image": ""}}), &["spec.image", "dockerswarm/e2e:latest"]),
+            (
+                "an image in capitals",
+                json!({"spec": {"image": "DockerSwarm/E2E"}}),
+                &["spec.image", "dockerswarm/e2e:latest"],
+            ),
+            (
+                "an image with a blank",
+                json!({"spec": {"image": "e2e latest"}}),
+                &["spec.image", "dockerswarm/e2e:latest"],
+            ),
+            (
+                "an image with half a digest",
+                json!({"spec": {"image": "e2e@sha256:abc"}}),
+                &["spec.image", "dockerswarm/e2e:latest"],
+            ),
+            ("no cluster", json!({"spec": {"clusterRef": null}}), &["clusterRef: {name: foo}"]),
+            (
+                "a cluster without a name",
+                json!({"spec": {"clusterRef": {"name": null}}}),
+                &["spec.clusterRef", "name of a SwarmCluster"],
+            ),
+            (
+                "a cluster with an empty name",
+                json!({"spec": {"clusterRef": {"name": ""}}}),
+                &["spec.clusterRef.name", "name of a SwarmCluster"],
+            ),
+            (
+                "a timeout without a unit",
+                json!({"spec": {"timeout": "30"}}),
+                &["spec.timeout", "90s, 30m, 4h or 1h30m"],
+            ),
+            ("a timeout as a number", json!({"spec": {"timeout": 30}}), &["spec.timeout", "string"]),
+            (
+                "no time to pull",
+                json!({"spec": {"imagePullTimeout": "0m"}}),
+                &["spec.imagePullTimeout", "90s, 30m, 4h or 1h30m"],
+            ),
+            (
+                "a pull policy of its own",
+                json!({"spec": {"imagePullPolicy": "Sometimes"}}),
+                &["spec.imagePullPolicy", "\"Always\", \"IfNotPresent\", \"Never\""],
+            ),
+            (
+                "a variable with a dash",
+                json!({"spec": {"env": [{"name": "LOG-LEVEL", "value": "1"}]}}),
+                &["spec.env[0].name", "LOG_LEVEL"],
+            ),
+            ("a variable without a name", json!({"spec": {"env": [{"value": "1"}]}}), &["spec.env[0]", "name"]),
+            ("an unknown field", json!({"spec": {"imagee": "e2e"}}), &["unknown field \"spec.imagee\""]),
+            ("a long name", json!({"metadata": {"name": "n".repeat(64)}}), &["metadata.name", "at most 63"]),
+        ],
+    );
+}
+
+#[test]
+fn what_cannot_change_says_so() {
+    let namespace = Namespace::new("immutable");
+    let with_all = ec2(json!({"subnets": ["subnet-0123456789abcdef0"], "credentials": {"name": "aws"}}));
+    let full = merged(&cluster(), &with_all);
+    let bare = merged(&cluster(), &json!({"metadata": {"name": "bare"}}));
+    for object in [&full, &bare, &run()] {
+        namespace.apply(object).unwrap();
+    }
+    let another = "create another SwarmCluster, or delete this one";
+    let cases: [(&str, Value, &[&str]); 9] = [
+        ("the region", merged(&full, &ec2(json!({"region": "eu-central-1"}))), &["region cannot be changed", another]),
+        (
+            "the provider",
+            merged(&full, &json!({"spec": {"provider": {"ec2": null, "hosts": {}}}})),
+            &["provider cannot be changed", another],
+        ),
+        (
+            "other subnets",
+            merged(&full, &ec2(json!({"subnets": ["subnet-fedcba9876543210f"]}))),
+            &["subnets cannot be changed", another],
+        ),
+        ("subnets taken away", merged(&full, &ec2(json!({"subnets": null}))), &["subnets cannot be changed", another]),
+        (
+            "subnets added",
+            merged(&bare, &ec2(json!({"subnets": ["subnet-fedcba9876543210f"]}))),
+            &["subnets cannot be changed", another],
+        ),
+        (
+            "other credentials",
+            merged(&full, &ec2(json!({"credentials": {"name": "other"}}))),
+            &["credentials cannot be changed", "change the Secret's content"],
+        ),
+        (
+            "credentials added",
+            merged(&bare, &ec2(json!({"credentials": {"name": "other"}}))),
+            &["credentials cannot be changed", "change the Secret's content"],
+        ),
+        (
+            "a run's image",
+            merged(&run(), &json!({"spec": {"image": "e2e:2"}})),
+            &["a run cannot be changed", "create another E2ERun"],
+        ),
+        (
+            "a run's timeout",
+            merged(&run(), &json!({"spec": {"timeout": "2h"}})),
+            &["a run cannot be changed", "create another E2ERun"],
+        ),
+    ];
+    for (what, object, words) in cases {
+        said(what, namespace.apply(&object), words);
+    }
+    for allowed in [
+        json!({"spec": {"managers": 5, "workers": 7, "ttl": "8h", "paused": true, "accessCIDRs": ["10.0.0.0/8"]}}),
+        ec2(json!({"instanceTypes": ["m5.large"], "ami": {"id": "ami-0123456789abcdef0"}})),
+    ] {
+        namespace.apply(&merged(&full, &allowed)).unwrap();
+    }
+}
+
+fn refuses(right: &Value, wrong: &[Wrong]) {
+    let namespace = Namespace::new("wrong");
+    namespace.try_apply(right).unwrap();
+    for (what, change, words) in wrong {
+        said(what, namespace.try_apply(&merged(right, change)), words);
+    }
+}
+
+fn said(what: &str, answer: Result<Value, String>, words: &[&str]) {
+    let message = match answer {
+        Ok(taken) => panic!("{what}: the API server took {taken}"),
+        Err(message) => message,
+    };
+    for word in words {
+        assert!(message.contains(word), "{what}: {word:?} is not in: {message}");
+    }
+}

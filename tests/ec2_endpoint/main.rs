@@ -1,0 +1,334 @@
+//! What the EC2 provider does over the wire, against the test bed's endpoint.
+//!
+//! Each test has an endpoint of its own: faults turned on for one do not meet another. They
+//! need `TESTBED_PYTHON`, a Python with `testbed/requirements.txt` installed, and are skipped without.
+
+#![allow(clippy::expect_used, clippy::panic, clippy::print_stdout, clippy::unwrap_used)]
+
+mod bed;
+
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use aws_sdk_ec2::types::{IpPermission, IpRange};
+use bed::{Bed, launch, network, owner, until};
+use serde_json::json;
+use testkit::{
+    api::{AmiSelector, label},
+    cloud::{CloudError, CloudProvider, InstanceState, Inventory, Launch, NetworkSpec},
+};
+
+macro_rules! bed {
+    () => {
+        match Bed::start() {
+            Some(bed) => bed,
+            None => return,
+        }
+    };
+}
+
+#[tokio::test]
+async fn a_second_try_after_a_crash_finds_the_first_ones_instance() {
+    let bed = bed!();
+    let first = bed.ec2().await;
+    let wanted = launch(&first, "m0").await;
+    let instance = first.launch(&wanted).await.unwrap();
+    drop(first);
+
+    let again = bed.ec2().await;
+    let same = again.launch(&launch(&again, "m0").await).await.unwrap();
+    assert_eq!(same.id, instance.id);
+    let other = again.launch(&launch(&again, "m1").await).await.unwrap();
+    assert_ne!(other.id, instance.id);
+    assert_eq!(bed.instances().len(), 2);
+}
+
+#[tokio::test]
+async fn a_second_try_that_says_something_else_finds_it_too() {
+    let bed = bed!();
+    let ec2 = bed.ec2().await;
+    bed.knobs(&json!({"visible_after_s": 3600}));
+    let mut wanted = launch(&ec2, "m0").await;
+    let instance = ec2.launch(&wanted).await.unwrap();
+    "#!/bin/sh\n# of a newer version\n".clone_into(&mut wanted.user_data);
+
+    let e = ec2.launch(&wanted).await.unwrap_err();
+    assert!(matches!(&e, CloudError::Unavailable(m) if m.contains("not listed yet")), "{e:?}");
+    bed.knobs(&json!({"visible_after_s": 0}));
+    assert_eq!(ec2.launch(&wanted).await.unwrap().id, instance.id);
+
+    ec2.terminate(&[instance.id]).await.unwrap();
+    assert_eq!(ec2.launch(&wanted).await.unwrap_err(), CloudError::Ended);
+    assert_eq!(bed.instances().len(), 1);
+}
+
+#[tokio::test]
+async fn an_ended_instance_makes_way_for_the_next_incarnation() {
+    let bed = bed!();
+    let ec2 = bed.ec2().await;
+    let mut wanted = launch(&ec2, "m0").await;
+    let first = ec2.launch(&wanted).await.unwrap();
+    ec2.terminate(std::slice::from_ref(&first.id)).await.unwrap();
+    assert_eq!(ec2.launch(&wanted).await.unwrap_err(), CloudError::Ended, "while it is shutting down");
+    until(&ec2, &first.id, InstanceState::Terminated).await;
+    assert_eq!(ec2.launch(&wanted).await.unwrap_err(), CloudError::Ended, "when it is gone");
+    wanted.incarnation = 1;
+    let second = ec2.launch(&wanted).await.unwrap();
+    assert_eq!((second.slot.as_str(), second.incarnation), ("m0", 1));
+    assert_ne!(second.id, first.id);
+}
+
+#[tokio::test]
+async fn without_capacity_the_next_type_can_be_tried_at_once() {
+    let bed = bed!();
+    let ec2 = bed.ec2().await;
+    let mut wanted = launch(&ec2, "m0").await;
+    bed.knobs(&json!({"capacity": [{"type": "t3.medium"}]}));
+    let started = Instant::now();
+    let e = ec2.launch(&wanted).await.unwrap_err();
+    assert!(matches!(&e, CloudError::Capacity(m) if m.contains("InsufficientInstanceCapacity")), "{e:?}");
+    assert_eq!(bed.calls("RunInstances"), 1, "not tried again by the SDK");
+    assert!(started.elapsed() < Duration::from_secs(2));
+
+    "t3a.medium".clone_into(&mut wanted.instance_type);
+    assert_eq!(ec2.launch(&wanted).await.unwrap().instance_type, "t3a.medium");
+    bed.knobs(&json!({"vcpu_limit": 2}));
+    let e = ec2.launch(&launch(&ec2, "m1").await).await.unwrap_err();
+    // The type of that one has no capacity either.
+    assert!(matches!(e, CloudError::Capacity(_)), "{e:?}");
+    bed.knobs(&json!({"capacity": []}));
+    let e = ec2.launch(&launch(&ec2, "m1").await).await.unwrap_err();
+    assert!(matches!(&e, CloudError::Quota(m) if m.contains("VcpuLimitExceeded")), "{e:?}");
+}
+
+#[tokio::test]
+async fn a_missing_permission_is_named() {
+    let bed = bed!();
+    let ec2 = bed.ec2().await;
+    let wanted = launch(&ec2, "m0").await;
+    bed.knobs(&json!({"unauthorized": ["RunInstances", "DescribeInstances"]}));
+    for (e, expected) in [
+        (ec2.launch(&wanted).await.unwrap_err(), "ec2:RunInstances"),
+        (ec2.list().await.unwrap_err(), "ec2:DescribeInstances"),
+    ] {
+        let CloudError::Unauthorized { permission, message } = e else { panic!("{e:?}") };
+        assert_eq!(permission.as_deref(), Some(expected));
+        assert!(message.contains("no identity-based policy allows"), "{message}");
+    }
+    bed.knobs(&json!({"unauthorized": []}));
+    ec2.launch(&wanted).await.unwrap();
+}
+
+#[tokio::test]
+async fn throttling_makes_no_instance_more_and_none_less() {
+    let bed = bed!();
+    let ec2 = bed.ec2().await;
+    let wanted = [launch(&ec2, "m0").await, launch(&ec2, "m1").await, launch(&ec2, "w0").await];
+    bed.knobs(&json!({"throttle": 0.5}));
+    for one in &wanted {
+        while let Err(e) = ec2.launch(one).await {
+            assert!(matches!(e, CloudError::Throttled(_)), "{e:?}");
+        }
+    }
+    assert_eq!(bed.instances().len(), 3);
+}
+
+#[tokio::test]
+async fn what_does_not_exist_is_said_with_what_to_do() {
+    let bed = bed!();
+    let ec2 = bed.ec2().await;
+    let by = |change: fn(&mut AmiSelector)| {
+        let mut ami = AmiSelector::default();
+        change(&mut ami);
+        ami
+    };
+    let base = launch(&ec2, "m0").await;
+    let with = |image: AmiSelector| Launch { image, ..base.clone() };
+    let wrong = [
+        (with(by(|a| a.id = Some("ami-0123456789abcdef0".to_owned()))), "spec.provider.ec2.ami"),
+        (with(by(|a| a.ssm_parameter = Some("/no/such".to_owned()))), "spec.provider.ec2.ami"),
+        (with(by(|a| a.name = Some("no-such-*".to_owned()))), "spec.provider.ec2.ami"),
+        (Launch { subnet: Some("subnet-0123456789abcdef0".to_owned()), ..base.clone() }, "spec.provider.ec2.subnets"),
+    ];
+    for (launch, remedy) in wrong {
+        let e = ec2.launch(&launch).await.unwrap_err();
+        assert!(matches!(&e, CloudError::Invalid(m) if m.contains(remedy)), "{:?}: {e:?}", launch.image);
+    }
+    let subnets = NetworkSpec { subnets: vec!["subnet-0123456789abcdef0".to_owned()], ..network() };
+    let other = testkit::cloud::Owner { uid: "other".to_owned(), name: "default/other".to_owned() };
+    let e = ec2.ensure_network(&other, &subnets).await.unwrap_err();
+    assert!(matches!(&e, CloudError::Invalid(m) if m.contains("spec.provider.ec2.subnets")), "{e:?}");
+
+    let named = by(|a| (a.name, a.owner) = (Some("testkit-docker-28.5-*".to_owned()), Some("210987654321".to_owned())));
+    ec2.launch(&with(named)).await.unwrap();
+    assert_eq!(bed.instances().len(), 1);
+}
+
+#[tokio::test]
+async fn instances_are_tagged_hardened_and_read_back() {
+    let bed = bed!();
+    let ec2 = bed.ec2().await;
+    let mut wanted = launch(&ec2, "w3").await;
+    wanted.volume = Some(testkit::api::Volume { size_gib: 12, type_: None, device_name: Some("/dev/xvda".to_owned()) });
+    let made = ec2.launch(&wanted).await.unwrap();
+    assert_eq!(made.state, InstanceState::Pending);
+    assert!(made.private_address.is_some());
+    let listed = until(&ec2, &made.id, InstanceState::Running).await;
+    assert_eq!((&listed.owner, listed.slot.as_str(), listed.incarnation), (&owner(), "w3", 0));
+
+    let sdk = bed.sdk().await;
+    let found = sdk.describe_instances().instance_ids(&made.id).send().await.unwrap();
+    let instance = &found.reservations()[0].instances()[0];
+    let metadata = instance.metadata_options().unwrap();
+    assert_eq!(metadata.http_tokens().unwrap().as_str(), "required");
+    assert_eq!(metadata.http_put_response_hop_limit(), Some(1));
+    let tag = |key: &str| instance.tags().iter().find(|t| t.key() == Some(key)).and_then(|t| t.value());
+    assert_eq!(tag("Name"), Some("foo-w3"));
+    assert_eq!(tag(label::INSTALLATION), Some("test"));
+
+    let volumes = sdk.describe_volumes().send().await.unwrap();
+    let [volume] = volumes.volumes() else { panic!("{volumes:?}") };
+    assert_eq!(volume.size(), Some(12));
+    assert!(volume.tags().iter().any(|t| t.key() == Some(label::CLUSTER_UID) && t.value() == Some(&owner().uid)));
+}
+
+/// The rules of the cluster's group, in words.
+async fn rules(bed: &Bed, group: &str) -> BTreeSet<String> {
+    let found = bed.sdk().await.describe_security_groups().group_ids(group).send().await.unwrap();
+    let mut words = BTreeSet::new();
+    for p in found.security_groups()[0].ip_permissions() {
+        let v4 = p.ip_ranges().iter().filter_map(|r| r.cidr_ip());
+        let v6 = p.ipv6_ranges().iter().filter_map(|r| r.cidr_ipv6());
+        let groups = p.user_id_group_pairs().iter().filter_map(|g| g.group_id());
+        for source in v4.chain(v6).chain(groups.map(|g| if g == group { "self" } else { g })) {
+            let ports = p
+                .from_port()
+                .zip(p.to_port())
+                .filter(|_| p.ip_protocol() != Some("50"))
+                .map(|(from, to)| format!(" {from}-{to}"))
+                .unwrap_or_default();
+            words.insert(format!("{}{ports} {source}", p.ip_protocol().unwrap()));
+        }
+    }
+    words
+}
+
+#[tokio::test]
+async fn the_group_has_exactly_its_rules_and_is_repaired() {
+    let bed = bed!();
+    let group = bed.ec2().await.ensure_network(&owner(), &network()).await.unwrap().security_group;
+    let expected: BTreeSet<String> = [
+        "tcp 22-22 203.0.113.0/24",
+        "tcp 22-22 2001:db8::/32",
+        "tcp 2377-2377 self",
+        "tcp 7946-7946 self",
+        "udp 7946-7946 self",
+        "udp 4789-4789 self",
+        "50 self",
+        "tcp 30000-32767 self",
+        "udp 30000-32767 self",
+        "icmp -1--1 self",
+    ]
+    .map(str::to_owned)
+    .into();
+    assert_eq!(rules(&bed, &group).await, expected);
+
+    let sdk = bed.sdk().await;
+    let tcp = |port, cidr: &str| {
+        let range = IpRange::builder().cidr_ip(cidr).build();
+        IpPermission::builder().ip_protocol("tcp").from_port(port).to_port(port).ip_ranges(range).build()
+    };
+    let open = sdk.authorize_security_group_ingress().group_id(&group).ip_permissions(tcp(2375, "0.0.0.0/0"));
+    open.send().await.unwrap();
+    let shut = sdk.revoke_security_group_ingress().group_id(&group).ip_permissions(tcp(22, "203.0.113.0/24"));
+    shut.send().await.unwrap();
+    assert_ne!(rules(&bed, &group).await, expected);
+
+    let ec2 = bed.ec2().await;
+    assert_eq!(ec2.ensure_network(&owner(), &network()).await.unwrap().security_group, group);
+    assert_eq!(rules(&bed, &group).await, expected);
+
+    let before = bed.all_calls();
+    ec2.ensure_network(&owner(), &network()).await.unwrap();
+    assert_eq!(bed.all_calls(), before, "what was just verified costs no call");
+
+    let narrower = NetworkSpec { access_cidrs: vec!["198.51.100.7/32".to_owned()], subnets: vec![] };
+    ec2.ensure_network(&owner(), &narrower).await.unwrap();
+    let outside: Vec<String> = rules(&bed, &group).await.into_iter().filter(|r| !r.ends_with("self")).collect();
+    assert_eq!(outside, ["tcp 22-22 198.51.100.7/32"]);
+}
+
+#[tokio::test]
+async fn the_network_goes_after_the_instances_and_only_then() {
+    let bed = bed!();
+    let ec2 = bed.ec2().await;
+    let instance = ec2.launch(&launch(&ec2, "m0").await).await.unwrap();
+    let networks = ec2.list_networks().await.unwrap();
+    assert_eq!(networks.iter().map(|n| &n.owner).collect::<Vec<_>>(), [&owner()]);
+    assert!(!ec2.delete_network(&owner()).await.unwrap(), "in use");
+
+    let unknown = "i-0123456789abcdef0".to_owned();
+    ec2.terminate(&[unknown.clone(), instance.id.clone()]).await.unwrap();
+    ec2.terminate(&[unknown]).await.unwrap();
+    until(&ec2, &instance.id, InstanceState::Terminated).await;
+    assert!(ec2.delete_network(&owner()).await.unwrap());
+    assert!(ec2.delete_network(&owner()).await.unwrap(), "nothing left is fine");
+    assert_eq!(ec2.list_networks().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_group_that_somebody_removed_is_made_again() {
+    let bed = bed!();
+    let ec2 = bed.ec2().await;
+    let wanted = launch(&ec2, "m0").await;
+    bed.sdk().await.delete_security_group().group_id(&wanted.security_groups[0]).send().await.unwrap();
+    let e = ec2.launch(&wanted).await.unwrap_err();
+    assert!(matches!(e, CloudError::Unavailable(_)), "{e:?}");
+    ec2.launch(&launch(&ec2, "m0").await).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_inventory_sees_instances_before_and_after_ec2_lists_them() {
+    let bed = bed!();
+    bed.knobs(&json!({"visible_after_s": 3, "pending_s": 4}));
+    let ec2 = Arc::new(bed.ec2().await);
+    let (sender, mut wakes) = tokio::sync::mpsc::unbounded_channel();
+    let inventory = Inventory::new(ec2.clone(), Arc::new(move |owner| drop(sender.send(owner.clone()))));
+    inventory.synced().await;
+    assert_eq!(inventory.snapshot(&owner()), Some(vec![]));
+    let made = ec2.launch(&launch(&ec2, "m0").await).await.unwrap();
+    inventory.note(made.clone());
+
+    let states = Mutex::new(Vec::new());
+    let look = || {
+        let now = inventory.snapshot(&owner()).unwrap();
+        assert_eq!(now.iter().map(|i| &i.id).collect::<Vec<_>>(), [&made.id], "never out of sight");
+        states.lock().unwrap().push(now[0].state);
+        now[0].state
+    };
+    let all = async {
+        look();
+        loop {
+            assert_eq!(wakes.recv().await.unwrap(), owner());
+            if look() == InstanceState::Running {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), all).await.expect("woken when it runs");
+    assert_eq!(states.lock().unwrap()[0], InstanceState::Pending);
+    let sweeps = bed.calls("DescribeInstances");
+    assert!(sweeps <= 10, "{sweeps} sweeps in the seconds it took");
+}
+
+#[tokio::test]
+async fn an_endpoint_that_is_not_there_is_unavailable() {
+    let bed = bed!();
+    let ec2 = bed.ec2().await;
+    drop(bed);
+    let e = ec2.list().await.unwrap_err();
+    assert!(matches!(&e, CloudError::Unavailable(m) if m.contains("Connection refused")), "{e:?}");
+}
