@@ -1,8 +1,7 @@
 //! `logs`: what a run's container wrote, from its manager while it runs and from the kept results after.
 
-use std::{io::Read, pin::pin, time::Duration};
+use std::{pin::pin, time::Duration};
 
-use flate2::read::GzDecoder;
 use futures::TryStreamExt;
 use kube::ResourceExt;
 
@@ -10,17 +9,16 @@ use super::{
     Context,
     failure::Failure,
     follow,
+    kept::{self, ended, message},
     kubernetes::{Kubernetes, RUNS},
     nodes,
     reach::Reach,
 };
 use crate::{
-    api::{E2ERun, E2ERunStatus, is_true, type_},
+    api::{E2ERun, E2ERunStatus},
     swarm::Engine,
 };
 
-/// The key of the kept log in the results' ConfigMap.
-const LOG: &str = "log.gz";
 /// What the operator writes where a log was too long to be kept whole.
 const LEFT_OUT: &[u8] = b"\n\n[testkit: ";
 /// How long to wait before a lost connection is made again, at first and at most.
@@ -49,7 +47,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     }
     let run = kubernetes.run(&args.run).await?;
     match stage(&run) {
-        Stage::Ended => kept(context, &kubernetes, &run, 0).await,
+        Stage::Ended => print_kept(context, &kubernetes, &run, 0).await,
         Stage::Running { .. } => Live::default().stream(context, &kubernetes, &run, false).await.map_err(Failure::from),
         Stage::Waiting => {
             Err(Failure::new(format!("run {:?} has not written anything yet: {}", args.run, message(&run)))
@@ -66,7 +64,7 @@ pub(super) async fn to_the_end(context: &Context, kubernetes: &Kubernetes, name:
         let run = kubernetes.run(name).await?;
         match stage(&run) {
             Stage::Ended => {
-                kept(context, kubernetes, &run, live.printed).await?;
+                print_kept(context, kubernetes, &run, live.printed).await?;
                 return Ok(run);
             }
             Stage::Waiting => {
@@ -114,11 +112,6 @@ fn stage(run: &E2ERun) -> Stage<'_> {
     }
 }
 
-/// Whether the run has ended.
-pub(super) fn ended(status: &E2ERunStatus) -> bool {
-    is_true(&status.conditions, type_::COMPLETE) || is_true(&status.conditions, type_::FAILED)
-}
-
 fn ended_or_gone(run: Option<&E2ERun>) -> Option<()> {
     run.is_none_or(|run| matches!(stage(run), Stage::Ended)).then_some(())
 }
@@ -140,13 +133,6 @@ async fn wait_while(
         }
     })
     .await?
-}
-
-fn message(run: &E2ERun) -> String {
-    run.status
-        .as_ref()
-        .and_then(|status| status.message.clone())
-        .unwrap_or_else(|| "the operator has not looked at it yet".to_owned())
 }
 
 /// Why a stream of a running container broke off.
@@ -203,9 +189,9 @@ impl Live {
 }
 
 /// Prints what was kept of an ended run, after the first `printed` bytes.
-async fn kept(context: &Context, kubernetes: &Kubernetes, run: &E2ERun, printed: u64) -> Result<(), Failure> {
+async fn print_kept(context: &Context, kubernetes: &Kubernetes, run: &E2ERun, printed: u64) -> Result<(), Failure> {
     let name = run.name_any();
-    let Some(bytes) = data(kubernetes, run, LOG).await? else {
+    let Some(bytes) = kept::file(kubernetes, run, kept::LOG).await? else {
         if printed > 0 {
             context.printer.warn(format_args!("the end of the log of {name} was not kept: {}", message(run)));
             return Ok(());
@@ -213,18 +199,6 @@ async fn kept(context: &Context, kubernetes: &Kubernetes, run: &E2ERun, printed:
         return Err(Failure::new(format!("run {name:?} left no log: {}", message(run))));
     };
     context.printer.bytes(after(&bytes, printed))
-}
-
-/// The kept file of that name, unpacked, or none.
-pub(super) async fn data(kubernetes: &Kubernetes, run: &E2ERun, key: &str) -> Result<Option<Vec<u8>>, Failure> {
-    let map = run.status.as_ref().and_then(|s| s.results.clone()).unwrap_or_else(|| run.results_name());
-    let Some(object) = kubernetes.config_map(&map).await? else { return Ok(None) };
-    let Some(packed) = object.binary_data.unwrap_or_default().remove(key) else { return Ok(None) };
-    let mut bytes = Vec::new();
-    GzDecoder::new(packed.0.as_slice())
-        .read_to_end(&mut bytes)
-        .map_err(|e| Failure::new(format!("{key} of ConfigMap {map:?} is broken: {e}")))?;
-    Ok(Some(bytes))
 }
 
 /// What comes after the first `printed` bytes of the log this was kept of.

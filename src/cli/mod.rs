@@ -14,6 +14,7 @@ mod describe;
 mod exec;
 pub mod failure;
 mod follow;
+mod kept;
 mod kubernetes;
 mod load;
 mod logs;

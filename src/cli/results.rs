@@ -7,8 +7,8 @@ use kube::ResourceExt;
 use super::{
     Context,
     failure::Failure,
+    kept,
     kubernetes::Kubernetes,
-    logs,
     printer::{Printer, Style},
     table::{Cell, Table},
 };
@@ -16,9 +16,6 @@ use crate::{
     api::E2ERun,
     results::{Outcome, Verdict},
 };
-
-/// The key of the kept JUnit in the results' ConfigMap.
-const JUNIT: &str = "junit.xml.gz";
 
 /// Print the cases of a run, also long after the container and the cluster are gone
 #[derive(clap::Args, Debug)]
@@ -66,12 +63,12 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
 /// The run's JUnit as it was kept.
 pub(super) async fn junit(kubernetes: &Kubernetes, run: &E2ERun) -> Result<Vec<u8>, Failure> {
     let name = run.name_any();
-    if let Some(junit) = logs::data(kubernetes, run, JUNIT).await? {
+    if let Some(junit) = kept::file(kubernetes, run, kept::JUNIT).await? {
         return Ok(junit);
     }
     let status = run.status.clone().unwrap_or_default();
-    let why = status.message.clone().unwrap_or_else(|| "the operator has not looked at it yet".to_owned());
-    Err(if logs::ended(&status) {
+    let why = kept::message(run);
+    Err(if kept::ended(&status) {
         Failure::new(format!("run {name:?} left no results: {why}")).help(format!("kubectl testkit logs {name}"))
     } else {
         Failure::new(format!("run {name:?} has no results yet: {why}"))
