@@ -3,9 +3,11 @@
 //! - [`api`]: the custom resources, their validation, condition types and reasons.
 //! - [`cli`]: `kubectl testkit`, a file a verb.
 //! - [`cloud`]: where instances come from, and the one list of them that all clusters share.
+//! - [`host`]: one multiplexed SSH connection a host, with pinned host keys.
 //! - [`results`]: what test tools write, read into one outcome.
 
 pub mod api;
 pub mod cli;
 pub mod cloud;
+pub mod host;
 pub mod results;

@@ -8,5 +8,7 @@ mod acceptance;
 mod api_server;
 #[path = "component/objects.rs"]
 mod objects;
+#[path = "component/permissions.rs"]
+mod permissions;
 #[path = "component/refusals.rs"]
 mod refusals;

@@ -28,6 +28,8 @@ pub(crate) struct Cluster {
     pub(crate) api: (usize, usize),
     /// Addresses of the nodes answer from here: this process runs on one of them.
     pub(crate) on_a_node: bool,
+    /// The node whose engine the suite talks to.
+    pub(crate) node: String,
     pub(crate) nodes: Vec<Member>,
 }
 
@@ -96,6 +98,7 @@ impl Cluster {
             engine_version: info.server_version.unwrap_or_default(),
             api: (version.major_version, version.minor_version),
             on_a_node: swarm.node_addr.is_some_and(|address| is_ours(&address)),
+            node: swarm.node_id.unwrap_or_default(),
             nodes: nodes.into_iter().map(Member::from).collect(),
             docker,
         })

@@ -6,10 +6,12 @@ use k8s_openapi::jiff::Timestamp;
 use kube::{Api, ResourceExt};
 
 use super::{
-    Context, Error, RESULTS, archive, image,
+    Context, Error, RESULTS, archive,
+    facts::{Container, ContainerState, Observed},
+    image,
     jobs::Work,
     observe,
-    plan::{Container, ContainerState, Observed, Plan, Stage, Step},
+    plan::{Plan, Stage, Step},
     record::{self, Change, Placed},
     report,
     verdict::{self, Cut, End},

@@ -15,7 +15,7 @@ use kube::{
     api::{DeleteParams, ObjectMeta, PostParams, Preconditions},
 };
 
-use super::{RESULTS, plan::Container};
+use super::{RESULTS, facts::Container};
 use crate::{
     api::{E2ERun, MANAGER, label},
     host::{HostId, Hosts},

@@ -13,7 +13,7 @@ use std::{
 use futures::future::AbortHandle;
 use kube::{ResourceExt, runtime::reflector::ObjectRef};
 
-use super::{Wake, plan::Bringing};
+use super::{Wake, facts::Bringing};
 use crate::{api::E2ERun, host::HostId};
 
 /// The pause after the first failure, and the longest one.

@@ -6,6 +6,7 @@
 
 mod act;
 mod archive;
+pub mod facts;
 mod image;
 mod jobs;
 mod observe;

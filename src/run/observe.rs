@@ -8,7 +8,7 @@ use kube::{Api, ResourceExt};
 
 use super::{
     Context,
-    plan::{ClusterView, Container, ContainerState, Exit, HostView, Observed},
+    facts::{ClusterView, Container, ContainerState, Exit, HostView, Observed},
     record::Record,
 };
 use crate::{

@@ -13,7 +13,8 @@ use serde_json::json;
 use super::{
     Context,
     act::Outcome,
-    plan::{Container, ContainerState, Observed, Plan, Stage},
+    facts::{Container, ContainerState, Observed},
+    plan::{Plan, Stage},
     verdict::{End, shorten},
 };
 use crate::{

@@ -4,7 +4,7 @@
 use k8s_openapi::jiff::Timestamp;
 use serde::Serialize;
 
-use super::plan::{Container, ContainerState};
+use super::facts::{Container, ContainerState};
 use crate::{
     api::{CaseFailure, E2ERunSpec, reason},
     host::HostId,
@@ -107,7 +107,7 @@ fn verdict(
     log: &[u8],
 ) -> (&'static str, String) {
     let (passed, failed, all) = (outcome.passed(), outcome.failed(), outcome.cases.len());
-    let so_far = format!("{passed} cases had passed and {failed} failed");
+    let so_far = format!("{passed} {} had passed and {failed} failed", cases(passed));
     match cut {
         Some(Cut::Deadline) => {
             let message =
@@ -142,7 +142,7 @@ fn verdict(
         let memory = if exit.out_of_memory { format!(" ({code})") } else { String::new() };
         return (
             reason::CASES_FAILED,
-            format!("{failed} of {all} cases failed: {}{more}{doubts}{memory}", names.join(", ")),
+            format!("{failed} of {all} {} failed: {}{more}{doubts}{memory}", cases(all), names.join(", ")),
         );
     }
     if !problems.is_empty() {
@@ -161,7 +161,7 @@ fn verdict(
     }
     let skipped = outcome.skipped();
     let and = if skipped > 0 { format!(", {skipped} skipped") } else { String::new() };
-    (reason::PASSED, format!("{passed} cases passed{and}"))
+    (reason::PASSED, format!("{passed} {} passed{and}", cases(passed)))
 }
 
 /// The last lines of a log.
@@ -171,9 +171,13 @@ fn said(log: &[u8]) -> String {
     if lines.is_empty() {
         return "; it wrote nothing".to_owned();
     }
-    let last = lines[lines.len().saturating_sub(5)..].join("\n");
+    let last = lines[lines.len().saturating_sub(5)..].join(" | ");
     let from = last.char_indices().rev().nth(499).map_or(0, |(at, _)| at);
-    format!("; it said last:\n{}", &last[from..])
+    format!("; it said last: {}", &last[from..])
+}
+
+const fn cases(count: usize) -> &'static str {
+    if count == 1 { "case" } else { "cases" }
 }
 
 /// At most `most` characters.

@@ -34,6 +34,8 @@ class Bed:
         lock = places.runs() / "locks" / f"{places.checkout_id()}-{self.name}"
         with registry.locked(lock, f"another command at work on bed {self.name!r}"):
             yield
+            if not self.run.exists():
+                lock.unlink(missing_ok=True)
 
     def parts(self) -> list:
         slot = registry.find(self.run)
@@ -105,8 +107,8 @@ class Bed:
                      "TESTKIT_LISTEN": f"127.0.0.1:{self._slot().operator}"}
         if not self._kubernetes_only():
             url = self.endpoint_url()
-            variables |= {"TESTBED_URL": url, "AWS_ENDPOINT_URL": url, "AWS_ENDPOINT_URL_EC2": url, "AWS_REGION": "us-east-1",
-                          "AWS_ACCESS_KEY_ID": "testbed", "AWS_SECRET_ACCESS_KEY": "testbed", "AWS_EC2_METADATA_DISABLED": "true"}
+            variables |= {"TESTBED_URL": url, "AWS_ENDPOINT_URL": url, "AWS_ENDPOINT_URL_EC2": url,
+                          "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "testbed", "AWS_SECRET_ACCESS_KEY": "testbed", "AWS_EC2_METADATA_DISABLED": "true"}
         return variables
 
     def endpoint_url(self) -> str:

@@ -1,13 +1,16 @@
 """The verbs about hosts, pairs of hosts and faults: one HTTP request each to the EC2 endpoint's /_bed/ door."""
+import base64
 import json
 import os
-import sys
+import subprocess
 import urllib.parse
+from pathlib import Path
 
 from . import http
 from .beds import Bed
 from .errors import BedError
 
+CLUSTER_TAG = "testkit.dev/cluster"
 # Verb, the number it takes, its help.
 HOST_VERBS = (
     ("kill", None, "end it at once, as a power cut does"),
@@ -26,7 +29,7 @@ PAIR_VERBS = (("cut", None, "no packet passes between the two"), ("heal", None, 
 
 class Hosts:
     def __init__(self, bed: Bed):
-        self.url = bed.endpoint_url()
+        self.bed, self.url = bed, bed.endpoint_url()
 
     def every(self) -> list[dict]:
         return http.call(f"{self.url}/_bed/hosts")
@@ -53,20 +56,49 @@ class Hosts:
             http.call(f"{self.url}/_bed/knobs", method="PUT", body=dict(_setting(word) for word in settings))
         return http.call(f"{self.url}/_bed/knobs")
 
-    def calls(self):
-        return http.call(f"{self.url}/_bed/calls")
+    def calls(self, reset: bool) -> dict[str, int]:
+        counts = http.call(f"{self.url}/_bed/calls")
+        if reset:
+            http.call(f"{self.url}/_bed/calls/reset", method="POST")
+        return counts
 
-    def console(self, word: str, run) -> None:
-        """What its kernel and its init wrote, as it is kept in the run directory."""
+    def console(self, word: str) -> str:
+        """What its kernel and its init wrote, in all its boots."""
+        return Path(self.find(word)["console"]).read_text(errors="replace")
+
+    def ssh(self, word: str, user: str, command: list[str]) -> None:
+        """Becomes ssh, with the key and the host keys that the operator keeps in the Secret of the host's cluster."""
         host = self.find(word)
-        files = sorted(run.rglob(f"{host['id']}*console*")) or sorted(run.rglob(f"{host['id']}/*console*"))
-        if not files:
-            raise BedError(f"no console of {host['id']} under {run}")
-        sys.stdout.write(files[0].read_text(errors="replace"))
+        tags = next(instance["tags"] for instance in http.call(f"{self.url}/_bed/instances?all=1") if instance["id"] == host["id"])
+        namespace, _, cluster = tags.get(CLUSTER_TAG, "").partition("/")
+        if not cluster:
+            raise BedError(f"{host['id']} belongs to no SwarmCluster (it has no tag {CLUSTER_TAG}): use ssh {user}@{host['ip']} with the key it was launched with")
+        asked = subprocess.run([self.bed.bin / "kubectl", "get", "secret", f"{cluster}-ssh", "--namespace", namespace, "--output=json"],
+                               capture_output=True, text=True, env=os.environ | self.bed.environment())
+        if asked.returncode:
+            raise BedError(f"no key for {host['id']} of SwarmCluster {namespace}/{cluster}: {asked.stderr.strip()}")
+        files = self.bed.run / "ssh" / f"{namespace}-{cluster}"
+        files.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for name in ("ssh-privatekey", "known_hosts"):
+            part = files / f"{name}.part"
+            part.unlink(missing_ok=True)
+            part.touch(mode=0o600)
+            part.write_bytes(base64.b64decode(json.loads(asked.stdout)["data"].get(name, "")))
+            part.replace(files / name)
+        os.execvp("ssh", ["ssh", "-i", files / "ssh-privatekey", "-o", "IdentitiesOnly=yes", "-o", f"UserKnownHostsFile={files / 'known_hosts'}",
+                          "-o", "StrictHostKeyChecking=yes", f"{user}@{host['ip']}", *command])
 
 
 def _names(host: dict) -> list[str]:
     return [str(host[key]) for key in ("id", "ip", "name") if host.get(key)]
+
+
+def hurt(host: dict) -> str:
+    """What was done to a host, in words."""
+    words = [word for word in ("frozen", "partitioned") if host[word]]
+    words += [f"{what} {amount:g}" for what, amount in host["faults"]["all"].items()]
+    words += [f"{what} {amount:g} to {peer}" for peer, faults in host["faults"]["peers"].items() for what, amount in faults.items()]
+    return ", ".join(words) or "-"
 
 
 def _query(number: tuple[str, str] | None) -> str:
@@ -82,8 +114,3 @@ def _setting(word: str) -> tuple[str, object]:
     except ValueError:
         return key, value
 
-
-def ssh(address: str, key: str, user: str, command: list[str]) -> None:
-    """Becomes ssh. No pinning: the addresses are this machine's own, and the hosts behind them come and go."""
-    os.execvp("ssh", ["ssh", "-i", key, "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR",
-                      "-o", "IdentitiesOnly=yes", f"{user}@{address}", *command])

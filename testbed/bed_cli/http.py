@@ -36,7 +36,11 @@ def call(url: str, **how):
         text = get(url, **how)
     except urllib.error.HTTPError as error:
         said = error.read().decode(errors="replace").strip()
-        raise BedError(f"{how.get('method', 'GET')} {url}: HTTP {error.code}: {said or error.reason}") from error
+        try:
+            said = json.loads(said)["error"]
+        except (ValueError, KeyError, TypeError):
+            pass
+        raise BedError(f"{said or error.reason} ({how.get('method', 'GET')} {url}: HTTP {error.code})") from error
     except OSError as error:
         raise BedError(f"{how.get('method', 'GET')} {url}: {error}. Is the bed up? `testbed/bed status` tells") from error
     return json.loads(text) if text.strip() else None

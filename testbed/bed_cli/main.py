@@ -49,9 +49,8 @@ def parser() -> argparse.ArgumentParser:
             made.add_argument("number", metavar=unit.upper(), type=float)
         made.set_defaults(unit=unit)
     verb("console", do_console, "print what it wrote on its console", under=host).add_argument("host", metavar="HOST")
-    ssh = verb("ssh", do_ssh, "a shell on it, or a command", under=host)
+    ssh = verb("ssh", do_ssh, "a shell on a host of a SwarmCluster, or a command there", under=host)
     ssh.add_argument("host", metavar="HOST")
-    ssh.add_argument("-i", dest="key", required=True, metavar="KEY", help="file with the private key; a SwarmCluster's is in its Secret")
     ssh.add_argument("-l", dest="user", default="root", metavar="USER")
     ssh.add_argument("command", nargs="*", metavar="COMMAND", help="after --")
 
@@ -64,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
             made.add_argument("number", metavar=unit.upper(), type=float)
         made.set_defaults(unit=unit)
     verb("knobs", do_knobs, "show or set the faults of the EC2 endpoint; a value is JSON or a word").add_argument("settings", nargs="*", metavar="KEY=VALUE")
-    verb("calls", do_calls, "what was asked of the EC2 endpoint, by action").add_argument("-o", dest="output", choices=("json",))
+    verb("calls", do_calls, "how often each action was asked of the EC2 endpoint").add_argument("--reset", action="store_true", help="count from 0 after this")
     return top
 
 
@@ -157,9 +156,9 @@ def do_host_ls(options) -> int:
     if options.output == "json":
         print(json.dumps(listed, indent=2))
     elif listed:
-        columns = [key for key, value in listed[0].items() if not isinstance(value, (dict, list))]
-        rows = [[key.upper() for key in columns]] + [[str(host.get(key, "")) for key in columns] for host in listed]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(columns))]
+        rows = [["ID", "NAME", "ADDRESS", "STATE", "BOOTS", "HURT BY"]]
+        rows += [[host["id"], host["name"] or "-", host["ip"], host["state"] if host["pid"] else "dead", str(host["boots"]), hosts.hurt(host)] for host in listed]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         for row in rows:
             print("   ".join(f"{cell:{width}}" for cell, width in zip(row, widths)).rstrip())
     else:
@@ -182,14 +181,12 @@ def do_pair(options) -> int:
 
 
 def do_console(options) -> int:
-    bed = Bed(options.name)
-    hosts.Hosts(bed).console(options.host, bed.run)
+    sys.stdout.write(hosts.Hosts(Bed(options.name)).console(options.host))
     return 0
 
 
 def do_ssh(options) -> int:
-    host = hosts.Hosts(Bed(options.name)).find(options.host)
-    hosts.ssh(host["ip"], options.key, options.user, options.command)
+    hosts.Hosts(Bed(options.name)).ssh(options.host, options.user, options.command)
     return 1
 
 
@@ -200,7 +197,8 @@ def do_knobs(options) -> int:
 
 
 def do_calls(options) -> int:
-    print(json.dumps(hosts.Hosts(Bed(options.name)).calls(), indent=2))
+    for action, count in sorted(hosts.Hosts(Bed(options.name)).calls(options.reset).items()):
+        print(f"{count:6} {action}")
     return 0
 
 

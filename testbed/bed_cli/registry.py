@@ -80,17 +80,32 @@ class Slot:
 def locked(path: Path, waiting_for: str):
     """Holds a file's lock; says so once when it has to wait. The kernel lets go of it when the holder dies."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a+") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            print(f"waiting for {waiting_for} (process {file.read().strip() or '?'})", file=sys.stderr, flush=True)
-            fcntl.flock(file, fcntl.LOCK_EX)
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
+    told = False
+    while True:
+        with path.open("a+") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if not told:
+                    file.seek(0)
+                    print(f"waiting for {waiting_for} (process {file.read().strip() or '?'})", file=sys.stderr, flush=True)
+                    told = True
+                fcntl.flock(file, fcntl.LOCK_EX)
+            if not _is(path, file):
+                # Its holder removed it, and someone else may hold a new one.
+                continue
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            yield
+            return
+
+
+def _is(path: Path, file) -> bool:
+    try:
+        return path.stat().st_ino == os.fstat(file.fileno()).st_ino
+    except FileNotFoundError:
+        return False
 
 
 @contextlib.contextmanager

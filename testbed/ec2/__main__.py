@@ -21,6 +21,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--net", help="first three numbers of the hosts' addresses, such as 10.79.0")
     parser.add_argument("--no-hosts", action="store_true", help="knob boot=false from the start, and no network")
     given = parser.parse_args()
+    given.images = given.images and given.images.absolute()
     if not given.clean and not given.no_hosts and not (given.images and given.net):
         parser.error("--images and --net are needed, or --no-hosts")
     return given
@@ -30,6 +31,8 @@ def main() -> None:
     given = arguments()
     run = given.run.absolute()
     run.mkdir(parents=True, exist_ok=True)
+    # See machine: names of sockets are relative to it.
+    os.chdir(run)
     held = (run / "lock").open("w")
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -45,7 +48,7 @@ def main() -> None:
 
 def work(given: argparse.Namespace, run: Path) -> None:
     network = Network(given.net or "127.0.0", given.namespace)
-    fleet = Fleet(run, (given.images or run).absolute(), network)
+    fleet = Fleet(run, given.images or run, network)
     fleet.clean()
     if given.clean:
         return

@@ -7,6 +7,7 @@ import time
 
 from moto.core.responses import ActionResult
 from moto.ec2.models.core import TaggedEC2Resource
+from moto.ec2.models.elastic_block_store import VolumeAttachment
 from moto.ec2.models.instances import Instance, Reservation
 from moto.ec2.models.security_groups import SecurityGroupBackend
 from moto.ec2.responses.general import General
@@ -54,6 +55,7 @@ def install(life: Lifecycle) -> None:
     General.get_console_output = get_console_output
     SecurityGroupBackend.delete_security_group = delete_security_group
     TaggedEC2Resource.get_tags = _tags
+    VolumeAttachment.delete_on_termination = property(_ends_with_instance)
 
 
 def _tags(resource) -> list:
@@ -61,6 +63,12 @@ def _tags(resource) -> list:
     kind = EC2_PREFIX_TO_RESOURCE.get(get_prefix(resource.id), "") if resource.id else ""
     return [{"resource_id": resource.id, "key": key, "value": value, "resource_type": kind}
             for key, value in resource.ec2_backend.tags.get(resource.id, {}).items()]
+
+
+def _ends_with_instance(attachment: VolumeAttachment) -> bool:
+    """DescribeVolumes says it, too; moto keeps it with the instance alone."""
+    block = attachment.instance.block_device_mapping.get(attachment.device)
+    return bool(block and block.delete_on_termination)
 
 
 def _uses(instance: Instance, group) -> bool:

@@ -1,7 +1,7 @@
 """A host: one User-Mode Linux virtual machine, its disk, its console, its faults. Knows nothing of EC2.
 
 The disk is a copy-on-write layer over the image; it and the console live in RUN/hosts/NAME until `destroy`.
-Processes work in RUN, and the paths they are given are relative to it: a socket's path has at most 107 characters.
+The endpoint and the machines work in RUN, and name sockets relative to it: a socket's name has at most 107 characters.
 """
 import os
 import shutil
@@ -82,7 +82,7 @@ class Machine:
                      f"mem={MEMORY}", f"umid={self.name}", "uml_dir=uml/", "quiet",
                      f"ubd0={here}/disk,{self._images}/ami-{self._engine}.ext4", "root=/dev/ubda", "rw",
                      # Barriers protect against a machine that loses power; ours only ever loses the guest.
-                     "rootflags=nobarrier", "init=/sbin/runit",
+                     "rootflags=nobarrier,noinit_itable", "init=/sbin/runit",
                      f"vec0:transport=tap,ifname={self.port.tap},depth=128,gro=1,mac={self.port.mac}",
                      "con=null", "con0=null,fd:1", f"con1=fd:{theirs.fileno()}",
                      f"address={self.port.address}", f"gateway={self.port.network.gateway}"],
@@ -201,23 +201,23 @@ class Machine:
 
     def _console_command(self, command: str) -> None:
         """One command to the machine's management console (mconsole): a datagram of a header and the words."""
-        folder = self._run / "uml" / self.name
+        # Both names must mean the same to the machine, which answers to ours from its own network namespace: relative to
+        # RUN, where both of us work. (Abstract names end at a network namespace.)
+        theirs, ours = f"uml/{self.name}/mconsole", f"uml/{self.name}/asker"
         deadline = time.monotonic() + _ANSWERS_WITHIN
-        while not (folder / "mconsole").exists():
+        while not os.path.exists(theirs):
             if not self.pid or time.monotonic() > deadline:
                 raise HostError(f"{self.name} is not running: it cannot be told to {command}")
             time.sleep(0.02)
-        place = os.open(folder, os.O_PATH)
         try:
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
-                client.bind("")
+                client.bind(ours)
                 client.settimeout(_ANSWERS_WITHIN)
-                client.sendto(struct.pack("=III512s", 0xCAFEBABE, 2, len(command), command.encode()),
-                              f"/proc/self/fd/{place}/mconsole")
+                client.sendto(struct.pack("=III512s", 0xCAFEBABE, 2, len(command), command.encode()), theirs)
                 answer = client.recv(4096)
         except OSError as error:
             raise HostError(f"{self.name} does not answer on its management console: {error}") from None
         finally:
-            os.close(place)
+            Path(ours).unlink(missing_ok=True)
         if struct.unpack_from("=I", answer)[0]:
             raise HostError(f"{self.name} refused {command!r}: {answer[12:].rstrip(bytes(1)).decode(errors='replace')}")

@@ -30,6 +30,11 @@ impl Namespace {
         Self(name)
     }
 
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.0
+    }
+
     /// `kubectl apply` of one object: the object as it was stored, or what kubectl said.
     pub fn apply(&self, object: &Value) -> Result<Value, String> {
         let text = kubectl(&["apply", "-n", &self.0, "-o", "json", "-f", "-"], Some(object))?;
@@ -49,6 +54,25 @@ impl Drop for Namespace {
         if let Err(error) = kubectl(&["delete", "namespace", &self.0, "--wait=false"], None) {
             eprintln!("namespace {} stays: {error}", self.0);
         }
+    }
+}
+
+/// Applies a kustomization of this repository.
+pub fn install(folder: &str) {
+    install_crds();
+    let folder = format!("{}/{folder}", env!("CARGO_MANIFEST_DIR"));
+    kubectl(&["apply", "--server-side", "--force-conflicts", "-k", &folder], None).unwrap();
+}
+
+/// Whether somebody may do something to `TYPE`, `TYPE/NAME` or `TYPE#SUBRESOURCE` in a namespace, or in all of them (`*`).
+pub fn can(who: &str, verb: &str, resource: &str, namespace: &str) -> bool {
+    let place = if namespace == "*" { "--all-namespaces".to_owned() } else { format!("--namespace={namespace}") };
+    let (resource, subresource) = resource.split_once('#').unwrap_or((resource, ""));
+    let subresource = format!("--subresource={subresource}");
+    match kubectl(&["auth", "can-i", "--as", who, verb, resource, &subresource, &place], None) {
+        Ok(_) => true,
+        Err(answer) if answer.is_empty() || answer.starts_with("Warning: resource") => false,
+        Err(error) => panic!("kubectl auth can-i {verb} {resource}: {error}"),
     }
 }
 

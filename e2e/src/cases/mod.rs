@@ -4,15 +4,28 @@
 
 mod networks;
 mod nodes;
+mod placement;
 mod publishing;
 mod selftest;
 mod services;
+mod stored;
+mod updates;
 
 use crate::{cli::Selftest, harness::case::Case};
 
 /// Every case, and one that tests whoever runs the suite where that is asked for.
 pub(crate) fn all(selftest: Option<Selftest>) -> Vec<Case> {
-    let mut cases = [nodes::cases(), services::cases(), networks::cases(), publishing::cases()].concat();
+    // The slowest first, so that the run does not end with one case that all others wait for.
+    let mut cases = [
+        updates::cases(),
+        networks::cases(),
+        nodes::cases(),
+        services::cases(),
+        placement::cases(),
+        publishing::cases(),
+        stored::cases(),
+    ]
+    .concat();
     cases.extend(selftest.map(selftest::case));
     cases
 }

@@ -9,16 +9,19 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 
 use crate::{
-    harness::{case::Case, test::Test},
+    harness::{
+        case::{Case, Need},
+        test::Test,
+    },
     swarm::{container::Container, service::containers},
 };
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case::new("ServiceDiscovery", service_discovery),
+        Case::new("ServiceDiscovery", service_discovery).needs(Need::Here),
         Case::new("AttachableNetwork", attachable_network),
-        Case::new("InternalLbProxy", internal_lb_proxy),
-        Case::new("InternalLbEndpoints", internal_lb_endpoints),
+        Case::new("InternalLbProxy", internal_lb_proxy).needs(Need::Here),
+        Case::new("InternalLbEndpoints", internal_lb_endpoints).needs(Need::Here),
     ]
 }
 
@@ -38,7 +41,7 @@ async fn addresses(from: &Container, name: &str) -> Result<BTreeSet<IpAddr>> {
 async fn service_discovery(t: Test) -> Result<()> {
     let network = t.network("net").await?;
     let service = t.service("web").on(&network).replicas(3).create().await?;
-    let client = t.container("client", &network).await?;
+    let client = t.client(&network).await?;
     let name = format!("tasks.{}", service.name);
     for replicas in [3, 4, 2] {
         service.scale(replicas).await?;
@@ -80,7 +83,7 @@ async fn internal_lb_proxy(t: Test) -> Result<()> {
     let service = t.service("web").on(&network).replicas(3).create().await?;
     let mut wanted = containers(&service.running(3).await?)?;
     wanted.sort_unstable();
-    let client = t.container("client", &network).await?;
+    let client = t.client(&network).await?;
     let vip = addresses(&client, &service.name).await?;
     ensure!(vip.len() == 1, "the name has {vip:?}, which is not one virtual address");
     let ask = format!("http://127.0.0.1/fanout?url=http://{}/&count=12", service.name);
@@ -101,7 +104,7 @@ async fn internal_lb_endpoints(t: Test) -> Result<()> {
     let service = t.service("web").on(&network).replicas(3).create().await?;
     let mut wanted = containers(&service.running(3).await?)?;
     wanted.sort_unstable();
-    let client = t.container("client", &network).await?;
+    let client = t.client(&network).await?;
     let ask = format!("http://127.0.0.1/endpoints?name=tasks.{}", service.name);
     t.until("every address of the tasks answers as one of them", OVERLAY_WITHIN, || async {
         let answers: BTreeMap<IpAddr, String> = serde_json::from_str(client.run(&["get", &ask]).await?.trim())?;

@@ -1,24 +1,16 @@
-//! The nodes of the swarm, and where tasks are placed on them.
+//! The nodes of the swarm.
 
 use std::time::Duration;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 
 use crate::{
     cluster::Member,
-    harness::{
-        case::{Case, Need},
-        test::Test,
-    },
-    swarm::service::by_node,
+    harness::{case::Case, test::Test},
 };
 
 pub(crate) fn cases() -> Vec<Case> {
-    vec![
-        Case::new("ClusterNodeAvailable", cluster_node_available),
-        Case::new("PlacementConstraintNode", placement_constraint_node),
-        Case::new("PlacementSpread", placement_spread).needs(Need::Nodes(2)),
-    ]
+    vec![Case::new("ClusterNodeAvailable", cluster_node_available)]
 }
 
 /// Every node of the swarm is ready, and one of them leads.
@@ -34,22 +26,4 @@ async fn cluster_node_available(t: Test) -> Result<()> {
         Ok(())
     })
     .await
-}
-
-/// A constraint on a node's id puts every task there.
-async fn placement_constraint_node(t: Test) -> Result<()> {
-    let Some(node) = t.cluster().usable().last() else { bail!("no node is ready and active") };
-    let service = t.service("pinned").replicas(3).constraint(&format!("node.id=={}", node.id)).create().await?;
-    let placed = by_node(&service.running(3).await?);
-    ensure!(placed == [(node.id.clone(), 3)].into(), "not all on {}: {placed:?}", node.hostname);
-    Ok(())
-}
-
-/// As many replicas as nodes: each node gets one.
-async fn placement_spread(t: Test) -> Result<()> {
-    let nodes = t.cluster().usable().count();
-    let service = t.service("spread").replicas(u32::try_from(nodes)?).create().await?;
-    let placed = by_node(&service.running(nodes).await?);
-    ensure!(placed.len() == nodes, "{nodes} tasks went to {} of {nodes} nodes: {placed:?}", placed.len());
-    Ok(())
 }

@@ -36,6 +36,8 @@ pub(crate) enum Need {
     Managers(usize),
     /// A version of the engine's API.
     Api(usize, usize),
+    /// The node whose engine the suite talks to takes tasks: a case has a client there.
+    Here,
 }
 
 impl Case {
@@ -61,7 +63,6 @@ impl Case {
     }
 
     /// End the case after this long.
-    #[expect(dead_code, reason = "for cases that take longer than the usual time")]
     pub(crate) fn timeout(mut self, timeout: Duration) -> Self {
         self.timeout = timeout;
         self
@@ -91,6 +92,12 @@ impl Need {
                 let have = cluster.nodes.iter().filter(|node| node.manager).count();
                 (have < wanted).then(|| format!("needs {wanted} managers, the swarm has {have}"))
             }
+            Self::Here => (!cluster.usable().any(|node| node.id == cluster.node)).then(|| {
+                let node = cluster.hostname(&cluster.node);
+                format!(
+                    "needs a client on {node}, whose engine it talks to, and that takes no tasks: drained or paused"
+                )
+            }),
             Self::Api(major, minor) => {
                 let (have_major, have_minor) = cluster.api;
                 (cluster.api < (major, minor)).then(|| {

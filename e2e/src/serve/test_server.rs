@@ -4,6 +4,7 @@
 //! `/`                              the host name of the container
 //! `/fanout?url=URL&count=N`        GETs the URL so often, each time anew: JSON, answer to how often it came
 //! `/endpoints?name=NAME`           GETs / of each address of the name: JSON, address to answer
+//! `/file?path=PATH`                the content of a file in the container
 //! `/resolve?name=NAME`             JSON array of the name's addresses
 
 use std::{collections::BTreeMap, convert::Infallible, net::SocketAddr, time::Duration};
@@ -45,8 +46,11 @@ async fn answer(request: Request<Incoming>, delay: Option<Duration>) -> Result<R
         "/" => reply(hostname()),
         "/fanout" => reply(fanout(&query).await),
         "/endpoints" => reply(endpoints(&query).await),
+        "/file" => reply(file(&query)),
         "/resolve" => reply(resolve(&query).await),
-        path => (StatusCode::NOT_FOUND, format!("there is no {path}; ask for /, /fanout, /endpoints or /resolve\n")),
+        path => {
+            (StatusCode::NOT_FOUND, format!("there is no {path}; ask for /, /fanout, /endpoints, /file or /resolve\n"))
+        }
     };
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
@@ -79,6 +83,11 @@ async fn endpoints(query: &Query) -> Result<String> {
         answers.insert(address, probe::get(&format!("http://{address}/")).await?);
     }
     Ok(serde_json::to_string(&answers)?)
+}
+
+fn file(query: &Query) -> Result<String> {
+    let path = query.get("path").context("file needs ?path=PATH")?;
+    std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))
 }
 
 async fn resolve(query: &Query) -> Result<String> {

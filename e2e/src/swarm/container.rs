@@ -1,4 +1,4 @@
-//! A container of a case that no service manages, on the engine the suite talks to.
+//! Containers on the engine the suite talks to, and what is asked from inside them.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,7 +10,7 @@ use bollard::{
 };
 use futures::StreamExt as _;
 
-use super::network::Network;
+use super::{network::Network, task};
 use crate::{harness::test::Test, probe};
 
 /// A container that was started.
@@ -25,6 +25,16 @@ impl Test {
     /// Starts a test server on a network.
     pub(crate) async fn container(&self, what: &str, network: &Network) -> Result<Container> {
         self.start(what, &network.id, "test-server").await
+    }
+
+    /// A place on a network from which to ask: the container of a service's task on this engine. It is there much
+    /// sooner than a container that is attached, for which the swarm makes a task of its own first.
+    pub(crate) async fn client(&self, network: &Network) -> Result<Container> {
+        let here = format!("node.id=={}", self.cluster().node);
+        let service = self.service("client").on(network).constraint(&here).create().await?;
+        let tasks = service.running(1).await?;
+        let id = tasks.first().and_then(task::container_id).context("the client's task has no container")?;
+        Ok(Container { test: self.clone(), id: id.to_owned(), name: service.name })
     }
 
     /// A place outside the swarm's networks from which the nodes' addresses answer: this process, or a container

@@ -70,7 +70,6 @@ impl Builder {
     }
 
     /// What the tasks run: arguments of the suite's own binary.
-    #[expect(dead_code, reason = "for cases that run other things than the test server")]
     pub(crate) fn args(self, args: &[&str]) -> Self {
         let args = args.iter().map(|&arg| arg.to_owned()).collect();
         self.with(|spec| container_of(spec).args = Some(args))

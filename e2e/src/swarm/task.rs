@@ -19,10 +19,14 @@ pub(crate) fn runs(task: &Task) -> bool {
     wanted(task) && state(task) == Some(TaskState::RUNNING)
 }
 
+/// The container's id.
+pub(crate) fn container_id(task: &Task) -> Option<&str> {
+    task.status.as_ref()?.container_status.as_ref()?.container_id.as_deref()
+}
+
 /// The container's id as its host name shows it.
 pub(crate) fn container(task: &Task) -> Option<String> {
-    let id = task.status.as_ref()?.container_status.as_ref()?.container_id.as_ref()?;
-    Some(id.chars().take(12).collect())
+    Some(container_id(task)?.chars().take(12).collect())
 }
 
 /// What went wrong, in the words of the scheduler or the node.

@@ -1,7 +1,10 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::run::record::Placed;
+use crate::run::{
+    facts::Exit,
+    record::{Placed, Record},
+};
 
 const UID: &str = "11111111-2222";
 
@@ -365,7 +368,7 @@ prop_compose! {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig::with_cases(1000))]
     #[test]
     fn a_container_is_made_only_where_none_can_be(seen in anything(), policy in prop::sample::select(vec!["Always", "IfNotPresent", "Never"])) {
         let plan = plan(&spec(policy), &seen, now());

@@ -1,1 +1,133 @@
+use std::collections::BTreeMap;
 
+use super::*;
+use crate::{
+    api::is_true,
+    run::{
+        facts::{Exit, HostView},
+        verdict::Counts,
+    },
+};
+
+fn run() -> E2ERun {
+    let mut run: E2ERun = serde_json::from_value(serde_json::json!({
+        "metadata": {"name": "nightly", "namespace": "ci", "uid": "u1", "generation": 1},
+        "spec": {"clusterRef": {"name": "foo"}, "image": "suite:1"},
+    }))
+    .unwrap();
+    run.metadata.generation = Some(1);
+    run
+}
+
+fn at(millis: i64) -> Timestamp {
+    Timestamp::from_millisecond(millis).unwrap()
+}
+
+fn host() -> HostId {
+    HostId { cluster: "u".into(), slot: "m2".into(), incarnation: 1 }
+}
+
+fn stage(stage: Stage) -> Plan {
+    Plan { steps: vec![], stage, again: None }
+}
+
+fn seen(state: Option<ContainerState>) -> Observed {
+    let container = Some(state.map(|state| Container { id: "c1".into(), state }));
+    Observed { hosts: BTreeMap::from([(host(), HostView { container, ..HostView::default() })]), ..Observed::default() }
+}
+
+/// What the API server gives back of a status.
+fn stored(status: E2ERunStatus) -> E2ERunStatus {
+    serde_json::from_value(serde_json::to_value(status).unwrap()).unwrap()
+}
+
+#[test]
+fn what_has_not_changed_is_not_written() {
+    let running = ContainerState::Running { since: at(5_250) };
+    let exit = Exit { started: at(5_250), finished: at(8_750), code: 1, out_of_memory: false, error: None };
+    let end = End {
+        complete: false,
+        reason: reason::CASES_FAILED,
+        message: "1 of 2 cases failed: b".into(),
+        counts: Some(Counts { passed: 1, failed: 1, skipped: 0 }),
+        failures: vec![],
+        container: Some((host(), Container { id: "c1".into(), state: ContainerState::Exited(exit) })),
+        results: Some("nightly-results".into()),
+    };
+    let cases = [
+        (stage(Stage::Waiting("no cluster".into())), Outcome::default()),
+        (stage(Stage::Image("pulling".into())), Outcome::default()),
+        (stage(Stage::Active(None)), Outcome::default()),
+        (stage(Stage::Active(None)), Outcome { failure: Some("refused".into()), ..Outcome::default() }),
+        (stage(Stage::Active(None)), Outcome { end: Some(end), ..Outcome::default() }),
+    ];
+    let mut run = run();
+    for (plan, outcome) in cases {
+        let sight = seen(Some(running.clone()));
+        let first = status(&run, &sight, &plan, &outcome, at(10_100)).unwrap();
+        run.status = Some(stored(first));
+        let again = status(&run, &sight, &plan, &outcome, at(99_900)).unwrap();
+        assert_eq!(run.status.as_ref(), Some(&again), "{plan:?}");
+    }
+    let last = run.status.unwrap();
+    assert_eq!((last.phase, last.exit_code, last.duration.as_deref()), (Some(Phase::Failed), Some(1), Some("3.5s")));
+    assert_eq!((last.manager.as_deref(), last.container_id.as_deref()), (Some("foo-m2"), Some("c1")));
+    assert_eq!((last.passed, last.failed, last.skipped), (Some(1), Some(1), Some(0)));
+    assert!(is_true(&last.conditions, type_::FAILED) && is_true(&last.conditions, type_::STALLED));
+    assert!(!is_true(&last.conditions, type_::COMPLETE) && !is_true(&last.conditions, type_::READY));
+    assert!(last.conditions.iter().all(|c| c.observed_generation == Some(1)));
+}
+
+#[test]
+fn a_finished_run_is_never_written_again() {
+    let finished = Observed { finished: true, ..seen(None) };
+    let plan = stage(Stage::Silent);
+    let failed = Outcome { failure: Some("the container could not be removed".into()), ..Outcome::default() };
+    for outcome in [Outcome::default(), failed] {
+        assert_eq!(status(&run(), &finished, &plan, &outcome, at(0)), None);
+    }
+}
+
+#[test]
+fn a_manager_out_of_reach_does_not_make_the_run_forget() {
+    let mut run = run();
+    let running = seen(Some(ContainerState::Running { since: at(5_000) }));
+    run.status = status(&run, &running, &stage(Stage::Active(None)), &Outcome::default(), at(6_000)).map(stored);
+    let away = stage(Stage::Active(Some("foo-m2 cannot be reached".into())));
+    let new = status(&run, &Observed::default(), &away, &Outcome::default(), at(7_000)).unwrap();
+    assert_eq!(
+        (new.phase, new.manager.as_deref(), new.container_id.as_deref()),
+        (Some(Phase::Running), Some("foo-m2"), Some("c1"))
+    );
+    assert_eq!(new.started_at, Some(Time(at(5_000))));
+    assert_eq!(new.message.as_deref(), Some("foo-m2 cannot be reached"));
+}
+
+#[test]
+fn complete_is_ready() {
+    let end = End { complete: true, reason: reason::PASSED, ..End::without_container("", "2 cases passed".into()) };
+    let outcome = Outcome { end: Some(end), ..Outcome::default() };
+    let new = status(&run(), &seen(None), &stage(Stage::Active(None)), &outcome, at(0)).unwrap();
+    assert_eq!(new.phase, Some(Phase::Complete));
+    for (type_, value) in
+        [(type_::READY, true), (type_::COMPLETE, true), (type_::RECONCILING, false), (type_::STALLED, false)]
+    {
+        assert_eq!(is_true(&new.conditions, type_), value, "{type_}");
+    }
+    assert!(new.conditions.iter().all(|c| c.type_ != type_::FAILED));
+}
+
+#[test]
+fn a_refusal_for_good_ends_the_run() {
+    let outcome = Outcome { failure: Some("invalid mount".into()), fatal: true, ..Outcome::default() };
+    let new = status(&run(), &seen(None), &stage(Stage::Active(None)), &outcome, at(0)).unwrap();
+    assert_eq!(new.phase, Some(Phase::Failed));
+    assert!(new.message.unwrap().starts_with("invalid mount"));
+}
+
+#[test]
+fn times_are_for_people() {
+    for (millis, words) in [(300, "0.3s"), (9_940, "9.9s"), (65_000, "1m5s"), (192_400, "3m12s")] {
+        assert_eq!(took(Duration::from_millis(millis)), words);
+    }
+}

@@ -1,0 +1,456 @@
+//! One SSH connection: logging in, commands, streams to unix sockets, and knowing when it is gone.
+//!
+//! The library's session loop waits for a reader that does not read, and then does nothing
+//! else (measured with russh 0.65). So what people or big data pace gets a connection of its
+//! own: see [`Hosts::bulk`](super::Hosts::bulk).
+
+use std::{
+    any::Any,
+    fmt, io,
+    net::Shutdown,
+    pin::Pin,
+    sync::{Arc, OnceLock},
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use russh::{
+    ChannelMsg, ChannelStream,
+    client::{self, DisconnectReason, Msg},
+    keys::{Algorithm, PrivateKeyWithHashAlg, PublicKeyOrCertificate},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::{ConnectError, HostError, HostPin, Target, Trust};
+
+/// A step of logging in.
+pub const TCP: &str = "the TCP connection";
+const HANDSHAKE: &str = "the SSH handshake";
+const LOGIN: &str = "logging in";
+
+/// A booting host answers at some moment, which a SYN retransmitted after 1, 3, 7 s misses.
+const TCP_LIMIT: Duration = Duration::from_secs(1);
+/// A host with many things to start takes its time for the key exchange.
+const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
+const LOGIN_LIMIT: Duration = Duration::from_secs(15);
+/// What a command may write before it is cut off.
+const OUTPUT_LIMIT: usize = 4 << 20;
+
+/// How long a peer may be silent.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Keep-alives after this much silence.
+    interval: Duration,
+    /// How many may stay unanswered.
+    unanswered: usize,
+}
+
+impl Patience {
+    /// Control traffic: a dead host is noticed within 6 s, and one that starves for 5 is not taken for dead.
+    pub const CONTROL: Self = Self { interval: Duration::from_secs(2), unanswered: 2 };
+    /// Bulk data keeps a host busy: more patience.
+    pub const BULK: Self = Self { interval: Duration::from_secs(6), unanswered: 4 };
+
+    fn limit(self) -> Duration {
+        self.interval * (u32::try_from(self.unanswered).unwrap_or(u32::MAX).saturating_add(1))
+    }
+}
+
+/// A connected host. Clones are the same connection, which ends with the last of them and of their streams.
+#[derive(Clone)]
+pub struct Host {
+    link: Arc<Link>,
+    attachment: Arc<OnceLock<Arc<dyn Any + Send + Sync>>>,
+}
+
+struct Link {
+    handle: client::Handle<Watcher>,
+    socket: std::net::TcpStream,
+    address: String,
+    presented: HostPin,
+    ending: Ending,
+    /// What must live as long as the connection: a place in a queue.
+    _keep: Option<Box<dyn Any + Send + Sync>>,
+}
+
+impl Drop for Link {
+    fn drop(&mut self) {
+        self.shut("nobody uses it any more");
+    }
+}
+
+impl Link {
+    /// Ends the connection from below: works as well when the session loop waits for a reader.
+    fn shut(&self, why: &str) {
+        let _ = self.ending.why.set(why.to_owned());
+        let _ = self.socket.shutdown(Shutdown::Both);
+    }
+
+    fn lost(&self) -> HostError {
+        HostError::Lost { address: self.address.clone(), reason: self.ending.reason() }
+    }
+
+    fn failed(&self, what: &str, error: russh::Error) -> HostError {
+        if self.ending.gone.is_cancelled() || self.handle.is_closed() {
+            return self.lost();
+        }
+        let reason = match error {
+            russh::Error::ChannelOpenFailure(russh::ChannelOpenFailure::ConnectFailed) => {
+                "nothing listens there".to_owned()
+            }
+            other => other.to_string(),
+        };
+        HostError::NotOpened { address: self.address.clone(), what: what.to_owned(), reason }
+    }
+}
+
+/// How a connection ended.
+#[derive(Clone, Debug, Default)]
+struct Ending {
+    gone: CancellationToken,
+    why: Arc<OnceLock<String>>,
+}
+
+impl Ending {
+    fn reason(&self) -> String {
+        self.why.get().cloned().unwrap_or_else(|| "it was closed".to_owned())
+    }
+}
+
+/// What a command did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ExecOutput {
+    /// Its exit status; `None` where a signal ended it.
+    pub status: Option<u32>,
+    /// What it wrote.
+    pub stdout: Bytes,
+    /// What it complained about.
+    pub stderr: Bytes,
+}
+
+impl ExecOutput {
+    /// Whether it exited with 0.
+    #[must_use]
+    pub fn success(&self) -> bool {
+        self.status == Some(0)
+    }
+
+    /// The last line of what it complained about (or wrote), for messages.
+    #[must_use]
+    pub fn complaint(&self) -> String {
+        let text = if self.stderr.is_empty() { &self.stdout } else { &self.stderr };
+        let text = String::from_utf8_lossy(text);
+        text.lines().rfind(|l| !l.trim().is_empty()).unwrap_or("(no output)").trim().chars().take(300).collect()
+    }
+}
+
+impl Host {
+    /// Connects and logs in: one attempt.
+    pub async fn connect(target: &Target) -> Result<Self, ConnectError> {
+        Self::connect_with(target, Patience::CONTROL, None).await
+    }
+
+    /// The same with another patience, and with something that lives as long as the connection.
+    pub(super) async fn connect_with(
+        target: &Target,
+        patience: Patience,
+        keep: Option<Box<dyn Any + Send + Sync>>,
+    ) -> Result<Self, ConnectError> {
+        let (stream, socket) = dial(target, patience).await?;
+        let ending = Ending::default();
+        let presented = Arc::new(OnceLock::new());
+        let watcher = Watcher {
+            trust: target.trust.clone(),
+            presented: presented.clone(),
+            ending: ending.clone(),
+            patience,
+            _gone: ending.gone.clone().drop_guard(),
+        };
+        let handshake = client::connect_stream(Arc::new(config(patience)), stream, watcher);
+        let mut handle = within(HANDSHAKE_LIMIT, HANDSHAKE, target, handshake)
+            .await?
+            .map_err(|error| handshake_error(target, &presented, error))?;
+        let key = PrivateKeyWithHashAlg::new(target.client_key.private(), None);
+        let login = handle.authenticate_publickey(&target.user, key);
+        let answer = within(LOGIN_LIMIT, LOGIN, target, login).await?.map_err(|e| hung_up(target, e.to_string()))?;
+        if !answer.success() {
+            // The library answers "failure" for a connection that ended as well.
+            if handle.is_closed() {
+                return Err(hung_up(target, ending.reason()));
+            }
+            return Err(ConnectError::AuthFailed { address: place(target), user: target.user.clone() });
+        }
+        let presented = presented.get().cloned().ok_or_else(|| hung_up(target, "no host key was seen".to_owned()))?;
+        let link = Link { handle, socket, address: place(target), presented, ending, _keep: keep };
+        Ok(Self { link: Arc::new(link), attachment: Arc::default() })
+    }
+
+    /// Runs a command in the user's shell and waits for its end.
+    pub async fn exec(&self, command: &str, stdin: Option<Bytes>) -> Result<ExecOutput, HostError> {
+        let opened = self.link.handle.channel_open_session().await;
+        let channel = opened.map_err(|e| self.link.failed("a session", e))?;
+        channel.exec(true, command).await.map_err(|e| self.link.failed("a command", e))?;
+        let (mut reader, writer) = channel.split();
+        let feed = async {
+            if let Some(bytes) = stdin {
+                // A command that reads nothing more ends by itself: that is what is reported.
+                let _ = writer.data_bytes(bytes).await;
+            }
+            let _ = writer.eof().await;
+            std::future::pending::<()>().await;
+        };
+        let done = tokio::select! {
+            done = self.collect(&mut reader) => done,
+            () = feed => Err(self.link.lost()),
+        };
+        let _ = writer.close().await;
+        done
+    }
+
+    async fn collect(&self, reader: &mut russh::ChannelReadHalf) -> Result<ExecOutput, HostError> {
+        let (mut stdout, mut stderr) = (BytesMut::new(), BytesMut::new());
+        let (mut status, mut ended) = (None, false);
+        while let Some(message) = reader.wait().await {
+            match message {
+                ChannelMsg::Data { data } => stdout.extend_from_slice(&data),
+                ChannelMsg::ExtendedData { data, .. } => stderr.extend_from_slice(&data),
+                ChannelMsg::ExitStatus { exit_status } => (status, ended) = (Some(exit_status), true),
+                ChannelMsg::ExitSignal { .. } => ended = true,
+                ChannelMsg::Failure => return Err(self.link.failed("a command", russh::Error::RequestDenied)),
+                ChannelMsg::Close => break,
+                _ => {}
+            }
+            if stdout.len() + stderr.len() > OUTPUT_LIMIT {
+                return Err(HostError::TooMuchOutput { address: self.link.address.clone(), limit: OUTPUT_LIMIT });
+            }
+        }
+        if !ended {
+            return Err(self.link.lost());
+        }
+        Ok(ExecOutput { status, stdout: stdout.freeze(), stderr: stderr.freeze() })
+    }
+
+    /// A stream to a unix socket on the host.
+    pub async fn open_socket(&self, path: &str) -> Result<SocketStream, HostError> {
+        let opened = self.link.handle.channel_open_direct_streamlocal(path).await;
+        let channel = opened.map_err(|e| self.link.failed(path, e))?;
+        Ok(SocketStream { inner: channel.into_stream(), link: self.link.clone() })
+    }
+
+    /// Fires when the connection is gone.
+    #[must_use]
+    pub fn closed(&self) -> CancellationToken {
+        self.link.ending.gone.clone()
+    }
+
+    /// Whether the connection is gone.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.link.ending.gone.is_cancelled()
+    }
+
+    /// Why the connection is gone, once it is.
+    #[must_use]
+    pub fn reason(&self) -> String {
+        self.link.ending.reason()
+    }
+
+    /// The host key that was shown.
+    #[must_use]
+    pub fn presented(&self) -> &HostPin {
+        &self.link.presented
+    }
+
+    /// Where it leads, for messages.
+    #[must_use]
+    pub fn address(&self) -> &str {
+        &self.link.address
+    }
+
+    /// Ends the connection, whoever else holds it.
+    pub fn close(&self) {
+        self.link.shut("it was closed on our side");
+    }
+
+    /// A thing made once for this connection and kept with it, such as a client with a pool.
+    pub fn attached<T: Clone + Send + Sync + 'static>(&self, make: impl Fn(Self) -> T) -> T {
+        // What is kept must not hold what keeps it.
+        let bare = || Self { link: self.link.clone(), attachment: Arc::default() };
+        let kept = self.attachment.get_or_init(|| Arc::new(make(bare())));
+        kept.downcast_ref().cloned().unwrap_or_else(|| make(bare()))
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Host({}{})", self.link.address, if self.is_closed() { ", closed" } else { "" })
+    }
+}
+
+/// A stream to a unix socket. A connection that is lost is an error, not an end of file.
+pub struct SocketStream {
+    inner: ChannelStream<Msg>,
+    link: Arc<Link>,
+}
+
+impl SocketStream {
+    fn lost(&self) -> io::Error {
+        io::Error::new(io::ErrorKind::ConnectionReset, self.link.lost())
+    }
+}
+
+impl fmt::Debug for SocketStream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SocketStream({})", self.link.address)
+    }
+}
+
+impl AsyncRead for SocketStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let room = buf.remaining() > 0;
+        let done = ready!(Pin::new(&mut self.inner).poll_read(cx, buf));
+        if room && buf.filled().len() == before && self.link.ending.gone.is_cancelled() {
+            return Poll::Ready(Err(self.lost()));
+        }
+        Poll::Ready(done)
+    }
+}
+
+impl AsyncWrite for SocketStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, data: &[u8]) -> Poll<io::Result<usize>> {
+        // The library refuses to send nothing.
+        if data.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        if self.link.ending.gone.is_cancelled() {
+            return Poll::Ready(Err(self.lost()));
+        }
+        Pin::new(&mut self.inner).poll_write(cx, data)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.inner).poll_shutdown(cx)
+    }
+}
+
+/// Judges the host key, and tells when and why the session ended.
+struct Watcher {
+    trust: Trust,
+    presented: Arc<OnceLock<HostPin>>,
+    ending: Ending,
+    patience: Patience,
+    /// The session drops its handler last of all, also where it does not call `disconnected`.
+    _gone: DropGuard,
+}
+
+impl client::Handler for Watcher {
+    type Error = russh::Error;
+
+    async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
+        let PublicKeyOrCertificate::PublicKey { key, .. } = shown else { return Ok(false) };
+        let pin = HostPin::of(key.clone());
+        let accepted = self.trust.accepts(&pin);
+        let _ = self.presented.set(pin);
+        Ok(accepted)
+    }
+
+    async fn disconnected(&mut self, reason: DisconnectReason<Self::Error>) -> Result<(), Self::Error> {
+        let why = match reason {
+            DisconnectReason::ReceivedDisconnect(info) => format!("sshd said: {}", info.message),
+            DisconnectReason::Error(russh::Error::KeepaliveTimeout) => {
+                format!("no sign of life for {} s", self.patience.limit().as_secs())
+            }
+            DisconnectReason::Error(russh::Error::Disconnect | russh::Error::HUP) => "the host closed it".to_owned(),
+            DisconnectReason::Error(error) => error.to_string(),
+        };
+        let _ = self.ending.why.set(why);
+        self.ending.gone.cancel();
+        Ok(())
+    }
+}
+
+fn config(patience: Patience) -> client::Config {
+    let mut config = client::Config {
+        keepalive_interval: Some(patience.interval),
+        keepalive_max: patience.unanswered,
+        nodelay: true,
+        ..client::Config::default()
+    };
+    config.preferred.key = [Algorithm::Ed25519].as_slice().to_vec().into();
+    // AES is done in hardware at both ends.
+    config.preferred.cipher =
+        vec![russh::cipher::AES_256_GCM, russh::cipher::CHACHA20_POLY1305, russh::cipher::AES_256_CTR].into();
+    config
+}
+
+/// The TCP connection, and a second hold on it for ending it.
+async fn dial(target: &Target, patience: Patience) -> Result<(TcpStream, std::net::TcpStream), ConnectError> {
+    let failed = |error: &io::Error| {
+        let (address, message) = (place(target), plain(error));
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {
+                ConnectError::Refused { address, message }
+            }
+            _ => ConnectError::Unreachable { address, message },
+        }
+    };
+    let connect = TcpStream::connect((target.address.as_str(), target.port));
+    let stream = within(TCP_LIMIT, TCP, target, connect).await?.map_err(|e| failed(&e))?;
+    let set_up = || {
+        stream.set_nodelay(true)?;
+        // Keep-alives are not sent while a write waits; the kernel notices instead.
+        socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(patience.limit()))?;
+        socket2::SockRef::from(&stream).try_clone()
+    };
+    let socket = set_up().map_err(|e| failed(&e))?;
+    Ok((stream, socket.into()))
+}
+
+async fn within<T>(
+    limit: Duration,
+    during: &'static str,
+    target: &Target,
+    step: impl Future<Output = T>,
+) -> Result<T, ConnectError> {
+    timeout(limit, step).await.map_err(|_| ConnectError::Timeout { address: place(target), during, limit })
+}
+
+fn handshake_error(target: &Target, presented: &OnceLock<HostPin>, error: russh::Error) -> ConnectError {
+    let mismatch = |presented: String| ConnectError::HostKeyMismatch {
+        address: place(target),
+        presented,
+        expected: target.trust.own().fingerprint(),
+    };
+    match error {
+        russh::Error::UnknownKey => {
+            mismatch(presented.get().map_or_else(|| "a certificate".to_owned(), HostPin::fingerprint))
+        }
+        russh::Error::NoCommonAlgo { kind: russh::AlgorithmKind::Key, theirs, .. } => mismatch(theirs.join(", ")),
+        other => hung_up(target, other.to_string()),
+    }
+}
+
+fn hung_up(target: &Target, message: String) -> ConnectError {
+    ConnectError::HungUp { address: place(target), message }
+}
+
+fn place(target: &Target) -> String {
+    if target.port == 22 { target.address.clone() } else { format!("{}:{}", target.address, target.port) }
+}
+
+/// The system's words without its numbers.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+}

@@ -1,0 +1,55 @@
+//! Waits for the engine of a host: for its socket on the host's side, for its answer on the line.
+
+use std::time::Duration;
+
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::timeout,
+};
+
+use super::{Host, HostError};
+
+/// The socket of the engine.
+const SOCKET: &str = "/var/run/docker.sock";
+
+/// Ends at the latest after a minute, lest it outlives a connection for long. Not every `sleep` knows fractions.
+const WAIT: &str = "n=0; until [ -S /var/run/docker.sock ]; do [ $n -lt 600 ] || exit 3; n=$((n+1)); sleep 0.1 2>/dev/null || { sleep 1; n=$((n+9)); }; done";
+
+/// Returns when the engine answers; an error only when the connection is gone.
+pub async fn wait_until_it_answers(host: &Host) -> Result<(), HostError> {
+    loop {
+        match host.exec(WAIT, None).await {
+            Ok(output) if output.success() => {}
+            Ok(_) => continue,
+            Err(error @ HostError::Lost { .. }) => return Err(error),
+            // A host that allows no command (yet) may have an engine all the same.
+            Err(error) => {
+                tracing::debug!(host = host.address(), %error, "cannot wait for the engine's socket on the host")
+            }
+        }
+        // Once the socket is there the question is held until the engine is ready to answer it.
+        match timeout(Duration::from_secs(30), ping(host)).await {
+            Ok(Ok(true)) => return Ok(()),
+            Ok(Err(error)) if host.is_closed() => return Err(error),
+            other => tracing::debug!(host = host.address(), answer = ?other, "the engine does not answer yet"),
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+async fn ping(host: &Host) -> Result<bool, HostError> {
+    let mut stream = host.open_socket(SOCKET).await?;
+    let mut answer = Vec::new();
+    let asked = async {
+        stream.write_all(b"GET /_ping HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n").await?;
+        stream.read_to_end(&mut answer).await
+    };
+    match asked.await {
+        Ok(_) => Ok(answer.starts_with(b"HTTP/1.1 200")),
+        Err(error) => Err(HostError::NotOpened {
+            address: host.address().to_owned(),
+            what: SOCKET.to_owned(),
+            reason: error.to_string(),
+        }),
+    }
+}

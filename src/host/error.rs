@@ -1,0 +1,108 @@
+//! What can go wrong with a host, and what to do about each.
+
+use std::time::Duration;
+
+/// Why there is no connection.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum ConnectError {
+    /// Nothing listens there (yet): a host that boots does this.
+    #[error("{address} refuses connections: {message} (sshd is not up yet, or a firewall rejects us)")]
+    Refused {
+        /// Where to.
+        address: String,
+        /// The system's words.
+        message: String,
+    },
+    /// No way leads there (yet).
+    #[error("{address} cannot be reached: {message} (check that it is up, its security group and the route to it)")]
+    Unreachable {
+        /// Where to.
+        address: String,
+        /// The system's words.
+        message: String,
+    },
+    /// No answer in time.
+    #[error("{address} does not answer: {during} took longer than {} s (check that it is up, and its security group)", limit.as_secs_f32())]
+    Timeout {
+        /// Where to.
+        address: String,
+        /// What took so long.
+        during: &'static str,
+        /// How long is too long.
+        limit: Duration,
+    },
+    /// The host is not the one we expect, or has not read its host key yet.
+    #[error(
+        "{address} presents {presented}, not the host key that is expected ({expected}): first boot has not installed it yet, or this is another machine"
+    )]
+    HostKeyMismatch {
+        /// Where to.
+        address: String,
+        /// What it showed.
+        presented: String,
+        /// What it should have shown.
+        expected: String,
+    },
+    /// It does not let us in (yet).
+    #[error(
+        "{address} does not accept the cluster's key for {user}: first boot has not installed it yet, or authorized_keys was changed"
+    )]
+    AuthFailed {
+        /// Where to.
+        address: String,
+        /// As whom.
+        user: String,
+    },
+    /// It hung up before we were in: it restarts, or it has had too many attempts from us.
+    #[error(
+        "{address} hung up while logging in: {message} (sshd restarts, or refuses us for a while after failed attempts)"
+    )]
+    HungUp {
+        /// Where to.
+        address: String,
+        /// What was seen.
+        message: String,
+    },
+}
+
+/// Why something on a connected host did not work.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum HostError {
+    /// There is no connection; it is being made, or must be asked for.
+    #[error("not connected{}", .0.as_deref().map(|e| format!(": {e}")).unwrap_or_default())]
+    NotConnected(Option<String>),
+    /// The connection is gone.
+    #[error("the connection to {address} was lost: {reason}")]
+    Lost {
+        /// Where to.
+        address: String,
+        /// What was seen.
+        reason: String,
+    },
+    /// The host does not open what we ask for.
+    #[error("{address} does not open {what}: {reason}")]
+    NotOpened {
+        /// Where.
+        address: String,
+        /// A socket's path, or a session.
+        what: String,
+        /// sshd's words.
+        reason: String,
+    },
+    /// A command wrote more than we keep.
+    #[error("the command on {address} wrote more than {limit} bytes")]
+    TooMuchOutput {
+        /// Where.
+        address: String,
+        /// The bound.
+        limit: usize,
+    },
+    /// All connections for bulk data are taken.
+    #[error(
+        "{0} connections for logs and images of this host are in use already: try again when one of them has ended"
+    )]
+    Busy(usize),
+    /// No other connection could be made.
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+}

@@ -1,0 +1,130 @@
+"""What the knobs make go wrong, and that it looks as it does on EC2."""
+import time
+
+import pytest
+from refusals import refused
+
+
+def asked_until_throttled(call, most: int) -> int:
+    """How many calls are let through before one is throttled."""
+    for count in range(most + 1):
+        try:
+            call()
+        except Exception as error:
+            assert error.response["Error"]["Code"] == "RequestLimitExceeded", error
+            assert error.response["ResponseMetadata"]["HTTPStatusCode"] == 503
+            return count
+    return most + 1
+
+
+def test_launches_have_a_bucket_of_five_that_gains_two_a_second(bed):
+    bed.knobs(buckets=True)
+    assert 5 <= asked_until_throttled(bed.launch, 10) <= 7
+    time.sleep(1.1)
+    assert 2 <= asked_until_throttled(bed.launch, 10) <= 4
+
+
+@pytest.mark.parametrize("call, size, refill", [
+    (lambda bed: bed.ec2.describe_instances(), 50, 10),
+    (lambda bed: bed.ec2.describe_instances(Filters=[{"Name": "tag:x", "Values": ["y"]}]), 100, 20),
+    (lambda bed: bed.ec2.create_tags(Resources=["i-0123456789abcdef0"], Tags=[{"Key": "a", "Value": "b"}]), 100, 10),
+    (lambda bed: bed.ec2.terminate_instances(InstanceIds=["i-0123456789abcdef0"]), 100, 5),
+])
+def test_every_kind_of_request_has_a_bucket(bed, call, size, refill):
+    """By the endpoint's own count of what it let through, as fast as it can be asked."""
+    from ec2.knobs import Limits
+    from ec2.requests import Call
+    seen: list = []
+    bed.ec2.meta.events.register("before-send.ec2", lambda request, **_: seen.append(request.body))
+    try:
+        call(bed)
+    except Exception as error:
+        assert "RequestLimitExceeded" not in str(error)
+    from urllib.parse import parse_qsl
+    parameters = dict(parse_qsl(seen[0].decode() if isinstance(seen[0], bytes) else seen[0]))
+    limits, made = Limits(), Call("ec2", "us-east-1", parameters["Action"], parameters)
+    let_through = 0
+    while limits.allow(made):
+        let_through += 1
+    assert size <= let_through <= size + refill * 0.2
+    elsewhere = Call("ec2", "eu-west-1", parameters["Action"], parameters)
+    assert limits.allow(elsewhere), "regions have buckets of their own"
+
+
+def test_a_share_of_all_calls_is_throttled(bed):
+    bed.knobs(throttle=0.5)
+    refusals = 0
+    for _ in range(60):
+        try:
+            bed.ec2.describe_images()
+        except Exception as error:
+            assert error.response["Error"] == {"Code": "RequestLimitExceeded", "Message": "Request limit exceeded."}
+            refusals += 1
+    assert 10 < refusals < 50
+    bed.knobs(throttle=1.0)
+    with refused("ThrottlingException"):
+        bed.client("ssm").get_parameter(Name="/aws/service/testkit/docker/28.5/ami-id")
+
+
+def test_latency(bed):
+    bed.knobs(latency_ms=300)
+    begun = time.monotonic()
+    bed.ec2.describe_regions()
+    assert time.monotonic() - begun >= 0.3
+
+
+def test_no_capacity_by_type_and_zone(bed):
+    bed.knobs(capacity=[{"type": "t3.medium", "zone": "us-east-1a"}, {"type": "m5.large"}])
+    subnets = {subnet["AvailabilityZone"]: subnet["SubnetId"] for subnet in bed.ec2.describe_subnets()["Subnets"]}
+    with refused("InsufficientInstanceCapacity", "We currently do not have sufficient t3.medium capacity in the Availability "
+                 "Zone you requested (us-east-1a)", status=500):
+        bed.launch(SubnetId=subnets["us-east-1a"])
+    with refused("InsufficientInstanceCapacity"):
+        bed.launch(Placement={"AvailabilityZone": "us-east-1a"})
+    bed.launch(SubnetId=subnets["us-east-1b"])
+    bed.launch(InstanceType="t3a.medium")
+    for zone in ("us-east-1a", "us-east-1b"):
+        with refused("InsufficientInstanceCapacity"):
+            bed.launch(InstanceType="m5.large", SubnetId=subnets[zone])
+
+
+def test_unauthorized(bed):
+    bed.knobs(unauthorized=["ec2:RunInstances", "CreateSecurityGroup", "ssm:*"])
+    with refused("UnauthorizedOperation", "You are not authorized to perform this operation. User: arn:aws:iam::123456789012:",
+                 "is not authorized to perform: ec2:RunInstances on resource: arn:aws:ec2:us-east-1:123456789012:instance/*",
+                 status=403):
+        bed.launch()
+    with refused("UnauthorizedOperation", "ec2:CreateSecurityGroup"):
+        bed.ec2.create_security_group(GroupName="x", Description="x")
+    with refused("AccessDeniedException", "ssm:GetParameter"):
+        bed.client("ssm").get_parameter(Name="/aws/service/testkit/docker/28.5/ami-id")
+    bed.ec2.describe_instances()
+    bed.knobs(unauthorized=[])
+    bed.launch()
+
+
+def test_quota(bed):
+    running = sum(i["state"] in ("pending", "running") for i in bed.control("instances"))
+    bed.knobs(vcpu_limit=2 * running + 2)
+    bed.launch()
+    with refused("VcpuLimitExceeded", f"current vCPU limit of {2 * running + 2}"):
+        bed.launch()
+
+
+def test_calls_are_counted(bed):
+    bed.ec2.describe_instances()
+    bed.ec2.describe_instances()
+    bed.launch()
+    assert bed.control("calls") == {"DescribeInstances": 2, "RunInstances": 1}
+    bed.control("calls/reset", "POST")
+    assert bed.control("calls") == {}
+
+
+def test_knobs_are_checked(bed):
+    code, words = bed.refused("knobs", "PUT", {"throtle": 0.5})
+    assert code == 400 and "'throtle'" in words and "throttle" in words
+    code, words = bed.refused("knobs", "PUT", {"throttle": "half"})
+    assert code == 400 and "'half'" in words
+    assert bed.control("knobs")["throttle"] == 0
+    assert bed.refused("hosts/i-0123456789abcdef0/kill")[0] == 409
+    assert bed.refused("nothing")[0] == 404

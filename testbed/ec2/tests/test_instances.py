@@ -1,0 +1,202 @@
+"""An instance's life over the API, and the lists it is in."""
+import time
+import uuid
+
+import pytest
+from refusals import refused
+
+
+def ids(instances: list) -> list:
+    return [instance["InstanceId"] for instance in instances]
+
+
+def listed(bed, **asked) -> list:
+    return [i for page in bed.ec2.get_paginator("describe_instances").paginate(**asked)
+            for reservation in page["Reservations"] for i in reservation["Instances"]]
+
+
+def by(name: str, *values: str) -> list:
+    return [{"Name": name, "Values": list(values)}]
+
+
+def tagged(**tags: str) -> list:
+    return [{"ResourceType": "instance", "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}]
+
+
+def test_every_state_takes_its_time(bed):
+    bed.knobs(pending_s=0.4, stopping_s=0.4, shutting_down_s=0.4)
+    [instance] = bed.launch()
+    assert instance["State"]["Name"] == "pending"
+    one = instance["InstanceId"]
+    assert bed.state(one) == "pending"
+    bed.until_state(one, "running")
+    assert bed.ec2.stop_instances(InstanceIds=[one])["StoppingInstances"][0]["CurrentState"]["Name"] == "stopping"
+    assert bed.state(one) == "stopping"
+    with refused("IncorrectInstanceState"):
+        bed.ec2.start_instances(InstanceIds=[one])
+    bed.until_state(one, "stopped")
+    assert bed.ec2.start_instances(InstanceIds=[one])["StartingInstances"][0]["CurrentState"]["Name"] == "pending"
+    bed.until_state(one, "running")
+    changed = bed.ec2.terminate_instances(InstanceIds=[one])["TerminatingInstances"][0]
+    assert (changed["PreviousState"]["Name"], changed["CurrentState"]["Name"]) == ("running", "shutting-down")
+    assert bed.state(one) == "shutting-down"
+    bed.until_state(one, "terminated")
+    again = bed.ec2.terminate_instances(InstanceIds=[one])["TerminatingInstances"][0]
+    assert (again["PreviousState"]["Name"], again["CurrentState"]["Name"]) == ("terminated", "terminated")
+    with refused("IncorrectInstanceState"):
+        bed.ec2.start_instances(InstanceIds=[one])
+    [gone] = listed(bed, InstanceIds=[one])
+    assert "PrivateIpAddress" not in gone and gone["StateReason"]["Code"] == "Client.UserInitiatedShutdown"
+
+
+def test_a_new_instance_is_unknown_at_first(bed):
+    bed.knobs(visible_after_s=0.5)
+    [one] = ids(bed.launch())
+    with refused("InvalidInstanceID.NotFound", one):
+        bed.ec2.describe_instances(InstanceIds=[one])
+    assert one not in ids(listed(bed))
+    bed.until("seen in the list", lambda: one in ids(listed(bed)))
+    assert ids(listed(bed, InstanceIds=[one])) == [one]
+
+
+def test_a_terminated_instance_is_forgotten(bed):
+    [one] = ids(bed.launch())
+    bed.ec2.terminate_instances(InstanceIds=[one])
+    bed.until_state(one, "terminated")
+    assert one in ids(listed(bed))
+    bed.knobs(forgotten_after_s=0)
+    assert one not in ids(listed(bed))
+    with refused("InvalidInstanceID.NotFound"):
+        bed.ec2.terminate_instances(InstanceIds=[one])
+
+
+def test_ids_are_all_known_or_the_call_fails(bed):
+    [one] = ids(bed.launch())
+    other = "i-0123456789abcdef0"
+    with refused("InvalidInstanceID.NotFound", f"The instance ID '{other}' does not exist", status=400):
+        bed.ec2.describe_instances(InstanceIds=[one, other])
+    with refused("InvalidInstanceID.Malformed", '"web-1"'):
+        bed.ec2.describe_instances(InstanceIds=["web-1"])
+    with refused("InvalidParameterCombination"):
+        bed.ec2.describe_instances(InstanceIds=[one], MaxResults=10)
+    with refused("InvalidParameterValue"):
+        bed.ec2.describe_instances(InstanceIds=[f"i-{n:017x}" for n in range(1001)])
+
+
+def test_pages_count_instances_and_cut_reservations(bed):
+    mark = uuid.uuid4().hex
+    launched = [ids(bed.launch(MinCount=4, MaxCount=4, TagSpecifications=tagged(mark=mark))) for _ in range(3)]
+    pages = list(bed.ec2.get_paginator("describe_instances").paginate(
+        Filters=by("tag:mark", mark), PaginationConfig={"PageSize": 5}))
+    assert [sum(len(r["Instances"]) for r in page["Reservations"]) for page in pages] == [5, 5, 2]
+    assert [i["InstanceId"] for page in pages for r in page["Reservations"] for i in r["Instances"]] == sum(launched, [])
+    for size in (4, 1001):
+        with refused("InvalidParameterValue", "maxResults"):
+            bed.ec2.describe_instances(MaxResults=size)
+    for token in ("nonsense", "aW5zdGFuY2VzIGFmdGVyIHg="):
+        with refused("InvalidNextToken", status=400):
+            bed.ec2.describe_instances(NextToken=token)
+
+
+def test_a_page_goes_on_where_it_was_when_instances_come_and_go(bed):
+    mark = uuid.uuid4().hex
+    launched = ids(bed.launch(MinCount=8, MaxCount=8, TagSpecifications=tagged(mark=mark)))
+    first = bed.ec2.describe_instances(Filters=by("tag:mark", mark), MaxResults=5)
+    bed.ec2.terminate_instances(InstanceIds=launched[:2])
+    bed.until_state(launched[1], "terminated")
+    bed.knobs(forgotten_after_s=0)
+    rest = bed.ec2.describe_instances(Filters=by("tag:mark", mark), MaxResults=5, NextToken=first["NextToken"])
+    assert ids(rest["Reservations"][0]["Instances"]) == launched[5:] and "NextToken" not in rest
+
+
+def test_filters(bed):
+    mark = uuid.uuid4().hex
+    [a] = ids(bed.launch(ClientToken=mark, TagSpecifications=tagged(mark=mark, slot="m0")))
+    [b] = ids(bed.launch(InstanceType="t3.small", TagSpecifications=tagged(mark=mark, slot="m1")))
+    bed.until_state(b, "running")
+    mine = by("tag:mark", mark)
+    for narrower, expected in (
+            (by("client-token", mark), [a]), (by("client-token", "no-such"), []), (by("instance-type", "t3.small"), [b]),
+            (by("tag:slot", "m0", "m1"), [a, b]), (by("tag:slot", "m?"), [a, b]), (by("tag-key", "slot"), [a, b]),
+            (by("instance-state-name", "running", "pending"), [a, b]), (by("instance-state-name", "stopped"), []),
+            (by("instance-state-code", "16"), [a, b]), (by("instance-id", b), [b])):
+        bed.until(f"{narrower} finds {expected}", lambda: ids(listed(bed, Filters=mine + narrower)) == expected, 2)
+    with refused("InvalidParameterValue", "The filter 'colour' is invalid", status=400):
+        bed.ec2.describe_instances(Filters=by("colour", "red"))
+
+
+def test_a_tag_is_looked_up_fast_among_many_instances(bed):
+    mark = uuid.uuid4().hex
+    launched = ids(bed.launch(MinCount=500, MaxCount=500, TagSpecifications=tagged(mark=mark, owner="test", slot="w")))
+
+    def took() -> float:
+        begun = time.monotonic()
+        assert not listed(bed, Filters=by("tag:mark", "another"))
+        return time.monotonic() - begun
+
+    # moto alone matches each tag of each instance against a pattern for every instance: seconds.
+    assert min(took() for _ in range(3)) < 0.4
+    bed.ec2.terminate_instances(InstanceIds=launched)
+    bed.until_state(launched[-1], "terminated")
+    bed.knobs(forgotten_after_s=0)
+    bed.until("forgotten", lambda: not listed(bed, Filters=by("tag:mark", mark)))
+
+
+def test_the_root_volume_lives_as_long_as_its_instance(bed):
+    [one] = ids(bed.launch())
+    mine = by("attachment.instance-id", one)
+    [volume] = bed.ec2.describe_volumes(Filters=mine)["Volumes"]
+    assert volume["Attachments"][0]["Device"] == "/dev/xvda" and volume["Attachments"][0]["DeleteOnTermination"]
+    nics = bed.ec2.describe_network_interfaces(Filters=by("attachment.instance-id", one))["NetworkInterfaces"]
+    assert len(nics) == 1
+    bed.ec2.terminate_instances(InstanceIds=[one])
+    with refused("InvalidVolume.NotFound"):
+        bed.ec2.describe_volumes(VolumeIds=[volume["VolumeId"]])
+    with refused("InvalidNetworkInterfaceID.NotFound"):
+        bed.ec2.describe_network_interfaces(NetworkInterfaceIds=[nics[0]["NetworkInterfaceId"]])
+
+
+def test_a_root_volume_is_made_to_measure(bed):
+    [one] = ids(bed.launch(BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 20}}]))
+    [volume] = bed.ec2.describe_volumes(Filters=by("attachment.instance-id", one))["Volumes"]
+    assert volume["Size"] == 20 and volume["Attachments"][0]["DeleteOnTermination"]
+    with refused("InvalidBlockDeviceMapping", "smaller than snapshot"):
+        bed.launch(BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 1}}])
+
+
+def test_a_security_group_in_use_stays(bed):
+    group = bed.ec2.create_security_group(GroupName=uuid.uuid4().hex, Description="test")["GroupId"]
+    [one] = ids(bed.launch(SecurityGroupIds=[group]))
+    bed.knobs(shutting_down_s=0.5)
+    with refused("DependencyViolation", group, "has a dependent object", status=400):
+        bed.ec2.delete_security_group(GroupId=group)
+    bed.ec2.terminate_instances(InstanceIds=[one])
+    with refused("DependencyViolation"):
+        bed.ec2.delete_security_group(GroupId=group)
+    bed.until_state(one, "terminated")
+    bed.ec2.delete_security_group(GroupId=group)
+    with refused("InvalidGroup.NotFound"):
+        bed.ec2.describe_security_groups(GroupIds=[group])
+
+
+def test_a_security_group_of_a_network_interface_is_in_use(bed):
+    group = bed.ec2.create_security_group(GroupName=uuid.uuid4().hex, Description="test")["GroupId"]
+    bed.launch(NetworkInterfaces=[{"DeviceIndex": 0, "Groups": [group], "AssociatePublicIpAddress": True}])
+    with refused("DependencyViolation"):
+        bed.ec2.delete_security_group(GroupId=group)
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-central-1"])
+def test_amis_are_what_a_publisher_offers(bed, region):
+    ec2, ssm = bed.client("ec2", region), bed.client("ssm", region)
+    images = ec2.describe_images(Owners=["210987654321"], Filters=by("name", "testkit-docker-28.5-*"))["Images"]
+    assert len(images) == 1 and len(ec2.describe_images()["Images"]) == 3
+    [image] = images
+    assert image["Architecture"] == "x86_64" and image["RootDeviceName"] == "/dev/xvda" and image["State"] == "available"
+    assert {"Key": "engine", "Value": "28.5"} in image["Tags"] and image["Public"]
+    for name in ("/aws/service/testkit/docker/28.5/ami-id", "/aws/service/canonical/ubuntu/server/24.04/stable/current/"
+                 "amd64/hvm/ebs-gp3/ami-id"):
+        assert ssm.get_parameter(Name=name)["Parameter"]["Value"] == image["ImageId"]
+    older = ssm.get_parameter(Name="/aws/service/testkit/docker/20.10/ami-id")["Parameter"]["Value"]
+    assert older != image["ImageId"]
+    assert bed.client("sts").get_caller_identity()["Account"] == "123456789012"

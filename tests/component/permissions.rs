@@ -1,0 +1,102 @@
+//! What the roles in `deploy/base` allow, as the API server's own authorizer sees it.
+
+use serde_json::json;
+
+use super::api_server::{Namespace, can, install};
+
+const OPERATOR: &str = "system:serviceaccount:testkit-system:testkit-operator";
+
+/// A verb, a resource (`TYPE`, `TYPE/NAME` or `TYPE#SUBRESOURCE`), and a namespace, where `*` is all of them.
+type Question = (&'static str, &'static str, &'static str);
+
+#[test]
+fn the_operator_may_do_what_it_does_and_no_more() {
+    install("deploy/base");
+    let may: [Question; 23] = [
+        ("list", "swarmclusters.testkit.dev", "*"),
+        ("watch", "swarmclusters.testkit.dev", "*"),
+        ("patch", "swarmclusters.testkit.dev", "*"),
+        ("delete", "swarmclusters.testkit.dev", "*"),
+        ("patch", "swarmclusters.testkit.dev#status", "*"),
+        ("update", "swarmclusters.testkit.dev#finalizers", "*"),
+        ("get", "e2eruns.testkit.dev", "*"),
+        ("list", "e2eruns.testkit.dev", "*"),
+        ("watch", "e2eruns.testkit.dev", "*"),
+        ("patch", "e2eruns.testkit.dev", "*"),
+        ("patch", "e2eruns.testkit.dev#status", "*"),
+        ("get", "secrets", "*"),
+        ("create", "secrets", "*"),
+        ("patch", "secrets", "*"),
+        ("get", "configmaps", "*"),
+        ("create", "configmaps", "*"),
+        ("delete", "configmaps", "*"),
+        ("create", "events.events.k8s.io", "*"),
+        ("patch", "events.events.k8s.io", "*"),
+        ("get", "namespaces/kube-system", "*"),
+        ("create", "leases.coordination.k8s.io", "testkit-system"),
+        ("get", "leases.coordination.k8s.io/testkit-operator", "testkit-system"),
+        ("patch", "leases.coordination.k8s.io/testkit-operator", "testkit-system"),
+    ];
+    let may_not: [Question; 14] = [
+        ("list", "secrets", "default"),
+        ("watch", "secrets", "default"),
+        ("delete", "secrets", "default"),
+        ("update", "secrets", "default"),
+        ("list", "configmaps", "default"),
+        ("create", "swarmclusters.testkit.dev", "default"),
+        ("create", "e2eruns.testkit.dev", "default"),
+        ("delete", "e2eruns.testkit.dev", "default"),
+        ("create", "pods", "default"),
+        ("get", "namespaces/default", "default"),
+        ("get", "nodes", "*"),
+        ("patch", "leases.coordination.k8s.io/another", "testkit-system"),
+        ("create", "leases.coordination.k8s.io", "default"),
+        ("create", "clusterrolebindings.rbac.authorization.k8s.io", "*"),
+    ];
+    all(OPERATOR, &may, true);
+    all(OPERATOR, &may_not, false);
+}
+
+#[test]
+fn people_may_do_what_their_role_says() {
+    install("deploy/base");
+    let namespace = Namespace::new("roles");
+    for role in ["view", "edit", "testkit-user"] {
+        namespace.apply(&binding(role)).unwrap();
+    }
+    let here = namespace.name();
+    let look = [("get", "swarmclusters.testkit.dev", here), ("list", "e2eruns.testkit.dev", here)];
+    let change = [("create", "swarmclusters.testkit.dev", here), ("delete", "e2eruns.testkit.dev", here)];
+    let keys = [("get", "secrets", here)];
+    for role in ["view", "edit", "testkit-user"] {
+        all(&user(role), &look, true);
+        all(&user(role), &change, role == "edit");
+        all(&user(role), &keys, role != "view");
+        all(
+            &user(role),
+            &[("get", "swarmclusters.testkit.dev", "default"), ("patch", "swarmclusters.testkit.dev#status", here)],
+            false,
+        );
+    }
+    all(&user("testkit-user"), &[("list", "secrets", here)], false);
+}
+
+fn user(role: &str) -> String {
+    format!("who-has-{role}")
+}
+
+fn binding(role: &str) -> serde_json::Value {
+    json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "RoleBinding",
+        "metadata": {"name": role},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user(role)}],
+    })
+}
+
+fn all(who: &str, questions: &[(&str, &str, &str)], expected: bool) {
+    for (verb, resource, namespace) in questions {
+        assert_eq!(can(who, verb, resource, namespace), expected, "{who}: {verb} {resource} in {namespace}");
+    }
+}
