@@ -74,7 +74,7 @@ pub(super) async fn to_the_end(context: &Context, kubernetes: &Kubernetes, name:
                 let before = live.printed;
                 match live.stream(context, kubernetes, &run, true).await {
                     Ok(()) => {
-                        wait_while(context, kubernetes, name, "ends", |stage| !matches!(stage, Stage::Ended)).await?
+                        wait_while(context, kubernetes, name, "ends", |stage| !matches!(stage, Stage::Ended)).await?;
                     }
                     Err(Broken::ForGood(failure)) => return Err(failure),
                     Err(Broken::ForNow(failure)) => {

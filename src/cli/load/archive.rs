@@ -159,10 +159,11 @@ fn images(mut file: &File, shown: &str) -> Result<Vec<Image>, Failure> {
         .collect()
 }
 
-/// `manifest.json` and `index.json` of an archive.
-fn documents<'a, R: Read + 'a>(
-    entries: io::Result<tar::Entries<'a, R>>,
-) -> io::Result<(Option<Vec<u8>>, Option<Vec<u8>>)> {
+/// `manifest.json` and `index.json` of an archive, as far as they are there.
+type Documents = (Option<Vec<u8>>, Option<Vec<u8>>);
+
+/// Finds them.
+fn documents<'a, R: Read + 'a>(entries: io::Result<tar::Entries<'a, R>>) -> io::Result<Documents> {
     let (mut manifest, mut index) = (None, None);
     for entry in entries? {
         let entry = entry?;
