@@ -5,9 +5,11 @@
 //! - [`cloud`]: where instances come from, and the one list of them that all clusters share.
 //! - [`host`]: one multiplexed SSH connection a host, with pinned host keys.
 //! - [`results`]: what test tools write, read into one outcome.
+//! - [`swarm`]: Docker Engine and Swarm over a host's Docker socket.
 
 pub mod api;
 pub mod cli;
 pub mod cloud;
 pub mod host;
 pub mod results;
+pub mod swarm;

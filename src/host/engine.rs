@@ -24,7 +24,7 @@ pub async fn wait_until_it_answers(host: &Host) -> Result<(), HostError> {
             Err(error @ HostError::Lost { .. }) => return Err(error),
             // A host that allows no command (yet) may have an engine all the same.
             Err(error) => {
-                tracing::debug!(host = host.address(), %error, "cannot wait for the engine's socket on the host")
+                tracing::debug!(host = host.address(), %error, "cannot wait for the engine's socket on the host");
             }
         }
         // Once the socket is there the question is held until the engine is ready to answer it.

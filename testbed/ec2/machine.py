@@ -56,7 +56,7 @@ class Machine:
         self._line: "socket.socket | None" = None
         self._answers = threading.Condition()
         self._answered = 0
-        self._expected_end = False
+        self._expected_end = self._reboots = False
 
     @property
     def pid(self) -> "int | None":
@@ -82,7 +82,7 @@ class Machine:
                      f"mem={MEMORY}", f"umid={self.name}", "uml_dir=uml/", "quiet",
                      f"ubd0={here}/disk,{self._images}/ami-{self._engine}.ext4", "root=/dev/ubda", "rw",
                      # Barriers protect against a machine that loses power; ours only ever loses the guest.
-                     "rootflags=nobarrier,noinit_itable", "init=/sbin/runit",
+                     "rootflags=nobarrier,noinit_itable", "init=/sbin/runit", "noreboot",
                      f"vec0:transport=tap,ifname={self.port.tap},depth=128,gro=1,mac={self.port.mac}",
                      "con=null", "con0=null,fd:1", f"con1=fd:{theirs.fileno()}",
                      f"address={self.port.address}", f"gateway={self.port.network.gateway}"],
@@ -90,7 +90,8 @@ class Machine:
                     pass_fds=[theirs.fileno()], env={"PATH": os.environ.get("PATH", ""), "TMPDIR": "/dev/shm"})
             theirs.close()
             processes.record(self.folder / "process.json", self._process.pid)
-            self._line, self.frozen, self._expected_end = ours, False, False
+            self._line, self.frozen = ours, False
+            self._expected_end = self._reboots = False
             self.boots += 1
             threading.Thread(target=self._watch, args=(self._process,), daemon=True).start()
             threading.Thread(target=self._listen, args=(ours,), daemon=True).start()
@@ -134,7 +135,11 @@ class Machine:
         ended_well = process.wait() == 0
         with self._lock:
             by_itself = process is self._process and not self._expected_end
-        if by_itself and ended_well:
+            reboots = self._reboots
+        if by_itself and reboots:
+            self.kill()
+            self.boot()
+        elif by_itself and ended_well:
             self._exited(self)
 
     def _sweep(self) -> None:
@@ -180,12 +185,14 @@ class Machine:
                 raise HostError(f"{self.name} did not take its network faults within {_ANSWERS_WITHIN:g} s: is it up yet?")
 
     def _listen(self, line: socket.socket) -> None:
-        """The guest's `network-faults` says `ready` when it starts and `done` when faults are in force."""
+        """The guest says `ready` and `done` (network-faults, when it starts and when faults are in force), `reboot` (poweroff)."""
         try:
             with line.makefile("r", errors="replace") as lines:
                 for word in map(str.strip, lines):
                     if word == "ready" and (self.faults.all or self.faults.peers):
                         self._send(line)
+                    if word == "reboot":
+                        self._reboots = True
                     if word == "done":
                         with self._answers:
                             self._answered += 1

@@ -146,7 +146,7 @@ fn token(installation: &str, launch: &Launch) -> String {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
-    format!("{:x}", hash.finalize())
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn root_volume(volume: &crate::api::Volume, root_device: &str) -> BlockDeviceMapping {

@@ -1,0 +1,322 @@
+//! The swarm's members: what an engine says of itself, what a manager says of all, and how both change.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+};
+
+use bollard::{
+    models::{
+        LocalNodeState, NodeSpec, NodeSpecAvailabilityEnum, NodeSpecRoleEnum, NodeState, Reachability,
+        SwarmInitRequest, SwarmJoinRequest, SystemInfo,
+    },
+    query_parameters::{
+        DeleteNodeOptionsBuilder, EventsOptionsBuilder, LeaveSwarmOptionsBuilder, ListNodesOptions,
+        UpdateNodeOptionsBuilder,
+    },
+};
+use futures::{Stream, StreamExt as _, stream};
+use tokio::sync::mpsc;
+
+use super::{ENDLESS, Engine, QUICK, SwarmError, WORK};
+use crate::api::NodeRole;
+
+const LISTEN: &str = "0.0.0.0:2377";
+/// How often a change of a node is tried again when somebody else changed it meanwhile.
+const TRIES: usize = 5;
+
+/// What an engine says of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EngineInfo {
+    /// The engine's version.
+    pub version: String,
+    /// Its id as a node, while it is one.
+    pub node_id: Option<String>,
+    /// The swarm's id; managers know it.
+    pub cluster_id: Option<String>,
+    /// How its membership is.
+    pub state: LocalState,
+    /// Whether it is a manager that can be asked.
+    pub control_available: bool,
+    /// Why it cannot join, or lost the swarm.
+    pub error: Option<String>,
+}
+
+/// An engine's membership in a swarm.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum LocalState {
+    /// In none.
+    Inactive,
+    /// Joining.
+    Pending,
+    /// A member.
+    Active,
+    /// A member that lost its swarm, or could not join.
+    Error,
+    /// A manager that needs its unlock key.
+    Locked,
+}
+
+/// What a manager says of a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    /// Its id.
+    pub id: String,
+    /// Its host name.
+    pub hostname: String,
+    /// What it is meant to be.
+    pub role: NodeRole,
+    /// Whether it takes tasks.
+    pub availability: Availability,
+    /// Whether the managers hear of it.
+    pub ready: bool,
+    /// The same in Docker's words, with its reason.
+    pub state: String,
+    /// Whether it leads the managers.
+    pub leader: bool,
+    /// Whether the other managers reach it; `false` for workers.
+    pub reachable: bool,
+    /// Its address.
+    pub address: String,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The version of its engine.
+    pub engine_version: String,
+}
+
+/// Whether a node takes tasks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Availability {
+    /// It does.
+    Active,
+    /// It keeps those it has.
+    Pause,
+    /// It gives up those it has.
+    Drain,
+}
+
+/// What lets a node into a swarm.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
+}
+
+/// A swarm's join tokens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// Lets in managers.
+    pub manager: Token,
+    /// Lets in workers.
+    pub worker: Token,
+}
+
+/// How to join a swarm.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct JoinRequest {
+    /// Managers' addresses, with or without a port.
+    pub remote: Vec<String>,
+    /// What lets it in, and as what.
+    pub token: Token,
+    /// The address the others reach this node by.
+    pub advertise: String,
+}
+
+impl Engine {
+    /// What the engine says of itself.
+    pub async fn info(&self) -> Result<EngineInfo, SwarmError> {
+        Ok(self.within(QUICK).info().await?.into())
+    }
+
+    /// Every node, as this manager knows them.
+    pub async fn nodes(&self) -> Result<Vec<Node>, SwarmError> {
+        let nodes = self.within(QUICK).list_nodes(None::<ListNodesOptions>).await?;
+        Ok(nodes.into_iter().map(Node::from).collect())
+    }
+
+    /// Begins a swarm with this node as its manager. Its id.
+    pub async fn init(&self, advertise: &str) -> Result<String, SwarmError> {
+        let request = SwarmInitRequest {
+            listen_addr: Some(LISTEN.to_owned()),
+            advertise_addr: Some(advertise.to_owned()),
+            ..SwarmInitRequest::default()
+        };
+        Ok(self.within(WORK).init_swarm(request).await?)
+    }
+
+    /// The join tokens; managers know them.
+    pub async fn tokens(&self) -> Result<Tokens, SwarmError> {
+        let tokens = self.within(QUICK).inspect_swarm().await?.join_tokens.unwrap_or_default();
+        match (tokens.manager, tokens.worker) {
+            (Some(manager), Some(worker)) => Ok(Tokens { manager: Token(manager), worker: Token(worker) }),
+            _ => Err(SwarmError::Refused("the engine shows no join tokens".to_owned())),
+        }
+    }
+
+    /// Joins a swarm. `Ok` says that it has joined or is about to: an engine that takes longer
+    /// than 20 s goes on in the background.
+    pub async fn join(&self, request: &JoinRequest) -> Result<(), SwarmError> {
+        let request = SwarmJoinRequest {
+            listen_addr: Some(LISTEN.to_owned()),
+            advertise_addr: Some(request.advertise.clone()),
+            remote_addrs: Some(request.remote.clone()),
+            join_token: Some(request.token.0.clone()),
+            ..SwarmJoinRequest::default()
+        };
+        match self.within(WORK).join_swarm(request).await.map_err(SwarmError::from) {
+            Err(SwarmError::Refused(words)) if words.contains("will continue in the background") => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Adds labels to a node, or changes them. Others stay.
+    pub async fn label(&self, node: &str, labels: &BTreeMap<String, String>) -> Result<(), SwarmError> {
+        self.change(node, |spec| {
+            let own = spec.labels.get_or_insert_default();
+            own.extend(labels.iter().map(|(k, v)| (k.clone(), v.clone())));
+        })
+        .await
+    }
+
+    /// Makes a node a manager.
+    pub async fn promote(&self, node: &str) -> Result<(), SwarmError> {
+        self.change(node, |spec| spec.role = Some(NodeSpecRoleEnum::MANAGER)).await
+    }
+
+    /// Makes a node a worker.
+    pub async fn demote(&self, node: &str) -> Result<(), SwarmError> {
+        self.change(node, |spec| spec.role = Some(NodeSpecRoleEnum::WORKER)).await
+    }
+
+    /// Moves a node's tasks elsewhere.
+    pub async fn drain(&self, node: &str) -> Result<(), SwarmError> {
+        self.change(node, |spec| spec.availability = Some(NodeSpecAvailabilityEnum::DRAIN)).await
+    }
+
+    /// Lets a node take tasks again.
+    pub async fn activate(&self, node: &str) -> Result<(), SwarmError> {
+        self.change(node, |spec| spec.availability = Some(NodeSpecAvailabilityEnum::ACTIVE)).await
+    }
+
+    /// Strikes a node off the list. One that is not on it is fine.
+    pub async fn remove(&self, node: &str, force: bool) -> Result<(), SwarmError> {
+        let options = DeleteNodeOptionsBuilder::new().force(force).build();
+        match self.within(QUICK).delete_node(node, Some(options)).await.map_err(SwarmError::from) {
+            Err(SwarmError::NotFound(_)) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// Leaves the swarm. One that is in none is fine.
+    pub async fn leave(&self, force: bool) -> Result<(), SwarmError> {
+        let options = LeaveSwarmOptionsBuilder::new().force(force).build();
+        match self.within(WORK).leave_swarm(Some(options)).await.map_err(SwarmError::from) {
+            Err(SwarmError::Refused(words) | SwarmError::NotAManager(words))
+                if words.contains("not part of a swarm") =>
+            {
+                Ok(())
+            }
+            other => other,
+        }
+    }
+
+    /// Something for every change of a node that this manager hears of, until the connection or
+    /// the engine ends. Changes that come while nobody looks are one.
+    pub fn node_events(&self) -> impl Stream<Item = ()> + Send + Unpin + use<> {
+        let options = EventsOptionsBuilder::new().filters(&HashMap::from([("type", vec!["node"])])).build();
+        let mut events = Box::pin(self.within(ENDLESS).events(Some(options)));
+        let (sender, receiver) = mpsc::channel(1);
+        // Read at once, whatever the listener does: a stream that is not read stalls the connection.
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = sender.closed() => return,
+                    event = events.next() => match event {
+                        Some(Ok(_)) => { let _ = sender.try_send(()); }
+                        Some(Err(error)) => {
+                            tracing::debug!(%error, "the engine's events end");
+                            return;
+                        }
+                        None => return,
+                    },
+                }
+            }
+        });
+        Box::pin(stream::unfold(receiver, async |mut receiver| receiver.recv().await.map(|()| ((), receiver))))
+    }
+
+    /// Changes a node's spec, if that changes anything.
+    async fn change(&self, node: &str, edit: impl Fn(&mut NodeSpec)) -> Result<(), SwarmError> {
+        let docker = self.within(QUICK);
+        let mut tries = 0;
+        loop {
+            let found = docker.inspect_node(node).await?;
+            let before = found.spec.unwrap_or_default();
+            let mut spec = before.clone();
+            edit(&mut spec);
+            if spec == before {
+                return Ok(());
+            }
+            let version = found.version.and_then(|v| v.index).unwrap_or_default();
+            let options = UpdateNodeOptionsBuilder::new().version(i64::try_from(version).unwrap_or_default()).build();
+            tries += 1;
+            match docker.update_node(node, spec, options).await.map_err(SwarmError::from) {
+                Err(SwarmError::Conflict(_)) if tries < TRIES => {}
+                other => return other,
+            }
+        }
+    }
+}
+
+impl From<SystemInfo> for EngineInfo {
+    fn from(info: SystemInfo) -> Self {
+        let swarm = info.swarm.unwrap_or_default();
+        let some = |text: Option<String>| text.filter(|t| !t.is_empty());
+        Self {
+            version: info.server_version.unwrap_or_default(),
+            node_id: some(swarm.node_id),
+            cluster_id: swarm.cluster.and_then(|c| some(c.id)),
+            state: match swarm.local_node_state {
+                None | Some(LocalNodeState::EMPTY | LocalNodeState::INACTIVE) => LocalState::Inactive,
+                Some(LocalNodeState::PENDING) => LocalState::Pending,
+                Some(LocalNodeState::ACTIVE) => LocalState::Active,
+                Some(LocalNodeState::ERROR) => LocalState::Error,
+                Some(LocalNodeState::LOCKED) => LocalState::Locked,
+            },
+            control_available: swarm.control_available.unwrap_or_default(),
+            error: some(swarm.error),
+        }
+    }
+}
+
+impl From<bollard::models::Node> for Node {
+    fn from(node: bollard::models::Node) -> Self {
+        let (spec, status) = (node.spec.unwrap_or_default(), node.status.unwrap_or_default());
+        let (description, manager) = (node.description.unwrap_or_default(), node.manager_status);
+        let state = status.state.unwrap_or(NodeState::UNKNOWN);
+        let reason = status.message.filter(|m| !m.is_empty());
+        Self {
+            id: node.id.unwrap_or_default(),
+            hostname: description.hostname.unwrap_or_default(),
+            role: match spec.role {
+                Some(NodeSpecRoleEnum::MANAGER) => NodeRole::Manager,
+                _ => NodeRole::Worker,
+            },
+            availability: match spec.availability {
+                Some(NodeSpecAvailabilityEnum::DRAIN) => Availability::Drain,
+                Some(NodeSpecAvailabilityEnum::PAUSE) => Availability::Pause,
+                _ => Availability::Active,
+            },
+            ready: state == NodeState::READY,
+            state: reason.map_or_else(|| state.to_string(), |r| format!("{state} ({r})")),
+            leader: manager.as_ref().and_then(|m| m.leader).unwrap_or_default(),
+            reachable: manager.and_then(|m| m.reachability) == Some(Reachability::REACHABLE),
+            address: status.addr.unwrap_or_default(),
+            labels: spec.labels.unwrap_or_default().into_iter().collect(),
+            engine_version: description.engine.and_then(|e| e.engine_version).unwrap_or_default(),
+        }
+    }
+}
