@@ -156,6 +156,14 @@ impl Host {
         Self::connect_with(target, Patience::CONTROL, None).await
     }
 
+    /// The same for one who sends or reads much: a busy host has more time before it counts as dead.
+    ///
+    /// # Errors
+    /// As with [`connect`](Self::connect).
+    pub async fn connect_for_bulk(target: &Target) -> Result<Self, ConnectError> {
+        Self::connect_with(target, Patience::BULK, None).await
+    }
+
     /// The same with another patience, and with something that lives as long as the connection.
     pub(super) async fn connect_with(
         target: &Target,
@@ -193,8 +201,7 @@ impl Host {
 
     /// Runs a command in the user's shell and waits for its end.
     pub async fn exec(&self, command: &str, stdin: Option<Bytes>) -> Result<ExecOutput, HostError> {
-        let opened = self.link.handle.channel_open_session().await;
-        let channel = opened.map_err(|e| self.link.failed("a session", e))?;
+        let channel = self.open_session().await?;
         channel.exec(true, command).await.map_err(|e| self.link.failed("a command", e))?;
         let (mut reader, writer) = channel.split();
         let feed = async {
@@ -211,6 +218,18 @@ impl Host {
         };
         let _ = writer.close().await;
         done
+    }
+
+    pub(super) async fn open_session(&self) -> Result<russh::Channel<Msg>, HostError> {
+        self.link.handle.channel_open_session().await.map_err(|e| self.link.failed("a session", e))
+    }
+
+    pub(super) fn failed(&self, what: &str, error: russh::Error) -> HostError {
+        self.link.failed(what, error)
+    }
+
+    pub(super) fn lost(&self) -> HostError {
+        self.link.lost()
     }
 
     async fn collect(&self, reader: &mut russh::ChannelReadHalf) -> Result<ExecOutput, HostError> {
