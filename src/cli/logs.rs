@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     api::{E2ERun, E2ERunStatus},
-    swarm::Engine,
+    swarm::{Engine, SwarmError},
 };
 
 /// What the operator writes where a log was too long to be kept whole.
@@ -73,7 +73,7 @@ pub(super) async fn to_the_end(context: &Context, kubernetes: &Kubernetes, name:
             Stage::Running { .. } => {
                 let before = live.printed;
                 match live.stream(context, kubernetes, &run, true).await {
-                    Ok(()) => {
+                    Ok(()) | Err(Broken::Gone(_)) => {
                         wait_while(context, kubernetes, name, "ends", |stage| !matches!(stage, Stage::Ended)).await?;
                     }
                     Err(Broken::ForGood(failure)) => return Err(failure),
@@ -141,12 +141,14 @@ enum Broken {
     ForGood(Failure),
     /// The host or the way to it: it may come back, or the run ends without it.
     ForNow(Failure),
+    /// There is nothing more to read there: the run ends soon, and what was kept of it has the rest.
+    Gone(Failure),
 }
 
 impl From<Broken> for Failure {
     fn from(broken: Broken) -> Self {
         match broken {
-            Broken::ForGood(failure) | Broken::ForNow(failure) => failure,
+            Broken::ForGood(failure) | Broken::ForNow(failure) | Broken::Gone(failure) => failure,
         }
     }
 }
@@ -171,8 +173,14 @@ impl Live {
         let node = nodes::one(&cluster, Some(manager)).map_err(Broken::ForGood)?;
         let reach = Reach::of(kubernetes, &cluster).await.map_err(Broken::ForGood)?;
         let host = reach.connect(node).await.map_err(Broken::ForNow)?;
-        let broken = |e: crate::swarm::SwarmError| {
-            Broken::ForNow(Failure::new(format!("the log of {} on {} broke off: {e}", run.name_any(), node.name)))
+        let broken = |error: SwarmError| {
+            let name = run.name_any();
+            match error {
+                SwarmError::NotFound(_) => {
+                    Broken::Gone(Failure::new(format!("the container of {name} is not on {} any more", node.name)))
+                }
+                error => Broken::ForNow(Failure::new(format!("the log of {name} on {} broke off: {error}", node.name))),
+            }
         };
         let engine = Engine::new(&host);
         let mut log = pin!(engine.logs(container, follow, None));
