@@ -117,7 +117,7 @@ async fn take(
         Step::Collect(id, container) => return collect(context, run, seen, id, container, outcome).await,
         Step::Remove(id, container) => {
             let removed = match observe::control(hosts, id) {
-                Ok(engine) => engine.remove(container).await.map_err(|e| e.to_string()),
+                Ok(engine) => engine.remove_container(container).await.map_err(|e| e.to_string()),
                 Err(why) => Err(why),
             };
             return Ok(removed.map_err(|e| format!("the container on {} could not be removed: {e}", node(id))));
