@@ -5,6 +5,7 @@
 //! - [`cloud`]: where instances come from, and the one list of them that all clusters share.
 //! - [`host`]: one multiplexed SSH connection a host, with pinned host keys.
 //! - [`results`]: what test tools write, read into one outcome.
+//! - [`run`]: the E2ERun controller: observe, plan, act, report.
 //! - [`swarm`]: Docker Engine and Swarm over a host's Docker socket.
 
 pub mod api;
@@ -12,4 +13,5 @@ pub mod cli;
 pub mod cloud;
 pub mod host;
 pub mod results;
+pub mod run;
 pub mod swarm;
