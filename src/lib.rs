@@ -3,13 +3,19 @@
 //! - [`api`]: the custom resources, their validation, condition types and reasons.
 //! - [`cli`]: `kubectl testkit`, a file a verb.
 //! - [`cloud`]: where instances come from, and the one list of them that all clusters share.
+//! - [`cluster`]: the SwarmCluster controller: observe, plan, act, report.
 //! - [`host`]: one multiplexed SSH connection a host, with pinned host keys.
+//! - [`operator`]: wires the rooms into one process.
 //! - [`results`]: what test tools write, read into one outcome.
+//! - [`run`]: the E2ERun controller: observe, plan, act, report.
 //! - [`swarm`]: Docker Engine and Swarm over a host's Docker socket.
 
 pub mod api;
 pub mod cli;
 pub mod cloud;
+pub mod cluster;
 pub mod host;
+pub mod operator;
 pub mod results;
+pub mod run;
 pub mod swarm;

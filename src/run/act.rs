@@ -117,7 +117,7 @@ async fn take(
         Step::Collect(id, container) => return collect(context, run, seen, id, container, outcome).await,
         Step::Remove(id, container) => {
             let removed = match observe::control(hosts, id) {
-                Ok(engine) => engine.remove(container).await.map_err(|e| e.to_string()),
+                Ok(engine) => engine.remove_container(container).await.map_err(|e| e.to_string()),
                 Err(why) => Err(why),
             };
             return Ok(removed.map_err(|e| format!("the container on {} could not be removed: {e}", node(id))));
@@ -138,14 +138,12 @@ async fn begin(
 ) -> Result<Result<(), String>, Error> {
     let placed = Placed { host: id.clone(), container: container.id.clone(), at: Timestamp::now() };
     record::write(api, run, Change::Placed(placed)).await?;
-    if matches!(container.state, ContainerState::Created { .. }) {
-        if let Err(error) = engine.start(&container.id).await {
-            // Whether it is worth another try is what the container's own state says in the next pass.
-            return Ok(Err(format!(
-                "the container could not be started on {}-{}: {error}",
-                run.spec.cluster_ref.name, id.slot
-            )));
-        }
+    if matches!(container.state, ContainerState::Created { .. })
+        && let Err(error) = engine.start(&container.id).await
+    {
+        // Whether it is worth another try is what the container's own state says in the next pass.
+        let node = format!("{}-{}", run.spec.cluster_ref.name, id.slot);
+        return Ok(Err(format!("the container could not be started on {node}: {error}")));
     }
     follow(context, run, id, &container.id);
     if let Ok(Some(now)) = observe::inspect(engine, &container.id).await {

@@ -135,7 +135,14 @@ pub async fn run(
             })
         }))
         .graceful_shutdown_on(shutdown)
-        .run(reconcile, failed, context)
+        .run(
+            reconcile,
+            |run, error, _| {
+                tracing::warn!(run = run.name_any(), %error, "a pass failed");
+                Action::requeue(PAUSE)
+            },
+            context,
+        )
         .for_each(|_| std::future::ready(()))
         .await;
 }
@@ -157,9 +164,4 @@ async fn reconcile(run: Arc<E2ERun>, context: Arc<Context>) -> Result<Action, Er
     report::report(&context, &run, &seen, &plan, &outcome).await?;
     let again = if outcome.failure.is_some() { Some(PAUSE) } else { plan.again };
     Ok(again.map_or_else(Action::await_change, Action::requeue))
-}
-
-fn failed(run: Arc<E2ERun>, error: &Error, _: Arc<Context>) -> Action {
-    tracing::warn!(run = run.name_any(), %error, "a pass failed");
-    Action::requeue(PAUSE)
 }

@@ -163,6 +163,7 @@ fn ended(run: &E2ERun, old: E2ERunStatus, end: &End, now: Timestamp) -> E2ERunSt
     new
 }
 
+#[derive(Clone, Copy)]
 struct Verdict<'a> {
     ready: bool,
     reconciling: bool,

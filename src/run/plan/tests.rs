@@ -60,7 +60,7 @@ fn exited(code: i64) -> ContainerState {
 }
 
 /// The ready cluster with the run's container on m1.
-fn with(state: ContainerState) -> Observed {
+fn with(state: &ContainerState) -> Observed {
     let mut seen = ready();
     seen.record.placed = Some(Placed { host: id("m1", 0), container: "c1".to_owned(), at: before(61) });
     for (host, view) in &mut seen.hosts {
@@ -133,7 +133,7 @@ fn starts_on_the_leader_or_on_any_manager() {
 #[test]
 fn a_container_that_is_there_is_never_made_again() {
     for state in [ContainerState::Created { error: None }, ContainerState::Running { since: before(5) }, exited(0)] {
-        let mut seen = with(state.clone());
+        let mut seen = with(&state);
         seen.record.placed = None;
         assert_eq!(plan(&spec("IfNotPresent"), &seen, now()).steps, [Step::Adopt(id("m1", 0), container(state))]);
     }
@@ -199,21 +199,21 @@ fn the_image_has_its_time_from_when_the_cluster_could_take_it() {
 
 #[test]
 fn a_running_container_is_followed_until_its_time_is_up() {
-    let follow = plan(&spec("Never"), &with(ContainerState::Running { since: before(1790) }), now());
+    let follow = plan(&spec("Never"), &with(&ContainerState::Running { since: before(1790) }), now());
     assert_eq!(
         (follow.steps, follow.again),
         (vec![Step::Follow(id("m1", 0), "c1".into())], Some(Duration::from_secs(10)))
     );
-    let stop = plan(&spec("Never"), &with(ContainerState::Running { since: before(1800) }), now());
+    let stop = plan(&spec("Never"), &with(&ContainerState::Running { since: before(1800) }), now());
     assert_eq!(stop.steps, [Step::Stop(id("m1", 0), "c1".into())]);
-    let mut again = with(ContainerState::Running { since: before(5) });
+    let mut again = with(&ContainerState::Running { since: before(5) });
     again.record.stopped = true;
     assert_eq!(plan(&spec("Never"), &again, now()).steps, [Step::Stop(id("m1", 0), "c1".into())]);
 }
 
 #[test]
 fn a_container_that_ended_is_collected_whatever_its_cluster_is() {
-    let mut seen = with(exited(1));
+    let mut seen = with(&exited(1));
     for change in [
         |_: &mut ClusterView| {},
         |c: &mut ClusterView| c.deleting = true,
@@ -262,13 +262,13 @@ fn a_container_out_of_sight_is_lost_only_when_that_is_certain() {
         ),
     ];
     for (what, change, reason) in cases {
-        let mut seen = with(ContainerState::Running { since: before(60) });
+        let mut seen = with(&ContainerState::Running { since: before(60) });
         change(&mut seen);
         let plan = plan(&spec("Never"), &seen, now());
         assert_eq!(plan.steps, [], "{what}");
         assert_eq!(end(&plan).map(|(r, _)| r), reason, "{what}: {:?}", plan.stage);
     }
-    let mut seen = with(ContainerState::Running { since: before(60) });
+    let mut seen = with(&ContainerState::Running { since: before(60) });
     down(&mut seen);
     seen.record.placed.as_mut().unwrap().at = before(1800 + 601);
     assert_eq!(end(&plan(&spec("Never"), &seen, now())).unwrap().0, reason::CONTAINER_LOST);
@@ -276,7 +276,7 @@ fn a_container_out_of_sight_is_lost_only_when_that_is_certain() {
 
 #[test]
 fn a_container_that_will_not_start_says_so() {
-    let seen = with(ContainerState::Created { error: Some("exec: \"nope\": not found".into()) });
+    let seen = with(&ContainerState::Created { error: Some("exec: \"nope\": not found".into()) });
     let plan = plan(&spec("Never"), &seen, now());
     let (reason, message) = end(&plan).unwrap();
     assert_eq!(reason, reason::CONTAINER_FAILED);
@@ -304,7 +304,7 @@ fn what_is_left_is_removed_before_the_finalizer() {
     ];
     for (what, change, steps) in cases {
         for (deleting, finished) in [(true, false), (false, true), (true, true)] {
-            let mut seen = Observed { deleting, finished, ..with(exited(0)) };
+            let mut seen = Observed { deleting, finished, ..with(&exited(0)) };
             change(&mut seen);
             let plan = plan(&spec("Never"), &seen, now());
             assert_eq!(plan.steps, steps, "{what}, deleting {deleting}, finished {finished}");

@@ -1,0 +1,357 @@
+//! Does what the plan says: one match over [`Action`], every arm safe to repeat.
+
+use std::fmt;
+
+use futures::future::join_all;
+use k8s_openapi::jiff::Timestamp;
+use kube::{
+    Api, ResourceExt,
+    api::{DeleteParams, Patch, PatchParams},
+};
+
+use super::{
+    Context,
+    intent::Filler,
+    keys::Keys,
+    observe::Sight,
+    plan::{self, Action, Offering, Plan},
+    status::address,
+    user_data,
+};
+use crate::{
+    api::{Ec2Provider, FINALIZER, NodeRole, SwarmCluster},
+    cloud::{Cloud, CloudError, Inventory, Launch, NetworkSpec, Owner},
+    host::Target,
+    swarm::{Engine, JoinRequest, SwarmError},
+};
+
+/// What became of a plan.
+#[derive(Debug, Default)]
+pub struct Outcome {
+    /// What failed, and while doing what.
+    pub failures: Vec<(Failure, String)>,
+    /// Something was done whose effect is worth a look at once.
+    pub changed: bool,
+    /// The object was let go.
+    pub released: bool,
+}
+
+/// Why a step failed, by what it means for the object's conditions.
+#[derive(Debug)]
+pub enum Failure {
+    /// The cloud refused.
+    Cloud(CloudError),
+    /// A host, its engine or the API server refused.
+    Host(String),
+    /// The spec names something that is not there.
+    Spec(String),
+    /// This version cannot serve the spec.
+    Unsupported(String),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Cloud(error) => error.fmt(f),
+            Self::Host(text) | Self::Spec(text) | Self::Unsupported(text) => f.write_str(text),
+        }
+    }
+}
+
+impl From<CloudError> for Failure {
+    fn from(error: CloudError) -> Self {
+        Self::Cloud(error)
+    }
+}
+
+impl From<SwarmError> for Failure {
+    fn from(error: SwarmError) -> Self {
+        Self::Host(error.to_string())
+    }
+}
+
+/// The cloud of a cluster.
+#[derive(Clone)]
+pub struct CloudOf<'a> {
+    /// The account and region.
+    pub cloud: Cloud,
+    /// Its instances.
+    pub inventory: Inventory,
+    /// The spec's own words on it.
+    pub ec2: &'a Ec2Provider,
+}
+
+struct Actor<'a> {
+    context: &'a Context,
+    cluster: &'a SwarmCluster,
+    cloud: &'a CloudOf<'a>,
+    sight: &'a Sight,
+    owner: Owner,
+}
+
+/// Carries out a plan: what must be written down first, then everything else at once.
+pub async fn act(
+    context: &Context,
+    cluster: &SwarmCluster,
+    cloud: &CloudOf<'_>,
+    sight: &mut Sight,
+    plan: &Plan,
+) -> Outcome {
+    let mut outcome = Outcome::default();
+    if let Err(error) = write_down(context, cluster, sight, plan).await {
+        outcome.failures.push((Failure::Host(error.to_string()), "writing the cluster's Secret".to_owned()));
+        return outcome;
+    }
+    outcome.changed = !plan.pins.is_empty();
+    let owner = super::owner(cluster);
+    let actor = Actor { context, cluster, cloud, sight, owner };
+    actor.connect(plan);
+    let groups = match actor.network(plan).await {
+        Ok(groups) => groups,
+        Err(error) => {
+            outcome.failures.push((error.into(), "preparing the security group".to_owned()));
+            None
+        }
+    };
+    let launches = groups.is_some();
+    let groups = groups.unwrap_or_default();
+    let steps = plan.actions.iter().filter(|a| launches || !matches!(a, Action::Launch(..)));
+    for (action, done) in join_all(steps.map(async |a| (a, actor.take(a, &groups).await))).await {
+        match done {
+            Ok(Effect::Waits) => {}
+            Ok(Effect::Changed) => outcome.changed = true,
+            Ok(Effect::Released) => outcome.released = true,
+            Err(failure) => outcome.failures.push((failure, actor.describe(action))),
+        }
+    }
+    outcome
+}
+
+/// What a step that succeeded means for the next pass.
+enum Effect {
+    /// Something else wakes us when it takes effect.
+    Waits,
+    /// A look at once is worth it.
+    Changed,
+    /// The object is gone.
+    Released,
+}
+
+/// Writes intent and host keys, and makes the Secret when there is none yet.
+async fn write_down(
+    context: &Context,
+    cluster: &SwarmCluster,
+    sight: &mut Sight,
+    plan: &Plan,
+) -> Result<(), super::keys::KeysError> {
+    if plan.save.is_none() && plan.pins.is_empty() {
+        return Ok(());
+    }
+    let mut keys = match sight.keys.take() {
+        Some(keys) => keys,
+        None => Keys::create(&context.client, cluster).await?,
+    };
+    if let Some(intent) = &plan.save {
+        keys.intent = intent.clone();
+    }
+    let fillers = plan::fillers(sight.facts.instances.as_deref().unwrap_or_default());
+    let kind = cluster.spec.provider.ec2.as_ref().map(|e| e.connect_to).unwrap_or_default();
+    let addressed = |f: &Filler| Some((*f, address(fillers.get(&f.slot)?.instance, kind)?.to_owned()));
+    let pins: Vec<_> = plan.pins.iter().filter_map(addressed).collect();
+    keys.pin(&cluster.name_any(), &cluster.uid().unwrap_or_default(), &pins, &plan.hosts);
+    let written = keys.write(&context.client, cluster).await;
+    sight.keys = Some(keys);
+    written
+}
+
+impl Actor<'_> {
+    /// Tells the connection room which hosts are wanted.
+    fn connect(&self, plan: &Plan) {
+        let fillers = plan::fillers(self.sight.facts.instances.as_deref().unwrap_or_default());
+        let ids: Vec<_> = plan.hosts.iter().map(|f| Keys::host_id(&self.owner.uid, *f)).collect();
+        if let Some(keys) = &self.sight.keys {
+            for (filler, id) in plan.hosts.iter().zip(&ids) {
+                let instance = fillers.get(&filler.slot).map(|f| f.instance);
+                if let Some(address) = instance.and_then(|i| address(i, self.cloud.ec2.connect_to)) {
+                    self.context.hosts.ensure(id.clone(), self.target(keys, id, address));
+                }
+            }
+        }
+        self.context.hosts.retain(&self.owner.uid, &ids);
+    }
+
+    fn target(&self, keys: &Keys, id: &crate::host::HostId, address: &str) -> Target {
+        let own = keys.seed.host_key(id);
+        let boot = (!keys.pins(id)).then(|| keys.seed.boot_key(id));
+        Target::operator(address, keys.client.clone(), own, boot)
+    }
+
+    /// The security groups of the cluster's instances. The cloud room remembers what it has
+    /// made sure of, so that an idle cluster costs no calls.
+    async fn network(&self, plan: &Plan) -> Result<Option<Vec<String>>, CloudError> {
+        if self.sight.facts.deleting || self.cluster.spec.paused || plan.hosts.is_empty() && plan.actions.is_empty() {
+            return Ok(None);
+        }
+        let spec = NetworkSpec {
+            access_cidrs: self.cluster.spec.access_cidrs.clone(),
+            subnets: self.cloud.ec2.subnets.clone(),
+        };
+        let network = self.cloud.cloud.ensure_network(&self.owner, &spec).await?;
+        Ok(Some([vec![network.security_group], self.cloud.ec2.security_groups.clone()].concat()))
+    }
+
+    async fn take(&self, action: &Action, groups: &[String]) -> Result<Effect, Failure> {
+        match action {
+            Action::Launch(filler, offering) => self.launch(*filler, offering, groups).await,
+            Action::Terminate(ids) => {
+                self.cloud.cloud.terminate(ids).await?;
+                self.cloud.inventory.note_terminating(ids);
+                Ok(Effect::Waits)
+            }
+            Action::Init(host) => {
+                self.engine(host)?.init(&self.advertise(host)?).await?;
+                Ok(Effect::Changed)
+            }
+            Action::Join { host, via, remotes } => self.join(host, via, remotes).await,
+            Action::Leave(host) => {
+                self.engine(host)?.leave(true).await?;
+                Ok(Effect::Changed)
+            }
+            Action::Update { via, node, labels, role } => {
+                let manager = self.engine(via)?;
+                if !labels.is_empty() {
+                    manager.label(node, labels).await?;
+                }
+                match role {
+                    Some(NodeRole::Manager) => manager.promote(node).await?,
+                    Some(NodeRole::Worker) => manager.demote(node).await?,
+                    None => {}
+                }
+                Ok(Effect::Changed)
+            }
+            Action::RemoveNode { via, node } => {
+                self.engine(via)?.remove(node, true).await?;
+                Ok(Effect::Changed)
+            }
+            Action::Expire => {
+                let params = DeleteParams::default().preconditions(kube::api::Preconditions {
+                    uid: Some(self.owner.uid.clone()),
+                    resource_version: None,
+                });
+                let done = self.objects().delete(&self.cluster.name_any(), &params).await;
+                done.map_err(|e| Failure::Host(e.to_string()))?;
+                Ok(Effect::Waits)
+            }
+            Action::Release => self.release().await,
+        }
+    }
+
+    async fn launch(&self, filler: Filler, offering: &Offering, groups: &[String]) -> Result<Effect, Failure> {
+        let Some(keys) = &self.sight.keys else { return Ok(Effect::Changed) };
+        let ec2 = self.cloud.ec2;
+        let id = Keys::host_id(&self.owner.uid, filler);
+        let comment = format!("testkit {}", self.owner.name);
+        let user_data = user_data::user_data(
+            &keys.client.public_line(&comment),
+            keys.seed.boot_key(&id).to_openssh().as_str(),
+            self.cluster.spec.engine.as_ref(),
+        );
+        if user_data.len() > user_data::LIMIT {
+            let text = format!("spec.engine.daemonJson is too long: the user data may have {} bytes", user_data::LIMIT);
+            return Err(Failure::Spec(text));
+        }
+        let launch = Launch {
+            owner: self.owner.clone(),
+            slot: filler.slot.to_string(),
+            name: format!("{}-{}", self.cluster.name_any(), filler.slot),
+            incarnation: filler.incarnation,
+            image: ec2.ami.clone().unwrap_or_else(Ec2Provider::default_ami),
+            instance_type: offering.instance_type.clone(),
+            subnet: offering.subnet.clone(),
+            security_groups: groups.to_vec(),
+            spot: ec2.spot,
+            volume: ec2.volume.clone(),
+            instance_profile: ec2.instance_profile.clone(),
+            user_data,
+        };
+        self.context.remember(&self.owner.uid, |m| m.attempt(filler, offering));
+        match self.cloud.cloud.launch(&launch).await {
+            Ok(instance) => {
+                tracing::info!(cluster = self.owner.name, slot = %filler, instance = instance.id, instance_type = instance.instance_type, "launched");
+                self.cloud.inventory.note(instance);
+                Ok(Effect::Changed)
+            }
+            Err(error @ (CloudError::Capacity(_) | CloudError::Ended)) => {
+                tracing::info!(cluster = self.owner.name, slot = %filler, %error, "another way to launch is taken");
+                self.context.remember(&self.owner.uid, |m| m.note(filler, offering, &error, Timestamp::now()));
+                Ok(Effect::Changed)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn join(&self, host: &Filler, via: &Filler, remotes: &[String]) -> Result<Effect, Failure> {
+        let tokens = self.engine(via)?.tokens().await?;
+        let token = match host.slot.role {
+            NodeRole::Manager => tokens.manager,
+            NodeRole::Worker => tokens.worker,
+        };
+        let request = JoinRequest { remote: remotes.to_vec(), token, advertise: self.advertise(host)? };
+        self.engine(host)?.join(&request).await?;
+        Ok(Effect::Changed)
+    }
+
+    /// Nothing but the network is left: without it, the object may go.
+    async fn release(&self) -> Result<Effect, Failure> {
+        if !self.cloud.cloud.delete_network(&self.owner).await? {
+            self.cloud.inventory.poke();
+            return Ok(Effect::Waits);
+        }
+        release_object(self.context, self.cluster).await.map_err(|e| Failure::Host(e.to_string()))?;
+        Ok(Effect::Released)
+    }
+
+    fn engine(&self, host: &Filler) -> Result<&Engine, Failure> {
+        self.sight.engines.get(host).ok_or_else(|| Failure::Host(format!("{} is not connected", host.slot)))
+    }
+
+    /// The address other nodes reach a host by.
+    fn advertise(&self, host: &Filler) -> Result<String, Failure> {
+        let fillers = plan::fillers(self.sight.facts.instances.as_deref().unwrap_or_default());
+        let address = fillers.get(&host.slot).and_then(|f| f.instance.private_address.clone());
+        address.ok_or_else(|| Failure::Host(format!("{} has no private address", host.slot)))
+    }
+
+    fn objects(&self) -> Api<SwarmCluster> {
+        self.context.objects(self.cluster)
+    }
+
+    fn describe(&self, action: &Action) -> String {
+        let name = |f: &Filler| format!("{}-{}", self.cluster.name_any(), f.slot);
+        match action {
+            Action::Launch(f, o) => format!("launching {} as {}", name(f), o.instance_type),
+            Action::Terminate(ids) => format!("terminating {}", ids.join(", ")),
+            Action::Init(f) => format!("beginning the swarm on {}", name(f)),
+            Action::Join { host, via, .. } => format!("joining {} through {}", name(host), name(via)),
+            Action::Leave(f) => format!("taking {} out of a failed swarm", name(f)),
+            Action::Update { node, .. } => format!("updating node {node}"),
+            Action::RemoveNode { node, .. } => format!("removing node {node}"),
+            Action::Expire => "deleting the cluster at the end of its ttl".to_owned(),
+            Action::Release => "removing the security group".to_owned(),
+        }
+    }
+}
+
+/// Takes our finalizer off the object.
+pub async fn release_object(context: &Context, cluster: &SwarmCluster) -> Result<(), kube::Error> {
+    let left: Vec<_> = cluster.finalizers().iter().filter(|f| *f != FINALIZER).collect();
+    let patch = serde_json::json!({
+        "metadata": { "finalizers": left, "resourceVersion": cluster.resource_version() }
+    });
+    let params = PatchParams::default();
+    match context.objects(cluster).patch(&cluster.name_any(), &params, &Patch::Merge(patch)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,278 @@
+//! The SwarmCluster controller: observe, plan, act, report.
+//!
+//! This file only drives; the steps are in files of their own. [`plan`] and [`status`] are
+//! pure. A pass never waits for something that takes time: the inventory, the connections
+//! and the managers' event streams wake the cluster when there is something to see.
+
+mod act;
+mod intent;
+mod keys;
+mod observe;
+pub mod plan;
+mod report;
+mod slot;
+mod status;
+mod user_data;
+mod watch;
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures::{StreamExt, channel::mpsc};
+pub use intent::{Filler, Intent};
+use k8s_openapi::jiff::Timestamp;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    runtime::{Controller, controller, events::Recorder, reflector::ObjectRef, watcher},
+};
+pub use slot::Slot;
+
+use self::{
+    act::{CloudOf, Failure, Outcome},
+    keys::Keys,
+    observe::Sight,
+    plan::{LaunchMemory, Observed, Plan},
+    watch::Watches,
+};
+use crate::{
+    api::{FINALIZER, MANAGER, SwarmCluster},
+    cloud::{Clouds, Owner},
+    host::Hosts,
+};
+
+/// The UID of a SwarmCluster.
+pub type Uid = String;
+
+/// How often a cluster is looked at though nothing woke it: when something is awaited, and when all is well.
+const FALLBACK: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+
+/// The longest pause between two tries of a step that fails.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Wakes clusters.
+#[derive(Clone, Debug)]
+pub struct Wake(mpsc::UnboundedSender<Uid>);
+
+impl Wake {
+    /// A sender, and the stream the controller listens to.
+    #[must_use]
+    pub fn channel() -> (Self, mpsc::UnboundedReceiver<Uid>) {
+        let (sender, receiver) = mpsc::unbounded();
+        (Self(sender), receiver)
+    }
+
+    /// Has a cluster looked at soon.
+    pub fn send(&self, uid: &str) {
+        // Only fails when the controller has ended, and then there is nobody to wake.
+        let _ = self.0.unbounded_send(uid.to_owned());
+    }
+}
+
+/// What the controller works with.
+pub struct Context {
+    /// The API server.
+    pub client: Client,
+    /// Connections to hosts.
+    pub hosts: Hosts,
+    /// Cloud accounts.
+    pub clouds: Clouds,
+    /// Writes Events.
+    pub recorder: Recorder,
+    /// Wakes clusters.
+    pub wake: Wake,
+    watches: Watches,
+    memory: Mutex<HashMap<Uid, Memory>>,
+}
+
+/// What the process remembers of a cluster; losing it costs time, never an instance.
+#[derive(Default)]
+struct Memory {
+    launches: LaunchMemory,
+    failures: u32,
+}
+
+impl Context {
+    /// A context.
+    #[must_use]
+    pub fn new(client: Client, hosts: Hosts, clouds: Clouds, recorder: Recorder, wake: Wake) -> Self {
+        Self { client, hosts, clouds, recorder, wake, watches: Watches::default(), memory: Mutex::default() }
+    }
+
+    fn objects(&self, cluster: &SwarmCluster) -> Api<SwarmCluster> {
+        Api::namespaced(self.client.clone(), &cluster.namespace().unwrap_or_default())
+    }
+
+    fn memory(&self, uid: &Uid) -> LaunchMemory {
+        let all = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        all.get(uid).map(|m| m.launches.clone()).unwrap_or_default()
+    }
+
+    fn remember(&self, uid: &Uid, change: impl FnOnce(&mut LaunchMemory)) {
+        change(
+            &mut self.memory.lock().unwrap_or_else(PoisonError::into_inner).entry(uid.clone()).or_default().launches,
+        );
+    }
+
+    /// Counts passes that failed in a row, and says how long to pause.
+    fn pause(&self, uid: &Uid, failed: bool) -> Duration {
+        let mut all = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
+        let memory = all.entry(uid.clone()).or_default();
+        memory.failures = if failed { memory.failures.saturating_add(1) } else { 0 };
+        (Duration::from_millis(500) * 2u32.saturating_pow(memory.failures.min(8))).min(LONGEST_PAUSE)
+    }
+
+    fn forget(&self, uid: &Uid) {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.watches.forget(uid);
+        self.hosts.retain(uid, &[]);
+    }
+}
+
+/// A pass that ended early, at the API server.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The API server refused.
+    #[error("API server: {0}")]
+    Api(#[from] kube::Error),
+    /// The cluster's Secret cannot be used.
+    #[error(transparent)]
+    Keys(#[from] keys::KeysError),
+}
+
+/// Runs the controller until `shutdown` resolves and the passes under way have ended.
+pub async fn run(
+    context: Arc<Context>,
+    objects: Api<SwarmCluster>,
+    woken: mpsc::UnboundedReceiver<Uid>,
+    shutdown: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    let controller = Controller::new(objects, watcher::Config::default());
+    let store = controller.store();
+    let woken = woken.filter_map(move |uid| {
+        let found = store.state().into_iter().find(|c| c.metadata.uid.as_ref() == Some(&uid));
+        std::future::ready(found.map(|c| ObjectRef::from_obj(&*c)))
+    });
+    controller
+        .reconcile_on(woken)
+        .graceful_shutdown_on(shutdown)
+        .run(
+            reconcile,
+            |cluster, error, context| {
+                tracing::warn!(cluster = cluster.name_any(), %error, "a pass failed");
+                controller::Action::requeue(context.pause(&cluster.uid().unwrap_or_default(), true))
+            },
+            context,
+        )
+        .for_each(|_| std::future::ready(()))
+        .await;
+}
+
+/// One pass.
+async fn reconcile(cluster: Arc<SwarmCluster>, context: Arc<Context>) -> Result<controller::Action, Error> {
+    let uid = cluster.uid().unwrap_or_default();
+    if !cluster.finalizers().iter().any(|f| f == FINALIZER) {
+        if cluster.meta().deletion_timestamp.is_some() {
+            context.forget(&uid);
+            return Ok(controller::Action::await_change());
+        }
+        // Before the first call to the cloud: from here on, deletion goes through us.
+        report::add_finalizer(&context, &cluster).await?;
+    }
+    let now = Timestamp::now();
+    let (sight, plan, outcome) = match cloud_of(&context, &cluster).await {
+        Ok(cloud) => pass(&context, &cluster, &cloud, now).await?,
+        Err(failure) => without_cloud(&context, &cluster, failure).await?,
+    };
+    if outcome.released {
+        context.forget(&uid);
+        return Ok(controller::Action::await_change());
+    }
+    let facts = &sight.facts;
+    let ready = report::report(&context, &cluster, facts, &plan, &outcome, now).await?;
+    if let Some((manager, engine)) = facts.manager.and_then(|m| Some((m, sight.engines.get(&m)?))) {
+        context.watches.follow(&uid, manager, engine, &context.wake);
+    }
+    let pause = context.pause(&uid, !outcome.failures.is_empty());
+    Ok(controller::Action::requeue(next_look(&plan, &outcome, ready, pause, now)))
+}
+
+/// Observe, plan, act.
+async fn pass(
+    context: &Context,
+    cluster: &SwarmCluster,
+    cloud: &CloudOf<'_>,
+    now: Timestamp,
+) -> Result<(Sight, Plan, Outcome), Error> {
+    let keys = Keys::read(&context.client, cluster).await?;
+    let instances = cloud.inventory.snapshot(&owner(cluster));
+    let mut sight = observe::observe(context, cluster, instances, keys).await;
+    let plan = plan::plan(&cluster.spec, &sight.facts, now);
+    let mut outcome = act::act(context, cluster, cloud, &mut sight, &plan).await;
+    if let (None, Some(error)) = (&sight.facts.instances, cloud.inventory.last_error()) {
+        outcome.failures.push((error.into(), "listing instances".to_owned()));
+    }
+    Ok((sight, plan, outcome))
+}
+
+/// A cluster whose cloud cannot be spoken to: said on the object. One that never had a cloud may go.
+async fn without_cloud(
+    context: &Context,
+    cluster: &SwarmCluster,
+    failure: Failure,
+) -> Result<(Sight, Plan, Outcome), Error> {
+    let mut outcome = Outcome::default();
+    let deleting = cluster.meta().deletion_timestamp.is_some();
+    if deleting && matches!(failure, Failure::Unsupported(_)) {
+        act::release_object(context, cluster).await?;
+        outcome.released = true;
+    } else {
+        outcome.failures.push((failure, "spec.provider".to_owned()));
+    }
+    let facts = Observed { deleting, ..Observed::default() };
+    Ok((Sight { facts, ..Sight::default() }, Plan::default(), outcome))
+}
+
+/// When to look again though nothing wakes us.
+fn next_look(plan: &Plan, outcome: &Outcome, ready: bool, pause: Duration, now: Timestamp) -> Duration {
+    if !outcome.failures.is_empty() {
+        return pause;
+    }
+    if outcome.changed {
+        return Duration::ZERO;
+    }
+    let fallback = if ready { FALLBACK.1 } else { FALLBACK.0 };
+    let planned = plan.again_at.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
+    planned.map_or(fallback, |p| p.min(fallback))
+}
+
+/// The account and region a spec names.
+async fn cloud_of<'a>(context: &Context, cluster: &'a SwarmCluster) -> Result<CloudOf<'a>, Failure> {
+    let Some(ec2) = &cluster.spec.provider.ec2 else {
+        let text = "machines that exist already are not served by this version: use provider.ec2";
+        return Err(Failure::Unsupported(text.to_owned()));
+    };
+    let credentials = match &ec2.credentials {
+        Some(secret) => Some(report::credentials(context, cluster, &secret.name).await.map_err(Failure::Spec)?),
+        None => None,
+    };
+    let (cloud, inventory) = context.clouds.get(ec2, credentials).await;
+    Ok(CloudOf { cloud, inventory, ec2 })
+}
+
+/// Who a cluster is to the cloud.
+fn owner(cluster: &SwarmCluster) -> Owner {
+    Owner {
+        uid: cluster.uid().unwrap_or_default(),
+        name: format!("{}/{}", cluster.namespace().unwrap_or_default(), cluster.name_any()),
+    }
+}
+
+/// What Events are written as.
+#[must_use]
+pub fn reporter() -> kube::runtime::events::Reporter {
+    MANAGER.to_owned().into()
+}

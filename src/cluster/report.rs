@@ -1,0 +1,102 @@
+//! Writes to and reads from the API server around a pass: finalizer, status, Events, credentials.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{ByteString, api::core::v1::Secret, jiff::Timestamp};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{Patch, PatchParams},
+    runtime::events::{Event, EventType},
+};
+
+use super::{
+    Context,
+    act::Outcome,
+    plan::{Observed, Plan},
+    status,
+};
+use crate::{
+    api::{FINALIZER, MANAGER, SwarmCluster, SwarmClusterStatus, is_true, type_},
+    cloud::StaticCredentials,
+};
+
+/// Puts our finalizer on the object.
+pub async fn add_finalizer(context: &Context, cluster: &SwarmCluster) -> Result<(), kube::Error> {
+    let mut finalizers = cluster.finalizers().to_vec();
+    finalizers.push(FINALIZER.to_owned());
+    let patch = serde_json::json!({
+        "metadata": { "finalizers": finalizers, "resourceVersion": cluster.resource_version() }
+    });
+    let params = PatchParams { field_manager: Some(MANAGER.to_owned()), ..PatchParams::default() };
+    context.objects(cluster).patch(&cluster.name_any(), &params, &Patch::Merge(patch)).await.map(drop)
+}
+
+/// Writes the status where it differs from what is there, and an Event where the verdict does. Says whether the cluster is ready.
+pub async fn report(
+    context: &Context,
+    cluster: &SwarmCluster,
+    seen: &Observed,
+    plan: &Plan,
+    outcome: &Outcome,
+    now: Timestamp,
+) -> Result<bool, kube::Error> {
+    let new = status::status(cluster, seen, plan, outcome, now);
+    let ready = is_true(&new.conditions, type_::READY);
+    for (failure, what) in &outcome.failures {
+        tracing::warn!(cluster = seen.name, %failure, "{what} failed");
+    }
+    if cluster.status.as_ref() == Some(&new) {
+        return Ok(ready);
+    }
+    let patch = serde_json::json!({
+        "apiVersion": SwarmCluster::api_version(&()),
+        "kind": SwarmCluster::kind(&()),
+        "status": new,
+    });
+    let params = PatchParams::apply(MANAGER).force();
+    match context.objects(cluster).patch_status(&cluster.name_any(), &params, &Patch::Apply(patch)).await {
+        Ok(_) => {}
+        Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(ready),
+        Err(error) => return Err(error),
+    }
+    announce(context, cluster, &new).await;
+    Ok(ready)
+}
+
+/// One Event a change of the Ready condition's reason.
+async fn announce(context: &Context, cluster: &SwarmCluster, new: &SwarmClusterStatus) {
+    let verdict = |s: &SwarmClusterStatus| s.conditions.iter().find(|c| c.type_ == type_::READY).cloned();
+    let Some(now) = verdict(new) else { return };
+    if cluster.status.as_ref().and_then(verdict).is_some_and(|old| old.reason == now.reason) {
+        return;
+    }
+    tracing::info!(cluster = cluster.name_any(), reason = now.reason, "{}", now.message);
+    let bad = is_true(&new.conditions, type_::STALLED)
+        || [crate::api::reason::NODE_NOT_READY, crate::api::reason::NO_QUORUM, crate::api::reason::NO_CAPACITY]
+            .contains(&now.reason.as_str());
+    let event = Event {
+        type_: if bad { EventType::Warning } else { EventType::Normal },
+        action: "Reconcile".to_owned(),
+        reason: now.reason,
+        note: Some(now.message),
+        secondary: None,
+    };
+    // An Event that cannot be written must not hold up the cluster.
+    if let Err(error) = context.recorder.publish(&event, &cluster.object_ref(&())).await {
+        tracing::warn!(%error, "writing an Event failed");
+    }
+}
+
+/// The cloud credentials of a Secret, or what is wrong with it.
+pub async fn credentials(context: &Context, cluster: &SwarmCluster, name: &str) -> Result<StaticCredentials, String> {
+    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &cluster.namespace().unwrap_or_default());
+    let secret = secrets.get(name).await.map_err(|e| format!("credentials Secret {name}: {e}"))?;
+    let data: BTreeMap<String, ByteString> = secret.data.unwrap_or_default();
+    let text = |key: &str| data.get(key).and_then(|b| std::str::from_utf8(&b.0).ok()).map(|s| s.trim().to_owned());
+    let need = |key: &str| text(key).ok_or_else(|| format!("credentials Secret {name} has no {key}"));
+    Ok(StaticCredentials {
+        access_key_id: need("aws_access_key_id")?,
+        secret_access_key: need("aws_secret_access_key")?,
+        session_token: text("aws_session_token"),
+    })
+}

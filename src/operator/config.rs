@@ -1,0 +1,101 @@
+//! What the process is told at its start. Everything has a default that works.
+
+use std::net::SocketAddr;
+
+use anyhow::Context as _;
+use k8s_openapi::api::core::v1::Namespace;
+use kube::{Api, Client, ResourceExt};
+
+/// Turns SwarmClusters into Docker Swarms on EC2 and runs end-to-end tests on them.
+///
+/// Kubernetes is found by KUBECONFIG or the ServiceAccount of the pod, AWS credentials by the
+/// SDK's usual ways: environment, profile, web identity, instance metadata.
+#[derive(clap::Parser, Clone, Debug)]
+#[command(version, about)]
+pub struct Config {
+    /// Serve the objects of this namespace only, instead of all.
+    #[arg(long, env = "TESTKIT_NAMESPACE")]
+    pub namespace: Option<String>,
+
+    /// The name this installation marks its cloud objects with (tag testkit.dev/installation).
+    ///
+    /// By default the UID of the kube-system namespace, which names the Kubernetes cluster, with
+    /// --namespace where that is given. Two operators that share a name remove each other's machines.
+    #[arg(long, env = "TESTKIT_INSTALLATION")]
+    pub installation: Option<String>,
+
+    /// Where /healthz and /readyz are served.
+    #[arg(long, env = "TESTKIT_LISTEN", default_value = "0.0.0.0:8080")]
+    pub listen: SocketAddr,
+
+    /// Take part in leader election with this Lease, as NAMESPACE/NAME. Without it, this must be the only operator.
+    #[arg(long, env = "TESTKIT_LEASE", value_name = "NAMESPACE/NAME")]
+    pub lease: Option<LeaseName>,
+
+    /// How to write the log.
+    #[arg(long, env = "TESTKIT_LOG_FORMAT", value_enum, default_value_t)]
+    pub log_format: LogFormat,
+
+    /// What to log, as RUST_LOG has it.
+    #[arg(long, env = "RUST_LOG", default_value = "info")]
+    pub log: String,
+}
+
+/// A Lease.
+#[derive(Clone, Debug)]
+pub struct LeaseName {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// How to write the log.
+#[derive(clap::ValueEnum, Clone, Copy, Debug, Default)]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl std::str::FromStr for LeaseName {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_once('/') {
+            Some((namespace, name)) if !namespace.is_empty() && !name.is_empty() => {
+                Ok(Self { namespace: namespace.to_owned(), name: name.to_owned() })
+            }
+            _ => Err("write NAMESPACE/NAME, such as testkit-system/testkit-operator".to_owned()),
+        }
+    }
+}
+
+impl Config {
+    /// Starts the log.
+    pub fn start_log(&self) {
+        let filter = tracing_subscriber::EnvFilter::try_new(&self.log).unwrap_or_else(|_| "info".into());
+        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+        match self.log_format {
+            LogFormat::Text => builder.init(),
+            LogFormat::Json => builder.json().init(),
+        }
+    }
+
+    /// The installation's name.
+    ///
+    /// # Errors
+    /// When it is not given and the kube-system namespace cannot be read.
+    pub async fn installation(&self, client: &Client) -> anyhow::Result<String> {
+        if let Some(name) = &self.installation {
+            return Ok(name.clone());
+        }
+        let system = Api::<Namespace>::all(client.clone()).get("kube-system").await.context(
+            "the UID of namespace kube-system names this installation: allow to get it, or give --installation",
+        )?;
+        let uid = system.uid().context("namespace kube-system has no UID: give --installation")?;
+        Ok(self.namespace.as_ref().map_or(uid.clone(), |namespace| format!("{uid}/{namespace}")))
+    }
+}

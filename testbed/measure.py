@@ -1,0 +1,145 @@
+"""The figures of `make bench`. Each is a ratio against a baseline of the same run, or a cost in its own unit; none is judged here.
+
+ready_ratio          apply to Ready of 3 managers, over the hand-made way (floor.py) for the same hosts; medians of alternating runs
+run_overhead_s       E2ERun apply to Complete less the container's own time, the image being there; median
+operator_rss_mib     resident memory of the operator with one Ready cluster
+ec2_calls_per_minute with one and with ten idle Ready clusters
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from datetime import datetime
+from pathlib import Path
+
+from world import Namespace, Operator, cluster, kubectl, run
+
+BED = os.environ["TESTBED_URL"]
+
+
+def ask(path, method="GET"):
+    with urllib.request.urlopen(urllib.request.Request(BED + path, method=method), timeout=30) as answer:
+        return json.loads(answer.read() or b"null")
+
+
+class Told:
+    """When an object first had a condition, by a watch that is there before the object is."""
+
+    def __init__(self, namespace, kind, type_):
+        self.at, self.event = None, threading.Event()
+        self.process = subprocess.Popen(["kubectl", "get", kind, "-n", namespace, "--watch", "-o", "json", "--output-watch-events"], stdout=subprocess.PIPE, text=True)
+        threading.Thread(target=self.read, args=(type_,), daemon=True).start()
+
+    def read(self, type_):
+        decoder, text = json.JSONDecoder(), ""
+        for line in self.process.stdout:
+            text += line
+            try:
+                event, end = decoder.raw_decode(text.lstrip())
+            except ValueError:
+                continue
+            text = text.lstrip()[end:]
+            conditions = event["object"].get("status", {}).get("conditions", [])
+            if any(c["type"] == type_ and c["status"] == "True" for c in conditions):
+                self.at = time.monotonic()
+                self.event.set()
+                return
+
+    def wait(self, timeout):
+        arrived = self.event.wait(timeout)
+        self.process.terminate()
+        assert arrived, "the condition did not come"
+        return self.at
+
+
+def ready_seconds(space, n):
+    name = f"ready-{n}"
+    told = Told(space.name, "swarmclusters", "Ready")
+    began = time.monotonic()
+    space.apply(cluster(name, managers=3, workers=0))
+    seconds = told.wait(240) - began
+    space.delete("swarmcluster", name)
+    return seconds
+
+
+def floor_seconds():
+    done = subprocess.run([sys.executable, str(Path(__file__).with_name("floor.py")), "--endpoint", BED, "--count", "3"], capture_output=True, text=True, check=True)
+    return json.loads(done.stdout.strip().splitlines()[-1])["seconds"]
+
+
+def run_overhead(space, of, n):
+    name = f"overhead-{n}"
+    told = Told(space.name, "e2eruns", "Complete")
+    began = time.monotonic()
+    space.apply(run(name, of, args=["ClusterNodeAvailable"]))
+    seconds = told.wait(120) - began
+    summary = json.loads(space.get("configmap", f"{name}-results")["data"]["summary.json"])
+    own = datetime.fromisoformat(summary["finishedAt"]) - datetime.fromisoformat(summary["startedAt"])
+    space.delete("e2erun", name)
+    return seconds - own.total_seconds()
+
+
+def resident_mib(pid):
+    status = Path(f"/proc/{pid}/status").read_text()
+    return int(next(l for l in status.splitlines() if l.startswith("VmRSS")).split()[1]) / 1024
+
+
+def calls_in_a_minute():
+    ask("/_bed/calls/reset", "POST")
+    time.sleep(60)  # The length of what is measured, not a wait for something.
+    calls = ask("/_bed/calls")
+    return sum(calls.values()), calls
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--image", required=True)
+    parser.add_argument("--output", required=True)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    operator = Operator(Path(options.output).with_name("bench-operator.log")).start()
+    figures = {}
+
+    def note(**new):
+        figures.update(new)
+        for name, value in new.items():
+            print(f"{name}: {json.dumps(value)}", flush=True)
+
+    try:
+        space = Namespace(f"bench-{int(time.time())}")
+        floors, readies = [], []
+        for n in range(options.rounds):
+            floors.append(floor_seconds())
+            readies.append(ready_seconds(space, n))
+            print(f"round {n + 1} of {options.rounds}: by hand {floors[-1]:.1f} s, apply to Ready {readies[-1]:.1f} s", flush=True)
+        note(ready_ratio=round(statistics.median(readies) / statistics.median(floors), 3), floor_s=floors, ready_s=readies)
+
+        space.apply(cluster("idle-0", managers=1, workers=0))
+        space.wait("swarmcluster", "idle-0", "Ready", 120)
+        subprocess.run(["kubectl", "testkit", "load", options.image, "--cluster", "idle-0", "-n", space.name], check=True)
+        overheads = [run_overhead(space, "idle-0", n) for n in range(5)]
+        note(run_overhead_s=round(statistics.median(overheads), 2), run_overheads=overheads)
+
+        one, by_action_one = calls_in_a_minute()
+        note(operator_rss_mib=round(resident_mib(operator.process.pid), 1))
+        for n in range(1, 10):
+            space.apply(cluster(f"idle-{n}", managers=1, workers=0))
+        for n in range(1, 10):
+            space.wait("swarmcluster", f"idle-{n}", "Ready", 300)
+        time.sleep(20)  # Beyond the sweeps that follow a launch.
+        ten, by_action_ten = calls_in_a_minute()
+        note(ec2_calls_per_minute={"one": one, "ten": ten}, ec2_calls_by_action={"one": by_action_one, "ten": by_action_ten},
+             operator_rss_mib_ten_clusters=round(resident_mib(operator.process.pid), 1))
+        kubectl("delete", "swarmclusters", "--all", "-n", space.name, "--timeout=180s", timeout=200)
+    finally:
+        operator.stop()
+        Path(options.output).write_text(json.dumps(figures, indent=1) + "\n")
+    print(f"written to {options.output}")
+
+
+main()

@@ -1,0 +1,88 @@
+"""From apply to Ready, runs of every ending, and deletion that leaves nothing."""
+import json
+import os
+import re
+import subprocess
+
+from world import cluster, kubectl, run, until
+
+IMAGE = os.environ.get("TESTKIT_E2E_IMAGE", "")
+
+
+def nodes_by_the_swarm(space, name, address):
+    """Node name in the cluster -> (status, role, leader), as a manager lists them."""
+    ids = space.ssh(name, address, "docker", "node", "ls", "-q").split()
+    nodes = json.loads(space.ssh(name, address, "docker", "node", "inspect", *ids))
+    return {
+        f"{name}-{n['Spec']['Labels']['testkit.dev/slot']}": (n["ID"], n["Status"]["State"], n["Spec"]["Role"], n.get("ManagerStatus", {}).get("Leader", False))
+        for n in nodes
+    }
+
+
+def load(space, name):
+    subprocess.run(["kubectl", "testkit", "load", IMAGE, "--cluster", name, "-n", space.name], check=True, timeout=180)
+
+
+def ended(space, name, condition, timeout=180):
+    space.wait("e2erun", name, condition, timeout)
+    return space.status("e2erun", name), space.condition("e2erun", name, condition)
+
+
+def test_a_cluster_its_runs_and_its_end(space):
+    space.apply(cluster("foo", managers=3, workers=2), run("nightly", "foo"))
+    until("the run says what it waits for", lambda: "foo" in space.status("e2erun", "nightly").get("message", ""), 20)
+    space.wait("swarmcluster", "foo", "Ready", 180)
+
+    # What status says is what the swarm says.
+    status = space.status("swarmcluster", "foo")
+    told = {n["name"]: (n["nodeID"], n["state"].lower(), n["role"].lower(), n.get("leader", False)) for n in status["nodes"]}
+    assert told == nodes_by_the_swarm(space, "foo", status["endpoint"])
+    assert (status["managers"], status["workers"], len(told)) == ("3/3", "2/2", 5)
+    row = kubectl("get", "swarmclusters", "foo", "-n", space.name).stdout.splitlines()
+    assert row[0].split() == ["NAME", "READY", "MANAGERS", "WORKERS", "ENGINE", "ENDPOINT", "AGE"]
+    assert re.match(r"foo +True +3/3 +2/2 +28\.5\.\d+ +[\d.]+ ", row[1]), row
+
+    # The image reaches every node by `load`, and the run that waited for it goes on by itself.
+    load(space, "foo")
+    status, condition = ended(space, "nightly", "Complete")
+    assert status["failed"] == 0 and status["passed"] >= 4 and status["exitCode"] == 0, status
+    row = kubectl("get", "e2eruns", "nightly", "-n", space.name).stdout.splitlines()
+    assert row[0].split() == ["NAME", "CLUSTER", "PHASE", "PASSED", "FAILED", "SKIPPED", "DURATION", "AGE"]
+    assert row[1].split()[1:4] == ["foo", "Complete", str(status["passed"])]
+    log = kubectl("testkit", "logs", "nightly", "-n", space.name).stdout
+    assert "ServicesCreate" in log, log[-2000:]
+
+    # Four runs that do not pass, each with an end a person can act on.
+    space.apply(
+        run("fails", "foo", args=["ClusterNodeAvailable"], env=[{"name": "E2E_SELFTEST", "value": "fail"}]),
+        run("silent", "foo", args=["noop"]),
+        run("endless", "foo", args=["hang"], timeout="10s"),
+        run("absent", "foo", image="dockerswarm/no-such-image:1", imagePullTimeout="10s"),
+    )
+    status, condition = ended(space, "fails", "Failed")
+    assert condition["reason"] == "CasesFailed" and status["failed"] == 1 and status["failures"][0]["message"], status
+    status, condition = ended(space, "silent", "Failed")
+    assert condition["reason"] == "NoResults" and status["exitCode"] == 0, status
+    status, condition = ended(space, "endless", "Failed")
+    assert condition["reason"] == "DeadlineExceeded" and "10s" in condition["message"], status
+    status, condition = ended(space, "absent", "Failed")
+    assert condition["reason"] == "ImageUnavailable" and "dockerswarm/no-such-image:1" in condition["message"], status
+    assert "kubectl testkit load" in condition["message"], condition
+
+    # No run's container is left on any node, and no cluster object after the cluster's deletion.
+    for node in space.status("swarmcluster", "foo")["nodes"]:
+        left = until("no container of a run is left", lambda n=node: space.ssh("foo", n["address"], "docker ps -aq --filter label=testkit.dev/run-uid") == "", 15)
+        assert left
+    space.delete("swarmcluster", "foo")
+    assert space.leftovers("foo") == []
+    assert "ServicesCreate" in kubectl("testkit", "logs", "nightly", "-n", space.name).stdout, "the log outlives the cluster"
+
+
+def test_a_wrong_image_is_on_the_condition_and_heals_when_corrected(space):
+    space.apply(cluster("typo", 1, 0, ami={"id": "ami-00000000000000000"}))
+    until("the condition has EC2's words", lambda: "ami-00000000000000000" in space.condition("swarmcluster", "typo", "Ready")["message"], 30)
+    assert space.condition("swarmcluster", "typo", "Stalled")["status"] == "True"
+    events = until("an Event tells it too", lambda: kubectl("get", "events", "-n", space.name).stdout, 10)
+    assert "InvalidConfiguration" in events, events
+    space.apply(cluster("typo", 1, 0))
+    space.wait("swarmcluster", "typo", "Ready", 90)
