@@ -61,11 +61,11 @@ class Stages:
         return self._pytest("ec2", places.TESTBED / "ec2" / "tests", 15 * MINUTE, {"TESTBED_IMAGES": str(places.images())})
 
     def component(self) -> Count:
-        """The operator's parts against a real API server."""
+        """The operator's parts and the plugin against a real API server."""
         failure = self._bed_up(COMPONENT, ["--kubernetes-only"])
         if failure:
             return failure
-        command = ["cargo", "test", "--locked", "--no-fail-fast", "--test", COMPONENT, "--", "--test-threads=4"]
+        command = ["cargo", "test", "--locked", "--no-fail-fast", "--test", COMPONENT, "--test", "cli", "--", "--test-threads=4"]
         return self._libtest(COMPONENT, command, 20 * MINUTE, self._bed_environment() | {"TESTKIT_COMPONENT": "1"})
 
     def system(self) -> Count:
