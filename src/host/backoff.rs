@@ -35,7 +35,7 @@ impl Backoff {
                 (150, self.cheap)
             }
             // The attempt itself took its time.
-            ConnectError::Timeout { during: super::connection::TCP, .. } => {
+            ConnectError::Timeout { during: super::login::TCP, .. } => {
                 if elapsed >= BOOTING {
                     self.cheap += 1;
                 }

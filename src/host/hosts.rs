@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::Semaphore;
 
-use super::{Host, HostError, HostId, Target, Trust, connection::Patience, keeper};
+use super::{Host, HostError, HostId, Target, Trust, keeper, login::Patience};
 
 /// At most so many connections for bulk data a host.
 const BULK: usize = 8;

@@ -13,6 +13,7 @@ mod error;
 mod hosts;
 mod keeper;
 mod keys;
+mod login;
 mod rotation;
 mod session;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{ConnectError, Host, HostError, HostKey, Target, connection::Patience};
+use super::{ConnectError, Host, HostError, HostKey, Target, login::Patience};
 
 /// The file appears whole or not at all. sshd re-reads its keys on SIGHUP, whoever started it;
 /// where it runs once a connection there is nothing to tell it.
