@@ -155,6 +155,23 @@ async fn errors_tell_what_is_wrong() {
 }
 
 #[tokio::test]
+async fn an_attempt_that_is_given_up_leaves_nothing_behind() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let target = Cluster::new().at(listener.local_addr().unwrap().port(), true);
+    let attempt = tokio::spawn(async move { Host::connect(&target).await.map(drop) });
+    let (mut stream, _) = listener.accept().await.unwrap();
+    stream.write_all(b"SSH-2.0-frozen\r\n").await.unwrap();
+    // Until its key exchange has begun.
+    let mut seen = Vec::new();
+    while seen.len() < 500 {
+        stream.read_buf(&mut seen).await.unwrap();
+    }
+    attempt.abort();
+    let end = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut seen)).await;
+    end.expect("it hangs up").unwrap();
+}
+
+#[tokio::test]
 async fn sockets_carry_streams_both_ways() {
     let cluster = Cluster::new();
     let Some(sshd) = cluster.sshd() else { return };
