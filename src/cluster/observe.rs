@@ -85,7 +85,7 @@ async fn hosts(
                         Ok(Ok(info)) => view.engine = Some(info),
                         Ok(Err(error)) => view.error = Some(error.to_string()),
                         Err(_) => {
-                            view.error = Some(format!("the engine does not answer within {} s", PATIENCE.as_secs()))
+                            view.error = Some(format!("the engine does not answer within {} s", PATIENCE.as_secs()));
                         }
                     }
                     (filler, view, Some(engine))

@@ -247,7 +247,7 @@ fn launch(
         // A launch that was refused made no instance, so another offering may take its place.
         // One whose answer is not known may have made one: the same is asked for again.
         let refused = |o: &Offering| seen.launches.refused.contains(&(filler, o.clone()));
-        let open = |o: &Offering| !seen.launches.exhausted.get(o).is_some_and(|(until, _)| *until > now);
+        let open = |o: &Offering| seen.launches.exhausted.get(o).is_none_or(|(until, _)| *until <= now);
         let offering = meant
             .filter(|m| m.incarnation == incarnation && !refused(&m.offering))
             .map(|m| m.offering)

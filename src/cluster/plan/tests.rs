@@ -55,7 +55,7 @@ fn node(of: &str, role: NodeRole) -> Node {
         id: of.into(),
         hostname: of.into(),
         role,
-        availability: "active".into(),
+        availability: crate::swarm::Availability::Active,
         ready: true,
         state: "ready".into(),
         leader: of == "m0.0",
