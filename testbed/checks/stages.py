@@ -50,7 +50,7 @@ class Stages:
         return count
 
     def unit(self) -> Count:
-        free_standing = [path.stem for path in sorted((places.CHECKOUT / "tests").glob("*.rs")) if path.stem != COMPONENT]
+        free_standing = [path.stem for path in sorted((places.CHECKOUT / "tests").glob("*.rs")) if path.stem not in (COMPONENT, "cli")]
         command = ["cargo", "test", "--locked", "--no-fail-fast", "--workspace", "--lib", "--bins"]
         return self._libtest("unit", command + [word for name in free_standing for word in ("--test", name)], 25 * MINUTE, {})
 
@@ -58,14 +58,18 @@ class Stages:
         """The EC2 endpoint's own tests, which drive it with an AWS SDK and boot hosts."""
         if not self._setup("ec2", []):
             return counting.one_failure("ec2: the test bed cannot be set up")
-        return self._pytest("ec2", places.TESTBED / "ec2" / "tests", 15 * MINUTE, {"TESTBED_IMAGES": str(places.images())})
+        count = self._pytest("ec2", places.TESTBED / "ec2" / "tests", 15 * MINUTE, {"TESTKIT_HOST_IMAGES": str(places.images())})
+        # The operator's own client of EC2 against the same endpoint, each test with one of its own.
+        command = ["cargo", "test", "--locked", "--no-fail-fast", "--workspace", "--test", "ec2_endpoint", "--", "--test-threads=2"]
+        count += self._libtest("ec2-client", command, 20 * MINUTE, {"TESTBED_PYTHON": str(places.venv() / "bin" / "python")})
+        return count
 
     def component(self) -> Count:
         """The operator's parts and the plugin against a real API server."""
         failure = self._bed_up(COMPONENT, ["--kubernetes-only"])
         if failure:
             return failure
-        command = ["cargo", "test", "--locked", "--no-fail-fast", "--test", COMPONENT, "--test", "cli", "--", "--test-threads=4"]
+        command = ["cargo", "test", "--locked", "--no-fail-fast", "--workspace", "--test", COMPONENT, "--test", "cli", "--", "--test-threads=4"]
         return self._libtest(COMPONENT, command, 20 * MINUTE, self._bed_environment() | {"TESTKIT_COMPONENT": "1"})
 
     def system(self) -> Count:
