@@ -63,12 +63,12 @@ where
 mod tests {
     use super::*;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn the_last_real_error_is_reported() {
         let mut looks = 0;
         let error = until(
             "three tasks run",
-            Duration::from_secs(2),
+            Duration::from_millis(400),
             |_| (),
             || {
                 looks += 1;
@@ -78,15 +78,15 @@ mod tests {
         )
         .await
         .unwrap_err();
-        assert_eq!(format!("{error:#}"), "three tasks run: not so within 2s: no such image");
+        assert_eq!(format!("{error:#}"), "three tasks run: not so within 400ms: no such image");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_look_that_hangs_keeps_the_error_before_it() {
         let mut looks = 0;
         let error = until(
             "it answers",
-            Duration::from_secs(1),
+            Duration::from_millis(300),
             |_| (),
             || {
                 looks += 1;
@@ -101,7 +101,7 @@ mod tests {
         )
         .await
         .unwrap_err();
-        assert_eq!(format!("{error:#}"), "it answers: not so within 1s: refused");
+        assert_eq!(format!("{error:#}"), "it answers: not so within 300ms: refused");
     }
 
     #[tokio::test]
