@@ -212,7 +212,7 @@ impl Actor<'_> {
                 self.engine(host)?.init(&self.advertise(host)?).await?;
                 Ok(Effect::Changed)
             }
-            Action::Join { host, via, remotes } => self.join(host, via, remotes).await,
+            Action::Join { host, via, remotes } => self.join(host, via, remotes),
             Action::Leave(host) => {
                 self.engine(host)?.leave(true).await?;
                 Ok(Effect::Changed)
@@ -290,15 +290,19 @@ impl Actor<'_> {
         }
     }
 
-    async fn join(&self, host: &Filler, via: &Filler, remotes: &[String]) -> Result<Effect, Failure> {
-        let tokens = self.engine(via)?.tokens().await?;
-        let token = match host.slot.role {
-            NodeRole::Manager => tokens.manager,
-            NodeRole::Worker => tokens.worker,
-        };
-        let request = JoinRequest { remote: remotes.to_vec(), token, advertise: self.advertise(host)? };
-        self.engine(host)?.join(&request).await?;
-        Ok(Effect::Changed)
+    /// Has a host join by itself: the next one that comes up need not wait for it.
+    fn join(&self, host: &Filler, via: &Filler, remotes: &[String]) -> Result<Effect, Failure> {
+        let (engine, manager) = (self.engine(host)?.clone(), self.engine(via)?.clone());
+        let (role, remote, advertise) = (host.slot.role, remotes.to_vec(), self.advertise(host)?);
+        self.context.joins.ensure(Keys::host_id(&self.owner.uid, *host), async move {
+            let tokens = manager.tokens().await?;
+            let token = match role {
+                NodeRole::Manager => tokens.manager,
+                NodeRole::Worker => tokens.worker,
+            };
+            engine.join(&JoinRequest { remote, token, advertise }).await
+        })?;
+        Ok(Effect::Waits)
     }
 
     /// Nothing but the network is left: without it, the object may go.

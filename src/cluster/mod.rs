@@ -6,6 +6,7 @@
 
 mod act;
 mod intent;
+mod joins;
 mod keys;
 mod observe;
 pub mod plan;
@@ -33,6 +34,7 @@ pub use slot::Slot;
 
 use self::{
     act::{CloudOf, Failure, Outcome},
+    joins::Joins,
     keys::Keys,
     observe::Sight,
     plan::{LaunchMemory, Observed, Plan},
@@ -85,6 +87,7 @@ pub struct Context {
     /// Wakes clusters.
     pub wake: Wake,
     watches: Watches,
+    joins: Joins,
     memory: Mutex<HashMap<Uid, Memory>>,
 }
 
@@ -99,7 +102,8 @@ impl Context {
     /// A context.
     #[must_use]
     pub fn new(client: Client, hosts: Hosts, clouds: Clouds, recorder: Recorder, wake: Wake) -> Self {
-        Self { client, hosts, clouds, recorder, wake, watches: Watches::default(), memory: Mutex::default() }
+        let joins = Joins::new(wake.clone());
+        Self { client, hosts, clouds, recorder, wake, watches: Watches::default(), joins, memory: Mutex::default() }
     }
 
     fn objects(&self, cluster: &SwarmCluster) -> Api<SwarmCluster> {
@@ -128,6 +132,7 @@ impl Context {
     fn forget(&self, uid: &Uid) {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
         self.watches.forget(uid);
+        self.joins.forget(uid);
         self.hosts.retain(uid, &[]);
     }
 }

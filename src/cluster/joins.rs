@@ -1,0 +1,77 @@
+//! Joins under way. Joining takes seconds, and a host that comes up meanwhile need not wait
+//! for the others: each runs on its own, once at a time, and wakes its cluster at its end.
+//! Losing all of it costs nothing: an engine says itself whether it is in the swarm.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use super::Wake;
+use crate::{host::HostId, swarm::SwarmError};
+
+/// The joins of all clusters.
+#[derive(Clone)]
+pub struct Joins {
+    all: Arc<Mutex<HashMap<HostId, State>>>,
+    wake: Wake,
+}
+
+enum State {
+    Running,
+    Failed(SwarmError),
+}
+
+impl Joins {
+    /// None yet.
+    #[must_use]
+    pub fn new(wake: Wake) -> Self {
+        Self { all: Arc::default(), wake }
+    }
+
+    /// Starts a join unless it is under way.
+    ///
+    /// # Errors
+    /// Why the last one failed; the next call starts another.
+    pub fn ensure(
+        &self,
+        host: HostId,
+        join: impl Future<Output = Result<(), SwarmError>> + Send + 'static,
+    ) -> Result<(), SwarmError> {
+        {
+            let mut all = self.lock();
+            match all.insert(host.clone(), State::Running) {
+                None => {}
+                Some(State::Running) => return Ok(()),
+                Some(State::Failed(error)) => {
+                    all.remove(&host);
+                    return Err(error);
+                }
+            }
+        }
+        let joins = self.clone();
+        tokio::spawn(async move {
+            let result = join.await;
+            {
+                let mut all = joins.lock();
+                match (result, all.remove(&host)) {
+                    (Err(error), Some(_)) => drop(all.insert(host.clone(), State::Failed(error))),
+                    // Joined, or forgotten meanwhile.
+                    _ => {}
+                }
+            }
+            joins.wake.send(&host.cluster);
+        });
+        Ok(())
+    }
+
+    /// Forgets the failures of a cluster that is gone.
+    pub fn forget(&self, cluster: &str) {
+        self.lock().retain(|host, _| host.cluster != cluster);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<HostId, State>> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
