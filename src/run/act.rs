@@ -47,7 +47,9 @@ pub struct Outcome {
 pub async fn act(context: &Context, run: &E2ERun, seen: &Observed, plan: &Plan) -> Result<Outcome, Error> {
     let mut outcome = Outcome::default();
     if matches!(plan.stage, Stage::Ended(_)) || seen.finished || seen.deleting {
-        context.jobs.forget(&run.uid().unwrap_or_default());
+        let uid = run.uid().unwrap_or_default();
+        context.jobs.forget(&uid);
+        drop(context.lines.forget(&uid));
     }
     for step in &plan.steps {
         if let Err(failure) = take(context, run, seen, step, &mut outcome).await? {
@@ -153,10 +155,18 @@ async fn begin(
 }
 
 fn follow(context: &Context, run: &E2ERun, id: &HostId, container: &str) {
-    let (hosts, id, container) = (context.hosts.clone(), id.clone(), container.to_owned());
+    let (hosts, lines) = (context.hosts.clone(), context.lines.clone());
+    let (id, container, uid) = (id.clone(), container.to_owned(), run.uid().unwrap_or_default());
     context.jobs.ensure(run, Work::Follow, async move {
         let engine = observe::control(&hosts, &id)?;
-        engine.wait(&container).await.map(drop).map_err(|e| e.to_string())
+        let prepare = async {
+            lines.prepare(&hosts, &uid, &id).await;
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            ended = engine.wait(&container) => ended.map(drop).map_err(|e| e.to_string()),
+            () = prepare => Ok(()),
+        }
     });
 }
 
@@ -184,7 +194,11 @@ async fn collect(
         ContainerState::Running { .. } if cluster_gone => Some(Cut::ClusterGone),
         _ => None,
     };
-    let left = match archive::collect(&context.hosts, id, container).await {
+    let left = match context.lines.take(&context.hosts, &run.uid().unwrap_or_default(), id).await {
+        Ok(line) => archive::collect(&line, container).await,
+        Err(error) => Err(error.to_string()),
+    };
+    let left = match left {
         Ok(left) => left,
         Err(why) if cluster_gone => {
             let message = format!(

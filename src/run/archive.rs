@@ -7,8 +7,9 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
-use futures::TryStreamExt;
+use futures::{Stream, TryStreamExt};
 use k8s_openapi::{ByteString, api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::{
     Api, Resource, ResourceExt,
@@ -18,13 +19,17 @@ use kube::{
 use super::{RESULTS, facts::Container};
 use crate::{
     api::{E2ERun, MANAGER, label},
-    host::{HostId, Hosts},
+    host::Host,
     results::{self, Outcome},
     swarm::{Engine, SwarmError},
 };
 
 /// How long reading may take before it is begun again.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How long reading the log from its begin may take, and then its end: an engine needs minutes for millions of lines.
+const LOG_PATIENCE: (Duration, Duration) = (Duration::from_secs(30), Duration::from_secs(20));
+/// How many of its last lines are read then.
+const LAST_LINES: u32 = 10_000;
 /// The log is kept whole up to twice this; of a longer one, this much of its head and of its tail.
 const LOG_END: usize = 4 * 1024 * 1024;
 /// A ConfigMap holds at most 1 MiB; binary data travels as base64 but is counted as it is.
@@ -47,16 +52,17 @@ pub struct Log {
     head: Vec<u8>,
     tail: VecDeque<u8>,
     left_out: u64,
+    /// Between the head and the tail there is more, which was not read.
+    unread: bool,
 }
 
 /// Reads the results and the output of a container, over a connection that carries nothing else.
 ///
 /// # Errors
 /// In words, where reading again may do.
-pub async fn collect(hosts: &Hosts, host: &HostId, container: &Container) -> Result<Left, String> {
+pub async fn collect(line: &Host, container: &Container) -> Result<Left, String> {
+    let engine = Engine::new(line);
     let read = async {
-        let bulk = hosts.bulk(host).await.map_err(|e| e.to_string())?;
-        let engine = Engine::new(&bulk);
         let (outcome, log) = futures::future::join(files(&engine, &container.id), output(&engine, &container.id)).await;
         Ok(Left { outcome: outcome?, log: log? })
     };
@@ -99,14 +105,26 @@ fn unpack(tar: &[u8]) -> Outcome {
     outcome
 }
 
-/// The output. One that the engine does not give (a logging driver without reading) is said in its place.
+/// The output. Of one that takes too long to be read, what was read in time and its last lines.
 async fn output(engine: &Engine, id: &str) -> Result<Log, String> {
     let mut log = Log::default();
-    let mut stream = std::pin::pin!(engine.logs(id, false, None));
+    match tokio::time::timeout(LOG_PATIENCE.0, read(engine.logs(id, false, None), &mut log)).await {
+        Ok(result) => result?,
+        Err(_) => {
+            log.break_off();
+            // Without them the verdict is still right.
+            let _ = tokio::time::timeout(LOG_PATIENCE.1, read(engine.last_lines(id, LAST_LINES), &mut log)).await;
+        }
+    }
+    Ok(log)
+}
+
+/// Reads a stream to its end. A log that the engine does not give (a logging driver without reading) is said in its place.
+async fn read(mut stream: impl Stream<Item = Result<Bytes, SwarmError>> + Unpin, log: &mut Log) -> Result<(), String> {
     loop {
         match stream.try_next().await {
             Ok(Some(bytes)) => log.push(&bytes),
-            Ok(None) => return Ok(log),
+            Ok(None) => return Ok(()),
             Err(SwarmError::Refused(words)) => log.push(format!("(the log cannot be read: {words})\n").as_bytes()),
             Err(error) => return Err(error.to_string()),
         }
@@ -114,9 +132,16 @@ async fn output(engine: &Engine, id: &str) -> Result<Log, String> {
 }
 
 impl Log {
+    /// What comes next is the end, after a gap.
+    fn break_off(&mut self) {
+        self.unread = true;
+        self.head.extend(self.tail.drain(..));
+        self.head.truncate(LOG_END);
+    }
+
     /// Appends.
     pub fn push(&mut self, mut bytes: &[u8]) {
-        let room = LOG_END.saturating_sub(self.head.len()).min(bytes.len());
+        let room = if self.unread { 0 } else { LOG_END.saturating_sub(self.head.len()).min(bytes.len()) };
         let (first, rest) = bytes.split_at(room);
         self.head.extend_from_slice(first);
         if rest.len() > LOG_END {
@@ -137,7 +162,7 @@ impl Log {
     #[must_use]
     pub fn end(&self, most: usize) -> Vec<u8> {
         let tail = self.tail.len();
-        let of_head = if self.left_out == 0 {
+        let of_head = if self.left_out == 0 && !self.unread {
             &self.head[self.head.len().saturating_sub(most.saturating_sub(tail))..]
         } else {
             &[]
@@ -148,11 +173,12 @@ impl Log {
     /// All of it with at most `most` bytes of its head and of its tail, and a line on what is left out.
     fn text(&self, most: usize) -> Vec<u8> {
         let mut all = self.head.clone();
-        if self.left_out > 0 {
+        if self.left_out > 0 || self.unread {
             let (head, tail) = (self.head.len().min(most), self.tail.len().min(most));
             let left_out = self.left_out + (self.head.len() - head + self.tail.len() - tail) as u64;
             all.truncate(head);
-            all.extend_from_slice(mark(left_out).as_bytes());
+            let gap = if self.unread { UNREAD.to_owned() } else { mark(left_out) };
+            all.extend_from_slice(gap.as_bytes());
             all.extend(self.tail.range(self.tail.len() - tail..));
             return all;
         }
@@ -181,6 +207,8 @@ impl Log {
         }
     }
 }
+
+const UNREAD: &str = "\n\n[testkit: lines are left out here, the log is too long to be read]\n\n";
 
 fn mark(left_out: u64) -> String {
     format!("\n\n[testkit: {left_out} bytes are left out here, the log is too long to be kept]\n\n")

@@ -1,6 +1,6 @@
 //! What a pass sees of a run: plain facts without an opinion. No I/O and no decision.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 
@@ -47,6 +47,8 @@ pub struct HostView {
     pub up: bool,
     /// Why it does not, or what it refused.
     pub error: Option<String>,
+    /// For how long this process has tried to connect to it in vain.
+    pub out_of_reach: Option<Duration>,
     /// Whether the run's image is there, where that was asked.
     pub image: Option<bool>,
     /// The run's container, where that was asked: `Some(None)` for none.

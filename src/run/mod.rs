@@ -9,6 +9,7 @@ mod archive;
 pub mod facts;
 mod image;
 mod jobs;
+mod lines;
 mod observe;
 pub mod plan;
 mod record;
@@ -30,7 +31,7 @@ use kube::{
     },
 };
 
-use self::jobs::Jobs;
+use self::{jobs::Jobs, lines::Lines};
 use crate::{
     api::{E2ERun, Phase, SwarmCluster},
     host::Hosts,
@@ -83,13 +84,14 @@ pub struct Context {
     hosts: Hosts,
     recorder: Recorder,
     jobs: Jobs,
+    lines: Lines,
 }
 
 impl Context {
     /// A context. `wake` is the one whose other end [`run`] is given.
     #[must_use]
     pub fn new(client: Client, hosts: Hosts, recorder: Recorder, wake: Wake) -> Self {
-        Self { client, hosts, recorder, jobs: Jobs::new(wake) }
+        Self { client, hosts, recorder, jobs: Jobs::new(wake), lines: Lines::default() }
     }
 }
 

@@ -82,16 +82,25 @@ async fn hosts(
     let all = context.hosts.of_cluster(&cluster.uid);
     let views = all.into_iter().map(|(id, state)| {
         // Once it is known where the container is, only that manager is asked for it.
-        let look_for_container = record.placed.as_ref().map_or(id.slot.starts_with('m'), |p| p.host == id);
+        let look_for = match &record.placed {
+            Some(placed) => (placed.host == id).then_some(LookFor::Id(&placed.container)),
+            None => id.slot.starts_with('m').then_some(LookFor::Run(uid.as_str())),
+        };
         let (uid, image) = (uid.as_str(), look_for_image.then_some(run.spec.image.as_str()));
         async move {
             let mut host = HostView { bringing: context.jobs.bringing(uid, &id), ..HostView::default() };
             match engine(&state) {
                 Ok(engine) => {
                     host.up = true;
-                    look(&engine, uid, look_for_container, image, &mut host).await;
+                    look(&engine, look_for, image, &mut host).await;
                 }
-                Err(why) => host.error = Some(why),
+                Err(why) => {
+                    host.error = Some(why);
+                    host.out_of_reach = match &state {
+                        HostState::Connecting { since, .. } => Some(since.elapsed()),
+                        HostState::Up(_) => None,
+                    };
+                }
             }
             (id, host)
         }
@@ -99,9 +108,23 @@ async fn hosts(
     join_all(views).await.into_iter().collect()
 }
 
+/// What to know a container by.
+#[derive(Clone, Copy)]
+enum LookFor<'a> {
+    Id(&'a str),
+    /// The label of a run, by its UID.
+    Run(&'a str),
+}
+
 /// Asks one engine.
-async fn look(engine: &Engine, uid: &str, look_for_container: bool, image: Option<&str>, host: &mut HostView) {
-    let container = async { if look_for_container { Some(container(engine, uid).await) } else { None } };
+async fn look(engine: &Engine, look_for: Option<LookFor<'_>>, image: Option<&str>, host: &mut HostView) {
+    let container = async {
+        match look_for {
+            Some(LookFor::Id(id)) => Some(inspect(engine, id).await),
+            Some(LookFor::Run(uid)) => Some(container(engine, uid).await),
+            None => None,
+        }
+    };
     let image = async {
         match image {
             Some(reference) => Some(patient(engine.image_id(reference)).await),

@@ -21,8 +21,8 @@ use crate::{
 const SOON: Duration = Duration::from_secs(1);
 /// A look again in case a wake-up was lost.
 const FALLBACK: Duration = Duration::from_secs(60);
-/// How long after its deadline a container on a manager out of reach is given up.
-const OUT_OF_REACH: SignedDuration = SignedDuration::from_mins(10);
+/// How long a manager must be out of reach before a container on it is given up, once its time is up.
+const OUT_OF_REACH: Duration = Duration::from_mins(10);
 
 /// One idempotent step.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -160,11 +160,12 @@ fn placed(spec: &E2ERunSpec, seen: &Observed, located: Option<(&HostId, &Contain
         );
     }
     let why = view.and_then(|v| v.error.as_deref()).unwrap_or("not connected yet");
-    if now.duration_since(placed.at) > signed(spec.timeout) + OUT_OF_REACH {
+    let in_vain = view.and_then(|v| v.out_of_reach).is_some_and(|time| time > OUT_OF_REACH);
+    if in_vain && now.duration_since(placed.at) > signed(spec.timeout) {
         return Plan::end(
             reason::CONTAINER_LOST,
             format!(
-                "{name} could not be reached until long after spec.timeout ({why}): the container's end is not known"
+                "{name} cannot be reached ({why}), and spec.timeout is over: how the container ended is not known. Create another E2ERun"
             ),
         );
     }

@@ -179,6 +179,17 @@ impl Engine {
         Box::pin(lines.map_ok(bollard::container::LogOutput::into_bytes).map_err(SwarmError::from))
     }
 
+    /// The last lines a container wrote, without going through those before.
+    pub fn last_lines(
+        &self,
+        id: &str,
+        lines: u32,
+    ) -> impl Stream<Item = Result<Bytes, SwarmError>> + Send + Unpin + use<> {
+        let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&lines.to_string()).build();
+        let lines = self.within(ENDLESS).logs(id, Some(options));
+        Box::pin(lines.map_ok(bollard::container::LogOutput::into_bytes).map_err(SwarmError::from))
+    }
+
     /// Stops a container: asked first, then killed. One that does not run is fine.
     pub async fn stop(&self, id: &str, grace: Duration) -> Result<(), SwarmError> {
         let seconds = i32::try_from(grace.as_secs()).unwrap_or(i32::MAX);

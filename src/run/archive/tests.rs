@@ -48,6 +48,15 @@ fn of_a_long_log_both_ends_are_kept_and_the_gap_is_said() {
 }
 
 #[test]
+fn of_a_log_too_slow_to_be_read_the_last_lines_follow_the_first() {
+    let mut log = log(&[b"begin\n", b"more\n"]);
+    log.break_off();
+    log.push(b"end\n");
+    assert_eq!(String::from_utf8(log.text(LOG_END)).unwrap(), format!("begin\nmore\n{UNREAD}end\n"));
+    assert_eq!(log.end(100), b"end\n");
+}
+
+#[test]
 fn a_log_that_does_not_compress_is_cut_to_the_budget() {
     for size in [1 << 20, 9 << 20] {
         let packed = log(&[b"begin\n", &noise(7, size), b"\nend\n"]).packed(BUDGET).unwrap();

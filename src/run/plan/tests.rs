@@ -268,10 +268,13 @@ fn a_container_out_of_sight_is_lost_only_when_that_is_certain() {
         assert_eq!(plan.steps, [], "{what}");
         assert_eq!(end(&plan).map(|(r, _)| r), reason, "{what}: {:?}", plan.stage);
     }
-    let mut seen = with(&ContainerState::Running { since: before(60) });
-    down(&mut seen);
-    seen.record.placed.as_mut().unwrap().at = before(1800 + 601);
-    assert_eq!(end(&plan(&spec("Never"), &seen, now())).unwrap().0, reason::CONTAINER_LOST);
+    for (placed, minutes, lost) in [(1800 + 1, 11, true), (1800 + 1, 9, false), (1800 - 1, 11, false)] {
+        let mut seen = with(&ContainerState::Running { since: before(60) });
+        down(&mut seen);
+        host(&mut seen, "m1").out_of_reach = Some(Duration::from_mins(minutes));
+        seen.record.placed.as_mut().unwrap().at = before(placed);
+        assert_eq!(end(&plan(&spec("Never"), &seen, now())).is_some(), lost, "{placed} s, {minutes} min");
+    }
 }
 
 #[test]
@@ -332,6 +335,7 @@ fn a_host() -> impl Strategy<Value = HostView> {
         |(up, image, found, bringing)| HostView {
             up,
             error: None,
+            out_of_reach: None,
             image: image.filter(|_| up),
             container: found.filter(|_| up).map(|c| c.map(container)),
             bringing,
