@@ -6,6 +6,7 @@
 //!
 //! `TESTKIT_TEST_ENGINE` names another engine than 28.5 that the bed has an image of. Without
 //! a bed the test says so and passes.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::print_stdout, missing_docs)]
 
 #[path = "engine/fleet.rs"]
 mod fleet;
