@@ -55,10 +55,10 @@ impl Joins {
             let result = join.await;
             {
                 let mut all = joins.lock();
-                match (result, all.remove(&host)) {
-                    (Err(error), Some(_)) => drop(all.insert(host.clone(), State::Failed(error))),
-                    // Joined, or forgotten meanwhile.
-                    _ => {}
+                // A host that was forgotten meanwhile stays forgotten.
+                let known = all.remove(&host).is_some();
+                if let (Err(error), true) = (result, known) {
+                    all.insert(host.clone(), State::Failed(error));
                 }
             }
             joins.wake.send(&host.cluster);
