@@ -41,7 +41,7 @@ use self::{
     watch::Watches,
 };
 use crate::{
-    api::{FINALIZER, MANAGER, SwarmCluster},
+    api::{FINALIZER, MANAGER, NodeRole, SwarmCluster},
     cloud::{Clouds, Owner},
     host::Hosts,
 };
@@ -51,6 +51,9 @@ pub type Uid = String;
 
 /// How often a cluster is looked at though nothing woke it: when something is awaited, and when all is well.
 const FALLBACK: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+
+/// How often a manager that just joined is looked at: Docker has no event for its becoming reachable.
+const SETTLING: Duration = Duration::from_millis(500);
 
 /// The longest pause between two tries of a step that fails.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
@@ -202,7 +205,12 @@ async fn reconcile(cluster: Arc<SwarmCluster>, context: Arc<Context>) -> Result<
         context.watches.follow(&uid, manager, engine, &context.wake);
     }
     let pause = context.pause(&uid, !outcome.failures.is_empty());
-    Ok(controller::Action::requeue(next_look(&plan, &outcome, ready, pause, now)))
+    let next = next_look(&plan, &outcome, ready, pause, now);
+    Ok(controller::Action::requeue(if ready || !outcome.failures.is_empty() || !settles(facts) {
+        next
+    } else {
+        next.min(SETTLING)
+    }))
 }
 
 /// Observe, plan, act.
@@ -239,6 +247,11 @@ async fn without_cloud(
     }
     let facts = Observed { deleting, ..Observed::default() };
     Ok((Sight { facts, ..Sight::default() }, Plan::default(), outcome))
+}
+
+/// Whether a manager is up and the others do not reach it yet.
+fn settles(facts: &Observed) -> bool {
+    facts.nodes.iter().flatten().any(|n| n.role == NodeRole::Manager && n.ready && !n.reachable)
 }
 
 /// When to look again though nothing wakes us.

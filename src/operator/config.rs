@@ -76,7 +76,13 @@ impl std::str::FromStr for LeaseName {
 impl Config {
     /// Starts the log.
     pub fn start_log(&self) {
-        let filter = tracing_subscriber::EnvFilter::try_new(&self.log).unwrap_or_else(|_| "info".into());
+        let mut filter = tracing_subscriber::EnvFilter::try_new(&self.log).unwrap_or_else(|_| "info".into());
+        // These write what they send and are sent, join tokens and keys among it, when they may say more.
+        for library in ["bollard=info", "russh=info", "hyper=info", "aws_smithy_runtime=info"] {
+            if let Ok(cap) = library.parse() {
+                filter = filter.add_directive(cap);
+            }
+        }
         let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
         match self.log_format {
             LogFormat::Text => builder.init(),
