@@ -167,7 +167,9 @@ pub async fn inspect(engine: &Engine, id: &str) -> Result<Option<Container>, Str
 }
 
 fn of_engine(container: swarm::Container) -> Container {
-    let error = Some(container.error).filter(|e| !e.is_empty());
+    // An engine gives up a start when the one who asked for it goes away: no fault of the container's.
+    let cut_off = container.started_at.is_none() && container.error.contains("context canceled");
+    let error = Some(container.error).filter(|e| !e.is_empty() && !cut_off);
     let state = match (container.running, container.started_at) {
         (true, since) => ContainerState::Running { since: since.unwrap_or(Timestamp::UNIX_EPOCH) },
         (false, None) => ContainerState::Created { error },
@@ -212,3 +214,6 @@ async fn patient<T>(question: impl Future<Output = Result<T, SwarmError>>) -> Re
 fn silence() -> String {
     format!("its engine did not answer within {} s", PATIENCE.as_secs())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+use std::collections::BTreeMap;
+
+use super::*;
+
+fn container(running: bool, started_at: Option<Timestamp>, error: &str) -> ContainerState {
+    let container = swarm::Container {
+        id: "c1".to_owned(),
+        name: "c".to_owned(),
+        running,
+        exit_code: 128,
+        oom_killed: false,
+        error: error.to_owned(),
+        started_at,
+        finished_at: None,
+        labels: BTreeMap::new(),
+    };
+    of_engine(container).state
+}
+
+#[test]
+fn a_start_that_was_cut_off_is_taken_again_and_one_that_was_refused_is_not() {
+    // What engine 28.5 says after an operator was killed while it asked for the start.
+    assert_eq!(container(false, None, "Canceled: context canceled"), ContainerState::Created { error: None });
+    assert_eq!(container(false, None, ""), ContainerState::Created { error: None });
+    let refused = "exec: \"/bin/nope\": no such file or directory";
+    assert_eq!(container(false, None, refused), ContainerState::Created { error: Some(refused.to_owned()) });
+}
+
+#[test]
+fn what_ran_is_never_taken_for_new() {
+    let since = Timestamp::from_second(5).unwrap();
+    assert_eq!(container(true, Some(since), ""), ContainerState::Running { since });
+    let ended = container(false, Some(since), "context canceled");
+    assert!(matches!(ended, ContainerState::Exited(Exit { code: 128, error: Some(_), .. })), "{ended:?}");
+}
+
+fn cluster(ready: &str, spoken_of: i64) -> SwarmCluster {
+    let mut cluster: SwarmCluster = serde_json::from_value(serde_json::json!({
+        "metadata": {"name": "foo", "namespace": "ci", "uid": "u1"},
+        "spec": {"managers": 3, "workers": 1, "provider": {"ec2": {"region": "us-east-1"}}},
+        "status": {
+            "conditions": [{"type": "Ready", "status": ready, "reason": "R", "message": "joining foo-w0",
+                "observedGeneration": spoken_of, "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+            "nodes": [{"name": "foo-m0", "role": "Manager", "state": "Ready"},
+                {"name": "foo-m2", "role": "Manager", "state": "Ready", "leader": true}],
+        },
+    }))
+    .unwrap();
+    cluster.metadata.generation = Some(2);
+    cluster
+}
+
+#[test]
+fn a_cluster_is_ready_when_it_says_so_of_its_present_spec() {
+    let seen = view(&cluster("True", 2));
+    assert_eq!((seen.not_ready, seen.leader.as_deref()), (None, Some("m2")));
+    assert_eq!(seen.slots, ["m0", "m1", "m2", "w0"]);
+    assert_eq!(view(&cluster("False", 2)).not_ready.as_deref(), Some("joining foo-w0"));
+    assert!(view(&cluster("True", 1)).not_ready.is_some());
+}
