@@ -86,3 +86,29 @@ def test_a_wrong_image_is_on_the_condition_and_heals_when_corrected(space):
     assert "InvalidConfiguration" in events, events
     space.apply(cluster("typo", 1, 0))
     space.wait("swarmcluster", "typo", "Ready", 90)
+
+
+def test_a_lost_instance_is_replaced_and_a_smaller_spec_keeps_the_swarm(space):
+    space.apply(cluster("flux", managers=3, workers=1))
+    space.wait("swarmcluster", "flux", "Ready", 180)
+
+    def worker():
+        return [i["InstanceId"] for i in space.instances("flux") if {"Key": "testkit.dev/slot", "Value": "w0"} in i["Tags"] and i["State"]["Name"] == "running"]
+
+    # Somebody ends the worker behind the operator's back.
+    (old,) = worker()
+    space.ec2.terminate_instances(InstanceIds=[old])
+    (new,) = until("another worker", lambda: [i for i in worker() if i != old], 60)
+    space.wait("swarmcluster", "flux", "Ready=False", 60)
+    space.wait("swarmcluster", "flux", "Ready", 120)
+    assert worker() == [new]
+    status = space.status("swarmcluster", "flux")
+    until("the old node is out of the swarm", lambda: len(nodes_by_the_swarm(space, "flux", status["endpoint"])) == 4, 60)
+
+    # Two managers go, one after the other, and what is left is a swarm that answers.
+    space.apply(cluster("flux", managers=1, workers=1))
+    until("one manager and one worker", lambda: len(space.instances("flux")) == 2, 120)
+    space.wait("swarmcluster", "flux", "Ready", 120)
+    status = space.status("swarmcluster", "flux")
+    assert (status["managers"], status["workers"]) == ("1/1", "1/1")
+    until("two nodes in the swarm", lambda: set(nodes_by_the_swarm(space, "flux", status["endpoint"])) == {"flux-m0", "flux-w0"}, 90)

@@ -216,8 +216,36 @@ fn a_manager_too_many_is_demoted_before_it_is_terminated() {
         matches!(actions.as_slice(), [Action::Update { node, role: Some(NodeRole::Worker), .. }] if node == "m1.0"),
         "{actions:?}"
     );
+    // Demoted, and still counted.
+    seen.nodes.as_mut().unwrap()[2].role = NodeRole::Worker;
+    assert_eq!(plan(&spec(1, 1), &seen, NOW).actions, []);
     seen.hosts.insert(filler("m1.0"), engine(LocalState::Active, Some("m1.0"), false));
     assert_eq!(plan(&spec(1, 1), &seen, NOW).actions, [Action::Terminate(vec!["i-m1-0".into()])]);
+}
+
+#[test]
+fn a_manager_too_many_stays_while_nobody_can_demote_it() {
+    let (_, mut seen) = whole();
+    seen.instances.as_mut().unwrap().extend(["m1", "w1"].map(|s| instance(s, 0, InstanceState::Running)));
+    seen.intent.as_mut().unwrap().swarm = Some(filler("m0.0"));
+    // No manager answers: a worker may go, a manager would take its vote with it.
+    (seen.nodes, seen.manager) = (None, None);
+    assert_eq!(plan(&spec(1, 1), &seen, NOW).actions, [Action::Terminate(vec!["i-w1-0".into()])]);
+    // Not connected, but listed as a manager.
+    seen.nodes =
+        Some(vec![node("m0.0", NodeRole::Manager), node("w0.0", NodeRole::Worker), node("m1.0", NodeRole::Manager)]);
+    seen.manager = Some(filler("m0.0"));
+    let actions = plan(&spec(1, 1), &seen, NOW).actions;
+    assert!(
+        actions
+            .iter()
+            .any(|a| matches!(a, Action::Update { node, role: Some(NodeRole::Worker), .. } if node == "m1.0")),
+        "{actions:?}"
+    );
+    assert!(
+        !actions.iter().any(|a| matches!(a, Action::Terminate(ids) if ids.contains(&"i-m1-0".to_owned()))),
+        "{actions:?}"
+    );
 }
 
 #[test]
