@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import boto3
+from botocore.config import Config
 
 CLUSTER_TAG = "testkit.dev/cluster"
 LIVE = ("pending", "running", "stopping", "stopped", "shutting-down")
@@ -70,7 +71,11 @@ class Namespace:
 
     def __init__(self, name):
         self.name = name
-        self.ec2 = boto3.client("ec2", region_name="us-east-1", endpoint_url=os.environ["AWS_ENDPOINT_URL_EC2"])
+        # The endpoint's token buckets are for everyone: a look that is refused is asked again.
+        self.ec2 = boto3.client(
+            "ec2", region_name="us-east-1", endpoint_url=os.environ["AWS_ENDPOINT_URL_EC2"],
+            config=Config(retries={"mode": "standard", "max_attempts": 10}),
+        )
         kubectl("create", "namespace", name)
 
     def apply(self, *objects):
