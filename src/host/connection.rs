@@ -186,9 +186,20 @@ impl Host {
 
     /// A stream to a unix socket on the host.
     pub async fn open_socket(&self, path: &str) -> Result<SocketStream, HostError> {
-        let opened = self.link.handle.channel_open_direct_streamlocal(path).await;
-        let channel = opened.map_err(|e| self.link.failed(path, e))?;
+        let channel = self.open_streamlocal(path).await?;
         Ok(SocketStream { inner: channel.into_stream(), link: self.link.clone() })
+    }
+
+    pub(super) async fn open_streamlocal(&self, path: &str) -> Result<russh::Channel<Msg>, HostError> {
+        self.link.handle.channel_open_direct_streamlocal(path).await.map_err(|e| self.link.failed(path, e))
+    }
+
+    /// Waits for a sign of life: sshd answers while the host does anything at all.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub async fn ping(&self) -> Result<(), HostError> {
+        self.link.handle.send_ping().await.map_err(|e| self.link.failed("a ping", e))
     }
 
     /// Fires when the connection is gone.

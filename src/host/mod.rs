@@ -14,6 +14,7 @@ mod hosts;
 mod keeper;
 mod keys;
 mod login;
+mod pipe;
 mod rotation;
 mod session;
 
@@ -23,6 +24,7 @@ pub use connection::{ExecOutput, Host, SocketStream};
 pub use error::{ConnectError, HostError};
 pub use hosts::{HostState, Hosts, Up};
 pub use keys::{ClientKey, HostKey, HostPin, HostSeed, KeyError};
+pub use pipe::{Closed, Drain, Feed, Pipe};
 pub use session::{Said, Session, SessionInput, Terminal};
 
 /// Which machine: a slot of a cluster, and which instance fills it.
