@@ -11,6 +11,7 @@
 //! - [`swarm`]: Docker Engine and Swarm over a host's Docker socket.
 
 pub mod api;
+pub mod attach;
 pub mod cli;
 pub mod cloud;
 pub mod cluster;

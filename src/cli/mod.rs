@@ -6,11 +6,13 @@
 //! and never exits. Whatever it opens ends when its future is dropped, which is all that
 //! Ctrl-C does. The operator's rooms (cloud, cluster, run) are none of its business.
 
+mod attach;
 mod complete;
 mod completion;
 mod create;
 mod created;
 mod describe;
+mod env;
 mod exec;
 pub mod failure;
 mod follow;
@@ -72,6 +74,8 @@ enum Verb {
     Ls(ls::Args),
     Describe(describe::Args),
     Rm(rm::Args),
+    Attach(attach::Args),
+    Env(env::Args),
     Ssh(ssh::Args),
     Exec(exec::Args),
     Load(load::Args),
@@ -131,10 +135,11 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(exit::FAILED);
         }
     };
+    let signals_are_its_own = matches!(&cli.verb, Verb::Attach(args) if args.leaves_signals_to_a_command());
     let ended = runtime.block_on(async {
         tokio::select! {
             ended = perform(&context, cli.verb) => ended,
-            code = ended_by_signal() => Err(Failure::silent(code)),
+            code = ended_by_signal(), if !signals_are_its_own => Err(Failure::silent(code)),
         }
     });
     // A thread that waits for a person's input must not keep the program.
@@ -152,6 +157,8 @@ async fn perform(context: &Context, verb: Verb) -> Result<u8, Failure> {
     match verb {
         Verb::Create(args) => create::run(context, &args).await?,
         Verb::Describe(args) => describe::run(context, &args).await?,
+        Verb::Attach(args) => return attach::run(context, &args).await,
+        Verb::Env(args) => env::run(context, &args).await?,
         Verb::Ssh(args) => return ssh::run(context, &args).await,
         Verb::Exec(args) => return exec::run(context, &args).await,
         Verb::Load(args) => load::run(context, &args).await?,

@@ -1,0 +1,314 @@
+//! Everything that leads to one manager: the shared connection, the pool of own ones, and signs of life.
+
+use std::{
+    fmt,
+    sync::{
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::Notify, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+use crate::host::{ConnectError, Host, HostError, Pipe, Target};
+
+const SOCKET: &str = "/var/run/docker.sock";
+
+/// How often an idle manager is asked for a sign of life.
+const PULSE: Duration = Duration::from_millis(300);
+/// After so much silence nothing new is begun there. A busy host answers late at times: this must cost nothing but a change.
+const SUSPECT: Duration = Duration::from_millis(900);
+/// After so much silence it counts as dead, and what is under way there ends with an error.
+const DEAD: Duration = Duration::from_secs(3);
+
+/// Streams that are open before they are needed, so that a request does not wait for one.
+const READY: usize = 2;
+/// The daemon closes a connection that asks nothing for five minutes; one that is older than this is not given out.
+const FRESH: Duration = Duration::from_secs(60);
+/// Own connections kept for the next who needs one.
+const IDLE: usize = 2;
+
+/// How often the swarm is asked after, and what it may take to answer.
+const SWARM_PULSE: Duration = Duration::from_secs(1);
+const SWARM_LIMIT: Duration = Duration::from_millis(1500);
+
+/// A manager of the cluster, and how to log in there.
+#[derive(Clone, Debug)]
+pub struct Manager {
+    /// Its name.
+    pub name: String,
+    /// How to reach it.
+    pub target: Target,
+}
+
+/// What leads to one manager.
+pub struct Link {
+    pub name: String,
+    pub target: Target,
+    control: Host,
+    since: Instant,
+    /// Milliseconds from `since` to the last sign of life.
+    heard: AtomicU64,
+    swarm: AtomicBool,
+    dead: CancellationToken,
+    why: OnceLock<String>,
+    ready: Mutex<Vec<(Instant, Pipe)>>,
+    taken: Notify,
+    idle: Mutex<Vec<Host>>,
+    /// Own connections are made one at a time: sshd drops bursts of them.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// A stream with a connection of its own.
+pub struct Own {
+    pub pipe: Pipe,
+    host: Host,
+}
+
+impl Link {
+    /// Connects. The caller ends it with [`cut`](Self::cut).
+    pub async fn connect(manager: &Manager, changed: Arc<Notify>) -> Result<Arc<Self>, ConnectError> {
+        let control = Host::connect(&manager.target).await?;
+        let link = Arc::new(Self {
+            name: manager.name.clone(),
+            target: manager.target.clone(),
+            control,
+            since: Instant::now(),
+            heard: AtomicU64::new(0),
+            // Until it has answered.
+            swarm: AtomicBool::new(false),
+            dead: CancellationToken::new(),
+            why: OnceLock::new(),
+            ready: Mutex::default(),
+            taken: Notify::new(),
+            idle: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+        });
+        let dead = link.dead.clone();
+        let tasks = {
+            let link = link.clone();
+            async move {
+                tokio::join!(link.watch(), link.prepare(), link.keep_a_spare(), link.ask_after_the_swarm(&changed))
+            }
+        };
+        tokio::spawn(async move { dead.run_until_cancelled(tasks).await });
+        Ok(link)
+    }
+
+    /// A stream that shares the connection.
+    pub async fn shared(&self) -> Result<Pipe, HostError> {
+        let ready = if self.is_suspect() { None } else { self.take_ready() };
+        self.taken.notify_one();
+        match ready {
+            Some(pipe) => Ok(pipe),
+            None => self.within(self.control.open_pipe(SOCKET)).await,
+        }
+    }
+
+    /// A stream with a connection of its own.
+    pub async fn own(&self) -> Result<Own, HostError> {
+        while let Some(host) = self.take_idle() {
+            if !host.is_closed()
+                && let Ok(pipe) = self.within(host.open_pipe(SOCKET)).await
+            {
+                return Ok(Own { pipe, host });
+            }
+        }
+        let host = self.within(self.another()).await?;
+        let pipe = self.within(host.open_pipe(SOCKET)).await?;
+        Ok(Own { pipe, host })
+    }
+
+    /// Gives the connection back for the next one.
+    pub fn give_back(&self, own: Own) {
+        let Own { pipe, host } = own;
+        drop(pipe);
+        let mut idle = lock(&self.idle);
+        if idle.len() < IDLE && !host.is_closed() && !self.dead.is_cancelled() {
+            idle.push(host);
+        }
+    }
+
+    /// Something came from there.
+    pub fn heard(&self) {
+        self.heard.store(millis(self.since.elapsed()), Ordering::Relaxed);
+    }
+
+    /// Whether nothing new should begin there.
+    pub fn is_suspect(&self) -> bool {
+        self.silent() >= SUSPECT || self.is_dead()
+    }
+
+    /// Whether it was part of a working swarm when last asked.
+    pub fn has_swarm(&self) -> bool {
+        self.swarm.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was given up.
+    pub fn is_dead(&self) -> bool {
+        self.dead.is_cancelled()
+    }
+
+    /// Fires when it is given up.
+    pub fn dead(&self) -> &CancellationToken {
+        &self.dead
+    }
+
+    /// Waits until it counts as suspect.
+    pub async fn suspect(&self) {
+        while !self.is_suspect() {
+            let rest = SUSPECT.saturating_sub(self.silent());
+            tokio::select! {
+                () = sleep(rest.max(Duration::from_millis(10))) => {}
+                () = self.dead.cancelled() => return,
+            }
+        }
+    }
+
+    /// Why nothing should begin there, in words.
+    pub fn reason(&self) -> String {
+        match self.why.get() {
+            Some(why) => why.clone(),
+            None if self.is_suspect() => format!("no sign of life for {:.1} s", self.silent().as_secs_f32()),
+            None if !self.has_swarm() => "its swarm does not answer".to_owned(),
+            None => "it is well".to_owned(),
+        }
+    }
+
+    /// Gives it up: every stream there ends with an error.
+    pub fn cut(&self, why: &str) {
+        let _ = self.why.set(why.to_owned());
+        self.dead.cancel();
+        self.control.close();
+        lock(&self.idle).clear();
+        lock(&self.ready).clear();
+    }
+
+    /// For how long nothing was heard.
+    fn silent(&self) -> Duration {
+        self.since.elapsed().saturating_sub(Duration::from_millis(self.heard.load(Ordering::Relaxed)))
+    }
+
+    async fn within<T, E: Into<HostError>>(&self, step: impl Future<Output = Result<T, E>>) -> Result<T, HostError> {
+        tokio::select! {
+            done = step => done.map_err(Into::into),
+            () = self.dead.cancelled() => Err(HostError::Lost { address: self.name.clone(), reason: self.reason() }),
+        }
+    }
+
+    async fn another(&self) -> Result<Host, ConnectError> {
+        let _turn = self.turn.lock().await;
+        Host::connect_for_bulk(&self.target).await
+    }
+
+    fn take_idle(&self) -> Option<Host> {
+        lock(&self.idle).pop()
+    }
+
+    fn take_ready(&self) -> Option<Pipe> {
+        let mut ready = lock(&self.ready);
+        while let Some((since, mut pipe)) = ready.pop() {
+            if since.elapsed() < FRESH && !pipe.drain.is_over() {
+                return Some(pipe);
+            }
+        }
+        None
+    }
+
+    /// Asks for signs of life, and gives the manager up when there are none.
+    async fn watch(&self) {
+        let closed = self.control.closed();
+        loop {
+            tokio::select! {
+                answer = self.control.ping() => match answer {
+                    Ok(()) if !closed.is_cancelled() => self.heard(),
+                    _ => return self.cut(&self.control.reason()),
+                },
+                () = self.silent_for(DEAD) => return self.cut(&format!("no sign of life for {} s", DEAD.as_secs())),
+                () = closed.cancelled() => return self.cut(&self.control.reason()),
+            }
+            sleep(PULSE).await;
+        }
+    }
+
+    async fn silent_for(&self, limit: Duration) {
+        loop {
+            match limit.saturating_sub(self.silent()) {
+                Duration::ZERO => return,
+                rest => sleep(rest).await,
+            }
+        }
+    }
+
+    /// Keeps streams open before they are needed.
+    async fn prepare(&self) {
+        loop {
+            lock(&self.ready).retain_mut(|(since, pipe)| since.elapsed() < FRESH && !pipe.drain.is_over());
+            while lock(&self.ready).len() < READY {
+                match self.control.open_pipe(SOCKET).await {
+                    // The one that waits longest is given out last, and made anew by time.
+                    Ok(pipe) => lock(&self.ready).insert(0, (Instant::now(), pipe)),
+                    Err(error) => {
+                        tracing::debug!(manager = self.name, %error, "no stream in advance");
+                        break;
+                    }
+                }
+            }
+            tokio::select! {
+                () = self.taken.notified() => {}
+                () = sleep(FRESH / 4) => {}
+            }
+        }
+    }
+
+    /// The first who needs a connection of its own finds one.
+    async fn keep_a_spare(&self) {
+        match self.another().await {
+            Ok(host) => lock(&self.idle).push(host),
+            Err(error) => tracing::debug!(manager = self.name, %error, "no connection in advance"),
+        }
+    }
+
+    /// A manager that runs but has no swarm is no use to those who want one.
+    async fn ask_after_the_swarm(&self, changed: &Notify) {
+        loop {
+            let asked = tokio::time::timeout(SWARM_LIMIT, self.swarm_answers()).await;
+            // Silence of the host is for `watch` to judge.
+            let has = match asked {
+                Ok(Ok(has)) => has,
+                Ok(Err(_)) => self.has_swarm(),
+                Err(_) => self.is_suspect() && self.has_swarm(),
+            };
+            if self.swarm.swap(has, Ordering::Relaxed) != has {
+                changed.notify_one();
+            }
+            sleep(SWARM_PULSE).await;
+        }
+    }
+
+    async fn swarm_answers(&self) -> Result<bool, HostError> {
+        let mut pipe = self.control.open_pipe(SOCKET).await?;
+        let question = "GET /swarm HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n";
+        let _ = pipe.feed.send(question.into()).await;
+        let answer = pipe.drain.next().await?.unwrap_or_default();
+        self.heard();
+        Ok(answer.starts_with(b"HTTP/1.1 200"))
+    }
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Link({}{})", self.name, if self.is_dead() { ", dead" } else { "" })
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Nothing panics while it holds one of these locks, and what they guard is whole at any time.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

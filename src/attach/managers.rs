@@ -1,0 +1,339 @@
+//! The managers of the cluster, and which of them is asked.
+//!
+//! Two of them are connected, where there are two: one that everybody is sent to, and one
+//! that takes over. Whoever opens a stream at a manager that does not answer at once tries
+//! the other one beside it, so that a dead manager costs new connections a moment and no more.
+
+use std::{
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use tokio::{
+    sync::{Notify, watch},
+    time::{Instant, sleep, timeout_at},
+};
+
+use super::{
+    Status,
+    link::{Link, Manager, Own},
+};
+use crate::host::{HostError, Pipe};
+
+/// So many managers are connected at a time.
+const CONNECTED: usize = 2;
+/// An opened stream is confirmed after a round trip; who waits longer tries another manager too.
+const HEDGE: Duration = Duration::from_millis(400);
+/// How long a connection waits for a manager before it is told that there is none.
+const WAIT: Duration = Duration::from_secs(10);
+/// Between rounds of attempts while managers are missing.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// What happens, for whoever looks on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// New connections go to this manager now.
+    Uses {
+        /// The manager.
+        manager: String,
+        /// The one before it and what was wrong with it.
+        instead_of: Option<(String, String)>,
+    },
+    /// A manager was given up; its streams ended with an error.
+    Lost {
+        /// The manager.
+        manager: String,
+        /// Why.
+        why: String,
+    },
+    /// A manager cannot be connected; said once until something changes.
+    NotConnected {
+        /// The manager.
+        manager: String,
+        /// Why.
+        why: String,
+    },
+}
+
+/// No manager answers.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("no manager of {cluster} answers{}", .why.as_deref().map(|w| format!(": {w}")).unwrap_or_default())]
+pub struct NoManager {
+    cluster: String,
+    why: Option<String>,
+}
+
+type Say = Box<dyn Fn(Event) + Send + Sync>;
+
+/// The managers of a cluster. Dropped, all connections end.
+pub struct Managers {
+    cluster: String,
+    inner: Arc<Inner>,
+    keeper: tokio::task::JoinHandle<()>,
+}
+
+struct Inner {
+    wanted: watch::Receiver<Vec<Manager>>,
+    say: Say,
+    state: Mutex<State>,
+    /// A link is new, or worse than it was.
+    changed: Arc<Notify>,
+    /// There is a link that was not there before.
+    arrived: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    links: Vec<Arc<Link>>,
+    current: Option<Arc<Link>>,
+    troubles: Vec<(String, String)>,
+}
+
+/// A stream and what it leads to.
+pub struct Opened<T> {
+    pub stream: T,
+    pub link: Arc<Link>,
+}
+
+impl Managers {
+    /// Connects to the managers in the order they are given, and follows changes of the list.
+    #[must_use]
+    pub fn new(
+        cluster: &str,
+        wanted: watch::Receiver<Vec<Manager>>,
+        say: impl Fn(Event) + Send + Sync + 'static,
+    ) -> Arc<Self> {
+        let inner = Arc::new(Inner {
+            wanted,
+            say: Box::new(say),
+            state: Mutex::default(),
+            changed: Arc::default(),
+            arrived: Notify::new(),
+        });
+        let keeper = tokio::spawn(keep(inner.clone()));
+        Arc::new(Self { cluster: cluster.to_owned(), inner, keeper })
+    }
+
+    /// Waits until a manager is connected.
+    ///
+    /// # Errors
+    /// When none is after ten seconds.
+    pub async fn ready(&self) -> Result<String, NoManager> {
+        self.pick(None).await.map(|link| link.name.clone())
+    }
+
+    /// What this is attached to.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        let manager = self.inner.state().current.as_ref().map(|link| link.name.clone());
+        Status { cluster: self.cluster.clone(), manager }
+    }
+
+    /// A stream that shares a connection with others.
+    pub async fn shared(&self) -> Result<Opened<Pipe>, NoManager> {
+        self.open(|link| async move { link.shared().await }).await
+    }
+
+    /// A stream with a connection of its own.
+    pub async fn own(&self) -> Result<Opened<Own>, NoManager> {
+        self.open(|link| async move { link.own().await }).await
+    }
+
+    async fn open<T, F>(&self, open: impl Fn(Arc<Link>) -> F) -> Result<Opened<T>, NoManager>
+    where
+        T: Send + 'static,
+        F: Future<Output = Result<T, HostError>> + Send + 'static,
+    {
+        let deadline = Instant::now() + WAIT;
+        let mut last = None;
+        loop {
+            let link = self.pick(None).await?;
+            // A task of its own: a stream that is opened too late is closed there.
+            let mut first = tokio::spawn(open(link.clone()));
+            let slow = async {
+                tokio::select! {
+                    () = sleep(HEDGE) => {}
+                    () = link.suspect() => {}
+                }
+                match self.best(Some(&link)) {
+                    Some(other) => other,
+                    None => std::future::pending().await,
+                }
+            };
+            let answer = tokio::select! {
+                answer = &mut first => (answer, link.clone()),
+                other = slow => {
+                    let mut second = tokio::spawn(open(other.clone()));
+                    tokio::select! {
+                        answer = &mut first => (answer, link.clone()),
+                        answer = &mut second => (answer, other),
+                    }
+                }
+            };
+            match answer {
+                (Ok(Ok(stream)), link) => return Ok(Opened { stream, link }),
+                (Ok(Err(error)), link) => {
+                    tracing::debug!(manager = link.name, %error, "no stream");
+                    last = Some(error.to_string());
+                }
+                (Err(_), _) => {}
+            }
+            if Instant::now() >= deadline {
+                return Err(NoManager { cluster: self.cluster.clone(), why: last });
+            }
+            // The links' own judgement follows; until then nothing is asked again and again.
+            sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    /// The manager to ask, waited for where there is none.
+    async fn pick(&self, avoid: Option<&Arc<Link>>) -> Result<Arc<Link>, NoManager> {
+        let deadline = Instant::now() + WAIT;
+        loop {
+            let arrived = self.inner.arrived.notified();
+            if let Some(link) = self.best(avoid) {
+                self.inner.use_from_now(&link);
+                return Ok(link);
+            }
+            if timeout_at(deadline, arrived).await.is_err() {
+                let why = self.inner.state().troubles.last().map(|(_, why)| why.clone());
+                return Err(NoManager { cluster: self.cluster.clone(), why });
+            }
+        }
+    }
+
+    fn best(&self, avoid: Option<&Arc<Link>>) -> Option<Arc<Link>> {
+        self.inner.best(avoid)
+    }
+}
+
+impl Inner {
+    /// The best link there is: alive before suspect, with a swarm before without, the current one before others.
+    fn best(&self, avoid: Option<&Arc<Link>>) -> Option<Arc<Link>> {
+        let state = self.state();
+        let current = state.current.as_ref();
+        let usable = state.links.iter().filter(|l| !l.is_dead() && avoid.is_none_or(|a| !Arc::ptr_eq(a, l)));
+        let good = |l: &&Arc<Link>| (!l.is_suspect(), l.has_swarm(), current.is_some_and(|c| Arc::ptr_eq(c, l)));
+        // The first of equals, in the order they came.
+        let mut best: Option<&Arc<Link>> = None;
+        for link in usable {
+            if best.is_none_or(|b| good(&link) > good(&b)) {
+                best = Some(link);
+            }
+        }
+        best.cloned()
+    }
+
+    fn use_from_now(&self, link: &Arc<Link>) {
+        let before = {
+            let mut state = self.state();
+            if state.current.as_ref().is_some_and(|c| Arc::ptr_eq(c, link)) {
+                return;
+            }
+            state.current.replace(link.clone())
+        };
+        let instead_of = before.map(|b| (b.name.clone(), b.reason()));
+        (self.say)(Event::Uses { manager: link.name.clone(), instead_of });
+    }
+
+    /// Takes the dead links away.
+    fn bury(&self) {
+        let dead = {
+            let mut state = self.state();
+            let (dead, alive) = std::mem::take(&mut state.links).into_iter().partition(|l: &Arc<Link>| l.is_dead());
+            state.links = alive;
+            dead
+        };
+        for link in dead {
+            (self.say)(Event::Lost { manager: link.name.clone(), why: link.reason() });
+            if let Some(next) = self.best(None) {
+                self.use_from_now(&next);
+            }
+        }
+    }
+
+    /// The managers that are wanted and not connected.
+    fn missing(&self) -> Vec<Manager> {
+        let wanted = self.wanted.borrow().clone();
+        let state = self.state();
+        wanted.into_iter().filter(|m| state.links.iter().all(|l| l.name != m.name)).collect()
+    }
+
+    fn connected(&self) -> usize {
+        self.state().links.len()
+    }
+
+    fn trouble(&self, manager: &str, why: String) {
+        let said = {
+            let mut state = self.state();
+            let said = state.troubles.iter().any(|(m, w)| m == manager && *w == why);
+            state.troubles.retain(|(m, _)| m != manager);
+            state.troubles.push((manager.to_owned(), why.clone()));
+            said
+        };
+        if !said {
+            (self.say)(Event::NotConnected { manager: manager.to_owned(), why });
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing panics while it holds this lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Keeps two managers connected: one attempt at a time, each manager once a round.
+async fn keep(inner: Arc<Inner>) {
+    let mut wanted = inner.wanted.clone();
+    loop {
+        inner.bury();
+        for manager in inner.missing() {
+            if inner.connected() >= CONNECTED {
+                break;
+            }
+            match Link::connect(&manager, inner.changed.clone()).await {
+                Ok(link) => {
+                    let (dead, changed) = (link.dead().clone(), inner.changed.clone());
+                    tokio::spawn(async move {
+                        dead.cancelled().await;
+                        changed.notify_one();
+                    });
+                    let mut state = inner.state();
+                    state.troubles.retain(|(m, _)| *m != manager.name);
+                    state.links.push(link);
+                    drop(state);
+                    inner.arrived.notify_waiters();
+                }
+                Err(error) => inner.trouble(&manager.name, error.to_string()),
+            }
+            inner.bury();
+        }
+        if let Some(best) = inner.best(None)
+            && inner.state().current.is_some()
+        {
+            inner.use_from_now(&best);
+        }
+        let short = inner.connected() < CONNECTED && !inner.missing().is_empty();
+        tokio::select! {
+            () = inner.changed.notified() => {}
+            changed = wanted.changed() => if changed.is_err() { std::future::pending::<()>().await },
+            () = sleep(AGAIN), if short => {}
+        }
+    }
+}
+
+impl Drop for Managers {
+    fn drop(&mut self) {
+        self.keeper.abort();
+        for link in self.inner.state().links.drain(..) {
+            link.cut("it is not needed any more");
+        }
+    }
+}
+
+impl fmt::Debug for Managers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Managers").field("links", &self.inner.state().links).finish()
+    }
+}

@@ -1,0 +1,73 @@
+//! Attach: a local unix socket that is the Docker socket of a swarm's managers.
+//!
+//! Bytes travel over SSH, and **no stream delays another**. The SSH library gives window
+//! credit when data arrives, not when it is read, and its session waits for a reader whose
+//! buffer is full, keep-alives and other channels included (measured with russh 0.65; there
+//! is no way to hold credit back from outside it). A stalled reader therefore stops its whole
+//! connection, which is right for that reader (the daemon is held back, end to end) and wrong
+//! for everyone else on it. So what can be large or endless (images, builds, logs, attached
+//! processes; see [`routes`]) has a connection of its own while it lasts, from a pool; all
+//! other requests, whose answers are small documents, share one connection, and their
+//! answers are taken off it at once, up to a bound.
+//!
+//! Rooms: [`request`] finds where requests begin, [`routes`] says which kind each is,
+//! [`conversation`] carries one local connection, [`link`] is everything that leads to one
+//! manager, [`managers`] chooses among them, [`socket`] is the local end. Nothing here prints
+//! or knows of Kubernetes.
+
+mod conversation;
+mod link;
+mod managers;
+mod request;
+mod routes;
+mod socket;
+
+pub use link::Manager;
+pub use managers::{Event, Managers, NoManager};
+pub use socket::{LocalSocket, SocketError};
+
+use std::{io, sync::Arc};
+
+use tokio::task::JoinSet;
+
+/// Who is attached to what: what [`STATUS_PATH`] answers.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Status {
+    /// The cluster, as `namespace/name`.
+    pub cluster: String,
+    /// The manager that new connections go to, where there is one.
+    pub manager: Option<String>,
+}
+
+/// A path of the socket that is answered here, for whoever asks whose socket it is.
+pub const STATUS_PATH: &str = "/_testkit";
+
+/// Serves the socket until the future is dropped; all its conversations end with it.
+///
+/// # Errors
+/// When the socket accepts nothing more.
+pub async fn serve(socket: &LocalSocket, managers: &Arc<Managers>) -> io::Result<()> {
+    let mut conversations = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = socket.accept() => match accepted {
+                Ok(local) => {
+                    let managers = managers.clone();
+                    conversations.spawn(async move { conversation::carry(local, &managers).await });
+                }
+                // The one who came is gone, or this process has too many files open: those who are here go on.
+                Err(error) if is_passing(&error) => {
+                    tracing::warn!(%error, "a local connection was not accepted");
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+                Err(error) => return Err(error),
+            },
+            Some(_) = conversations.join_next() => {}
+        }
+    }
+}
+
+fn is_passing(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
+        || matches!(error.raw_os_error(), Some(code) if code == rustix::io::Errno::MFILE.raw_os_error() || code == rustix::io::Errno::NFILE.raw_os_error())
+}

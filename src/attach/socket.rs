@@ -1,0 +1,151 @@
+//! The local end: a unix socket in a directory of the user's.
+
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::Mode;
+use tokio::net::{UnixListener, UnixStream};
+
+/// The longest path the kernel takes for a socket: `sun_path` of unix(7), less its final NUL.
+const PATH_LIMIT: usize = 107;
+
+/// A unix socket that only its owner may use. Dropped, it is removed, unless another has taken its place.
+#[derive(Debug)]
+pub struct LocalSocket {
+    listener: UnixListener,
+    path: PathBuf,
+    inode: u64,
+}
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// Somebody serves it.
+    #[error("{} is in use: something answers there", .0.display())]
+    InUse(PathBuf),
+    /// A file that is not ours to remove.
+    #[error("{} is there already and is not a socket", .0.display())]
+    NotASocket(PathBuf),
+    /// The kernel takes no such path.
+    #[error("{} is {} bytes long, and the path of a socket may have {PATH_LIMIT}", .0.display(), .0.as_os_str().len())]
+    TooLong(PathBuf),
+    /// The system's words.
+    #[error("{} cannot be made: {error}", path.display())]
+    Io {
+        /// The socket.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+}
+
+impl LocalSocket {
+    /// Makes the socket; one that nobody serves any more is replaced.
+    ///
+    /// # Errors
+    /// When somebody serves it, or the path is no good.
+    pub async fn bind(path: &Path) -> Result<Self, SocketError> {
+        let absolute = std::path::absolute(path).map_err(|error| SocketError::Io { path: path.to_owned(), error })?;
+        let failed = |error| SocketError::Io { path: absolute.clone(), error };
+        if absolute.as_os_str().len() > PATH_LIMIT {
+            return Err(SocketError::TooLong(absolute));
+        }
+        let parent = absolute.parent().unwrap_or(Path::new("/")).to_owned();
+        // Two that start at once look one after the other. The lock ends with this function.
+        let directory = fs::File::open(&parent).map_err(failed)?;
+        directory.lock().map_err(failed)?;
+        match fs::symlink_metadata(&absolute) {
+            Ok(meta) if !is_socket(&meta) => return Err(SocketError::NotASocket(absolute)),
+            Ok(_) => match UnixStream::connect(&absolute).await {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Ok(_) => return Err(SocketError::InUse(absolute)),
+                Err(error) => return Err(failed(error)),
+            },
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(failed(error)),
+        }
+        let made = (|| {
+            if let Err(error) = fs::remove_file(&absolute)
+                && error.kind() != io::ErrorKind::NotFound
+            {
+                return Err(error);
+            }
+            // The socket has its mode from its first moment on, as ssh(1) does it.
+            let before = rustix::process::umask(Mode::from_raw_mode(0o177));
+            let listener = UnixListener::bind(&absolute);
+            rustix::process::umask(before);
+            Ok((listener?, fs::symlink_metadata(&absolute)?.ino()))
+        })();
+        let (listener, inode) = made.map_err(failed)?;
+        Ok(Self { listener, path: absolute, inode })
+    }
+
+    /// Where it is: absolute.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) async fn accept(&self) -> io::Result<UnixStream> {
+        Ok(self.listener.accept().await?.0)
+    }
+}
+
+impl Drop for LocalSocket {
+    fn drop(&mut self) {
+        if fs::symlink_metadata(&self.path).is_ok_and(|meta| meta.ino() == self.inode) {
+            let _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+fn is_socket(meta: &fs::Metadata) -> bool {
+    std::os::unix::fs::FileTypeExt::is_socket(&meta.file_type())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    fn place(name: &str) -> PathBuf {
+        let directory = std::env::temp_dir().join(format!("testkit-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&directory);
+        fs::create_dir(&directory).unwrap();
+        directory.join("docker.sock")
+    }
+
+    #[tokio::test]
+    async fn a_dead_socket_is_replaced_and_a_live_one_is_not() {
+        let path = place("takeover");
+        // As a process that was killed leaves it.
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        let socket = LocalSocket::bind(&path).await.unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert!(matches!(LocalSocket::bind(&path).await, Err(SocketError::InUse(_))));
+        drop(socket);
+        assert!(!path.exists());
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 0, "something is left");
+    }
+
+    #[tokio::test]
+    async fn what_is_not_ours_stays() {
+        let path = place("file");
+        fs::write(&path, "precious").unwrap();
+        assert!(matches!(LocalSocket::bind(&path).await, Err(SocketError::NotASocket(_))));
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+        fs::remove_file(&path).unwrap();
+        let socket = LocalSocket::bind(&path).await.unwrap();
+        fs::remove_file(&path).unwrap();
+        let other = std::os::unix::net::UnixListener::bind(&path).unwrap();
+        drop(socket);
+        assert!(path.exists(), "another's socket was removed");
+        drop(other);
+        let long = path.with_file_name("x".repeat(120));
+        assert!(matches!(LocalSocket::bind(&long).await, Err(SocketError::TooLong(_))));
+    }
+}
