@@ -4,6 +4,7 @@ ready_ratio          apply to Ready of 3 managers, over the hand-made way (floor
 run_overhead_s       E2ERun apply to Complete less the container's own time, the image being there; median
 operator_rss_mib     resident memory of the operator with one Ready cluster
 ec2_calls_per_minute with one and with ten idle Ready clusters
+attach_…             see measure_attach.py
 """
 import argparse
 import json
@@ -17,6 +18,7 @@ import urllib.request
 from datetime import datetime
 from pathlib import Path
 
+import measure_attach
 from world import Namespace, Operator, cluster, kubectl, run
 
 BED = os.environ["TESTBED_URL"]
@@ -96,11 +98,48 @@ def calls_in_a_minute():
     return sum(calls.values()), calls
 
 
+def measure_operator(space, operator, image, rounds, note):
+    floors, readies = [], []
+    for n in range(rounds):
+        floors.append(floor_seconds())
+        readies.append(ready_seconds(space, n))
+        print(f"round {n + 1} of {rounds}: by hand {floors[-1]:.1f} s, apply to Ready {readies[-1]:.1f} s", flush=True)
+    note(ready_ratio=round(statistics.median(readies) / statistics.median(floors), 3), floor_s=floors, ready_s=readies)
+
+    space.apply(cluster("idle-0", managers=1, workers=0))
+    space.wait("swarmcluster", "idle-0", "Ready", 120)
+    subprocess.run(["kubectl", "testkit", "load", image, "--cluster", "idle-0", "-n", space.name], check=True)
+    overheads = [run_overhead(space, "idle-0", n) for n in range(5)]
+    note(run_overhead_s=round(statistics.median(overheads), 2), run_overheads=overheads)
+
+    one, by_action_one = calls_in_a_minute()
+    note(operator_rss_mib=round(resident_mib(operator.process.pid), 1))
+    for n in range(1, 10):
+        space.apply(cluster(f"idle-{n}", managers=1, workers=0))
+    for n in range(1, 10):
+        space.wait("swarmcluster", f"idle-{n}", "Ready", 300)
+    time.sleep(20)  # Beyond the sweeps that follow a launch.
+    ten, by_action_ten = calls_in_a_minute()
+    note(ec2_calls_per_minute={"one": one, "ten": ten}, ec2_calls_by_action={"one": by_action_one, "ten": by_action_ten},
+         operator_rss_mib_ten_clusters=round(resident_mib(operator.process.pid), 1))
+
+
+def measure_the_plugin(space, note):
+    space.apply(cluster("attached", managers=3, workers=0))
+    space.wait("swarmcluster", "attached", "Ready", 240)
+    measure_attach.measure(space, "attached", note)
+
+
+def clear(space):
+    kubectl("delete", "swarmclusters", "--all", "-n", space.name, "--timeout=180s", timeout=200)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--image", required=True)
     parser.add_argument("--output", required=True)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=3, help="how often the operator and the floor take turns")
+    parser.add_argument("parts", nargs="*", choices=["operator", "attach"], default=["operator", "attach"], help="what to measure [default: all]")
     options = parser.parse_args()
     operator = Operator(Path(options.output).with_name("bench-operator.log")).start()
     figures = {}
@@ -112,30 +151,12 @@ def main():
 
     try:
         space = Namespace(f"bench-{int(time.time())}")
-        floors, readies = [], []
-        for n in range(options.rounds):
-            floors.append(floor_seconds())
-            readies.append(ready_seconds(space, n))
-            print(f"round {n + 1} of {options.rounds}: by hand {floors[-1]:.1f} s, apply to Ready {readies[-1]:.1f} s", flush=True)
-        note(ready_ratio=round(statistics.median(readies) / statistics.median(floors), 3), floor_s=floors, ready_s=readies)
-
-        space.apply(cluster("idle-0", managers=1, workers=0))
-        space.wait("swarmcluster", "idle-0", "Ready", 120)
-        subprocess.run(["kubectl", "testkit", "load", options.image, "--cluster", "idle-0", "-n", space.name], check=True)
-        overheads = [run_overhead(space, "idle-0", n) for n in range(5)]
-        note(run_overhead_s=round(statistics.median(overheads), 2), run_overheads=overheads)
-
-        one, by_action_one = calls_in_a_minute()
-        note(operator_rss_mib=round(resident_mib(operator.process.pid), 1))
-        for n in range(1, 10):
-            space.apply(cluster(f"idle-{n}", managers=1, workers=0))
-        for n in range(1, 10):
-            space.wait("swarmcluster", f"idle-{n}", "Ready", 300)
-        time.sleep(20)  # Beyond the sweeps that follow a launch.
-        ten, by_action_ten = calls_in_a_minute()
-        note(ec2_calls_per_minute={"one": one, "ten": ten}, ec2_calls_by_action={"one": by_action_one, "ten": by_action_ten},
-             operator_rss_mib_ten_clusters=round(resident_mib(operator.process.pid), 1))
-        kubectl("delete", "swarmclusters", "--all", "-n", space.name, "--timeout=180s", timeout=200)
+        if "operator" in options.parts:
+            measure_operator(space, operator, options.image, options.rounds, note)
+            clear(space)
+        if "attach" in options.parts:
+            measure_the_plugin(space, note)
+            clear(space)
     finally:
         operator.stop()
         Path(options.output).write_text(json.dumps(figures, indent=1) + "\n")

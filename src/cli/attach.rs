@@ -102,7 +102,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<u8, Failure> {
             Ok(()) => Failure::new("the socket is closed"),
             Err(e) => Failure::new(format!("{} accepts nothing more: {e}", socket.path().display())),
         }),
-        gone = follow_cluster(&kubernetes, &args.name, &wanted) => Err(gone),
+        gone = follow_cluster(context, &kubernetes, &args.name, &wanted) => Err(gone),
         () = tell(context, said) => Err(Failure::silent(exit::FAILED)),
     }
 }
@@ -116,7 +116,12 @@ fn candidates(cluster: &SwarmCluster, reach: &Reach) -> Vec<Manager> {
 }
 
 /// Keeps the list of managers up to date; ends when the cluster is gone.
-async fn follow_cluster(kubernetes: &Kubernetes, name: &str, wanted: &watch::Sender<Vec<Manager>>) -> Failure {
+async fn follow_cluster(
+    context: &Context,
+    kubernetes: &Kubernetes,
+    name: &str,
+    wanted: &watch::Sender<Vec<Manager>>,
+) -> Failure {
     let (seen, mut states) = watch::channel(None);
     let watching = follow::until(kubernetes, kubernetes.clusters(), "swarmclusters", name, |state| match state {
         Some(cluster) => {
@@ -143,7 +148,11 @@ async fn follow_cluster(kubernetes: &Kubernetes, name: &str, wanted: &watch::Sen
     tokio::select! {
         ended = watching => match ended {
             Ok(()) => Failure::new(format!("cluster {name:?} was deleted")),
-            Err(failure) => failure,
+            // What is attached stays so: the API server is not needed for that.
+            Err(failure) => {
+                context.printer.warn(format_args!("managers that are replaced from now on are not noticed: {failure}"));
+                std::future::pending().await
+            }
         },
         () = updating => Failure::silent(exit::FAILED),
     }

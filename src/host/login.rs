@@ -29,20 +29,26 @@ const TCP_LIMIT: Duration = Duration::from_secs(1);
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
 const LOGIN_LIMIT: Duration = Duration::from_secs(15);
 
-/// How long a peer may be silent.
+/// How long a peer may be silent, and how much it may send ahead.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
     /// Keep-alives after this much silence.
     interval: Duration,
     /// How many may stay unanswered.
     unanswered: usize,
+    /// The window of a channel, in bytes. The library gives credit back once half of it is used,
+    /// so half of it a round trip is what is sure to flow.
+    window: u32,
+    /// How many pieces (of at most 32 KiB) of a channel wait for their reader.
+    pieces: usize,
 }
 
 impl Patience {
     /// Control traffic: a dead host is noticed within 6 s, and one that starves for 5 is not taken for dead.
-    pub const CONTROL: Self = Self { interval: Duration::from_secs(2), unanswered: 2 };
-    /// Bulk data keeps a host busy: more patience.
-    pub const BULK: Self = Self { interval: Duration::from_secs(6), unanswered: 4 };
+    pub const CONTROL: Self = Self { interval: Duration::from_secs(2), unanswered: 2, window: 2 << 20, pieces: 100 };
+    /// Bulk data keeps a host busy: more patience. OpenSSH keeps 2 MiB on the way (its `CHAN_TCP_WINDOW_DEFAULT`);
+    /// so does half of this window.
+    pub const BULK: Self = Self { interval: Duration::from_secs(6), unanswered: 4, window: 4 << 20, pieces: 32 };
 
     fn limit(self) -> Duration {
         self.interval * (u32::try_from(self.unanswered).unwrap_or(u32::MAX).saturating_add(1))
@@ -157,6 +163,8 @@ fn config(patience: Patience) -> client::Config {
     let mut config = client::Config {
         keepalive_interval: Some(patience.interval),
         keepalive_max: patience.unanswered,
+        window_size: patience.window,
+        channel_buffer_size: patience.pieces,
         nodelay: true,
         ..client::Config::default()
     };

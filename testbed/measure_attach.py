@@ -1,0 +1,149 @@
+"""The figures of `kubectl testkit attach`, each beside `ssh -N -L` to the same host in the same run; none is judged here.
+
+attach_load_ratio, attach_save_ratio  throughput of 100 MiB of `docker load`, `docker save`, over ssh -L's
+attach_save_ratio_300ms               the same with 300 ms of delay on what the host sends
+attach_stall_ms                       median GET /_ping while ten readers of big downloads are stopped
+attach_rtt_ratio                      median GET /_ping, a new connection each, over ssh -L's
+attach_burst_ratio                    wall time of 100 `docker ps` at once, over ssh -L's; DOCKER_HOST=ssh:// beside it
+attach_first_answer_s                 from the start of attach to the first answer
+attach_rss_mib                        memory with 100 streams that share the connection, and with 100 that have their own
+"""
+import contextlib
+import os
+import shutil
+import statistics
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+from attached import CHUNK, attach, image_of, ssh_forward
+
+ROUNDS = 5
+SIZE = 100
+
+
+def seconds(work):
+    began = time.monotonic()
+    work()
+    return time.monotonic() - began
+
+
+def alternating(ours, theirs, work, rounds=ROUNDS):
+    """Medians of both, and their ratio as theirs over ours: above 1 is faster than theirs."""
+    a, b = [], []
+    for _ in range(rounds):
+        b.append(seconds(lambda: work(theirs)))
+        a.append(seconds(lambda: work(ours)))
+    return statistics.median(a), statistics.median(b)
+
+
+def save(sock, image):
+    answer = sock.begin(f"/images/get?names={image}", timeout=300)
+    while answer.read(CHUNK):
+        pass
+
+
+def reload(sock, image, tar):
+    sock.ask("DELETE", f"/images/{image}?force=1")
+    sock.load(tar)
+
+
+def pings(sock, count):
+    return [seconds(lambda: sock.ask("GET", "/_ping", timeout=30)) * 1000 for _ in range(count)]
+
+
+@contextlib.contextmanager
+def stalled(sock, image, count=10):
+    """So many downloads that nobody reads, each as far as it goes without a reader."""
+    answers = [sock.begin(f"/images/get?names={image}") for _ in range(count)]
+    for answer in answers:
+        answer.read(CHUNK)
+    time.sleep(3)  # Every buffer on the way is full by then: that is the state to measure.
+    try:
+        yield
+    finally:
+        for answer in answers:
+            answer.close()
+
+
+def burst(environment, count=100):
+    """Wall time of so many `docker ps` at once, and how many failed."""
+    def one():
+        return subprocess.Popen(["docker", "ps", "-q"], env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    began = time.monotonic()
+    failed = sum(1 for process in [one() for _ in range(count)] if process.wait(120))
+    return time.monotonic() - began, failed
+
+
+def with_streams(sock, open_one, count=100):
+    held = [open_one(sock) for _ in range(count)]
+    mib = sock.resident_mib()
+    for connection in held:
+        connection.close()
+    return round(mib, 1)
+
+
+def kept_alive(sock):
+    connection = sock.connection()
+    connection.request("GET", "/_ping")
+    connection.getresponse().read()
+    return connection
+
+
+def measure(space, cluster, note):
+    folder = tempfile.mkdtemp(prefix="testkit-attach-")
+    try:
+        leader = next(n for n in space.status("swarmcluster", cluster)["nodes"] if n.get("leader"))
+        tar = Path(folder) / "image.tar"
+        image = image_of(SIZE, tar)
+        with attach(space, cluster, folder) as ours, ssh_forward(space, cluster, leader["address"], folder) as theirs:
+            note(attach_first_answer_s=round(ours.first_answer, 3), ssh_first_answer_s=round(theirs.first_answer, 3))
+
+            a, b = [], []
+            pings(ours, 20), pings(theirs, 20)
+            for _ in range(10):
+                a += pings(ours, 30)
+                b += pings(theirs, 30)
+            a, b = statistics.median(a), statistics.median(b)
+            note(attach_rtt_ratio=round(a / b, 3), attach_rtt_ms=round(a, 2), ssh_rtt_ms=round(b, 2))
+
+            ours.load(tar)
+            a, b = alternating(ours, theirs, lambda sock: reload(sock, image, tar))
+            note(attach_load_ratio=round(b / a, 3), attach_load_s=round(a, 2), ssh_load_s=round(b, 2))
+            a, b = alternating(ours, theirs, lambda sock: save(sock, image))
+            note(attach_save_ratio=round(b / a, 3), attach_save_s=round(a, 2), ssh_save_s=round(b, 2))
+
+            with stalled(ours, image):
+                a = statistics.median(pings(ours, 100))
+            with stalled(theirs, image):
+                b = statistics.median(pings(theirs, 100))
+            note(attach_stall_ms=round(a, 2), ssh_stall_ms=round(b, 2))
+
+            subprocess.run([bed(), "host", "delay", leader["name"], "300"], check=True)
+            try:
+                a, b = alternating(ours, theirs, lambda sock: save(sock, image), rounds=3)
+            finally:
+                subprocess.run([bed(), "host", "clear", leader["name"]], check=True)
+            note(attach_save_ratio_300ms=round(b / a, 3), attach_save_300ms_s=round(a, 2), ssh_save_300ms_s=round(b, 2))
+
+            if shutil.which("docker"):
+                a, b, failed = [], [], 0
+                for _ in range(3):
+                    b.append(burst({"DOCKER_HOST": f"unix://{theirs.path}"})[0])
+                    time_, failures = burst({"DOCKER_HOST": f"unix://{ours.path}"})
+                    a.append(time_)
+                    failed += failures
+                note(attach_burst_ratio=round(statistics.median(a) / statistics.median(b), 3), attach_burst_s=round(statistics.median(a), 2), ssh_burst_s=round(statistics.median(b), 2), attach_burst_failed=failed)
+            else:
+                print("attach_burst_ratio: not measured, there is no docker client here", flush=True)
+
+            note(attach_rss_mib=with_streams(ours, kept_alive))
+            note(attach_rss_mib_own=with_streams(ours, lambda sock: sock.begin("/events")))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def bed():
+    return str(Path(__file__).with_name("bed"))
