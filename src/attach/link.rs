@@ -18,6 +18,8 @@ const SOCKET: &str = "/var/run/docker.sock";
 
 /// How often an idle manager is asked for a sign of life.
 const PULSE: Duration = Duration::from_millis(300);
+/// How finely silence is measured.
+const TICK: Duration = Duration::from_millis(50);
 /// After so much silence nothing new is begun there. A busy host answers late at times: this must cost nothing but a change.
 const SUSPECT: Duration = Duration::from_millis(900);
 /// After so much silence it counts as dead, and what is under way there ends with an error.
@@ -48,9 +50,8 @@ pub struct Link {
     pub name: String,
     pub target: Target,
     control: Host,
-    since: Instant,
-    /// Milliseconds from `since` to the last sign of life.
-    heard: AtomicU64,
+    /// Milliseconds since the last sign of life, in which this process was awake to hear one.
+    silence: AtomicU64,
     swarm: AtomicBool,
     dead: CancellationToken,
     why: OnceLock<String>,
@@ -75,8 +76,7 @@ impl Link {
             name: manager.name.clone(),
             target: manager.target.clone(),
             control,
-            since: Instant::now(),
-            heard: AtomicU64::new(0),
+            silence: AtomicU64::new(0),
             // Until it has answered.
             swarm: AtomicBool::new(false),
             dead: CancellationToken::new(),
@@ -90,7 +90,13 @@ impl Link {
         let tasks = {
             let link = link.clone();
             async move {
-                tokio::join!(link.watch(), link.prepare(), link.keep_a_spare(), link.ask_after_the_swarm(&changed))
+                tokio::join!(
+                    link.age(),
+                    link.watch(),
+                    link.prepare(),
+                    link.keep_a_spare(),
+                    link.ask_after_the_swarm(&changed)
+                )
             }
         };
         tokio::spawn(async move { dead.run_until_cancelled(tasks).await });
@@ -133,7 +139,7 @@ impl Link {
 
     /// Something came from there.
     pub fn heard(&self) {
-        self.heard.store(millis(self.since.elapsed()), Ordering::Relaxed);
+        self.silence.store(0, Ordering::Relaxed);
     }
 
     /// Whether nothing new should begin there.
@@ -158,12 +164,9 @@ impl Link {
 
     /// Waits until it counts as suspect.
     pub async fn suspect(&self) {
-        while !self.is_suspect() {
-            let rest = SUSPECT.saturating_sub(self.silent());
-            tokio::select! {
-                () = sleep(rest.max(Duration::from_millis(10))) => {}
-                () = self.dead.cancelled() => return,
-            }
+        tokio::select! {
+            () = self.silent_for(SUSPECT) => {}
+            () = self.dead.cancelled() => {}
         }
     }
 
@@ -173,7 +176,7 @@ impl Link {
             Some(why) => why.clone(),
             None if self.is_suspect() => format!("no sign of life for {:.1} s", self.silent().as_secs_f32()),
             None if !self.has_swarm() => "its swarm does not answer".to_owned(),
-            None => "it is well".to_owned(),
+            None => "it is not the first choice".to_owned(),
         }
     }
 
@@ -186,9 +189,19 @@ impl Link {
         lock(&self.ready).clear();
     }
 
-    /// For how long nothing was heard.
     fn silent(&self) -> Duration {
-        self.since.elapsed().saturating_sub(Duration::from_millis(self.heard.load(Ordering::Relaxed)))
+        Duration::from_millis(self.silence.load(Ordering::Relaxed))
+    }
+
+    /// Counts the silence. A process that was not run, or a machine that slept, heard nothing by its own fault.
+    async fn age(&self) {
+        let mut last = Instant::now();
+        loop {
+            sleep(TICK).await;
+            let step = last.elapsed().min(TICK * 2);
+            last = Instant::now();
+            self.silence.fetch_add(u64::try_from(step.as_millis()).unwrap_or(0), Ordering::Relaxed);
+        }
     }
 
     async fn within<T, E: Into<HostError>>(&self, step: impl Future<Output = Result<T, E>>) -> Result<T, HostError> {
@@ -237,7 +250,7 @@ impl Link {
         loop {
             match limit.saturating_sub(self.silent()) {
                 Duration::ZERO => return,
-                rest => sleep(rest).await,
+                rest => sleep(rest.max(TICK)).await,
             }
         }
     }
@@ -302,10 +315,6 @@ impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Link({}{})", self.name, if self.is_dead() { ", dead" } else { "" })
     }
-}
-
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Nothing panics while it holds one of these locks, and what they guard is whole at any time.

@@ -1,8 +1,9 @@
 //! The managers of the cluster, and which of them is asked.
 //!
-//! Two of them are connected, where there are two: one that everybody is sent to, and one
-//! that takes over. Whoever opens a stream at a manager that does not answer at once tries
-//! the other one beside it, so that a dead manager costs new connections a moment and no more.
+//! Two of them are connected, where there are two: a home that everybody is sent to, since
+//! images and containers are an engine's own, and one that takes over. While the home is
+//! silent, new streams begin at the other one; when it is given up or has lost the swarm, the
+//! other one becomes the home.
 
 use std::{
     fmt,
@@ -23,8 +24,6 @@ use crate::host::{HostError, Pipe};
 
 /// So many managers are connected at a time.
 const CONNECTED: usize = 2;
-/// An opened stream is confirmed after a round trip; who waits longer tries another manager too.
-const HEDGE: Duration = Duration::from_millis(400);
 /// How long a connection waits for a manager before it is told that there is none.
 const WAIT: Duration = Duration::from_secs(10);
 /// Between rounds of attempts while managers are missing.
@@ -86,7 +85,9 @@ struct Inner {
 #[derive(Default)]
 struct State {
     links: Vec<Arc<Link>>,
-    current: Option<Arc<Link>>,
+    home: Option<Arc<Link>>,
+    /// The one that was asked last.
+    used: Option<Arc<Link>>,
     troubles: Vec<(String, String)>,
 }
 
@@ -126,7 +127,7 @@ impl Managers {
     /// What this is attached to.
     #[must_use]
     pub fn status(&self) -> Status {
-        let manager = self.inner.state().current.as_ref().map(|link| link.name.clone());
+        let manager = self.inner.state().used.as_ref().map(|link| link.name.clone());
         Status { cluster: self.cluster.clone(), manager }
     }
 
@@ -152,10 +153,7 @@ impl Managers {
             // A task of its own: a stream that is opened too late is closed there.
             let mut first = tokio::spawn(open(link.clone()));
             let slow = async {
-                tokio::select! {
-                    () = sleep(HEDGE) => {}
-                    () = link.suspect() => {}
-                }
+                link.suspect().await;
                 match self.best(Some(&link)) {
                     Some(other) => other,
                     None => std::future::pending().await,
@@ -209,12 +207,12 @@ impl Managers {
 }
 
 impl Inner {
-    /// The best link there is: alive before suspect, with a swarm before without, the current one before others.
+    /// The best link there is: alive before suspect, with a swarm before without, the home before others.
     fn best(&self, avoid: Option<&Arc<Link>>) -> Option<Arc<Link>> {
         let state = self.state();
-        let current = state.current.as_ref();
+        let home = state.home.as_ref();
         let usable = state.links.iter().filter(|l| !l.is_dead() && avoid.is_none_or(|a| !Arc::ptr_eq(a, l)));
-        let good = |l: &&Arc<Link>| (!l.is_suspect(), l.has_swarm(), current.is_some_and(|c| Arc::ptr_eq(c, l)));
+        let good = |l: &&Arc<Link>| (!l.is_suspect(), l.has_swarm(), home.is_some_and(|h| Arc::ptr_eq(h, l)));
         // The first of equals, in the order they came.
         let mut best: Option<&Arc<Link>> = None;
         for link in usable {
@@ -226,12 +224,17 @@ impl Inner {
     }
 
     fn use_from_now(&self, link: &Arc<Link>) {
+        let same = |other: &Option<Arc<Link>>| other.as_ref().is_some_and(|o| Arc::ptr_eq(o, link));
         let before = {
             let mut state = self.state();
-            if state.current.as_ref().is_some_and(|c| Arc::ptr_eq(c, link)) {
+            // A silent home may come back; one that is dead or without a swarm is none.
+            if state.home.as_ref().is_none_or(|home| home.is_dead() || (!home.has_swarm() && link.has_swarm())) {
+                state.home = Some(link.clone());
+            }
+            if same(&state.used) {
                 return;
             }
-            state.current.replace(link.clone())
+            state.used.replace(link.clone())
         };
         let instead_of = before.map(|b| (b.name.clone(), b.reason()));
         (self.say)(Event::Uses { manager: link.name.clone(), instead_of });
@@ -310,7 +313,7 @@ async fn keep(inner: Arc<Inner>) {
             inner.bury();
         }
         if let Some(best) = inner.best(None)
-            && inner.state().current.is_some()
+            && inner.state().used.is_some()
         {
             inner.use_from_now(&best);
         }

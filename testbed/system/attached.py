@@ -57,11 +57,11 @@ class Socket:
     def connection(self, timeout=60):
         return Connection(self.path, timeout)
 
-    def ask(self, method, path, body=None, timeout=60, headers=None):
+    def ask(self, method, path, body=None, timeout=60, headers=None, chunked=False):
         """One request on a connection of its own; the body of the answer."""
         connection = self.connection(timeout)
         try:
-            connection.request(method, path, body=body, headers=headers or {})
+            connection.request(method, path, body=body, headers=headers or {}, encode_chunked=chunked)
             answer = connection.getresponse()
             data = answer.read()
             if answer.status >= 400:
