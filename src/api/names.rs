@@ -26,6 +26,8 @@ pub mod label {
     pub const RUN_UID: &str = "testkit.dev/run-uid";
     /// `namespace/name` of the E2ERun, for people.
     pub const RUN: &str = "testkit.dev/run";
+    /// The E2ERun that an E2ERun repeats, by name; where that one repeats another, the first of them.
+    pub const RERUN_OF: &str = "testkit.dev/rerun-of";
 }
 
 /// Keys of the Secret `NAME-ssh` of a cluster.

@@ -4,12 +4,18 @@
 
 use std::{ffi::OsStr, time::Duration};
 
-use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter};
 use kube::{Api, Resource, ResourceExt, api::ListParams};
 use serde::de::DeserializeOwned;
 
-use super::kubernetes::{ConnectionArgs, Kubernetes, kubeconfig};
-use crate::api::SwarmCluster;
+use super::{
+    kept,
+    kubernetes::{ConnectionArgs, Kubernetes, kubeconfig},
+};
+use crate::{
+    api::{E2ERun, SwarmCluster},
+    results,
+};
 
 /// A person notices a longer wait for a completion.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -34,6 +40,45 @@ pub(super) fn nodes() -> ArgValueCompleter {
             Some(cluster.status.unwrap_or_default().nodes.into_iter().map(|n| n.name).collect())
         });
         matching(typed, nodes)
+    })
+}
+
+/// Names of the cases of the run that was named before.
+pub(super) fn cases() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        let cases = ask(async |kubernetes| {
+            let runs: Vec<E2ERun> = kubernetes.runs().list(&ListParams::default()).await.ok()?.items;
+            let words: Vec<String> = std::env::args().collect();
+            let run = runs.into_iter().find(|r| words.contains(&r.name_any()))?;
+            let junit = kept::file(&kubernetes, &run, kept::JUNIT).await.ok()??;
+            Some(results::outputs(&junit).into_iter().map(|(case, _)| case.name).collect())
+        });
+        matching(typed, cases)
+    })
+}
+
+/// Local paths, and clusters and nodes with a colon after them.
+pub(super) fn places() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        let mut found = PathCompleter::any().complete(typed);
+        let text = typed.to_string_lossy();
+        // A path on a node is nothing we know, and a local one is no cluster's.
+        if text.contains(':') || text.starts_with(['/', '.', '~', '-']) {
+            return found;
+        }
+        let places = ask(async |kubernetes| {
+            let clusters: Vec<SwarmCluster> = kubernetes.clusters().list(&ListParams::default()).await.ok()?.items;
+            let places = clusters.into_iter().flat_map(|cluster| {
+                let name = cluster.name_any();
+                let slot = |node: &str| node.strip_prefix(&name).and_then(|n| n.strip_prefix('-')).unwrap_or(node).to_owned();
+                let nodes = cluster.status.unwrap_or_default().nodes;
+                let nodes: Vec<String> = nodes.iter().map(|node| format!("{name}/{}:", slot(&node.name))).collect();
+                std::iter::once(format!("{name}:")).chain(nodes)
+            });
+            Some(places.collect())
+        });
+        found.extend(matching(typed, places));
+        found
     })
 }
 

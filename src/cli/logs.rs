@@ -6,7 +6,7 @@ use futures::TryStreamExt;
 use kube::ResourceExt;
 
 use super::{
-    Context,
+    Context, case,
     failure::Failure,
     follow,
     kept::{self, ended, message},
@@ -28,7 +28,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   kubectl testkit logs nightly-1        what it wrote so far
-  kubectl testkit logs nightly-1 -f     and what it writes, to the end, also over a lost connection")]
+  kubectl testkit logs nightly-1 -f     and what it writes, to the end, also over a lost connection
+  kubectl testkit logs nightly-1 --case ServicesScale    what that case wrote, and why it failed")]
 pub struct Args {
     /// The run
     #[arg(add = super::complete::runs())]
@@ -36,6 +37,9 @@ pub struct Args {
     /// Go on until the run ends; a run that waits is waited for
     #[arg(short, long)]
     follow: bool,
+    /// Only what this case wrote, from the kept results of a run that has ended
+    #[arg(long, value_name = "NAME", conflicts_with = "follow", add = super::complete::cases())]
+    case: Option<String>,
 }
 
 /// Prints it.
@@ -46,6 +50,9 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
         return Ok(());
     }
     let run = kubernetes.run(&args.run).await?;
+    if let Some(case) = &args.case {
+        return case::print(context, &kubernetes, &run, case).await;
+    }
     match stage(&run) {
         Stage::Ended => print_kept(context, &kubernetes, &run, 0).await,
         Stage::Running { .. } => Live::default().stream(context, &kubernetes, &run, false).await.map_err(Failure::from),

@@ -7,8 +7,10 @@
 //! Ctrl-C does. The operator's rooms (cloud, cluster, run) are none of its business.
 
 mod attach;
+mod case;
 mod complete;
 mod completion;
+mod cp;
 mod create;
 mod created;
 mod describe;
@@ -24,7 +26,9 @@ mod ls;
 mod nodes;
 pub mod printer;
 mod progress;
+mod purge;
 mod reach;
+mod rerun;
 mod results;
 mod rm;
 mod run;
@@ -76,10 +80,13 @@ enum Verb {
     Rm(rm::Args),
     Attach(attach::Args),
     Env(env::Args),
+    Purge(purge::Args),
     Ssh(ssh::Args),
     Exec(exec::Args),
+    Cp(cp::Args),
     Load(load::Args),
     Run(run::Args),
+    Rerun(rerun::Args),
     Logs(logs::Args),
     Results(results::Args),
     Completion(completion::Args),
@@ -161,11 +168,14 @@ async fn perform(context: &Context, verb: Verb) -> Result<u8, Failure> {
         Verb::Env(args) => env::run(context, &args).await?,
         Verb::Ssh(args) => return ssh::run(context, &args).await,
         Verb::Exec(args) => return exec::run(context, &args).await,
+        Verb::Cp(args) => cp::run(context, &args).await?,
         Verb::Load(args) => load::run(context, &args).await?,
         Verb::Run(args) => return run::run(context, &args).await,
+        Verb::Rerun(args) => return rerun::run(context, &args).await,
         Verb::Logs(args) => logs::run(context, &args).await?,
         Verb::Results(args) => results::run(context, &args).await?,
         Verb::Rm(args) => rm::run(context, &args).await?,
+        Verb::Purge(args) => purge::run(context, &args).await?,
         Verb::Ls(args) => ls::run(context, &args).await?,
         Verb::Completion(args) => completion::run(context, &args)?,
         Verb::Version(args) => version::run(context, &args)?,

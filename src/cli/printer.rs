@@ -151,6 +151,11 @@ impl Printer {
         }
     }
 
+    /// A question to the person at the terminal, whose answer is typed behind it.
+    pub fn ask(&self, question: impl Display) {
+        self.complaint(question.to_string().as_bytes());
+    }
+
     /// How something is done, for `--verbose`.
     pub fn detail(&self, text: impl Display) {
         if self.verbosity == Verbosity::Verbose {

@@ -51,28 +51,31 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
         }
     }
     if args.wait {
-        futures::future::try_join_all(doomed.iter().map(async |&(is_run, name)| {
-            let mut task = context.printer.task(name);
-            task.say("waiting until it is gone");
-            if is_run {
-                follow::until(&kubernetes, kubernetes.runs(), RUNS, name, |run| run.is_none().then_some(())).await?;
-            } else {
-                follow::until(&kubernetes, kubernetes.clusters(), CLUSTERS, name, |cluster: Option<SwarmCluster>| {
-                    let Some(cluster) = cluster else { return Some(()) };
-                    let status = cluster.status.unwrap_or_default();
-                    if let Some(ready) = status.conditions.iter().find(|c| c.type_ == type_::READY) {
-                        task.say(&ready.message);
-                    }
-                    None
-                })
-                .await?;
+        let waits = doomed.iter().map(|&(is_run, name)| gone(context, &kubernetes, is_run, name));
+        futures::future::try_join_all(waits).await?;
+    }
+    Ok(())
+}
+
+/// Waits until a run or a cluster is gone, saying what is left to do.
+pub(super) async fn gone(context: &Context, kubernetes: &Kubernetes, is_run: bool, name: &str) -> Result<(), Failure> {
+    let mut task = context.printer.task(name);
+    task.say("waiting until it is gone");
+    if is_run {
+        follow::until(kubernetes, kubernetes.runs(), RUNS, name, |run| run.is_none().then_some(())).await?;
+    } else {
+        follow::until(kubernetes, kubernetes.clusters(), CLUSTERS, name, |cluster: Option<SwarmCluster>| {
+            let Some(cluster) = cluster else { return Some(()) };
+            let status = cluster.status.unwrap_or_default();
+            if let Some(ready) = status.conditions.iter().find(|c| c.type_ == type_::READY) {
+                task.say(&ready.message);
             }
-            let took = task.elapsed();
-            task.done(&format!("gone after {took}"));
-            Ok::<_, Failure>(())
-        }))
+            None
+        })
         .await?;
     }
+    let took = task.elapsed();
+    task.done(&format!("gone after {took}"));
     Ok(())
 }
 

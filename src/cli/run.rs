@@ -1,6 +1,6 @@
 //! `run`: makes a run, follows it to its end, and exits with what it found.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
@@ -8,6 +8,7 @@ use super::{
     Context,
     created::{self, DryRun},
     failure::{Failure, exit},
+    kubernetes::Kubernetes,
     logs,
     printer::Style,
     results,
@@ -58,11 +59,15 @@ pub struct Args {
 
 /// Runs.
 pub async fn run(context: &Context, args: &Args) -> Result<u8, Failure> {
-    // Exit code 1 is kept for cases that failed; signals and closed pipes keep theirs.
-    perform(context, args).await.map_err(|failure| match failure.code() {
+    perform(context, args).await.map_err(could_not_run)
+}
+
+/// Exit code 1 is kept for cases that failed; signals and closed pipes keep theirs.
+pub(super) fn could_not_run(failure: Failure) -> Failure {
+    match failure.code() {
         exit::FAILED => failure.exit(exit::COULD_NOT_RUN),
         _ => failure,
-    })
+    }
 }
 
 async fn perform(context: &Context, args: &Args) -> Result<u8, Failure> {
@@ -74,18 +79,39 @@ async fn perform(context: &Context, args: &Args) -> Result<u8, Failure> {
     {
         kubernetes.cluster(cluster).await?;
     }
-    let Some(name) = created::make(context, &kubernetes, "e2eruns", &mut object, args.dry_run).await? else {
+    let how = How { junit: args.junit.as_deref(), detach: args.detach, dry_run: args.dry_run };
+    make_and_follow(context, &kubernetes, &mut object, &how).await
+}
+
+/// How to go about a run.
+pub(super) struct How<'a> {
+    /// The file to write its results to.
+    pub junit: Option<&'a Path>,
+    /// Make it and do not wait for it.
+    pub detach: bool,
+    /// Do not make it.
+    pub dry_run: Option<DryRun>,
+}
+
+/// Makes the run and follows it to its end; gives the exit code that says what it found.
+pub(super) async fn make_and_follow(
+    context: &Context,
+    kubernetes: &Kubernetes,
+    object: &mut Value,
+    how: &How<'_>,
+) -> Result<u8, Failure> {
+    let Some(name) = created::make(context, kubernetes, "e2eruns", object, how.dry_run).await? else {
         return Ok(0);
     };
-    if args.detach {
+    if how.detach {
         context.printer.line(format_args!("e2erun.testkit.dev/{name} created"))?;
         return Ok(0);
     }
     context.printer.note(format_args!("e2erun.testkit.dev/{name} created"));
-    let run = logs::to_the_end(context, &kubernetes, &name).await?;
+    let run = logs::to_the_end(context, kubernetes, &name).await?;
     let status = run.status.clone().unwrap_or_default();
-    if let Some(path) = &args.junit {
-        let junit = results::junit(&kubernetes, &run).await?;
+    if let Some(path) = how.junit {
+        let junit = results::junit(kubernetes, &run).await?;
         std::fs::write(path, junit)
             .map_err(|e| Failure::new(format!("the results cannot be written to {}: {e}", path.display())))?;
     }

@@ -9,7 +9,7 @@ use quick_xml::{
     events::{BytesStart, BytesText, Event},
 };
 
-use super::{Case, Outcome, Verdict};
+use super::{Case, Outcome, Output, Verdict};
 
 /// The most bytes of one failure's words that are held.
 const MESSAGE: usize = 16 * 1024;
@@ -18,6 +18,8 @@ const MESSAGE: usize = 16 * 1024;
 #[derive(Default)]
 pub(super) struct Report {
     pub(super) cases: Vec<Case>,
+    /// What each of the cases wrote, where that was asked for.
+    pub(super) outputs: Vec<Output>,
     pub(super) problems: Vec<String>,
     /// Its suites, where it was read to its end.
     pub(super) document: Option<Document>,
@@ -32,8 +34,16 @@ pub(super) struct Document {
 
 /// Reads a file. One whose root says that it is not JUnit gives an empty report.
 pub(super) fn read(bytes: &[u8]) -> Report {
+    walk(bytes, Walk::default())
+}
+
+/// The same, with what the cases wrote.
+pub(super) fn read_with_outputs(bytes: &[u8]) -> Report {
+    walk(bytes, Walk { with_outputs: true, ..Walk::default() })
+}
+
+fn walk(bytes: &[u8], mut walk: Walk) -> Report {
     let text = decode(bytes);
-    let mut walk = Walk::default();
     let mut reader = Reader::from_str(&text);
     loop {
         let before = position(&reader);
@@ -70,6 +80,7 @@ pub(super) fn read(bytes: &[u8]) -> Report {
 #[derive(Default)]
 struct Walk {
     report: Report,
+    with_outputs: bool,
     stack: Vec<Element>,
     /// Where the suites are, once the root is closed.
     suites: Option<Range<usize>>,
@@ -93,6 +104,11 @@ enum Element {
         name: String,
         skipped: bool,
         failed: Option<String>,
+        output: Output,
+    },
+    /// `system-out` or `system-err` of a case.
+    Stream {
+        err: bool,
     },
     /// `failure` or `error`.
     Failure {
@@ -119,7 +135,11 @@ impl Walk {
                     name: attribute(tag, "name").unwrap_or_default(),
                     skipped: matches!(&*status, "notrun" | "skipped" | "disabled" | "ignored"),
                     failed: None,
+                    output: Output::default(),
                 }
+            }
+            (Some(Element::Case { .. }), name @ ("system-out" | "system-err")) if self.with_outputs => {
+                Element::Stream { err: name == "system-err" }
             }
             (Some(Element::Case { .. }), "failure" | "error") => {
                 let message = attribute(tag, "message").or_else(|| attribute(tag, "type")).unwrap_or_default();
@@ -159,7 +179,7 @@ impl Walk {
                     self.suites = Some(starts..if wrapper { before.max(starts) } else { after });
                 }
             }
-            Some(Element::Case { class, name, skipped, failed }) => {
+            Some(Element::Case { class, name, skipped, failed, output }) => {
                 let verdict = match failed {
                     Some(message) => Verdict::Failed(message),
                     None if skipped => Verdict::Skipped,
@@ -167,6 +187,9 @@ impl Walk {
                 };
                 let name = self.full_name(&class, name);
                 self.report.cases.push(Case { name, verdict });
+                if self.with_outputs {
+                    self.report.outputs.push(output);
+                }
             }
             Some(Element::Failure { message, text }) => {
                 if let Some(Element::Case { failed, .. }) = self.stack.last_mut() {
@@ -177,13 +200,17 @@ impl Walk {
                     }
                 }
             }
-            Some(Element::Other) | None => {}
+            Some(Element::Stream { .. } | Element::Other) | None => {}
         }
     }
 
     fn text(&mut self, content: &str) {
-        if let Some(Element::Failure { text, .. }) = self.stack.last_mut() {
-            push_bounded(text, content);
+        match self.stack.as_mut_slice() {
+            [.., Element::Failure { text, .. }] => push_bounded(text, content),
+            [.., Element::Case { output, .. }, Element::Stream { err }] => {
+                if *err { &mut output.err } else { &mut output.out }.push_str(content);
+            }
+            _ => {}
         }
     }
 

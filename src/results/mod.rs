@@ -28,6 +28,15 @@ pub struct Case {
     pub verdict: Verdict,
 }
 
+/// What a case wrote.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Output {
+    /// To standard output.
+    pub out: String,
+    /// To standard error.
+    pub err: String,
+}
+
 /// How a case ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -37,6 +46,13 @@ pub enum Verdict {
     Failed(String),
     /// It was not run.
     Skipped,
+}
+
+/// Every case of a JUnit document with what it wrote, as far as the document can be read.
+#[must_use]
+pub fn outputs(junit: &[u8]) -> Vec<(Case, Output)> {
+    let report = junit::read_with_outputs(junit);
+    report.cases.into_iter().zip(report.outputs).collect()
 }
 
 /// The most bytes of result files that are read: what a container writes is not ours to trust.
