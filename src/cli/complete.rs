@@ -70,7 +70,8 @@ pub(super) fn places() -> ArgValueCompleter {
             let clusters: Vec<SwarmCluster> = kubernetes.clusters().list(&ListParams::default()).await.ok()?.items;
             let places = clusters.into_iter().flat_map(|cluster| {
                 let name = cluster.name_any();
-                let slot = |node: &str| node.strip_prefix(&name).and_then(|n| n.strip_prefix('-')).unwrap_or(node).to_owned();
+                let slot =
+                    |node: &str| node.strip_prefix(&name).and_then(|n| n.strip_prefix('-')).unwrap_or(node).to_owned();
                 let nodes = cluster.status.unwrap_or_default().nodes;
                 let nodes: Vec<String> = nodes.iter().map(|node| format!("{name}/{}:", slot(&node.name))).collect();
                 std::iter::once(format!("{name}:")).chain(nodes)

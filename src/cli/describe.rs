@@ -5,18 +5,27 @@ use kube::{Api, ResourceExt, api::ListParams};
 
 use super::{
     Context,
+    diagnose::{self, when},
     failure::Failure,
     kubernetes::{Kubernetes, RUNS},
     printer::{Printer, Style},
+    reach::Reach,
     table::{Cell, Table, age},
 };
 use crate::api::{E2ERun, NodeState, SwarmCluster, type_};
 
 /// How many events are shown: the latest.
 const EVENTS: usize = 12;
+/// How many lines of the engine's log are shown of a node that is down.
+const LINES: usize = 10;
 
 /// Tell the whole story of a cluster, or of a run when it is named as run/NAME
 #[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  kubectl testkit describe nightly            conditions, nodes, runs, events, and the engine's log of nodes that are down
+  kubectl testkit describe run/nightly-x7k2p
+
+All of it in files, to give to others: kubectl testkit diagnose nightly")]
 pub struct Args {
     /// The name of a cluster, or run/NAME
     #[arg(add = super::complete::clusters())]
@@ -42,6 +51,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
             runs.retain(|run| run.spec.cluster_ref.name == name);
             let mut text = of_cluster(printer, &cluster, &runs, now);
             text.push_str(&events(&kubernetes, printer, cluster.uid(), now).await?);
+            text.push_str(&engine_logs(&kubernetes, printer, &cluster).await);
             text
         }
         Some(_) => {
@@ -197,11 +207,7 @@ async fn events(
             return Ok(String::new());
         }
     };
-    let when = |event: &Event| {
-        let series = event.series.as_ref().and_then(|s| s.last_observed_time.as_ref()).map(|t| t.0);
-        series.or(event.last_timestamp.as_ref().map(|t| t.0)).or(event.event_time.as_ref().map(|t| t.0))
-    };
-    events.sort_by_key(|event| when(event));
+    events.sort_by_key(when);
     let mut table = Table::new(&["AGE", "EVENT", "REASON", "MESSAGE"]);
     for event in events.iter().skip(events.len().saturating_sub(EVENTS)) {
         let kind = event.type_.clone().unwrap_or_default();
@@ -214,6 +220,40 @@ async fn events(
         ]);
     }
     Ok(if events.is_empty() { String::new() } else { format!("\n{}", table.render(printer)) })
+}
+
+/// The end of the engine's log of each node that is not well, as far as it can be read.
+async fn engine_logs(kubernetes: &Kubernetes, printer: &Printer, cluster: &SwarmCluster) -> String {
+    let nodes = cluster.status.as_ref().map(|s| s.nodes.as_slice()).unwrap_or_default();
+    // One that is on its way has no log yet, or a log that says so.
+    let bad: Vec<_> = nodes.iter().filter(|n| n.state == NodeState::Down && n.address.is_some()).collect();
+    let Some(secret) = cluster.status.as_ref().and_then(|s| s.ssh_secret.as_deref()).filter(|_| !bad.is_empty()) else {
+        return String::new();
+    };
+    let reach = match Reach::of(kubernetes, cluster).await {
+        Ok(reach) => reach,
+        // The story without the logs is better than none.
+        Err(failure) => {
+            printer.warn(format_args!("the engines' logs of nodes that are down were not read: {}", failure.what()));
+            return String::new();
+        }
+    };
+    let redactor = diagnose::redactor(kubernetes.secret(secret).await.ok().flatten().as_ref());
+    let mut task = printer.task(cluster.name_any());
+    task.say(&format!(
+        "reading the engine's log of {}",
+        bad.iter().map(|n| n.name.as_str()).collect::<Vec<_>>().join(", ")
+    ));
+    let logs = futures::future::join_all(bad.iter().map(async |node| {
+        let said = match diagnose::connect(&reach, node).await {
+            Ok(host) => diagnose::steps::engine_log(&host, LINES).await.text,
+            Err(failure) => failure.what().to_owned(),
+        };
+        let heading = printer.paint(Style::Strong, &format!("The end of the engine's log of {}:", node.name));
+        let lines: Vec<String> = redactor.text(&said).trim_end().lines().map(|line| format!("  {line}\n")).collect();
+        format!("\n{heading}\n{}", lines.concat())
+    }));
+    logs.await.concat()
 }
 
 fn section(text: &mut String, part: &str) {

@@ -85,6 +85,12 @@ impl Kubernetes {
         Ok(Self { client, namespace, server, context })
     }
 
+    /// The same API server, in another namespace.
+    #[must_use]
+    pub fn within(&self, namespace: &str) -> Self {
+        Self { namespace: namespace.to_owned(), ..self.clone() }
+    }
+
     /// The clusters of the namespace.
     #[must_use]
     pub fn clusters(&self) -> Api<SwarmCluster> {

@@ -15,6 +15,7 @@ mod create;
 mod created;
 mod describe;
 mod env;
+mod diagnose;
 mod exec;
 pub mod failure;
 mod follow;
@@ -77,6 +78,7 @@ enum Verb {
     Create(create::Args),
     Ls(ls::Args),
     Describe(describe::Args),
+    Diagnose(diagnose::Args),
     Rm(rm::Args),
     Attach(attach::Args),
     Env(env::Args),
@@ -166,6 +168,7 @@ async fn perform(context: &Context, verb: Verb) -> Result<u8, Failure> {
         Verb::Describe(args) => describe::run(context, &args).await?,
         Verb::Attach(args) => return attach::run(context, &args).await,
         Verb::Env(args) => env::run(context, &args).await?,
+        Verb::Diagnose(args) => diagnose::run(context, &args).await?,
         Verb::Ssh(args) => return ssh::run(context, &args).await,
         Verb::Exec(args) => return exec::run(context, &args).await,
         Verb::Cp(args) => cp::run(context, &args).await?,

@@ -88,10 +88,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
         confirm(printer, found.go.len()).await?;
     }
     let ended: Vec<Result<(), Failure>> = stream::iter(&found.go)
-        .map(async |doomed| {
-            let kubernetes = Kubernetes { namespace: doomed.namespace.clone(), ..kubernetes.clone() };
-            doomed.delete(context, &kubernetes).await
-        })
+        .map(async |doomed| doomed.delete(context, &kubernetes.within(&doomed.namespace)).await)
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;

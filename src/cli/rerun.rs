@@ -9,9 +9,8 @@ use super::{
     Context,
     created::DryRun,
     failure::{Failure, exit},
-    kept,
+    kept, results,
     run::{self, How},
-    results,
 };
 use crate::{
     api::{Duration, E2ERun, label},
@@ -82,7 +81,9 @@ async fn perform(context: &Context, args: &Args) -> Result<u8, Failure> {
             let junit = results::junit(&kubernetes, &old).await?;
             match failed(&old, junit)? {
                 names if names.is_empty() => {
-                    context.printer.note(format_args!("No case of {} failed: there is nothing to run again.", args.run));
+                    context
+                        .printer
+                        .note(format_args!("No case of {} failed: there is nothing to run again.", args.run));
                     return Ok(0);
                 }
                 names => Some(names),
@@ -118,9 +119,12 @@ fn failed(old: &E2ERun, junit: Vec<u8>) -> Result<Vec<String>, Failure> {
     let passed = crate::api::is_true(&status.conditions, crate::api::type_::COMPLETE);
     if names.is_empty() && !passed {
         let name = old.name_any();
-        return Err(Failure::new(format!("run {name:?} did not pass, and no failed case of it is known: {}", kept::message(old)))
-            .help(format!("run all of it again: kubectl testkit rerun {name}"))
-            .exit(exit::COULD_NOT_RUN));
+        return Err(Failure::new(format!(
+            "run {name:?} did not pass, and no failed case of it is known: {}",
+            kept::message(old)
+        ))
+        .help(format!("run all of it again: kubectl testkit rerun {name}"))
+        .exit(exit::COULD_NOT_RUN));
     }
     Ok(names)
 }
@@ -204,7 +208,10 @@ mod tests {
     #[test]
     fn a_run_is_made_again_with_all_of_its_spec_and_nothing_of_its_end() {
         let again = asked(&["--cluster", "bar", "--timeout", "5m"], None);
-        assert_eq!(again["metadata"], json!({"generateName": "nightly-", "labels": {"team": "net", "testkit.dev/rerun-of": "nightly"}}));
+        assert_eq!(
+            again["metadata"],
+            json!({"generateName": "nightly-", "labels": {"team": "net", "testkit.dev/rerun-of": "nightly"}})
+        );
         assert_eq!(again["spec"]["env"], json!([{"name": "A", "value": "b"}]));
         assert_eq!(again["spec"]["args"], json!(old().spec.args));
         assert_eq!((&again["spec"]["clusterRef"]["name"], &again["spec"]["timeout"]), (&json!("bar"), &json!("5m")));
@@ -223,7 +230,10 @@ mod tests {
     #[test]
     fn a_run_without_a_verdict_has_no_failed_cases_to_run() {
         let mut run = old();
-        let junit = |failure| format!("<testsuite><testcase name=\"A\">{failure}</testcase><testcase name=\"B\"/></testsuite>").into_bytes();
+        let junit = |failure| {
+            format!("<testsuite><testcase name=\"A\">{failure}</testcase><testcase name=\"B\"/></testsuite>")
+                .into_bytes()
+        };
         assert_eq!(failed(&run, junit("<failure/>")).unwrap(), ["A"]);
         assert_eq!(failed(&run, junit("")).unwrap_err().code(), exit::COULD_NOT_RUN);
         run.status = serde_json::from_value(json!({"conditions": [{

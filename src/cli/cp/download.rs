@@ -21,12 +21,7 @@ use super::{
     probe::{self, Found, Kind},
 };
 use crate::{
-    cli::{
-        Context,
-        failure::Failure,
-        ssh,
-        table::size,
-    },
+    cli::{Context, failure::Failure, ssh, table::size},
     host::{Said, Session},
 };
 
@@ -264,7 +259,9 @@ fn keep(complaints: &mut Vec<u8>, bytes: &[u8]) {
 fn verdict(context: &Context, there: &There, status: Option<u32>, complaints: &[u8]) -> Result<(), Failure> {
     let text = String::from_utf8_lossy(complaints);
     let harmless = |line: &str| {
-        ["changed as we read it", "removed before we read it", "socket ignored"].iter().any(|words| line.contains(words))
+        ["changed as we read it", "removed before we read it", "socket ignored"]
+            .iter()
+            .any(|words| line.contains(words))
     };
     if status == Some(0) || (status == Some(1) && !text.trim().is_empty() && text.lines().all(harmless)) {
         for line in text.lines() {
@@ -296,7 +293,16 @@ mod tests {
         let found = |kind| Found { kind, bytes: None, path: "/var/log".to_owned() };
         let lands = |kind, to: &str, content| {
             Landing::choose(&found(kind), &folder.join(to), content)
-                .map(|l| (l.whole, l.target.strip_prefix(folder.canonicalize().unwrap()).unwrap_or(&l.target).display().to_string()))
+                .map(|l| {
+                    (
+                        l.whole,
+                        l.target
+                            .strip_prefix(folder.canonicalize().unwrap())
+                            .unwrap_or(&l.target)
+                            .display()
+                            .to_string(),
+                    )
+                })
                 .map_err(|e| e.to_string())
         };
         assert_eq!(lands(Kind::File, "new", false), Ok((Whole::File, "new".to_owned())));

@@ -59,8 +59,9 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
             "both SRC and DST are on nodes, and files do not go from one node to another by themselves",
         )
         .help(format!("kubectl testkit cp {} - | kubectl testkit cp - {}", args.source, args.target))),
-        _ => Err(Failure::new("neither SRC nor DST is on a node")
-            .help("write the place on the node as NAME:PATH (on the leader) or NAME/NODE:PATH, such as nightly/m0:/etc/hosts")),
+        _ => Err(Failure::new("neither SRC nor DST is on a node").help(
+            "write the place on the node as NAME:PATH (on the leader) or NAME/NODE:PATH, such as nightly/m0:/etc/hosts",
+        )),
     }
 }
 

@@ -72,7 +72,8 @@ fn add(
         if !name.as_os_str().is_empty() {
             builder.append_data(&mut header, name, io::empty())?;
         }
-        let mut entries = fs::read_dir(source).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(|e| of(source, &e))?;
+        let mut entries =
+            fs::read_dir(source).and_then(Iterator::collect::<io::Result<Vec<_>>>).map_err(|e| of(source, &e))?;
         entries.sort_by_key(fs::DirEntry::file_name);
         for entry in entries {
             let path = entry.path();
@@ -108,7 +109,9 @@ pub fn unpack(from: impl Read, into: &Path) -> io::Result<Copied> {
         let path = entry.path()?.into_owned();
         let kind = entry.header().entry_type();
         if path.components().any(|part| part == Component::ParentDir) {
-            return Err(io::Error::other(format!("the node's archive has {path:?} in it, which leads out of the directory")));
+            return Err(io::Error::other(format!(
+                "the node's archive has {path:?} in it, which leads out of the directory"
+            )));
         }
         match kind {
             EntryType::Directory if path.components().all(|part| part == Component::CurDir) => {
@@ -184,7 +187,9 @@ fn archive<R: Read>(from: R) -> Archive<R> {
 fn place(entry: &mut tar::Entry<'_, impl Read>, into: &Path, path: &Path) -> io::Result<()> {
     match entry.unpack_in(into) {
         Ok(true) => Ok(()),
-        Ok(false) => Err(io::Error::other(format!("the node's archive has {path:?} in it, which leads out of the directory"))),
+        Ok(false) => {
+            Err(io::Error::other(format!("the node's archive has {path:?} in it, which leads out of the directory")))
+        }
         Err(e) => Err(io::Error::new(e.kind(), crate::cli::failure::words(&e))),
     }
 }
@@ -193,7 +198,8 @@ fn place(entry: &mut tar::Entry<'_, impl Read>, into: &Path, path: &Path) -> io:
 fn make_directory(into: &Path, path: &Path) -> io::Result<()> {
     let mut here = into.to_owned();
     let inside = into.canonicalize()?;
-    for part in path.components().filter_map(|part| if let Component::Normal(name) = part { Some(name) } else { None }) {
+    for part in path.components().filter_map(|part| if let Component::Normal(name) = part { Some(name) } else { None })
+    {
         here.push(part);
         match fs::create_dir(&here) {
             Ok(()) => {}

@@ -34,7 +34,10 @@ fn a_directory_comes_back_as_it_was() {
     fs::set_permissions(from.0.join("run.sh"), fs::Permissions::from_mode(0o4751)).unwrap();
     fs::set_permissions(from.0.join("sub"), fs::Permissions::from_mode(0o555)).unwrap();
     fs::set_permissions(&from.0, fs::Permissions::from_mode(0o750)).unwrap();
-    File::open(from.0.join("run.sh")).unwrap().set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000)).unwrap();
+    File::open(from.0.join("run.sh"))
+        .unwrap()
+        .set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000_000))
+        .unwrap();
     symlink("run.sh", from.0.join("link")).unwrap();
     symlink("/nowhere", from.0.join("dangling")).unwrap();
     rustix_fifo(&from.0.join("pipe"));

@@ -1,0 +1,311 @@
+//! What a bundle must not tell: cut out of every text that goes into one. Pure.
+//!
+//! Two ways beside each other: what the cluster's own secrets are is known, and is cut wherever it
+//! stands; what else looks like a secret is cut by its form. Rather too much than too little.
+
+use std::collections::BTreeSet;
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+/// What stands where something was cut.
+pub const CUT: &str = "[cut]";
+/// A private key has no more lines than this: one whose end is missing must not take the rest with it.
+const LONGEST_KEY: usize = 120;
+/// Shorter pieces of a secret give nothing away and stand in many places.
+const SHORTEST: usize = 16;
+
+/// Tokens that are known by how they begin: the prefix, what may follow, and how much must.
+const TOKENS: [(&str, fn(char) -> bool, usize); 10] = [
+    ("SWMTKN-", in_word, 20),
+    ("SWMKEY-", in_base64, 20),
+    ("AKIA", in_caps, 16),
+    ("ASIA", in_caps, 16),
+    ("eyJ", in_jwt, 40),
+    ("ghp_", in_word, 30),
+    ("github_pat_", in_word, 30),
+    ("glpat-", in_word, 20),
+    ("dckr_pat_", in_word, 20),
+    ("xoxb-", in_word, 20),
+];
+
+/// Names whose values are secret, in lower case and without `-` and `_`.
+const NAMES: [&str; 14] = [
+    "password",
+    "passwd",
+    "secretaccesskey",
+    "secretkey",
+    "clientsecret",
+    "sessiontoken",
+    "securitytoken",
+    "accesstoken",
+    "authtoken",
+    "identitytoken",
+    "token",
+    "apikey",
+    "authorization",
+    "xregistryauth",
+];
+
+/// Cuts.
+pub struct Redactor {
+    /// Longest first: a piece of one may be another.
+    known: Vec<String>,
+}
+
+impl Redactor {
+    /// With these values known to be secret, as text and as the encodings it may stand in.
+    pub fn new<'a>(secrets: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        let mut known = BTreeSet::new();
+        for secret in secrets {
+            known.insert(STANDARD.encode(secret));
+            known.insert(secret.iter().map(|byte| format!("{byte:02x}")).collect());
+            if let Ok(text) = std::str::from_utf8(secret) {
+                known.insert(text.trim().to_owned());
+                known.extend(text.lines().map(str::trim).filter(|l| !l.starts_with("-----")).map(str::to_owned));
+            }
+        }
+        let mut known: Vec<String> = known.into_iter().filter(|secret| secret.len() >= SHORTEST).collect();
+        known.sort_by_key(|secret| std::cmp::Reverse(secret.len()));
+        Self { known }
+    }
+
+    /// The text without secrets.
+    pub fn text(&self, text: &str) -> String {
+        let mut known = text.to_owned();
+        for secret in &self.known {
+            if known.contains(secret.as_str()) {
+                known = known.replace(secret.as_str(), CUT);
+            }
+        }
+        let mut clean = String::with_capacity(known.len());
+        // How many lines of a private key were left out.
+        let mut within: Option<usize> = None;
+        for line in known.lines() {
+            let mut rest = line;
+            if let Some(left_out) = within {
+                match line.find("-----END") {
+                    Some(at) => {
+                        rest = after_marker(&line[at..]);
+                        within = None;
+                    }
+                    None if left_out < LONGEST_KEY => {
+                        within = Some(left_out + 1);
+                        continue;
+                    }
+                    None => within = None,
+                }
+            }
+            let mut shown = String::new();
+            while let Some(at) = key_begins(rest) {
+                shown.push_str(&rest[..at]);
+                shown.push_str(CUT);
+                match rest[at..].find("-----END") {
+                    Some(end) => rest = after_marker(&rest[at + end..]),
+                    None => {
+                        within = Some(0);
+                        rest = "";
+                    }
+                }
+            }
+            shown.push_str(rest);
+            clean.push_str(&line_without_secrets(&shown));
+            clean.push('\n');
+        }
+        clean
+    }
+}
+
+impl std::fmt::Debug for Redactor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Redactor({} known)", self.known.len())
+    }
+}
+
+/// Whether values under this name are secret.
+pub fn is_secret_name(name: &str) -> bool {
+    let plain: String = name.chars().filter(char::is_ascii_alphanumeric).collect::<String>().to_ascii_lowercase();
+    NAMES.iter().any(|secret| plain.ends_with(secret))
+}
+
+fn key_begins(line: &str) -> Option<usize> {
+    line.match_indices("-----BEGIN ").map(|(at, _)| at).find(|at| {
+        let label = line[*at + 11..].split("-----").next().unwrap_or_default();
+        label.contains("PRIVATE KEY")
+    })
+}
+
+/// What follows `-----END … KEY-----`.
+fn after_marker(from: &str) -> &str {
+    from.get(8..).and_then(|rest| rest.split_once("-----")).map_or("", |(_, rest)| rest)
+}
+
+fn line_without_secrets(line: &str) -> String {
+    let mut line = line.to_owned();
+    for (prefix, follows, least) in TOKENS {
+        line = without_tokens(&line, prefix, follows, least);
+    }
+    without_values(&without_keys(&without_logins(&line)))
+}
+
+fn without_tokens(line: &str, prefix: &str, follows: fn(char) -> bool, least: usize) -> String {
+    let (mut clean, mut rest) = (String::new(), line);
+    while let Some(at) = rest.find(prefix) {
+        let (before, found) = rest.split_at(at);
+        let tail = &found[prefix.len()..];
+        let length = tail.find(|c| !follows(c)).unwrap_or(tail.len());
+        let begins = !before.ends_with(|c: char| c.is_ascii_alphanumeric());
+        clean.push_str(before);
+        clean.push_str(if begins && length >= least { CUT } else { &found[..prefix.len() + length] });
+        rest = &tail[length..];
+    }
+    clean + rest
+}
+
+/// `scheme://user:password@host`
+fn without_logins(line: &str) -> String {
+    let (mut clean, mut rest) = (String::new(), line);
+    while let Some(at) = rest.find("://") {
+        let (before, found) = rest.split_at(at + 3);
+        clean.push_str(before);
+        let end = found.find(|c: char| c.is_whitespace() || "/\"'".contains(c)).unwrap_or(found.len());
+        match found[..end].rfind('@').filter(|at| found[..*at].contains(':')) {
+            Some(at) => {
+                clean.push_str(CUT);
+                rest = &found[at..];
+            }
+            None => rest = found,
+        }
+    }
+    clean + rest
+}
+
+/// Lines of private keys whose beginning is not there, and AWS' secret keys: by their length and their letters.
+fn without_keys(line: &str) -> String {
+    let mut clean = String::new();
+    let mut rest = line;
+    while !rest.is_empty() {
+        let length = rest.find(|c| !in_base64(c)).unwrap_or(rest.len());
+        let (word, tail) = rest.split_at(length);
+        let has = |what: fn(&char) -> bool| word.chars().any(|c| what(&c));
+        let mixed = has(char::is_ascii_uppercase) && has(char::is_ascii_lowercase) && has(char::is_ascii_digit);
+        let path = word.starts_with('/') || word.matches('/').count() > 4;
+        clean.push_str(if mixed && !path && matches!(length, 40 | 64 | 70 | 76) { CUT } else { word });
+        let next = tail.chars().next().map_or(0, char::len_utf8);
+        clean.push_str(&tail[..next]);
+        rest = &tail[next..];
+    }
+    clean
+}
+
+/// `password=x`, `"token": "x"`, `Authorization: Bearer x`
+fn without_values(line: &str) -> String {
+    let (mut clean, mut rest) = (String::new(), line);
+    while let Some(at) = rest.find(['=', ':']) {
+        let (before, found) = rest.split_at(at);
+        let name = before.trim_end_matches(['"', '\'', '\\', ' ']);
+        let begin = name.rfind(|c: char| !(c.is_ascii_alphanumeric() || "-_".contains(c))).map_or(0, |at| at + 1);
+        clean.push_str(before);
+        let lead = found[1..].find(|c: char| !" \"'\\".contains(c)).map_or(found.len(), |at| at + 1);
+        clean.push_str(&found[..lead]);
+        rest = &found[lead..];
+        if !is_secret_name(name.get(begin..).unwrap_or_default()) {
+            continue;
+        }
+        for how in ["Bearer ", "bearer ", "Basic ", "basic "] {
+            if let Some(value) = rest.strip_prefix(how) {
+                clean.push_str(how);
+                rest = value;
+            }
+        }
+        let length = rest.find(|c: char| c.is_whitespace() || "\"'\\,;&)}]".contains(c)).unwrap_or(rest.len());
+        if length > 0 {
+            clean.push_str(CUT);
+            // What was cut before has brackets of its own.
+            rest = rest[length..].strip_prefix(']').filter(|_| rest.starts_with("[cut")).unwrap_or(&rest[length..]);
+        }
+    }
+    clean + rest
+}
+
+fn in_word(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "-_".contains(c)
+}
+
+fn in_base64(c: char) -> bool {
+    c.is_ascii_alphanumeric() || "+/=".contains(c)
+}
+
+fn in_caps(c: char) -> bool {
+    c.is_ascii_uppercase() || c.is_ascii_digit()
+}
+
+fn in_jwt(c: char) -> bool {
+    in_word(c) || c == '.'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redacted(text: &str) -> String {
+        Redactor::new([]).text(text)
+    }
+
+    #[test]
+    fn what_looks_like_a_secret_is_cut() {
+        for (text, expected) in [
+            (
+                "docker swarm join --token SWMTKN-1-3pu6hszjas19xyp7ghgosyx9k8atbfcr8p2is99znpy26u2lkl-1awxwuwd3z9j1z3puu7rcgdbx 10.0.0.1:2377",
+                "docker swarm join --token [cut] 10.0.0.1:2377\n",
+            ),
+            ("key SWMKEY-1-7c37Cc8654o6p38HnroywCi19pllOnGtbdZEgtKxZu8.", "key [cut].\n"),
+            ("id=AKIAIOSFODNN7EXAMPLE.", "id=[cut].\n"),
+            ("aws_secret_access_key = wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY", "aws_secret_access_key = [cut]\n"),
+            ("said wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKE9 twice", "said [cut] twice\n"),
+            (r#"{"password":"hunter2","user":"a"}"#, "{\"password\":\"[cut]\",\"user\":\"a\"}\n"),
+            ("Authorization: Bearer abc.def", "Authorization: Bearer [cut]\n"),
+            ("proxy http://me:secret@proxy:3128/x", "proxy http://[cut]@proxy:3128/x\n"),
+            ("DB_PASSWORD=x y", "DB_PASSWORD=[cut] y\n"),
+        ] {
+            assert_eq!(redacted(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_helps_is_left() {
+        for text in [
+            "time=\"2026-01-01T00:00:00Z\" level=error msg=\"agent: session failed\" error=\"rpc error: code = Unavailable\"",
+            "sshSecret: foo-ssh",
+            "3f4b1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e6f7a8b9c0d1e2f3a4b5c6d7e8f9a0b   e2e:latest   Up 3 minutes",
+            "image: dockerswarm/e2e@sha256:3f4b1c2d3e4f5a6b7c8d9e0f1a2b3c4d5e6f7a8b9c0d1e2f3a4b5c6d7e8f9a0b",
+            "swarm join 10.0.0.1:2377, see https://docs.docker.com/engine/swarm/",
+            "-----BEGIN CERTIFICATE-----",
+        ] {
+            assert_eq!(redacted(text), format!("{text}\n"));
+        }
+    }
+
+    #[test]
+    fn private_keys_are_cut_whole_or_broken() {
+        let body = "b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZW";
+        let key = format!("-----BEGIN OPENSSH PRIVATE KEY-----\n{body}\nshort=\n-----END OPENSSH PRIVATE KEY-----");
+        assert_eq!(redacted(&format!("a\n{key}\nb")), "a\n[cut]\n\nb\n");
+        let one_line = key.replace('\n', "\\n");
+        assert_eq!(redacted(&format!("{{\"k\": \"{one_line}\", \"x\": 1}}")), "{\"k\": \"[cut]\", \"x\": 1}\n");
+        // Its beginning is missing: a log that was cut.
+        assert_eq!(redacted(&format!("host cloud-init[1]: {body}")), "host cloud-init[1]: [cut]\n");
+        // Its end is missing.
+        let long = format!("-----BEGIN RSA PRIVATE KEY-----\n{}after", "x\n".repeat(LONGEST_KEY + 5));
+        assert!(redacted(&long).ends_with("after\n"));
+    }
+
+    #[test]
+    fn what_is_known_is_cut_in_every_form() {
+        let seed = [7u8; 32];
+        let redactor = Redactor::new([&seed[..], b"first line of a secret\nsecond line of a secret\n".as_slice()]);
+        let hex = "07".repeat(32);
+        let text = format!("x{}y {hex} [second line of a secret]", STANDARD.encode(seed));
+        assert_eq!(redactor.text(&text), "x[cut]y [cut] [[cut]]\n");
+        assert!(!format!("{redactor:?}").contains("line"));
+    }
+}
