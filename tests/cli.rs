@@ -6,38 +6,14 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by failing")]
 #![allow(clippy::print_stdout, reason = "what a test could not try is said where its result is")]
 
-use std::{
-    env, fs,
-    path::PathBuf,
-    process::{Command, Output},
-};
+use std::{fs, io::Write as _, process::Command};
 
 use clap::Command as Clap;
 
-const PROGRAM: &str = env!("CARGO_BIN_EXE_kubectl-testkit");
+#[path = "cli/bed.rs"]
+mod bed;
 
-struct Said {
-    code: i32,
-    out: String,
-    err: String,
-}
-
-fn said(output: Output) -> Said {
-    Said {
-        code: output.status.code().unwrap_or(-1),
-        out: String::from_utf8(output.stdout).unwrap(),
-        err: String::from_utf8(output.stderr).unwrap(),
-    }
-}
-
-/// Runs the plugin with nothing of the caller's environment that would change what it says.
-fn plugin(args: &[&str], environment: &[(&str, &str)]) -> Said {
-    let mut command = Command::new(PROGRAM);
-    for name in ["KUBECONFIG", "DOCKER_HOST", "DOCKER_CONTEXT", "AWS_REGION", "COMPLETE", "KUBERNETES_SERVICE_HOST"] {
-        command.env_remove(name);
-    }
-    said(command.args(args).envs(environment.iter().copied()).env("HOME", "/nonexistent").output().unwrap())
-}
+use bed::{Bed, PROGRAM, Scratch, plugin, said};
 
 fn verbs() -> Vec<Clap> {
     testkit::cli::command().get_subcommands().cloned().collect()
@@ -120,6 +96,22 @@ fn a_server_that_is_not_there_is_named_with_its_context() {
     }
     let typo = plugin(&["ls", "--context", "awya"], &[("KUBECONFIG", file.path())]);
     assert!(typo.err.contains("no context \"awya\"") && typo.err.contains("did you mean \"away\"?"), "{}", typo.err);
+}
+
+#[test]
+fn what_is_wrong_with_a_copy_is_said_before_anybody_is_asked() {
+    let folder = Scratch::folder("copies");
+    let missing = folder.0.join("missing");
+    for (args, words) in [
+        (["cp", "a", "b"], "neither SRC nor DST is on a node"),
+        (["cp", "x:/a", "y/m0:/b"], "kubectl testkit cp x:/a - | kubectl testkit cp - y/m0:/b"),
+        (["cp", missing.to_str().unwrap(), "x:/a"], "there is no file or directory"),
+        (["cp", "/dev/null", "x:/a"], "neither a file nor a directory"),
+    ] {
+        let wrong = plugin(&args, &[]);
+        assert_eq!((wrong.code, wrong.out.as_str()), (1, ""), "{args:?}");
+        assert!(wrong.err.contains(words), "{args:?}: {}", wrong.err);
+    }
 }
 
 #[test]
@@ -207,97 +199,144 @@ fn against_an_api_server() {
         (&["describe", "nightly"], "get swarmclusters.testkit.dev"),
         (&["rm", "nightly"], "delete swarmclusters.testkit.dev"),
         (&["logs", "x"], "get e2eruns.testkit.dev"),
+        (&["rerun", "x"], "get e2eruns.testkit.dev"),
+        (&["cp", "nightly:/etc/hosts", "."], "get swarmclusters.testkit.dev"),
+        (&["diagnose", "nightly"], "get swarmclusters.testkit.dev"),
+        (&["purge", "--older-than", "1h"], "list"),
     ] {
         let refused = bed.plugin_as_nobody(args);
-        assert_eq!(refused.code, 1, "{}", refused.err);
+        assert_eq!(refused.code, if args[0] == "rerun" { 2 } else { 1 }, "{}", refused.err);
         let words = format!("you may not {permission}");
         assert!(refused.err.contains(&words), "{words}: {}", refused.err);
         assert!(refused.err.contains(&bed.namespace) && refused.err.contains("kubectl auth can-i"), "{}", refused.err);
     }
 
+    accounts_without_rights(&bed);
+    bundle_of_a_young_cluster(&bed);
+    ended_run(&bed);
+
     let gone = bed.plugin(&["rm", "nightly", "--wait"]);
     assert_eq!((gone.code, gone.out.as_str()), (0, "swarmcluster.testkit.dev/nightly deleted\n"), "{}", gone.err);
+    purging(&bed);
     assert_eq!(bed.plugin(&["ls", "-o", "name"]).out, "");
 }
 
-/// A namespace of our own on a test bed's API server; removed in the end.
-struct Bed {
-    kubeconfig: String,
-    namespace: String,
-    nobody: Scratch,
-}
-
-impl Bed {
-    fn find() -> Option<Self> {
-        let kubeconfig = env::var("KUBECONFIG").ok()?;
-        // Nobody's real cluster shall get custom resources because KUBECONFIG is set.
-        env::var_os("TESTKIT_COMPONENT")?;
-        let mut config: serde_json::Value = serde_yaml_ng::from_str(&fs::read_to_string(&kubeconfig).unwrap()).unwrap();
-        config["users"][0]["user"]["as"] = "nobody-in-particular".into();
-        let namespace = format!("cli-{}", std::process::id());
-        let bed = Self { kubeconfig, namespace, nobody: Scratch::file("nobody", &config.to_string()) };
-        let made = bed.kubectl(&["create", "namespace", &bed.namespace]);
-        assert_eq!(made.code, 0, "the test bed's API server does not answer: {}", made.err);
-        Some(bed)
-    }
-
-    fn install(&self) {
-        let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
-        let applied = self.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", crds]);
-        assert_eq!(applied.code, 0, "{}", applied.err);
-        let ready = self.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "-f", crds]);
-        assert_eq!(ready.code, 0, "{}", ready.err);
-    }
-
-    fn kubectl(&self, args: &[&str]) -> Said {
-        said(Command::new("kubectl").args(args).env("KUBECONFIG", &self.kubeconfig).output().unwrap())
-    }
-
-    fn plugin(&self, args: &[&str]) -> Said {
-        plugin(&[&["-n", &self.namespace], args].concat(), &[("KUBECONFIG", &self.kubeconfig)])
-    }
-
-    fn plugin_as_nobody(&self, args: &[&str]) -> Said {
-        plugin(&[&["-n", &self.namespace], args].concat(), &[("KUBECONFIG", self.nobody.path())])
+/// A service account that nobody gave a role, and a token that is none.
+fn accounts_without_rights(bed: &Bed) {
+    assert_eq!(bed.kubectl(&["create", "serviceaccount", "nothing", "-n", &bed.namespace]).code, 0);
+    let token = bed.kubectl(&["create", "token", "nothing", "-n", &bed.namespace]);
+    assert_eq!(token.code, 0, "{}", token.err);
+    for (name, token, words) in [
+        ("nothing", token.out.trim(), "you may not list"),
+        ("wrong-token", "not-a-token", "does not accept the credentials of context"),
+    ] {
+        let mut config = bed.config();
+        config["users"][0]["user"] = serde_json::json!({"token": token});
+        let file = Scratch::file(name, &config.to_string());
+        let refused = plugin(&["-n", &bed.namespace, "ls"], &[("KUBECONFIG", file.path())]);
+        assert_eq!((refused.code, refused.out.as_str()), (1, ""), "{name}");
+        assert!(refused.err.contains(words) && refused.err.contains("try:"), "{name}: {}", refused.err);
     }
 }
 
-impl Drop for Bed {
-    fn drop(&mut self) {
-        self.kubectl(&["delete", "swarmclusters,e2eruns", "--all", "-n", &self.namespace, "--wait=false"]);
-        self.kubectl(&["delete", "namespace", &self.namespace, "--wait=false"]);
-    }
+/// No operator looked at it: that is what the bundle says, and that is no failure.
+fn bundle_of_a_young_cluster(bed: &Bed) {
+    let folder = Scratch::folder("bundle");
+    let target = folder.0.join("bundle");
+    let made = bed.plugin(&["diagnose", "nightly", "-o", target.to_str().unwrap()]);
+    assert_eq!((made.code, made.out.trim()), (0, target.to_str().unwrap()), "{}", made.err);
+    assert!(made.err.contains("the operator has not looked at it yet"), "{}", made.err);
+    let summary = fs::read_to_string(target.join("summary.txt")).unwrap();
+    assert!(summary.contains("the operator has not looked at it yet"), "{summary}");
+    assert!(fs::read_to_string(target.join("swarmcluster.yaml")).unwrap().contains("name: nightly"));
+    let again = bed.plugin(&["diagnose", "nightly", "-o", target.to_str().unwrap()]);
+    assert!(again.code == 1 && again.err.contains("is there already"), "{}", again.err);
 }
 
-/// A file or folder that is gone when the test is.
-struct Scratch(PathBuf);
+/// A run whose cluster and container are gone, with what the operator kept of it.
+fn ended_run(bed: &Bed) {
+    let junit = "<testsuites><testsuite name=\"e2e\"><testcase classname=\"e2e\" name=\"Good\"/>\
+        <testcase classname=\"e2e\" name=\"Bad\"><failure message=\"oh no\">oh no</failure>\
+        <system-out>said this</system-out></testcase></testsuite></testsuites>";
+    let status = serde_json::json!({
+        "phase": "Failed", "message": "1 of 2 cases failed: Bad", "passed": 1, "failed": 1, "results": "old-results",
+        "conditions": [{"type": "Failed", "status": "True", "reason": "CasesFailed", "message": "1 of 2 cases failed",
+                        "lastTransitionTime": "2026-01-01T00:00:00Z"}],
+    });
+    bed.apply(&serde_json::json!([
+        {"apiVersion": "testkit.dev/v1alpha1", "kind": "E2ERun", "metadata": {"name": "old"},
+         "spec": {"clusterRef": {"name": "gone"}, "image": "e2e", "args": ["Services", "--skip", "Lb"]}},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "old-results"},
+         "binaryData": {"junit.xml.gz": packed(junit), "log.gz": packed("the whole log\n")}},
+    ]));
+    let patch = serde_json::json!({"status": status}).to_string();
+    let patched = bed.kubectl(&[
+        "patch",
+        "e2erun",
+        "old",
+        "-n",
+        &bed.namespace,
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        &patch,
+    ]);
+    assert_eq!(patched.code, 0, "{}", patched.err);
 
-impl Scratch {
-    fn folder(name: &str) -> Self {
-        let path = env::temp_dir().join(format!("testkit-cli-{}-{name}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        Self(path)
-    }
+    assert_eq!(bed.plugin(&["logs", "old"]).out, "the whole log\n");
+    assert!(bed.plugin(&["results", "old"]).out.contains("failed   Bad"));
+    let case = bed.plugin(&["logs", "old", "--case", "Bad"]);
+    assert_eq!(case.out, "Why it failed:\noh no\n\nWhat it wrote:\nsaid this\n", "{}", case.err);
+    let typo = bed.plugin(&["logs", "old", "--case", "Bda"]);
+    assert!(typo.code == 1 && typo.err.contains("did you mean \"Bad\"?"), "{}", typo.err);
+    let names = bed.complete(&["logs", "old", "--case", ""]);
+    assert_eq!(names, ["Good", "Bad"]);
 
-    fn file(name: &str, text: &str) -> Self {
-        let path = env::temp_dir().join(format!("testkit-cli-{}-{name}", std::process::id()));
-        fs::create_dir_all(&path).unwrap();
-        fs::write(path.join("file"), text).unwrap();
-        Self(path.join("file"))
-    }
-
-    fn path(&self) -> &str {
-        self.0.to_str().unwrap()
-    }
+    let nowhere = bed.plugin(&["rerun", "old", "--failed"]);
+    assert!(nowhere.code == 2 && nowhere.err.contains("no cluster \"gone\""), "{}", nowhere.err);
+    assert!(nowhere.err.contains("--cluster NAME"), "{}", nowhere.err);
+    let made = bed.plugin(&["rerun", "old", "--failed", "--cluster", "nightly", "--name", "again", "--detach"]);
+    assert_eq!((made.code, made.out.as_str()), (0, "e2erun.testkit.dev/again created\n"), "{}", made.err);
+    let again = bed.kubectl(&["get", "e2erun", "again", "-n", &bed.namespace, "-o", "json"]).out;
+    let again: serde_json::Value = serde_json::from_str(&again).unwrap();
+    assert_eq!(again["spec"]["args"], serde_json::json!(["--skip", "Lb", "--exact", "Bad"]));
+    assert_eq!(again["spec"]["clusterRef"]["name"], "nightly");
+    assert_eq!(again["metadata"]["labels"]["testkit.dev/rerun-of"], "old");
+    assert_eq!(bed.plugin(&["rm", "run/again"]).code, 0);
 }
 
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let folder = if self.0.is_file() { self.0.parent().map(PathBuf::from) } else { Some(self.0.clone()) };
-        if let Some(folder) =
-            folder.filter(|f| f.file_name().is_some_and(|n| n.to_string_lossy().starts_with("testkit-cli-")))
-        {
-            let _ = fs::remove_dir_all(folder);
+fn packed(text: &str) -> String {
+    use base64::Engine as _;
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(text.as_bytes()).unwrap();
+    base64::engine::general_purpose::STANDARD.encode(gzip.finish().unwrap())
+}
+
+/// A cluster that is old enough goes, and a run only where that is asked for.
+fn purging(bed: &Bed) {
+    assert_eq!(bed.plugin(&["create", "aged", "--region", "us-east-1"]).code, 0);
+    let young = bed.plugin(&["purge", "--older-than", "1h", "--yes"]);
+    assert!(young.code == 0 && young.out.is_empty() && young.err.contains("Nothing is older"), "{}", young.err);
+    let named =
+        bed.kubectl(&["wait", "swarmcluster/aged", "-n", &bed.namespace, "--for=jsonpath={.metadata.name}=aged"]);
+    assert_eq!(named.code, 0, "{}", named.err);
+    // An age counts in whole seconds.
+    let dry = loop {
+        let dry = bed.plugin(&["purge", "--older-than", "1s", "--dry-run"]);
+        if dry.out.contains("aged") {
+            break dry;
         }
-    }
+        assert!(dry.code == 0 && dry.err.contains("Nothing is older"), "{}", dry.err);
+    };
+    assert!(dry.out.contains("KIND") && !dry.out.contains("old"), "{}", dry.out);
+    let unasked = bed.plugin(&["purge", "--older-than", "1s"]);
+    assert!(unasked.code == 2 && unasked.err.contains("--yes deletes without asking"), "{}", unasked.err);
+    assert_eq!(bed.plugin(&["ls", "-o", "name"]).out, "swarmcluster.testkit.dev/aged\ne2erun.testkit.dev/old\n");
+    let other = bed.plugin(&["purge", "--older-than", "1s", "--yes", "-l", "team=net"]);
+    assert!(other.err.contains("Nothing is older"), "{}", other.err);
+    let gone = bed.plugin(&["purge", "--older-than", "1s", "--yes"]);
+    assert_eq!((gone.code, gone.out.as_str()), (0, "swarmcluster.testkit.dev/aged deleted\n"), "{}", gone.err);
+    assert_eq!(bed.plugin(&["ls", "-o", "name"]).out, "e2erun.testkit.dev/old\n");
+    let runs = bed.plugin(&["purge", "--older-than", "1s", "--yes", "--runs"]);
+    assert_eq!((runs.code, runs.out.as_str()), (0, "e2erun.testkit.dev/old deleted\n"), "{}", runs.err);
 }

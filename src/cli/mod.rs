@@ -14,8 +14,8 @@ mod cp;
 mod create;
 mod created;
 mod describe;
-mod env;
 mod diagnose;
+mod env;
 mod exec;
 pub mod failure;
 mod follow;
@@ -80,9 +80,9 @@ enum Verb {
     Describe(describe::Args),
     Diagnose(diagnose::Args),
     Rm(rm::Args),
+    Purge(purge::Args),
     Attach(attach::Args),
     Env(env::Args),
-    Purge(purge::Args),
     Ssh(ssh::Args),
     Exec(exec::Args),
     Cp(cp::Args),

@@ -4,6 +4,7 @@ import os
 import re
 import subprocess
 
+import inside
 from world import cluster, kubectl, run, until
 
 IMAGE = os.environ.get("TESTKIT_E2E_IMAGE", "")
@@ -28,7 +29,7 @@ def ended(space, name, condition, timeout=180):
     return space.status("e2erun", name), space.condition("e2erun", name, condition)
 
 
-def test_a_cluster_its_runs_and_its_end(space):
+def test_a_cluster_its_runs_and_its_end(space, tmp_path):
     space.apply(cluster("foo", managers=3, workers=2), run("nightly", "foo"))
     until("the run says what it waits for", lambda: "foo" in space.status("e2erun", "nightly").get("message", ""), 20)
     space.wait("swarmcluster", "foo", "Ready", 180)
@@ -69,6 +70,11 @@ def test_a_cluster_its_runs_and_its_end(space):
     assert condition["reason"] == "ImageUnavailable" and "dockerswarm/no-such-image:1" in condition["message"], status
     assert "kubectl testkit load" in condition["message"], condition
 
+    # What a person does after that.
+    inside.files_travel(space, "foo", tmp_path)
+    inside.only_what_failed_runs_again(space, "fails", "SelftestFail")
+    inside.a_bundle_tells_no_secret(space, "foo", tmp_path)
+
     # No run's container is left on any node, and no cluster object after the cluster's deletion.
     for node in space.status("swarmcluster", "foo")["nodes"]:
         left = until("no container of a run is left", lambda n=node: space.ssh("foo", n["address"], "docker ps -aq --filter label=testkit.dev/run-uid") == "", 15)
@@ -76,6 +82,7 @@ def test_a_cluster_its_runs_and_its_end(space):
     space.delete("swarmcluster", "foo")
     assert space.leftovers("foo") == []
     assert "ServicesCreate" in kubectl("testkit", "logs", "nightly", "-n", space.name).stdout, "the log outlives the cluster"
+    assert "asked to fail" in kubectl("testkit", "logs", "fails", "--case", "SelftestFail", "-n", space.name).stdout
 
 
 def test_a_wrong_image_is_on_the_condition_and_heals_when_corrected(space):

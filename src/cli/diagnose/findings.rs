@@ -63,10 +63,9 @@ pub fn of_node(node: &NodeStatus, outputs: &[Output]) -> Vec<String> {
     if let Some(output) = engine.filter(|output| !output.well) {
         found.push(format!("{name}: its engine does not answer: {}", telling(&output.text)));
     }
-    if let Some(line) = text("docker-info.txt").lines().map(str::trim).find(|line| line.starts_with("Swarm: ")) {
-        if line != "Swarm: active" {
-            found.push(format!("{name}: its engine says {line:?}"));
-        }
+    let state = text("docker-info.txt").lines().map(str::trim).find(|line| line.starts_with("Swarm: "));
+    if let Some(line) = state.filter(|line| *line != "Swarm: active") {
+        found.push(format!("{name}: its engine says {line:?}"));
     }
     for file in ["docker-node-ls.txt", "docker-service-ls.txt"] {
         if let Some(output) = of(file).filter(|output| !output.well && !silent) {

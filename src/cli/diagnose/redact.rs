@@ -14,18 +14,30 @@ const LONGEST_KEY: usize = 120;
 /// Shorter pieces of a secret give nothing away and stand in many places.
 const SHORTEST: usize = 16;
 
-/// Tokens that are known by how they begin: the prefix, what may follow, and how much must.
-const TOKENS: [(&str, fn(char) -> bool, usize); 10] = [
-    ("SWMTKN-", in_word, 20),
-    ("SWMKEY-", in_base64, 20),
-    ("AKIA", in_caps, 16),
-    ("ASIA", in_caps, 16),
-    ("eyJ", in_jwt, 40),
-    ("ghp_", in_word, 30),
-    ("github_pat_", in_word, 30),
-    ("glpat-", in_word, 20),
-    ("dckr_pat_", in_word, 20),
-    ("xoxb-", in_word, 20),
+/// A kind of token that is known by how it begins.
+struct Token {
+    prefix: &'static str,
+    /// What it is made of.
+    letter: fn(char) -> bool,
+    /// How many of these it has at least.
+    least: usize,
+}
+
+const fn token(prefix: &'static str, letter: fn(char) -> bool, least: usize) -> Token {
+    Token { prefix, letter, least }
+}
+
+static TOKENS: [Token; 10] = [
+    token("SWMTKN-", in_word, 20),
+    token("SWMKEY-", in_base64_word, 20),
+    token("AKIA", in_caps, 16),
+    token("ASIA", in_caps, 16),
+    token("eyJ", in_jwt, 40),
+    token("ghp_", in_word, 30),
+    token("github_pat_", in_word, 30),
+    token("glpat-", in_word, 20),
+    token("dckr_pat_", in_word, 20),
+    token("xoxb-", in_word, 20),
 ];
 
 /// Names whose values are secret, in lower case and without `-` and `_`.
@@ -77,13 +89,13 @@ impl Redactor {
                 known = known.replace(secret.as_str(), CUT);
             }
         }
-        let mut clean = String::with_capacity(known.len());
+        let mut clean: Vec<String> = Vec::new();
         // How many lines of a private key were left out.
         let mut within: Option<usize> = None;
         for line in known.lines() {
             let mut rest = line;
             if let Some(left_out) = within {
-                match line.find("-----END") {
+                match marker(line, "-----END ") {
                     Some(at) => {
                         rest = after_marker(&line[at..]);
                         within = None;
@@ -94,12 +106,17 @@ impl Redactor {
                     }
                     None => within = None,
                 }
+            } else if let Some(at) = marker(line, "-----END ")
+                && marker(&line[..at], "-----BEGIN ").is_none()
+            {
+                cut_key_before(&mut clean);
+                rest = after_marker(&line[at..]);
             }
             let mut shown = String::new();
-            while let Some(at) = key_begins(rest) {
+            while let Some(at) = marker(rest, "-----BEGIN ") {
                 shown.push_str(&rest[..at]);
                 shown.push_str(CUT);
-                match rest[at..].find("-----END") {
+                match marker(&rest[at..], "-----END ") {
                     Some(end) => rest = after_marker(&rest[at + end..]),
                     None => {
                         within = Some(0);
@@ -108,10 +125,9 @@ impl Redactor {
                 }
             }
             shown.push_str(rest);
-            clean.push_str(&line_without_secrets(&shown));
-            clean.push('\n');
+            clean.push(line_without_secrets(&shown));
         }
-        clean
+        clean.into_iter().flat_map(|line| [line, "\n".to_owned()]).collect()
     }
 }
 
@@ -127,11 +143,26 @@ pub fn is_secret_name(name: &str) -> bool {
     NAMES.iter().any(|secret| plain.ends_with(secret))
 }
 
-fn key_begins(line: &str) -> Option<usize> {
-    line.match_indices("-----BEGIN ").map(|(at, _)| at).find(|at| {
-        let label = line[*at + 11..].split("-----").next().unwrap_or_default();
+/// Where a line of a private key's beginning or end is.
+fn marker(line: &str, which: &str) -> Option<usize> {
+    line.match_indices(which).map(|(at, _)| at).find(|at| {
+        let label = line[*at + which.len()..].split("-----").next().unwrap_or_default();
         label.contains("PRIVATE KEY")
     })
+}
+
+/// The lines of a private key whose beginning is not there, once its end is seen.
+fn cut_key_before(lines: &mut [String]) {
+    for line in lines.iter_mut().rev().take(LONGEST_KEY) {
+        let at = line.rfind(char::is_whitespace).map_or(0, |at| at + 1);
+        let word = &line[at..];
+        let has = |what: fn(&char) -> bool| word.chars().any(|c| what(&c));
+        let key = word.ends_with('=') || (has(char::is_ascii_uppercase) && has(char::is_ascii_lowercase));
+        if word != CUT && !(key && word.chars().all(in_base64)) {
+            return;
+        }
+        line.replace_range(at.., CUT);
+    }
 }
 
 /// What follows `-----END … KEY-----`.
@@ -141,18 +172,19 @@ fn after_marker(from: &str) -> &str {
 
 fn line_without_secrets(line: &str) -> String {
     let mut line = line.to_owned();
-    for (prefix, follows, least) in TOKENS {
-        line = without_tokens(&line, prefix, follows, least);
+    for token in &TOKENS {
+        line = without_tokens(&line, token);
     }
     without_values(&without_keys(&without_logins(&line)))
 }
 
-fn without_tokens(line: &str, prefix: &str, follows: fn(char) -> bool, least: usize) -> String {
+fn without_tokens(line: &str, token: &Token) -> String {
+    let Token { prefix, letter, least } = *token;
     let (mut clean, mut rest) = (String::new(), line);
     while let Some(at) = rest.find(prefix) {
         let (before, found) = rest.split_at(at);
         let tail = &found[prefix.len()..];
-        let length = tail.find(|c| !follows(c)).unwrap_or(tail.len());
+        let length = tail.find(|c| !letter(c)).unwrap_or(tail.len());
         let begins = !before.ends_with(|c: char| c.is_ascii_alphanumeric());
         clean.push_str(before);
         clean.push_str(if begins && length >= least { CUT } else { &found[..prefix.len() + length] });
@@ -235,6 +267,11 @@ fn in_base64(c: char) -> bool {
     c.is_ascii_alphanumeric() || "+/=".contains(c)
 }
 
+/// An unlock key of a swarm has a dash after its version.
+fn in_base64_word(c: char) -> bool {
+    in_base64(c) || c == '-'
+}
+
 fn in_caps(c: char) -> bool {
     c.is_ascii_uppercase() || c.is_ascii_digit()
 }
@@ -294,6 +331,11 @@ mod tests {
         assert_eq!(redacted(&format!("{{\"k\": \"{one_line}\", \"x\": 1}}")), "{\"k\": \"[cut]\", \"x\": 1}\n");
         // Its beginning is missing: a log that was cut.
         assert_eq!(redacted(&format!("host cloud-init[1]: {body}")), "host cloud-init[1]: [cut]\n");
+        let end = "-----END OPENSSH PRIVATE KEY-----";
+        assert_eq!(
+            redacted(&format!("before it\nh: {body}\nh: AAAshort\nh: {end}")),
+            "before it\nh: [cut]\nh: [cut]\n\n"
+        );
         // Its end is missing.
         let long = format!("-----BEGIN RSA PRIVATE KEY-----\n{}after", "x\n".repeat(LONGEST_KEY + 5));
         assert!(redacted(&long).ends_with("after\n"));
