@@ -25,21 +25,38 @@ pub(super) fn clusters() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| matching(typed, names(|k| k.clusters())))
 }
 
+/// Names of clusters, and of runs as run/NAME.
+pub(super) fn clusters_and_runs() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        let mut found = matching(typed, names(|k| k.clusters()));
+        let runs = names(|k| k.runs()).unwrap_or_default();
+        found.extend(matching(typed, Some(runs.into_iter().map(|run| format!("run/{run}")).collect())));
+        found
+    })
+}
+
 /// Names of runs.
 pub(super) fn runs() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| matching(typed, names(|k| k.runs())))
 }
 
-/// Names of the nodes of the cluster that was named before.
+/// Names of the nodes of the cluster that was named before, and words that stand for one of them.
 pub(super) fn nodes() -> ArgValueCompleter {
-    ArgValueCompleter::new(|typed: &OsStr| {
-        let nodes = ask(async |kubernetes| {
-            let clusters: Vec<SwarmCluster> = kubernetes.clusters().list(&ListParams::default()).await.ok()?.items;
-            let words: Vec<String> = std::env::args().collect();
-            let cluster = clusters.into_iter().find(|c| words.contains(&c.name_any()))?;
-            Some(cluster.status.unwrap_or_default().nodes.into_iter().map(|n| n.name).collect())
-        });
-        matching(typed, nodes)
+    ArgValueCompleter::new(|typed: &OsStr| matching(typed, nodes_and(&["leader", "manager", "worker"])))
+}
+
+/// The same, and words that stand for several.
+pub(super) fn groups() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| matching(typed, nodes_and(&["managers", "workers", "all", "leader"])))
+}
+
+fn nodes_and(words: &[&str]) -> Option<Vec<String>> {
+    ask(async |kubernetes| {
+        let clusters: Vec<SwarmCluster> = kubernetes.clusters().list(&ListParams::default()).await.ok()?.items;
+        let typed: Vec<String> = std::env::args().collect();
+        let cluster = clusters.into_iter().find(|c| typed.contains(&c.name_any()))?;
+        let nodes = cluster.status.unwrap_or_default().nodes.into_iter().map(|n| n.name);
+        Some(nodes.chain(words.iter().map(ToString::to_string)).collect())
     })
 }
 

@@ -22,13 +22,14 @@ const LINES: usize = 10;
 /// Tell the whole story of a cluster, or of a run when it is named as run/NAME
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
-  kubectl testkit describe nightly            conditions, nodes, runs, events, and the engine's log of nodes that are down
+  kubectl testkit describe nightly
   kubectl testkit describe run/nightly-x7k2p
 
-All of it in files, to give to others: kubectl testkit diagnose nightly")]
+Of a cluster: conditions, nodes, runs, events, and the end of the engine's log of nodes that are down.
+All that and more in files, to give to others: kubectl testkit diagnose NAME")]
 pub struct Args {
     /// The name of a cluster, or run/NAME
-    #[arg(add = super::complete::clusters())]
+    #[arg(add = super::complete::clusters_and_runs())]
     name: String,
 }
 

@@ -30,7 +30,7 @@ pub struct Args {
     #[arg(add = super::complete::clusters())]
     name: String,
     /// Where: managers, workers, all or a node
-    #[arg(long, value_name = "WHERE", default_value = "all", add = super::complete::nodes())]
+    #[arg(long, value_name = "WHERE", default_value = "all", add = super::complete::groups())]
     on: String,
     /// The command
     #[arg(last = true, required = true, value_name = "CMD")]

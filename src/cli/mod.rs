@@ -58,7 +58,12 @@ use self::{
     subcommand_required = true,
     arg_required_else_help = true,
     disable_help_subcommand = true,
-    after_help = "kubectl testkit VERB --help tells all about a verb.\nExit codes: 0 done; 1 failed; 2 wrong usage; 130 interrupted. Verbs that run a command exit with its code."
+    after_help = "To begin with:
+  kubectl testkit create nightly --managers 3 --region us-east-1 --ttl 4h --wait
+  kubectl testkit run nightly --image dockerswarm/e2e:latest
+  kubectl testkit ssh nightly
+
+kubectl testkit VERB --help tells all about a verb, with examples.\nExit codes: 0 done; 1 failed; 2 wrong usage; 130 interrupted. Verbs that run a command exit with its code."
 )]
 pub struct Cli {
     #[command(flatten)]

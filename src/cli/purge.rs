@@ -23,7 +23,7 @@ use crate::api::{Duration, E2ERun, Phase, SwarmCluster};
 /// How many objects are deleted and waited for at once.
 const AT_ONCE: usize = 32;
 
-/// Remove clusters older than an age, and wait until they are gone
+/// Remove clusters older than an age, and wait until they are gone; asks first
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   kubectl testkit purge --older-than 1h --dry-run      what would go, and what would stay

@@ -18,7 +18,7 @@ use crate::api::{SwarmCluster, type_};
   kubectl testkit rm run/first --wait        the run first, and the results it kept")]
 pub struct Args {
     /// Names of clusters, or run/NAME
-    #[arg(required = true, value_name = "NAME", add = super::complete::clusters())]
+    #[arg(required = true, value_name = "NAME", add = super::complete::clusters_and_runs())]
     names: Vec<String>,
     /// Wait until they are gone
     #[arg(long)]

@@ -31,8 +31,8 @@ written ./a:b.
 
 A file goes to the name given, or into it where that is a directory. A directory goes into DST
 where DST exists, and becomes DST where it does not; SRC/. stands for what is in the directory.
-Modes, times and links within a directory are kept; a link that SRC itself is is followed. Files
-belong to who unpacks them: on a node to root. - is a tar archive on standard input or output.")]
+Modes, times and links within a directory are kept; SRC itself is followed where it is a link. Files
+belong to who unpacks them: on a node to root.")]
 pub struct Args {
     /// What to copy: a local path, NAME[/NODE]:PATH, or - for a tar archive on standard input
     #[arg(value_name = "SRC", add = super::complete::places(), allow_hyphen_values = true)]
