@@ -81,10 +81,11 @@ fn for_kubectl(args: &[OsString]) -> ExitCode {
     let here = std::env::current_dir().ok();
     let found = complete(&mut super::command(), words, last, here.as_deref()).unwrap_or_default();
     let mut text = String::new();
-    let mut directories = !found.is_empty();
+    // A directory or a node's name is only the beginning of a word.
+    let mut unfinished = !found.is_empty();
     for candidate in found.iter().filter(|c| !c.is_hide_set()) {
         let value = candidate.get_value().to_string_lossy();
-        directories &= value.ends_with('/');
+        unfinished &= value.ends_with(['/', ':']);
         text.push_str(&value);
         if let Some(help) = candidate.get_help() {
             text.push('\t');
@@ -92,7 +93,7 @@ fn for_kubectl(args: &[OsString]) -> ExitCode {
         }
         text.push('\n');
     }
-    text.push_str(if directories { ":6\n" } else { ":4\n" });
+    text.push_str(if unfinished { ":6\n" } else { ":4\n" });
     // kubectl is gone when this fails.
     let _ = std::io::stdout().lock().write_all(text.as_bytes());
     ExitCode::SUCCESS
