@@ -42,7 +42,8 @@ fn every_example_in_a_help_text_parses() {
         for line in text.lines().filter_map(|l| l.trim().strip_prefix("kubectl testkit ")) {
             // Two blanks begin the explanation; what a shell would do with the output is not ours.
             let line = line.split("  ").next().unwrap_or_default();
-            let line = [" > ", " | tar", " &"].iter().fold(line, |line, end| line.split(end).next().unwrap_or_default());
+            let line =
+                [" > ", " | tar", " &"].iter().fold(line, |line, end| line.split(end).next().unwrap_or_default());
             if line.contains(" | source") {
                 continue;
             }
