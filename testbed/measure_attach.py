@@ -6,7 +6,8 @@ attach_stall_ms                       median GET /_ping while ten readers of big
 attach_rtt_ratio                      median GET /_ping, a new connection each, over ssh -L's
 attach_burst_ratio                    wall time of 100 `docker ps` at once, over ssh -L's; DOCKER_HOST=ssh:// beside it
 attach_first_answer_s                 from the start of attach to the first answer
-attach_rss_mib                        memory with 100 streams that share the connection, and with 100 that have their own
+attach_rss_mib                        memory with 100 streams that share the connection; …_own: with 100 that have their own;
+                                      …_idle: with none; …_after_all: after all the measurements before, with none
 """
 import contextlib
 import os
@@ -59,7 +60,9 @@ def stalled(sock, image, count=10):
     answers = [sock.begin(f"/images/get?names={image}") for _ in range(count)]
     for answer in answers:
         answer.read(CHUNK)
-    time.sleep(3)  # Every buffer on the way is full by then: that is the state to measure.
+    seen = -1
+    while seen != (seen := sock.bytes_read()):
+        time.sleep(1)  # Until a whole second brings nothing: every buffer on the way is full.
     try:
         yield
     finally:
@@ -138,8 +141,10 @@ def measure(space, cluster, note):
                 note(attach_burst_ratio=round(statistics.median(a) / statistics.median(b), 3), attach_burst_s=round(statistics.median(a), 2), ssh_burst_s=round(statistics.median(b), 2), attach_burst_failed=failed)
             else:
                 print("attach_burst_ratio: not measured, there is no docker client here", flush=True)
-
-            note(attach_rss_mib=with_streams(ours, kept_alive))
+            note(attach_rss_mib_after_all=round(ours.resident_mib(), 1))
+        with attach(space, cluster, folder) as ours:
+            note(attach_rss_mib_idle=round(ours.resident_mib(), 1), attach_rss_mib=with_streams(ours, kept_alive))
+        with attach(space, cluster, folder) as ours:
             note(attach_rss_mib_own=with_streams(ours, lambda sock: sock.begin("/events")))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -1,6 +1,13 @@
 //! One local connection: its requests, the streams that carry them, and both ends of each.
 
-use std::{collections::VecDeque, io};
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use bytes::{Buf, Bytes, BytesMut};
 use tokio::{
@@ -13,7 +20,7 @@ use tokio::{
 
 use super::{
     STATUS_PATH,
-    link::Own,
+    link::{Link, Own},
     managers::{Managers, NoManager, Opened},
     request::{Head, Piece, Requests},
     routes::{Way, way},
@@ -24,8 +31,11 @@ use crate::host::{HostError, Pipe};
 const AHEAD: usize = 4 << 20;
 /// How often a question is asked again before its failure is the answer.
 const AGAIN: u32 = 3;
-/// What is read from the local side at a time; a unix socket holds about 200 KiB.
-const READ: usize = 256 << 10;
+/// What is read from the local side at a time: little, until there is much. A unix socket holds about 200 KiB.
+const LITTLE: usize = 16 << 10;
+const MUCH: usize = 128 << 10;
+/// After so many bytes an upload is one, and not a person's typing.
+const UPLOAD: usize = 256 << 10;
 
 /// Carries a local connection to its end.
 pub async fn carry(local: UnixStream, managers: &Managers) {
@@ -259,7 +269,7 @@ impl<'a> Shared<'a> {
                 None => std::future::pending().await,
             }
         };
-        inbox.reserve(16 << 10);
+        inbox.reserve(LITTLE);
         tokio::select! {
             read = reader.read_buf(inbox), if !self.local_is_done => Ok(Turn::Read(read?)),
             written = write => Ok(Turn::Written(written?)),
@@ -283,49 +293,72 @@ fn joined(head: Bytes, local: &mut Local) -> Bytes {
     if rest.is_empty() { head } else { [head, rest.freeze()].concat().into() }
 }
 
+/// A connection of its own, on loan. One that is quiet at the end is good for the next who
+/// needs one: its TCP connection has learnt by then how fast the way is.
+struct Loan {
+    own: Option<Own>,
+    link: Arc<Link>,
+    /// A piece waits for the reader; more of them are on the way.
+    writing: AtomicBool,
+}
+
+impl Drop for Loan {
+    fn drop(&mut self) {
+        if let Some(own) = self.own.take()
+            && !self.writing.load(Ordering::Relaxed)
+        {
+            self.link.give_back(own);
+        }
+    }
+}
+
 /// Carries bytes both ways on a connection of its own, to the end.
 async fn pour(local: &mut Local, first: Bytes, managers: &Managers) -> Result<(), Error> {
-    let Opened { stream: mut own, link } = managers.own().await?;
-    let done = {
-        let Own { pipe: Pipe { drain, feed }, .. } = &mut own;
-        let Local { reader, writer, inbox } = local;
-        let up = async {
-            let _ = feed.send(first).await;
-            loop {
-                inbox.reserve(READ);
-                if reader.read_buf(inbox).await? == 0 {
-                    break;
-                }
-                if feed.send(inbox.split().freeze()).await.is_err() {
-                    break;
-                }
+    let Opened { stream, link } = managers.own().await?;
+    let mut loan = Loan { own: Some(stream), link: link.clone(), writing: AtomicBool::new(false) };
+    let Loan { own: Some(Own { pipe: Pipe { drain, feed }, host }), writing, .. } = &mut loan else { return Ok(()) };
+    let Local { reader, writer, inbox } = local;
+    let up = async {
+        let _ = feed.send(first).await;
+        let (mut sent, mut room) = (0, LITTLE);
+        loop {
+            inbox.reserve(room);
+            let count = reader.read_buf(inbox).await?;
+            if count == 0 {
+                break;
             }
-            feed.end().await;
-            // The answer decides when it is over.
-            std::future::pending::<Result<(), Error>>().await
-        };
-        let down = async {
-            while let Some(piece) = drain.next().await? {
-                link.heard();
-                writer.write_all(&piece).await?;
+            room = if count >= room { MUCH } else { room };
+            if sent < UPLOAD && sent + count >= UPLOAD {
+                host.gather(true);
             }
-            writer.shutdown().await?;
-            Ok(())
-        };
-        tokio::select! {
-            done = up => done,
-            done = down => done,
-            () = link.dead().cancelled() => {
-                Err(Error::Host(HostError::Lost { address: link.name.clone(), reason: link.reason() }))
+            sent += count;
+            if feed.send(inbox.split().freeze()).await.is_err() {
+                break;
             }
         }
+        // The last piece must not wait for more.
+        host.gather(false);
+        feed.end().await;
+        // The answer decides when it is over.
+        std::future::pending::<Result<(), Error>>().await
     };
-    match done {
-        Ok(()) => link.give_back(own),
-        // What it was in the middle of is not for the next one.
-        Err(_) => drop(own),
+    let down = async {
+        while let Some(piece) = drain.next().await? {
+            link.heard();
+            writing.store(true, Ordering::Relaxed);
+            writer.write_all(&piece).await?;
+            writing.store(false, Ordering::Relaxed);
+        }
+        writer.shutdown().await?;
+        Ok(())
+    };
+    tokio::select! {
+        done = up => done,
+        done = down => done,
+        () = link.dead().cancelled() => {
+            Err(Error::Host(HostError::Lost { address: link.name.clone(), reason: link.reason() }))
+        }
     }
-    done
 }
 
 /// Tells when the local side is gone for good, not only done with its questions: the daemon

@@ -30,7 +30,7 @@ const READY: usize = 2;
 /// The daemon closes a connection that asks nothing for five minutes; one that is older than this is not given out.
 const FRESH: Duration = Duration::from_secs(60);
 /// Own connections kept for the next who needs one.
-const IDLE: usize = 2;
+const IDLE: usize = 4;
 
 /// How often the swarm is asked after, and what it may take to answer.
 const SWARM_PULSE: Duration = Duration::from_secs(1);
@@ -65,7 +65,7 @@ pub struct Link {
 /// A stream with a connection of its own.
 pub struct Own {
     pub pipe: Pipe,
-    host: Host,
+    pub host: Host,
 }
 
 impl Link {
@@ -131,6 +131,7 @@ impl Link {
     pub fn give_back(&self, own: Own) {
         let Own { pipe, host } = own;
         drop(pipe);
+        host.gather(false);
         let mut idle = lock(&self.idle);
         if idle.len() < IDLE && !host.is_closed() && !self.dead.is_cancelled() {
             idle.push(host);
@@ -279,7 +280,8 @@ impl Link {
     /// The first who needs a connection of its own finds one.
     async fn keep_a_spare(&self) {
         match self.another().await {
-            Ok(host) => lock(&self.idle).push(host),
+            // Under those that were used: they are better.
+            Ok(host) => lock(&self.idle).insert(0, host),
             Err(error) => tracing::debug!(manager = self.name, %error, "no connection in advance"),
         }
     }

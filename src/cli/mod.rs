@@ -142,7 +142,7 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         _ => Verbosity::Normal,
     };
     let context = Context { printer: Printer::new(verbosity), connection: cli.connection };
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {
             context.printer.failure(&Failure::new(format!("no thread can be started: {e}")));

@@ -202,6 +202,11 @@ impl Host {
         self.link.handle.send_ping().await.map_err(|e| self.link.failed("a ping", e))
     }
 
+    /// Whether what is sent may wait for more to come: less work for the hosts where much is sent, later where little is.
+    pub fn gather(&self, more: bool) {
+        self.link.grip.gather(more);
+    }
+
     /// Fires when the connection is gone.
     #[must_use]
     pub fn closed(&self) -> CancellationToken {

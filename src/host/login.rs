@@ -47,8 +47,8 @@ impl Patience {
     /// Control traffic: a dead host is noticed within 6 s, and one that starves for 5 is not taken for dead.
     pub const CONTROL: Self = Self { interval: Duration::from_secs(2), unanswered: 2, window: 2 << 20, pieces: 100 };
     /// Bulk data keeps a host busy: more patience. OpenSSH keeps 2 MiB on the way (its `CHAN_TCP_WINDOW_DEFAULT`);
-    /// so does half of this window.
-    pub const BULK: Self = Self { interval: Duration::from_secs(6), unanswered: 4, window: 4 << 20, pieces: 32 };
+    /// half of this window is more than that.
+    pub const BULK: Self = Self { interval: Duration::from_secs(6), unanswered: 4, window: 6 << 20, pieces: 32 };
 
     fn limit(self) -> Duration {
         self.interval * (u32::try_from(self.unanswered).unwrap_or(u32::MAX).saturating_add(1))
@@ -73,6 +73,11 @@ impl Ending {
 pub struct Grip(std::net::TcpStream);
 
 impl Grip {
+    /// Whether the kernel may wait for more before it sends (RFC 896): less work for much data, later for little.
+    pub fn gather(&self, more: bool) {
+        let _ = self.0.set_nodelay(!more);
+    }
+
     /// Ends the connection now.
     pub fn release(&self) {
         let _ = self.0.shutdown(Shutdown::Both);
