@@ -99,6 +99,9 @@ pub(crate) enum Command {
         /// Take this long for every answer
         #[arg(long, value_name = "DURATION", value_parser = duration)]
         request_time: Option<Duration>,
+        /// Not be healthy until asked for `/well`
+        #[arg(long)]
+        ill: bool,
     },
     /// Look a name up until it has this many addresses, and print them
     TestServiceDiscovery {
@@ -120,9 +123,42 @@ pub(crate) enum Command {
         #[arg(default_value = "http://127.0.0.1:80/")]
         url: String,
     },
+    /// Print what the engine tells of a service, and never end
+    #[command(hide = true)]
+    ShowService {
+        id: String,
+        #[command(flatten)]
+        engine: EngineArgs,
+    },
+    /// Demote a manager, wait, promote it again, and never end
+    #[command(hide = true)]
+    DemoteAndPromote { node: String },
+    /// In a task: start a container beside the swarm that has this engine leave it and join again
+    #[command(hide = true)]
+    RejoinFromTask {
+        #[arg(long)]
+        image: String,
+        #[arg(long)]
+        labels: String,
+        #[arg(long)]
+        remote: String,
+        #[arg(long)]
+        address: String,
+    },
+    /// Have this engine leave its swarm and join it again
+    #[command(hide = true)]
+    Rejoin {
+        #[arg(long)]
+        remote: String,
+        #[arg(long)]
+        address: String,
+    },
     /// End at once with 0 and without results
     #[command(hide = true)]
     Noop,
+    /// End at once with this exit code
+    #[command(hide = true)]
+    Exit { code: u8 },
     /// Never end
     #[command(hide = true)]
     Hang,

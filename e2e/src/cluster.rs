@@ -24,6 +24,8 @@ pub(crate) struct Cluster {
     /// What the suite's services run.
     pub(crate) image: String,
     pub(crate) engine_version: String,
+    /// Where the engine is: unix:///PATH or tcp://HOST:PORT.
+    pub(crate) host: String,
     /// Major and minor version of the API in use.
     pub(crate) api: (usize, usize),
     /// Addresses of the nodes answer from here: this process runs on one of them.
@@ -40,6 +42,9 @@ pub(crate) struct Member {
     pub(crate) hostname: String,
     pub(crate) address: String,
     pub(crate) manager: bool,
+    pub(crate) leader: bool,
+    /// A manager that the others reach.
+    pub(crate) reachable: bool,
     pub(crate) state: String,
     pub(crate) availability: String,
     pub(crate) engine: String,
@@ -95,6 +100,7 @@ impl Cluster {
                 Some(image) => image.clone(),
                 None => own_image(&docker).await.unwrap_or_else(|| DEFAULT_IMAGE.to_owned()),
             },
+            host: host.to_owned(),
             engine_version: info.server_version.unwrap_or_default(),
             api: (version.major_version, version.minor_version),
             on_a_node: swarm.node_addr.is_some_and(|address| is_ours(&address)),
@@ -134,6 +140,10 @@ impl From<Node> for Member {
             hostname: description.hostname.unwrap_or_default(),
             address,
             manager: node.manager_status.is_some(),
+            leader: node.manager_status.as_ref().is_some_and(|manager| manager.leader == Some(true)),
+            reachable: node
+                .manager_status
+                .is_some_and(|manager| manager.reachability == Some(bollard::models::Reachability::REACHABLE)),
             state: status.state.map(|state| state.to_string()).unwrap_or_default(),
             availability: spec.availability.map(|availability| availability.to_string()).unwrap_or_default(),
             engine: description.engine.and_then(|engine| engine.engine_version).unwrap_or_default(),

@@ -2,14 +2,24 @@
 //!
 //! A case says what a user relies on, in the words of the API; how to wait and to clean up is the harness's.
 
+mod attachable;
+mod catalog;
+mod disruptive;
+mod events;
+mod health;
+mod jobs;
+mod logs;
 mod networks;
 mod nodes;
+mod options;
 mod placement;
 mod publishing;
 mod selftest;
 mod services;
 mod stored;
+mod traffic;
 mod updates;
+mod volumes;
 
 use crate::{cli::Selftest, harness::case::Case};
 
@@ -18,12 +28,22 @@ pub(crate) fn all(selftest: Option<Selftest>) -> Vec<Case> {
     // The slowest first, so that the run does not end with one case that all others wait for.
     let mut cases = [
         updates::cases(),
+        traffic::cases(),
         networks::cases(),
+        attachable::cases(),
         nodes::cases(),
         services::cases(),
         placement::cases(),
         publishing::cases(),
         stored::cases(),
+        jobs::cases(),
+        options::cases(),
+        events::cases(),
+        volumes::cases(),
+        health::cases(),
+        logs::cases(),
+        catalog::cases(),
+        disruptive::cases(),
     ]
     .concat();
     cases.extend(selftest.map(selftest::case));
@@ -41,5 +61,25 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), count);
+    }
+
+    /// The names between backticks in the table's second column, of rows whose first is a test's name.
+    fn named(table: &str) -> Vec<&str> {
+        let rows = table.lines().filter(|line| line.starts_with("| Test"));
+        let cells = rows.filter_map(|row| row.split('|').nth(2));
+        cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect()
+    }
+
+    #[test]
+    fn coverage_names_cases_that_exist() {
+        let table = include_str!("../../../docs/coverage.md");
+        let all = all(None);
+        let unknown: Vec<_> =
+            named(table).into_iter().filter(|name| all.iter().all(|case| case.name != *name)).collect();
+        assert!(unknown.is_empty(), "docs/coverage.md names no cases: {unknown:?}");
+        let rows: Vec<_> = table.lines().filter(|line| line.starts_with("| Test")).collect();
+        assert_eq!(rows.len(), 171, "tests of Moby and swarmkit");
+        let empty: Vec<_> = rows.iter().filter(|row| !row.contains('`') && !row.contains("not seen")).collect();
+        assert!(empty.is_empty(), "neither a case nor a reason: {empty:?}");
     }
 }

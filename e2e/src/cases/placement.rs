@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail, ensure};
-use bollard::models::{ResourceObject, TaskState};
+use bollard::models::{Platform, ResourceObject, TaskSpecPlacementPreferences, TaskSpecPlacementSpread, TaskState};
 
 use crate::{
     harness::{
@@ -11,7 +11,7 @@ use crate::{
         test::Test,
     },
     swarm::{
-        service::{Builder, by_node, task_of},
+        service::{Builder, Service, by_node, task_of},
         task,
     },
 };
@@ -24,6 +24,11 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("PlacementMaxReplicas", max_replicas),
         Case::new("PlacementConstraintUnmet", constraint_unmet),
         Case::new("PlacementReservationTooLarge", reservation_too_large),
+        Case::new("PlacementPlatformUnmet", platform_unmet),
+        Case::new("PlacementHostPortTaken", host_port_taken),
+        Case::new("PlacementNodeLabel", node_label),
+        Case::new("PlacementGlobalFollowsLabels", global_follows_labels),
+        Case::new("PlacementPreference", preference).needs(Need::Nodes(2)),
     ]
 }
 
@@ -83,9 +88,82 @@ async fn reservation_too_large(t: Test) -> Result<()> {
     waits(&t, service, 0, "insufficient resources").await
 }
 
+/// A task for another operating system than any node has waits.
+async fn platform_unmet(t: Test) -> Result<()> {
+    let service = t.service("foreign").with(|spec| {
+        let platform = Platform { os: Some("plan9".into()), ..Default::default() };
+        task_of(spec).placement.get_or_insert_default().platforms = Some(vec![platform]);
+    });
+    waits(&t, service, 0, "unsupported platform").await
+}
+
+/// Two tasks that publish one port of the host do not go to one node: the second waits.
+async fn host_port_taken(t: Test) -> Result<()> {
+    let node = t.usable().await?.pop().ok_or_else(|| anyhow!("no node is ready and active"))?;
+    // A port that the swarm gave a service, and that nobody has when the service is gone.
+    let holder = t.service("holder").replicas(0).published().create().await?;
+    let port = holder.port().await?;
+    t.docker().delete_service(&holder.id).await?;
+    let service = t.service("web").replicas(2).constraint(&format!("node.id=={}", node.id)).askable().with(|spec| {
+        for it in spec.endpoint_spec.iter_mut().flat_map(|endpoint| endpoint.ports.iter_mut().flatten()) {
+            it.published_port = Some(port.into());
+        }
+    });
+    waits(&t, service, 1, "host-mode port already in use").await
+}
+
+/// A task that no node is right for waits until a node gets the label, and runs there.
+async fn node_label(t: Test) -> Result<()> {
+    let label = t.node_label("label");
+    let service = t.service("labelled").constraint(&format!("node.labels.{label}==yes")).create().await?;
+    pending(&t, &service, 0, "scheduling constraints").await?;
+    let node = t.usable().await?.pop().ok_or_else(|| anyhow!("no node is ready and active"))?;
+    t.label(&node.id, &label, "yes").await?;
+    let placed = by_node(&service.running(1).await?);
+    ensure!(placed.contains_key(&node.id), "it runs on {placed:?}, the label is on {}", node.id);
+    Ok(())
+}
+
+/// A global service has tasks where the label is: it comes with it, and goes with it.
+async fn global_follows_labels(t: Test) -> Result<()> {
+    let label = t.node_label("label");
+    let nodes = t.usable().await?;
+    let service = t.service("labelled").global().constraint(&format!("node.labels.{label}==yes")).create().await?;
+    for (count, node) in nodes.iter().enumerate() {
+        t.label(&node.id, &label, "yes").await?;
+        let placed = by_node(&service.running(count + 1).await?);
+        ensure!(placed.contains_key(&node.id), "none is on {}: {placed:?}", node.hostname);
+    }
+    t.unlabel(&nodes[0].id, &label).await?;
+    let placed = by_node(&service.running(nodes.len() - 1).await?);
+    ensure!(!placed.contains_key(&nodes[0].id), "one is still on {}: {placed:?}", nodes[0].hostname);
+    Ok(())
+}
+
+/// Tasks are spread evenly over the values of a label, whatever the number of nodes that have them.
+async fn preference(t: Test) -> Result<()> {
+    let zone = t.node_label("zone");
+    let nodes = t.usable().await?;
+    for (index, node) in nodes.iter().enumerate() {
+        t.label(&node.id, &zone, if index == 0 { "small" } else { "large" }).await?;
+    }
+    let spread = TaskSpecPlacementSpread { spread_descriptor: Some(format!("node.labels.{zone}")) };
+    let preference = TaskSpecPlacementPreferences { spread: Some(spread) };
+    let service = t.service("spread").replicas(4).with(|spec| {
+        task_of(spec).placement.get_or_insert_default().preferences = Some(vec![preference]);
+    });
+    let placed = by_node(&service.create().await?.running(4).await?);
+    let small = placed.get(&nodes[0].id).copied().unwrap_or_default();
+    ensure!(small == 2, "of 4 tasks in 2 zones, {small} are in that of one node: {placed:?}");
+    Ok(())
+}
+
 /// So many tasks run, and one is pending with this reason.
 async fn waits(t: &Test, service: Builder, running: usize, reason: &str) -> Result<()> {
-    let service = service.create().await?;
+    pending(t, &service.create().await?, running, reason).await
+}
+
+async fn pending(t: &Test, service: &Service, running: usize, reason: &str) -> Result<()> {
     t.until(&format!("a task waits because of {reason:?}"), SAYS_WITHIN, || async {
         let tasks = service.tasks().await?;
         let (pending, others): (Vec<_>, Vec<_>) =

@@ -3,12 +3,18 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
+use bollard::{
+    models::{EndpointPortConfig, ServiceSpec},
+    query_parameters::InspectNetworkOptions,
+};
 
+use super::catalog::refusal;
 use crate::{
     harness::{case::Case, test::Test, until::Never},
     swarm::{
-        container::Outside,
-        service::{Service, containers},
+        ask::base,
+        service::{PORT, Service, containers},
+        task,
     },
 };
 
@@ -17,6 +23,11 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("NetworkExternalLb", network_external_lb),
         Case::new("ExternalLbReplicated", external_lb_replicated),
         Case::new("ExternalLbGlobal", external_lb_global),
+        Case::new("HostModePublish", host_mode),
+        Case::new("PublishedPortChanges", port_changes),
+        Case::new("PublishedPortTaken", port_taken),
+        Case::new("PublishedTwice", published_twice),
+        Case::new("IngressKept", ingress_kept),
     ]
 }
 
@@ -28,18 +39,16 @@ const MESH_WITHIN: Duration = Duration::from_secs(8);
 async fn network_external_lb(t: Test) -> Result<()> {
     let service = t.service("web").replicas(3).published().create().await?;
     let wanted = containers(&service.running(3).await?)?;
-    let outside = t.outside().await?;
     let node = t.cluster().usable().next().context("no node is ready and active")?;
-    reaches_all(&t, &outside, &service, &node.address, &wanted).await
+    reaches_all(&t, &service, &node.address, &wanted).await
 }
 
 /// Every node's port reaches every replica, also where none runs.
 async fn external_lb_replicated(t: Test) -> Result<()> {
     let service = t.service("web").replicas(2).published().create().await?;
     let wanted = containers(&service.running(2).await?)?;
-    let outside = t.outside().await?;
     for node in t.cluster().usable() {
-        reaches_all(&t, &outside, &service, &node.address, &wanted).await?;
+        reaches_all(&t, &service, &node.address, &wanted).await?;
     }
     Ok(())
 }
@@ -48,19 +57,18 @@ async fn external_lb_replicated(t: Test) -> Result<()> {
 async fn external_lb_global(t: Test) -> Result<()> {
     let service = t.service("web").global().published().create().await?;
     let wanted = containers(&service.running(t.cluster().usable().count()).await?)?;
-    let outside = t.outside().await?;
     for node in t.cluster().usable() {
-        reaches_all(&t, &outside, &service, &node.address, &wanted).await?;
+        reaches_all(&t, &service, &node.address, &wanted).await?;
     }
     Ok(())
 }
 
 /// Waits until a node's port has reached each container, and from then on takes no error: as many requests as
 /// make a fair share of four reach exactly the containers, each at least twice.
-async fn reaches_all(t: &Test, outside: &Outside, service: &Service, node: &str, wanted: &[String]) -> Result<()> {
+async fn reaches_all(t: &Test, service: &Service, node: &str, wanted: &[String]) -> Result<()> {
     let url = format!("http://{node}:{}/", service.port().await?);
     t.until(&format!("{url} reaches all {} containers", wanted.len()), MESH_WITHIN, || async {
-        let counts = outside.count(&url, 2 * wanted.len()).await?;
+        let counts = t.count(&url, 2 * wanted.len()).await?;
         match counts.keys().find(|name| !wanted.contains(name)) {
             Some(other) => bail!(Never(format!("{other} answered, which is none of {wanted:?}"))),
             None => ensure!(counts.len() == wanted.len(), "{counts:?} answered, wanted {wanted:?}"),
@@ -68,7 +76,7 @@ async fn reaches_all(t: &Test, outside: &Outside, service: &Service, node: &str,
         Ok(())
     })
     .await?;
-    let counts = outside.count(&url, 4 * wanted.len()).await.context("the port worked, and then did not")?;
+    let counts = t.count(&url, 4 * wanted.len()).await.context("the port worked, and then did not")?;
     t.note(format_args!("{url}: {counts:?}"));
     ensure!(
         counts.len() == wanted.len() && counts.keys().all(|name| wanted.contains(name)),
@@ -76,4 +84,97 @@ async fn reaches_all(t: &Test, outside: &Outside, service: &Service, node: &str,
     );
     ensure!(counts.values().all(|&n| n >= 2), "{} requests were not spread: {counts:?}", 4 * wanted.len());
     Ok(())
+}
+
+/// A port that is published on the host is that of the host's own task.
+async fn host_mode(t: Test) -> Result<()> {
+    let service = t.service("web").global().askable().create().await?;
+    let tasks = service.running(t.cluster().usable().count()).await?;
+    let nodes = t.usable().await?;
+    for task in &tasks {
+        let url = format!("{}/", base(task, &nodes)?);
+        t.until(&format!("{url} answers"), MESH_WITHIN, || t.get(&url)).await?;
+        let counts = t.count(&url, 4).await?;
+        let own = task::container(task).unwrap_or_default();
+        ensure!(counts == [(own.clone(), 4)].into(), "{url}: {counts:?} answered, the task there is {own}");
+    }
+    Ok(())
+}
+
+/// A published port that is changed answers, and the one of before no longer; one that is taken away is gone.
+async fn port_changes(t: Test) -> Result<()> {
+    let service = t.service("web").published().create().await?;
+    service.running(1).await?;
+    let node = t.usable().await?.into_iter().next().context("no node is ready and active")?;
+    let first = service.port().await?;
+    let other = second_port(&t, first).await?;
+    let answers = async |port: u16| t.get(&format!("http://{}:{port}/", node.address)).await;
+    t.until("the port answers", MESH_WITHIN, || answers(first)).await?;
+    service.update(|spec| publish(spec, &[other])).await?;
+    t.until("the new port answers", MESH_WITHIN, || answers(other)).await?;
+    t.until("the old port refuses", MESH_WITHIN, || refuses(answers(first))).await?;
+    service.update(|spec| publish(spec, &[])).await?;
+    t.until("no port is left", MESH_WITHIN, || refuses(answers(other))).await
+}
+
+/// A port of the swarm is one service's.
+async fn port_taken(t: Test) -> Result<()> {
+    let service = t.service("web").replicas(0).published().create().await?;
+    let port = service.port().await?;
+    let again = t.service("again").replicas(0).with(|spec| publish(spec, &[port])).create().await;
+    refusal(again.map(|_| ()), 400, "already in use")
+}
+
+/// One port of a container can be published as two.
+async fn published_twice(t: Test) -> Result<()> {
+    let service = t.service("web").published().create().await?;
+    let wanted = containers(&service.running(1).await?)?;
+    let first = service.port().await?;
+    let ports = [first, second_port(&t, first).await?];
+    service.update(|spec| publish(spec, &ports)).await?;
+    let node = t.usable().await?.into_iter().next().context("no node is ready and active")?;
+    for port in ports {
+        let url = format!("http://{}:{port}/", node.address);
+        let who = t.until(&format!("port {port} answers"), MESH_WITHIN, || t.get(&url)).await?;
+        ensure!(who == wanted[0], "{who} answered, wanted {wanted:?}");
+    }
+    Ok(())
+}
+
+/// The network of published ports stays when the service that used it is gone, and takes the next.
+async fn ingress_kept(t: Test) -> Result<()> {
+    for what in ["first", "second"] {
+        let service = t.service(what).published().create().await?;
+        let wanted = containers(&service.running(1).await?)?;
+        let node = t.usable().await?.into_iter().next().context("no node is ready and active")?;
+        reaches_all(&t, &service, &node.address, &wanted).await?;
+        t.docker().delete_service(&service.id).await.context("cannot remove the service")?;
+        let options = InspectNetworkOptions { verbose: true, scope: Some("swarm".into()) };
+        let ingress = t.docker().inspect_network("ingress", Some(options)).await.context("no ingress network")?;
+        ensure!(ingress.ingress == Some(true), "the network is no ingress");
+        ensure!(ingress.containers.is_some_and(|it| it.contains_key("ingress-sbox")), "it has lost its balancer");
+    }
+    Ok(())
+}
+
+/// A port of the swarm that is free: that of another service which is removed.
+async fn second_port(t: &Test, first: u16) -> Result<u16> {
+    let holder = t.service("holder").replicas(0).published().create().await?;
+    let port = holder.port().await?;
+    ensure!(port != first, "two services have port {port}");
+    t.docker().delete_service(&holder.id).await.context("cannot remove the service that held a port")?;
+    Ok(port)
+}
+
+fn publish(spec: &mut ServiceSpec, ports: &[u16]) {
+    let ports = ports.iter().map(|&port| EndpointPortConfig {
+        target_port: Some(PORT.into()),
+        published_port: Some(port.into()),
+        ..Default::default()
+    });
+    spec.endpoint_spec.get_or_insert_default().ports = Some(ports.collect());
+}
+
+async fn refuses(answer: impl Future<Output = Result<String>>) -> Result<()> {
+    answer.await.map_or(Ok(()), |who| bail!("{who} answers"))
 }

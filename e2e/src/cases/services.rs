@@ -1,17 +1,11 @@
-//! Services as objects: listed, created, scaled, run to completion.
+//! Services as objects: listed, created, scaled.
 
 use anyhow::{Context as _, Result, ensure};
-use bollard::{
-    models::{ServiceSpecMode, ServiceSpecModeReplicatedJob, TaskState},
-    query_parameters::ListServicesOptions,
-};
+use bollard::query_parameters::ListServicesOptions;
 
 use crate::{
     harness::{case::Case, test::Test},
-    swarm::{
-        service::{TASKS_WITHIN, by_node},
-        task,
-    },
+    swarm::service::by_node,
 };
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -20,7 +14,6 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("ServicesCreate", services_create),
         Case::new("ServicesScale", services_scale),
         Case::new("ServicesGlobal", services_global),
-        Case::new("ServicesReplicatedJob", replicated_job),
     ]
 }
 
@@ -69,19 +62,4 @@ async fn services_global(t: Test) -> Result<()> {
     let placed = by_node(&service.running(nodes).await?);
     ensure!(placed.len() == nodes && placed.values().all(|&n| n == 1), "not one on each node: {placed:?}");
     Ok(())
-}
-
-/// A job runs as often as it was asked to, and its tasks end for good.
-async fn replicated_job(t: Test) -> Result<()> {
-    let job = ServiceSpecModeReplicatedJob { max_concurrent: Some(2), total_completions: Some(3) };
-    let mode = ServiceSpecMode { replicated_job: Some(job), ..Default::default() };
-    let service = t.service("job").args(&["noop"]).with(|spec| spec.mode = Some(mode)).create().await?;
-    t.until("three tasks are complete", TASKS_WITHIN, || async {
-        let tasks = service.tasks().await?;
-        let complete = tasks.iter().filter(|it| task::state(it) == Some(TaskState::COMPLETE)).count();
-        let all: Vec<_> = tasks.iter().map(|it| task::describe(t.cluster(), it)).collect();
-        ensure!(complete == 3 && tasks.len() == 3, "{complete} are: {}", all.join("; "));
-        Ok(())
-    })
-    .await
 }

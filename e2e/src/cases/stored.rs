@@ -1,86 +1,99 @@
-//! Secrets and configs: what is stored in the swarm and handed to tasks as files.
-
-use std::time::Duration;
+//! Secrets and configs: what is stored in the swarm and handed to tasks as files. Each case is one for both.
 
 use anyhow::{Context as _, Result, ensure};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
-use bollard::models::{
-    ConfigSpec, SecretSpec, TaskSpecContainerSpecConfigs, TaskSpecContainerSpecFile, TaskSpecContainerSpecFile1,
-    TaskSpecContainerSpecSecrets,
-};
+use bollard::models::ServiceUpdateStatusStateEnum as State;
 
+use super::catalog::refusal;
 use crate::{
-    harness::{
-        case::{Case, Need},
-        test::Test,
-    },
-    swarm::service::{Builder, container_of},
+    harness::{case::Case, test::Test},
+    swarm::stored::{Kind, give},
 };
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![
-        Case::new("SecretDelivered", secret_delivered).needs(Need::Here),
-        Case::new("ConfigDelivered", config_delivered).needs(Need::Here),
+        Case::new("SecretDelivered", |t| delivered(t, Kind::Secret)),
+        Case::new("ConfigDelivered", |t| delivered(t, Kind::Config)),
+        Case::new("SecretRotation", |t| rotation(t, Kind::Secret)),
+        Case::new("ConfigRotation", |t| rotation(t, Kind::Config)),
+        Case::new("SecretTemplate", |t| template(t, Kind::Secret)),
+        Case::new("ConfigTemplate", |t| template(t, Kind::Config)),
+        Case::new("SecretObjects", |t| objects(t, Kind::Secret)),
+        Case::new("ConfigObjects", |t| objects(t, Kind::Config)),
     ]
 }
 
-/// A file is there when the task runs; what may take time is the overlay over which it is read.
-const READ_WITHIN: Duration = Duration::from_secs(15);
+const FILE: &str = "the-file";
 
-/// A secret is in the task's file as it was stored, and the API never gives it away.
-async fn secret_delivered(t: Test) -> Result<()> {
-    let (name, content) = (t.name("secret"), t.name("content"));
-    let data = Some(BASE64_STANDARD.encode(&content));
-    let spec = SecretSpec { name: Some(name.clone()), labels: Some(t.labels()), data, ..Default::default() };
-    let docker = t.docker().clone();
-    let id = t.make(async move { Ok(docker.create_secret(spec).await?.id) }).await.context("cannot create a secret")?;
-
-    let told = t.docker().inspect_secret(&id).await?.spec.and_then(|spec| spec.data);
-    ensure!(told.is_none_or(|data| data.is_empty()), "the API gives the secret's content away");
-
-    let file = TaskSpecContainerSpecFile {
-        name: Some("the-secret".into()),
-        uid: Some("0".into()),
-        gid: Some("0".into()),
-        mode: Some(0o400),
-    };
-    let secret = TaskSpecContainerSpecSecrets { file: Some(file), secret_id: Some(id), secret_name: Some(name) };
-    let service = t.service("web").with(|spec| container_of(spec).secrets = Some(vec![secret]));
-    file_is(&t, service, "/run/secrets/the-secret", &content).await
-}
-
-/// A config is in the task's file as it was stored.
-async fn config_delivered(t: Test) -> Result<()> {
-    let (name, content) = (t.name("config"), t.name("content"));
-    let data = Some(BASE64_STANDARD.encode(&content));
-    let spec = ConfigSpec { name: Some(name.clone()), labels: Some(t.labels()), data, ..Default::default() };
-    let docker = t.docker().clone();
-    let id = t.make(async move { Ok(docker.create_config(spec).await?.id) }).await.context("cannot create a config")?;
-
-    let file = TaskSpecContainerSpecFile1 {
-        name: Some("/etc/the-config".into()),
-        uid: Some("0".into()),
-        gid: Some("0".into()),
-        mode: Some(0o444),
-    };
-    let config = TaskSpecContainerSpecConfigs {
-        file: Some(file),
-        config_id: Some(id),
-        config_name: Some(name),
-        ..Default::default()
-    };
-    let service = t.service("web").with(|spec| container_of(spec).configs = Some(vec![config]));
-    file_is(&t, service, "/etc/the-config", &content).await
-}
-
-/// Makes the service and has its task read the file.
-async fn file_is(t: &Test, service: Builder, path: &str, content: &str) -> Result<()> {
-    let network = t.network("net").await?;
-    let service = service.on(&network).create().await?;
+/// What was stored is in the task's file, for whom it is meant. A secret is in memory, and not given away.
+async fn delivered(t: Test, kind: Kind) -> Result<()> {
+    let (name, content) = (t.name("stored"), t.name("content"));
+    let stored = t.store(kind, &name, &content).await?;
+    let told = t.stored(kind, &stored.id).await?.data;
+    let public = (kind == Kind::Config).then(|| BASE64_STANDARD.encode(&content));
+    ensure!(told == public, "the API says {told:?} of the content, wanted {public:?}");
+    let service = t.service("web").askable().with(|spec| give(spec, kind, &stored, FILE)).create().await?;
     service.running(1).await?;
-    let client = t.client(&network).await?;
-    let ask = format!("http://{}/file?path={path}", service.name);
-    let found = t.until("the task reads the file", READ_WITHIN, || async { client.run(&["get", &ask]).await }).await?;
-    ensure!(found.trim() == content, "{path} holds {found:?}, stored was {content:?}");
+    let path = kind.path(FILE);
+    let found = service.ask(&format!("/file?path={path}")).await?;
+    ensure!(found == content, "{path} holds {found:?}, stored was {content:?}");
+    let mode = service.ask(&format!("/stat?path={path}")).await?;
+    ensure!(mode == "0440 1000 1001", "{path} is {mode}, wanted 0440 1000 1001");
+    if kind == Kind::Secret {
+        let mounts = service.ask("/file?path=/proc/self/mounts").await?;
+        let on = mounts.lines().find(|line| line.contains(" /run/secrets")).context("secrets are no mount")?;
+        ensure!(on.starts_with("tmpfs "), "the secret is on a disk: {on}");
+    }
     Ok(())
+}
+
+/// A service that is updated to another has its content, and the first can be removed then, and not before.
+async fn rotation(t: Test, kind: Kind) -> Result<()> {
+    let first = t.store(kind, &t.name("first"), "one").await?;
+    let second = t.store(kind, &t.name("second"), "two").await?;
+    let service = t.service("web").askable().with(|spec| give(spec, kind, &first, FILE)).create().await?;
+    service.running(1).await?;
+    refusal(t.remove_stored(kind, &first).await, 400, "is in use by the following service")?;
+    service.update(|spec| give(spec, kind, &second, FILE)).await?;
+    service.updated(State::COMPLETED).await?;
+    service.running(1).await?;
+    let found = service.ask(&format!("/file?path={}", kind.path(FILE))).await?;
+    ensure!(found == "two", "after the update its file holds {found:?}");
+    t.remove_stored(kind, &first).await.context("what no service uses any more cannot be removed")
+}
+
+/// What a template says of the task is filled in for each.
+async fn template(t: Test, kind: Kind) -> Result<()> {
+    let text = r#"{{.Service.Name}} {{.Task.Slot}} {{env "COLOUR"}}"#;
+    let stored = t.store_as(kind, &t.name("stored"), text, true).await?;
+    let service = t.service("web").askable().with(|spec| {
+        give(spec, kind, &stored, FILE);
+        crate::swarm::service::container_of(spec).env = Some(vec!["COLOUR=red".into()]);
+    });
+    let service = service.create().await?;
+    service.running(1).await?;
+    let found = service.ask(&format!("/file?path={}", kind.path(FILE))).await?;
+    let wanted = format!("{} 1 red", service.name);
+    ensure!(found == wanted, "the file holds {found:?}, wanted {wanted:?}");
+    Ok(())
+}
+
+/// What is stored is found by name, id and label; its labels can change, its content and name cannot; it is gone
+/// when it is removed.
+async fn objects(t: Test, kind: Kind) -> Result<()> {
+    let name = t.name("stored");
+    let stored = t.store(kind, &name, "content").await?;
+    refusal(t.store(kind, &name, "other").await.map(|_| ()), 409, "already exists")?;
+    ensure!(t.stored(kind, &name).await?.id == stored.id, "by its name another is found");
+    let mut labels = t.labels();
+    labels.insert("colour".into(), "red".into());
+    t.change_stored(kind, &stored, labels.clone(), None).await.context("its labels cannot be changed")?;
+    ensure!(t.stored(kind, &stored.id).await?.labels == labels, "its labels are not those it was given");
+    refusal(t.change_stored(kind, &stored, labels, Some("other")).await, 400, "only updates to Labels are allowed")?;
+    for (filter, value) in [("name", &name), ("id", &stored.id), ("label", &t.ours()[0])] {
+        let found = t.all_stored(kind, filter, value).await?;
+        ensure!(found.iter().any(|it| it.name == name), "{filter}={value} does not find it");
+    }
+    t.remove_stored(kind, &stored).await?;
+    refusal(t.stored(kind, &stored.id).await.map(|_| ()), 404, "not found")
 }

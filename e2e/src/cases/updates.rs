@@ -15,7 +15,7 @@ use bollard::models::{
 use crate::{
     harness::{case::Case, test::Test},
     swarm::{
-        service::{Service, container_of, nanos},
+        service::{Service, UPDATED_WITHIN, container_of, nanos, task_of},
         task,
     },
 };
@@ -26,11 +26,11 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("ServicesUpdateStartFirst", update_start_first),
         Case::new("ServicesUpdateRollsBack", update_rolls_back),
         Case::new("ServicesUpdatePauses", update_pauses),
+        Case::new("ServicesRollbackByHand", rollback_by_hand),
+        Case::new("ServicesUpdateForced", update_forced),
+        Case::new("ScaleKeepsTasks", scale_keeps_tasks),
     ]
 }
-
-/// An update of so few and small tasks, with its delays.
-const UPDATE_WITHIN: Duration = Duration::from_secs(120);
 
 /// What was seen of an update while it went on.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Seen {
 async fn watch(t: &Test, service: &Service, old: &[Task], end: State) -> Result<Seen> {
     let seen = Mutex::new(Seen { fewest: old.len(), new: BTreeMap::new() });
     let start = Instant::now();
-    t.until(&format!("the update is {end}"), UPDATE_WITHIN, || async {
+    t.until(&format!("the update is {end}"), UPDATED_WITHIN, || async {
         let tasks = service.tasks().await?;
         let running: Vec<&Task> = tasks.iter().filter(|it| task::runs(it)).collect();
         {
@@ -76,11 +76,6 @@ async fn watch(t: &Test, service: &Service, old: &[Task], end: State) -> Result<
     Ok(seen)
 }
 
-/// Gives the tasks something new that does them no harm.
-async fn renew(service: &Service) -> Result<()> {
-    service.update(|spec| container_of(spec).env = Some(vec!["GENERATION=2".into()])).await
-}
-
 /// Gives the tasks a program that does not exist, so that none of them ever runs.
 async fn spoil(service: &Service) -> Result<()> {
     service.update(|spec| container_of(spec).command = Some(vec!["/no-such-program".into()])).await
@@ -94,7 +89,7 @@ async fn rolling_update_succeed(t: Test) -> Result<()> {
     let update = Update { parallelism: Some(2), delay: Some(nanos(DELAY)), ..Default::default() };
     let service = t.service("rolling").replicas(6).with(|spec| spec.update_config = Some(update)).create().await?;
     let old = service.running(REPLICAS).await?;
-    renew(&service).await?;
+    service.renew().await?;
     let seen = watch(&t, &service, &old, State::COMPLETED).await?;
     service.running(REPLICAS).await?;
 
@@ -114,7 +109,7 @@ async fn update_start_first(t: Test) -> Result<()> {
     let update = Update { parallelism: Some(1), order: Some(Order::START_FIRST), ..Default::default() };
     let service = t.service("web").replicas(2).with(|spec| spec.update_config = Some(update)).create().await?;
     let old = service.running(2).await?;
-    renew(&service).await?;
+    service.renew().await?;
     let seen = watch(&t, &service, &old, State::COMPLETED).await?;
     ensure!(seen.fewest >= 2, "only {} of 2 ran at one moment", seen.fewest);
     let now = service.running(2).await?;
@@ -155,4 +150,43 @@ async fn failing_update(t: &Test, action: FailureAction, end: State) -> Result<S
     spoil(&service).await?;
     watch(t, &service, &old, end).await?;
     Ok(service)
+}
+
+/// A service that is rolled back by hand is what it was before its last update.
+async fn rollback_by_hand(t: Test) -> Result<()> {
+    let service = t.service("web").with(|spec| container_of(spec).env = Some(vec!["AGE=old".into()])).create().await?;
+    service.running(1).await?;
+    service.renew().await?;
+    service.updated(State::COMPLETED).await?;
+    service.roll_back().await?;
+    service.updated(State::ROLLBACK_COMPLETED).await?;
+    let task = service.running(1).await?.remove(0);
+    let env = task.spec.and_then(|spec| spec.container_spec).and_then(|container| container.env);
+    ensure!(env == Some(vec!["AGE=old".into()]), "its task has {env:?}");
+    Ok(())
+}
+
+/// A forced update replaces the tasks of a service that is the same as before.
+async fn update_forced(t: Test) -> Result<()> {
+    let service = t.service("web").create().await?;
+    let old = service.running(1).await?;
+    service.update(|spec| task_of(spec).force_update = Some(1)).await?;
+    service.updated(State::COMPLETED).await?;
+    let new = service.running(1).await?;
+    ensure!(old[0].id != new[0].id, "its task is the one of before");
+    Ok(())
+}
+
+/// Scaling makes and removes tasks, and replaces none of those that stay.
+async fn scale_keeps_tasks(t: Test) -> Result<()> {
+    let service = t.service("web").replicas(2).create().await?;
+    let two = service.running(2).await?;
+    service.scale(3).await?;
+    let three = service.running(3).await?;
+    service.scale(1).await?;
+    let one = service.running(1).await?;
+    let among = |some: &[Task], all: &[Task]| some.iter().all(|it| all.iter().any(|other| other.id == it.id));
+    ensure!(among(&two, &three), "scaling up replaced a task");
+    ensure!(among(&one, &three), "scaling down replaced a task");
+    Ok(())
 }

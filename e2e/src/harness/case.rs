@@ -28,12 +28,13 @@ pub(crate) struct Case {
 
 /// Something a cluster has or has not. A case that lacks one is skipped, and says why.
 #[derive(Debug, Clone, Copy)]
-#[expect(dead_code, reason = "cases take their needs from this list; not every need has a case yet")]
 pub(crate) enum Need {
     /// Ready and active nodes.
     Nodes(usize),
     /// Managers.
     Managers(usize),
+    /// Nodes that are no managers.
+    Workers(usize),
     /// A version of the engine's API.
     Api(usize, usize),
     /// The node whose engine the suite talks to takes tasks: a case has a client there.
@@ -69,7 +70,6 @@ impl Case {
     }
 
     /// The case disturbs the cluster: it runs alone, last, and only when asked for.
-    #[expect(dead_code, reason = "for the disruptive cases")]
     pub(crate) fn disruptive(mut self) -> Self {
         self.disruptive = true;
         self
@@ -91,6 +91,10 @@ impl Need {
             Self::Managers(wanted) => {
                 let have = cluster.nodes.iter().filter(|node| node.manager).count();
                 (have < wanted).then(|| format!("needs {wanted} managers, the swarm has {have}"))
+            }
+            Self::Workers(wanted) => {
+                let have = cluster.usable().filter(|node| !node.manager).count();
+                (have < wanted).then(|| format!("needs {wanted} workers, the swarm has {have}"))
             }
             Self::Here => (!cluster.usable().any(|node| node.id == cluster.node)).then(|| {
                 let node = cluster.hostname(&cluster.node);

@@ -1,6 +1,7 @@
 //! Removal of what the suite made, found by label: after a case, and by `e2e clean`.
 //!
-//! Services first, then containers, then networks: a network goes only after the tasks on it are really gone.
+//! Services first, then containers, then volumes and networks: they go only after the tasks that use them are
+//! really gone. Of volumes those of the engine that is talked to: no other is within reach.
 //! Nothing without the suite's label is ever touched.
 
 use std::{collections::HashMap, time::Duration};
@@ -11,15 +12,16 @@ use bollard::{
     errors::Error,
     query_parameters::{
         ListConfigsOptions, ListContainersOptions, ListNetworksOptions, ListSecretsOptions, ListServicesOptions,
-        ListTasksOptions, RemoveContainerOptions,
+        ListTasksOptions, ListVolumesOptions, RemoveContainerOptions, RemoveVolumeOptions,
     },
 };
 use futures::future::join_all;
 
 use super::{
-    test::{RUN, STARTED},
+    test::{CASE, RUN, STARTED},
     until,
 };
+use crate::swarm::node;
 
 /// How long tasks may take to go. A task's container gets ten seconds to stop unless its service says less.
 const TASKS_GO_WITHIN: Duration = Duration::from_secs(40);
@@ -41,6 +43,18 @@ impl Selection {
     /// What runs left that started before this second.
     pub(crate) fn of_all_runs(started_before: i64) -> Self {
         Self { labels: vec![RUN.to_owned()], started_before: Some(started_before) }
+    }
+
+    /// Whether a node's label is one: `e2e-RUN-NUMBER-WHAT.CASE.STARTED`.
+    fn has_node_label(&self, label: &str) -> bool {
+        let mut parts = label.strip_prefix("e2e-").unwrap_or_default().rsplitn(3, '.');
+        let (Some(started), Some(case), Some(name)) = (parts.next(), parts.next(), parts.next()) else { return false };
+        let of = |filter: &String| match filter.split_once('=') {
+            Some((RUN, run)) => name.starts_with(run),
+            Some((CASE, wanted)) => case == wanted,
+            _ => true,
+        };
+        self.labels.iter().all(of) && self.has(Some(&[(STARTED.to_owned(), started.to_owned())].into()))
     }
 
     fn filters(&self) -> Option<HashMap<String, Vec<String>>> {
@@ -73,6 +87,7 @@ pub(crate) async fn remove(docker: &Docker, which: &Selection) -> Result<Vec<Obj
     let (containers, secrets_and_configs) =
         (containers(docker, which).await.context("cannot list containers")?, stored(docker, which).await?);
     let networks = networks(docker, which).await.context("cannot list networks")?;
+    let (volumes, labels) = (volumes(docker, which).await?, node_labels(docker, which).await?);
 
     all(services.iter().map(|service| gone("service", &service.name, docker.delete_service(&service.id)))).await?;
     let force = Some(RemoveContainerOptions { force: true, v: true, ..Default::default() });
@@ -85,22 +100,24 @@ pub(crate) async fn remove(docker: &Docker, which: &Selection) -> Result<Vec<Obj
         }
     }))
     .await?;
+    all(labels.iter().map(|it| {
+        node::update(docker, &it.id, |spec| spec.labels.get_or_insert_default().retain(|label, _| *label != it.name))
+    }))
+    .await?;
     // Also when there was no service: somebody may have removed it a moment ago.
     until::until("the tasks are gone", TASKS_GO_WITHIN, |_| (), || tasks_gone(docker, which)).await?;
-    all(networks.iter().map(|network| async move {
-        let what = format!("network {} is removed", network.name);
-        until::until(
-            &what,
-            NETWORKS_GO_WITHIN,
-            |_| (),
-            || gone("network", &network.name, docker.remove_network(&network.id)),
-        )
-        .await
-        .map(|_| ())
+    all([&*volumes, &*networks].concat().iter().map(|it| async move {
+        let remove = || async {
+            match it.kind {
+                "volume" => gone(it.kind, &it.name, docker.remove_volume(&it.id, None::<RemoveVolumeOptions>)).await,
+                _ => gone(it.kind, &it.name, docker.remove_network(&it.id)).await,
+            }
+        };
+        until::until(&format!("{it} is removed"), NETWORKS_GO_WITHIN, |_| (), remove).await.map(|_| ())
     }))
     .await?;
     until::until("nothing is left", NETWORKS_GO_WITHIN, |_| (), || nothing_left(docker, which)).await?;
-    Ok([services, containers, secrets_and_configs, networks].concat())
+    Ok([services, containers, secrets_and_configs, volumes, labels, networks].concat())
 }
 
 async fn services(docker: &Docker, which: &Selection) -> Result<Vec<Object>, Error> {
@@ -127,6 +144,23 @@ async fn networks(docker: &Docker, which: &Selection) -> Result<Vec<Object>, Err
     let found =
         found.into_iter().filter_map(|net| which.has(net.labels.as_ref()).then(|| object("network", net.id, net.name)));
     Ok(found.collect())
+}
+
+async fn volumes(docker: &Docker, which: &Selection) -> Result<Vec<Object>> {
+    let found = docker.list_volumes(Some(ListVolumesOptions { filters: which.filters() })).await;
+    let found = found.context("cannot list volumes")?.volumes.unwrap_or_default();
+    let ours = found.into_iter().filter(|volume| which.has(Some(&volume.labels)));
+    Ok(ours.map(|volume| object("volume", Some(volume.name), None)).collect())
+}
+
+/// Labels of nodes: the object's id is the node's, its name the label's.
+async fn node_labels(docker: &Docker, which: &Selection) -> Result<Vec<Object>> {
+    let nodes = docker.list_nodes(None).await.context("cannot list nodes")?;
+    let labels = nodes.into_iter().flat_map(|node| {
+        let (id, labels) = (node.id, node.spec.unwrap_or_default().labels.unwrap_or_default());
+        labels.into_keys().map(move |label| object("node label", id.clone(), Some(label)))
+    });
+    Ok(labels.filter(|it| which.has_node_label(&it.name)).collect())
 }
 
 /// Secrets and configs.
@@ -183,6 +217,8 @@ async fn nothing_left(docker: &Docker, which: &Selection) -> Result<()> {
     left.extend(containers(docker, which).await?);
     left.extend(stored(docker, which).await?);
     left.extend(networks(docker, which).await?);
+    left.extend(volumes(docker, which).await?);
+    left.extend(node_labels(docker, which).await?);
     if left.is_empty() {
         return Ok(());
     }
@@ -219,6 +255,21 @@ mod tests {
         let old = Selection::of_all_runs(1000);
         assert!(old.has(Some(&labels("999"))));
         assert!(!old.has(Some(&labels("1000"))));
+    }
+
+    #[test]
+    fn a_label_of_a_node_is_known_by_its_name() {
+        let label = "e2e-12ab-7-zone.PlacementLabel.999";
+        let of = |run: &str, case: &str| Selection {
+            labels: vec![format!("{RUN}={run}"), format!("{CASE}={case}")],
+            started_before: None,
+        };
+        assert!(of("12ab", "PlacementLabel").has_node_label(label));
+        assert!(!of("12ab", "Placement").has_node_label(label) && !of("34cd", "PlacementLabel").has_node_label(label));
+        assert!(
+            Selection::of_all_runs(1000).has_node_label(label) && !Selection::of_all_runs(999).has_node_label(label)
+        );
+        assert!(!Selection::of_all_runs(1000).has_node_label("zone"));
     }
 
     #[test]

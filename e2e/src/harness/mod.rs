@@ -5,6 +5,7 @@
 pub(crate) mod case;
 pub(crate) mod cleanup;
 mod diagnosis;
+mod found;
 mod interrupt;
 mod junit;
 mod record;

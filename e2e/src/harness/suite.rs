@@ -19,6 +19,7 @@ use tokio::runtime::{Handle, Runtime};
 use super::{
     case::{self, Case},
     cleanup, diagnosis, exit,
+    found::Found,
     interrupt::Interrupt,
     junit,
     record::{Outcome, Record},
@@ -194,6 +195,14 @@ impl Suite {
     }
 
     async fn conduct(&self, case: &Case, test: &Test) -> Outcome {
+        let found = match case.disruptive {
+            true => Found::look(test.docker()).await.map(Some),
+            false => Ok(None),
+        };
+        let found = match found {
+            Ok(found) => found,
+            Err(error) => return Outcome::Failed { message: format!("{error:#}"), details: String::new() },
+        };
         let body = AssertUnwindSafe((case.body)(test.clone())).catch_unwind().map(|end| end.unwrap_or_else(panicked));
         let mut task = tokio::spawn(body);
         let end = tokio::select! {
@@ -210,7 +219,18 @@ impl Suite {
             details = gathered.unwrap_or_else(|_| "the engine did not answer when asked about its state".into());
         }
         let ours = cleanup::Selection { labels: test.ours(), started_before: None };
-        let removed = cleanup::remove(test.docker(), &ours).await.map_err(|error| format!("clean-up: {error:#}"));
+        let mut removed = cleanup::remove(test.docker(), &ours).await.map(|_| ());
+        if let Some(found) = found {
+            // First the cluster: what is left on a node that is gone cannot be removed.
+            removed = match found.restore(test.docker()).await {
+                Ok(took) => {
+                    test.note(format_args!("the cluster is as it was found (after {:.2}s)", took.as_secs_f64()));
+                    cleanup::remove(test.docker(), &ours).await.map(|_| ())
+                }
+                Err(error) => Err(error),
+            };
+        }
+        let removed = removed.map_err(|error| format!("clean-up: {error:#}"));
         match (end, skip, removed) {
             (_, Some(reason), Ok(_)) => Outcome::Skipped { reason },
             (Ok(()), _, Ok(_)) => Outcome::Passed,

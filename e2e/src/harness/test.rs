@@ -14,10 +14,10 @@ use std::{
 
 use anyhow::{Result, bail};
 use bollard::Docker;
-use tokio::sync::Semaphore;
+use tokio::sync::{OnceCell, Semaphore};
 
 use super::until;
-use crate::cluster::Cluster;
+use crate::{cluster::Cluster, swarm::container::Container};
 
 /// The label with the run's UUID, on everything the suite makes.
 pub(crate) const RUN: &str = "dev.testkit.e2e.run";
@@ -57,6 +57,8 @@ struct State {
     start: Instant,
     output: Mutex<String>,
     waiting: Mutex<Option<String>>,
+    /// Id and name of the container from which is asked where this process is on no node.
+    outside: OnceCell<(String, String)>,
     /// What is being made holds a permit; clean-up takes all of them first, and then there are none.
     making: Arc<Semaphore>,
 }
@@ -64,9 +66,9 @@ struct State {
 impl Test {
     pub(crate) fn new(run: Arc<Run>, case: &'static str) -> Self {
         let start = Instant::now();
-        let (output, waiting) = Default::default();
+        let (output, waiting, outside) = Default::default();
         let making = Arc::new(Semaphore::new(AT_ONCE as usize));
-        Self(Arc::new(State { run, case, start, output, waiting, making }))
+        Self(Arc::new(State { run, case, start, output, waiting, outside, making }))
     }
 
     /// The swarm under test.
@@ -95,6 +97,20 @@ impl Test {
         [(RUN, run.id.clone()), (CASE, self.0.case.into()), (STARTED, run.started.as_second().to_string())]
             .map(|(key, value)| (key.to_owned(), value))
             .into()
+    }
+
+    /// The end of a node label's name: the case, and the second at which the run started.
+    pub(crate) fn mark(&self) -> String {
+        format!("{}.{}", self.0.case, self.0.run.started.as_second())
+    }
+
+    /// The one container from which this case asks, made when it is first needed.
+    pub(crate) async fn outside_container(
+        &self,
+        start: impl AsyncFnOnce() -> Result<Container>,
+    ) -> Result<(String, String)> {
+        let made = self.0.outside.get_or_try_init(async || start().await.map(|made| (made.id, made.name))).await?;
+        Ok(made.clone())
     }
 
     /// Filters that find what this case made.
@@ -131,6 +147,16 @@ impl Test {
         *lock(&self.0.waiting) = None;
         self.note(format_args!("{what} (after {:.2}s)", took.as_secs_f64()));
         Ok(value)
+    }
+
+    /// Fails as soon as `look` does not hold, and is content when it held for so long: for what must not happen.
+    pub(crate) async fn stays<F>(&self, what: &str, time: Duration, look: impl FnMut() -> F) -> Result<()>
+    where
+        F: Future<Output = Result<()>>,
+    {
+        until::stays(what, time, look).await?;
+        self.note(format_args!("{what} (for {time:?})"));
+        Ok(())
     }
 
     /// Makes something on the cluster. The request runs to its end even when the case does not, so that no

@@ -59,6 +59,22 @@ where
     }
 }
 
+/// Looks again and again for this long, and fails when `look` does.
+pub(crate) async fn stays<F>(what: &str, time: Duration, mut look: impl FnMut() -> F) -> Result<()>
+where
+    F: Future<Output = Result<()>>,
+{
+    let start = Instant::now();
+    loop {
+        let end = look().await;
+        end.map_err(|error| error.context(format!("{what}: no longer so after {:?}", start.elapsed())))?;
+        if start.elapsed() >= time {
+            return Ok(());
+        }
+        tokio::time::sleep(FIRST * 2).await;
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -2,6 +2,7 @@
 //!
 //! They know nothing of cases.
 
+mod membership;
 mod test_server;
 
 use std::{
@@ -22,11 +23,37 @@ use crate::{
 pub(crate) async fn command(command: Command) -> ExitCode {
     let result = match command {
         Command::Clean { older_than, engine } => clean(older_than, &engine).await,
-        Command::TestServer { listen, request_time } => test_server::serve(listen, request_time).await,
+        Command::TestServer { listen, request_time, ill } => {
+            let manner = test_server::Manner { request_time: request_time.unwrap_or_default(), ill };
+            match test_server::serve(listen, manner).await {
+                Ok(code) => return ExitCode::from(code),
+                Err(error) => Err(error),
+            }
+        }
         Command::TestServiceDiscovery { name, expect, within } => discover(&name, expect, within).await,
         Command::Get { url, count } => get(&url, count).await,
         Command::Health { url } => probe::get(&url).await.map(|_| ()),
+        Command::ShowService { id, engine } => match show_service(&id, &engine).await {
+            // It goes on, as a server does: a service whose tasks end is begun again.
+            Ok(()) => std::future::pending().await,
+            Err(error) => Err(error),
+        },
+        Command::DemoteAndPromote { node } => match membership::demote_and_promote(&node).await {
+            Ok(done) => {
+                say(&done);
+                std::future::pending().await
+            }
+            Err(error) => Err(error),
+        },
+        Command::RejoinFromTask { image, labels, remote, address } => {
+            match membership::rejoin_from_task(&image, &labels, &remote, &address).await {
+                Ok(()) => std::future::pending().await,
+                Err(error) => Err(error),
+            }
+        }
+        Command::Rejoin { remote, address } => membership::rejoin(&remote, &address).await,
         Command::Noop => Ok(()),
+        Command::Exit { code } => return ExitCode::from(code),
         Command::Hang => std::future::pending().await,
     };
     match result {
@@ -53,6 +80,18 @@ async fn clean(older_than: Duration, engine: &EngineArgs) -> Result<()> {
     if removed.is_empty() {
         say(&format!("nothing is left of runs that started more than {older_than:?} ago"));
     }
+    Ok(())
+}
+
+/// Prints what the engine tells of a service, on one line.
+async fn show_service(id: &str, engine: &EngineArgs) -> Result<()> {
+    let cluster = match Cluster::connect(engine).await {
+        Ok(cluster) => cluster,
+        Err(Unfit::NoEngine(why) | Unfit::NoManager(why)) => bail!("{why}"),
+    };
+    let service = cluster.docker.inspect_service(id, None).await?;
+    let spec = service.spec.unwrap_or_default();
+    say(&format!("{} {} {:?}", service.id.unwrap_or_default(), spec.name.unwrap_or_default(), spec.labels));
     Ok(())
 }
 

@@ -4,10 +4,26 @@
 //! `/`                              the host name of the container
 //! `/fanout?url=URL&count=N`        GETs the URL so often, each time anew: JSON, answer to how often it came
 //! `/endpoints?name=NAME`           GETs / of each address of the name: JSON, address to answer
-//! `/file?path=PATH`                the content of a file in the container
 //! `/resolve?name=NAME`             JSON array of the name's addresses
+//! `/file?path=PATH&or=TEXT`        the content of a file in the container, or the text where there is none
+//! `/stat?path=PATH`                its permissions, owner and group: `0440 0 0`
+//! `/write?path=PATH&content=TEXT`  writes a file
+//! `/env?name=NAME`                 a variable of the environment
+//! `/log?line=TEXT`                 writes a line to standard output
+//! `/healthy`                       200, or 503 after `/ill` and until `/well`
+//! `/exit?code=N`                   ends the server with this exit code
 
-use std::{collections::BTreeMap, convert::Infallible, net::SocketAddr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    convert::Infallible,
+    net::SocketAddr,
+    os::unix::fs::MetadataExt as _,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use bytes::Bytes;
@@ -15,42 +31,96 @@ use http_body_util::Full;
 use hyper::{Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    net::TcpListener,
+    net::{TcpListener, TcpStream},
     signal::unix::{SignalKind, signal},
+    sync::watch,
+    task::JoinSet,
 };
 
 use crate::probe;
 
-/// Serves until SIGTERM or SIGINT, then finishes no request: a container that is told to stop is gone at once.
-pub(crate) async fn serve(listen: SocketAddr, request_time: Option<Duration>) -> Result<()> {
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
-    eprintln!("e2e: serving http://{}", listener.local_addr()?);
-    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-    loop {
-        let (stream, _) = tokio::select! {
-            accepted = listener.accept() => accepted.context("cannot accept a connection")?,
-            _ = term.recv() => return Ok(()),
-            _ = int.recv() => return Ok(()),
-        };
-        let service = service_fn(move |request| async move { answer(request, request_time).await });
-        tokio::spawn(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
-    }
+/// How a server is to be.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Manner {
+    /// How long it takes for every answer.
+    pub(crate) request_time: Duration,
+    /// Whether it says that it is not healthy until it is asked for `/well`.
+    pub(crate) ill: bool,
 }
 
-async fn answer(request: Request<Incoming>, delay: Option<Duration>) -> Result<Response<Full<Bytes>>, Infallible> {
-    if let Some(delay) = delay {
-        tokio::time::sleep(delay).await;
-    }
+#[derive(Debug)]
+struct Server {
+    manner: Manner,
+    ill: AtomicBool,
+    /// The exit code, once it is to end.
+    end: watch::Sender<Option<u8>>,
+}
+
+/// Serves until SIGTERM or SIGINT. Then it takes no more connections, answers those it has, and ends: a
+/// container that is told to stop loses no request. Returns the exit code.
+pub(crate) async fn serve(listen: SocketAddr, manner: Manner) -> Result<u8> {
+    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    say(&format!("{}: serving http://{}", hostname()?, listener.local_addr()?));
+    let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let (end, mut ended) = watch::channel(None);
+    let server = Arc::new(Server { ill: manner.ill.into(), manner, end });
+    let mut open = JoinSet::new();
+    let code = loop {
+        let (stream, _) = tokio::select! {
+            accepted = listener.accept() => accepted.context("cannot accept a connection")?,
+            _ = term.recv() => break 0,
+            _ = int.recv() => break 0,
+            Ok(code) = ended.wait_for(Option::is_some) => break code.unwrap_or_default(),
+            Some(_) = open.join_next() => continue,
+        };
+        open.spawn(answer_all(server.clone(), stream));
+    };
+    server.end.send_replace(Some(code));
+    open.join_all().await;
+    Ok(code)
+}
+
+/// Answers what is asked on a connection until its end, or the server's.
+async fn answer_all(server: Arc<Server>, stream: TcpStream) {
+    let mut ended = server.end.subscribe();
+    let service = service_fn(move |request| answer(server.clone(), request));
+    let told = async move { ended.wait_for(Option::is_some).await.map(|_| ()) };
+    let mut connection = std::pin::pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
+    let end = tokio::select! {
+        end = &mut connection => end,
+        _ = told => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    // The other side may go as it likes.
+    drop(end);
+}
+
+async fn answer(server: Arc<Server>, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+    tokio::time::sleep(server.manner.request_time).await;
     let query = Query::parse(request.uri().query().unwrap_or_default());
     let (status, body) = match request.uri().path() {
         "/" => reply(hostname()),
         "/fanout" => reply(fanout(&query).await),
         "/endpoints" => reply(endpoints(&query).await),
-        "/file" => reply(file(&query)),
         "/resolve" => reply(resolve(&query).await),
-        path => {
-            (StatusCode::NOT_FOUND, format!("there is no {path}; ask for /, /fanout, /endpoints, /file or /resolve\n"))
+        "/file" => reply(file(&query)),
+        "/stat" => reply(stat(&query)),
+        "/write" => reply(write(&query)),
+        "/env" => reply(env(&query)),
+        "/log" => reply(log(&query)),
+        "/healthy" if server.ill.load(Ordering::Relaxed) => (StatusCode::SERVICE_UNAVAILABLE, "ill\n".to_owned()),
+        "/healthy" => reply(Ok("healthy\n".to_owned())),
+        path @ ("/ill" | "/well") => {
+            server.ill.store(path == "/ill", Ordering::Relaxed);
+            reply(Ok("so it is\n".to_owned()))
         }
+        "/exit" => reply(query.number("code").map(|code| {
+            server.end.send_replace(Some(code));
+            "ending\n".to_owned()
+        })),
+        path => (StatusCode::NOT_FOUND, format!("there is no {path}; e2e/README.md tells what there is\n")),
     };
     let mut response = Response::new(Full::new(body.into()));
     *response.status_mut() = status;
@@ -71,28 +141,55 @@ fn hostname() -> Result<String> {
 }
 
 async fn fanout(query: &Query) -> Result<String> {
-    let url = query.get("url").context("fanout needs ?url=URL")?;
-    let count = query.get("count").unwrap_or("1").parse().context("count is no number")?;
-    Ok(serde_json::to_string(&probe::count(url, count).await?)?)
+    let url = query.get("url")?;
+    Ok(serde_json::to_string(&probe::count(url, query.number("count")?).await?)?)
 }
 
 async fn endpoints(query: &Query) -> Result<String> {
-    let name = query.get("name").context("endpoints needs ?name=NAME")?;
     let mut answers = BTreeMap::new();
-    for address in probe::resolve(name).await? {
+    for address in probe::resolve(query.get("name")?).await? {
         answers.insert(address, probe::get(&format!("http://{address}/")).await?);
     }
     Ok(serde_json::to_string(&answers)?)
 }
 
 fn file(query: &Query) -> Result<String> {
-    let path = query.get("path").context("file needs ?path=PATH")?;
-    std::fs::read_to_string(path).with_context(|| format!("cannot read {path}"))
+    let path = query.get("path")?;
+    match (std::fs::read_to_string(path), query.get("or")) {
+        (Err(error), Ok(other)) if error.kind() == std::io::ErrorKind::NotFound => Ok(other.to_owned()),
+        (content, _) => content.with_context(|| format!("cannot read {path}")),
+    }
+}
+
+fn stat(query: &Query) -> Result<String> {
+    let path = query.get("path")?;
+    let about = std::fs::metadata(path).with_context(|| format!("cannot look at {path}"))?;
+    Ok(format!("{:04o} {} {}", about.mode() & 0o7777, about.uid(), about.gid()))
+}
+
+fn write(query: &Query) -> Result<String> {
+    let path = query.get("path")?;
+    std::fs::write(path, query.get("content")?).with_context(|| format!("cannot write {path}"))?;
+    Ok("written\n".to_owned())
+}
+
+fn env(query: &Query) -> Result<String> {
+    let name = query.get("name")?;
+    std::env::var(name).with_context(|| format!("no {name} in the environment"))
+}
+
+fn log(query: &Query) -> Result<String> {
+    say(query.get("line")?);
+    Ok("said\n".to_owned())
+}
+
+#[expect(clippy::print_stdout, reason = "it is what a container's log is made of")]
+fn say(line: &str) {
+    println!("{line}");
 }
 
 async fn resolve(query: &Query) -> Result<String> {
-    let name = query.get("name").context("resolve needs ?name=NAME")?;
-    Ok(serde_json::to_string(&probe::resolve(name).await?)?)
+    Ok(serde_json::to_string(&probe::resolve(query.get("name")?).await?)?)
 }
 
 /// A query string. Its values are host names and plain URLs, which need no escapes but for `&`.
@@ -104,8 +201,13 @@ impl Query {
         Self(pairs.map(|(key, value)| (key.to_owned(), value.to_owned())).collect())
     }
 
-    fn get(&self, key: &str) -> Option<&str> {
-        self.0.get(key).map(String::as_str)
+    fn get(&self, key: &str) -> Result<&str> {
+        self.0.get(key).map(String::as_str).with_context(|| format!("?{key}=… is missing"))
+    }
+
+    fn number<N: std::str::FromStr>(&self, key: &str) -> Result<N> {
+        let text = self.get(key)?;
+        text.parse().ok().with_context(|| format!("?{key}={text} is no number that fits"))
     }
 }
 
@@ -117,7 +219,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        tokio::spawn(serve(address, None));
+        tokio::spawn(serve(address, Manner::default()));
         address
     }
 
@@ -152,5 +254,31 @@ mod tests {
         let error = get(&format!("http://{at}/fanout?url=http://127.0.0.1:1/")).await.unwrap_err();
         let said = format!("{error:#}");
         assert!(said.contains("502") && said.contains("cannot connect to 127.0.0.1:1"), "{said}");
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_told_to_end_answers_first() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let at = listener.local_addr().unwrap();
+        drop(listener);
+        let slow = Manner { request_time: Duration::from_millis(300), ..Manner::default() };
+        let server = tokio::spawn(serve(at, slow));
+        let (exit, other) = (format!("http://{at}/exit?code=7"), format!("http://{at}/healthy"));
+        // The second is under way when the first has ended the server.
+        let (first, second) = tokio::join!(get(&exit), async {
+            tokio::time::sleep(Duration::from_millis(150)).await;
+            get(&other).await
+        });
+        assert_eq!((first.unwrap().trim(), second.unwrap().trim()), ("ending", "healthy"));
+        assert_eq!(server.await.unwrap().unwrap(), 7);
+    }
+
+    #[tokio::test]
+    async fn health_comes_and_goes() {
+        let at = server().await;
+        get(&format!("http://{at}/ill")).await.unwrap();
+        assert!(format!("{:#}", get(&format!("http://{at}/healthy")).await.unwrap_err()).contains("503"));
+        get(&format!("http://{at}/well")).await.unwrap();
+        assert!(get(&format!("http://{at}/healthy")).await.is_ok());
     }
 }

@@ -1,22 +1,24 @@
 //! Containers on the engine the suite talks to, and what is asked from inside them.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use bollard::{
     exec::{StartExecOptions, StartExecResults},
-    models::{ContainerCreateBody, ExecConfig, HostConfig},
-    query_parameters::{CreateContainerOptions, StartContainerOptions},
+    models::{
+        ContainerCreateBody, ContainerInspectResponse, EndpointSettings, ExecConfig, HostConfig, NetworkingConfig,
+    },
+    query_parameters::{CreateContainerOptions, ListContainersOptions, RemoveContainerOptions, StartContainerOptions},
 };
 use futures::StreamExt as _;
 
-use super::{network::Network, task};
-use crate::{harness::test::Test, probe};
+use super::network::Network;
+use crate::harness::test::Test;
 
 /// A container that was started.
 #[derive(Debug, Clone)]
 pub(crate) struct Container {
-    test: Test,
+    pub(crate) test: Test,
     pub(crate) id: String,
     pub(crate) name: String,
 }
@@ -27,32 +29,48 @@ impl Test {
         self.start(what, &network.id, "test-server").await
     }
 
-    /// A place on a network from which to ask: the container of a service's task on this engine. It is there much
-    /// sooner than a container that is attached, for which the swarm makes a task of its own first.
-    pub(crate) async fn client(&self, network: &Network) -> Result<Container> {
-        let here = format!("node.id=={}", self.cluster().node);
-        let service = self.service("client").on(network).constraint(&here).create().await?;
-        let tasks = service.running(1).await?;
-        let id = tasks.first().and_then(task::container_id).context("the client's task has no container")?;
-        Ok(Container { test: self.clone(), id: id.to_owned(), name: service.name })
+    /// Starts a test server that is on a network in some way of its own.
+    pub(crate) async fn container_with(
+        &self,
+        what: &str,
+        network: &Network,
+        endpoint: EndpointSettings,
+    ) -> Result<Container> {
+        let endpoints_config = Some([(network.name.clone(), endpoint)].into());
+        self.run(what, &network.name, "test-server", Some(NetworkingConfig { endpoints_config })).await
     }
 
-    /// A place outside the swarm's networks from which the nodes' addresses answer: this process, or a container
-    /// on a node where the suite itself is elsewhere.
-    pub(crate) async fn outside(&self) -> Result<Outside> {
-        if self.cluster().on_a_node {
-            return Ok(Outside::Here);
-        }
-        Ok(Outside::There(self.start("outside", "host", "hang").await?))
+    /// The container of a service's task on the engine that is talked to.
+    pub(crate) async fn container_of_service(&self, service: &str) -> Result<Container> {
+        let filter = format!("com.docker.swarm.service.id={service}");
+        let filters = Some([("label".to_owned(), vec![filter])].into());
+        let found =
+            self.docker().list_containers(Some(ListContainersOptions { filters, ..Default::default() })).await?;
+        let found = found.into_iter().next().context("no task of the service has a container here")?;
+        let (id, names) = (found.id.unwrap_or_default(), found.names.unwrap_or_default());
+        let name = names.first().map(|name| name.trim_start_matches('/').to_owned()).unwrap_or_default();
+        Ok(Container { test: self.clone(), id, name })
     }
 
-    async fn start(&self, what: &str, network: &str, command: &str) -> Result<Container> {
+    /// Starts a container of the suite's image.
+    pub(crate) async fn start(&self, what: &str, network: &str, command: &str) -> Result<Container> {
+        self.run(what, network, command, None).await
+    }
+
+    async fn run(
+        &self,
+        what: &str,
+        network: &str,
+        command: &str,
+        networking_config: Option<NetworkingConfig>,
+    ) -> Result<Container> {
         let name = self.name(what);
         let body = ContainerCreateBody {
             image: Some(self.cluster().image.clone()),
             cmd: Some(vec![command.into()]),
             labels: Some(self.labels()),
             host_config: Some(HostConfig { network_mode: Some(network.into()), ..Default::default() }),
+            networking_config,
             ..Default::default()
         };
         let (docker, options) =
@@ -68,30 +86,23 @@ impl Test {
     }
 }
 
-/// See [`Test::outside`].
-#[derive(Debug)]
-pub(crate) enum Outside {
-    Here,
-    There(Container),
-}
-
-impl Outside {
-    /// Asks a URL so often, each time on a new connection, and tells which answer came how often.
-    pub(crate) async fn count(&self, url: &str, times: usize) -> Result<BTreeMap<String, usize>> {
-        match self {
-            Self::Here => probe::count(url, times).await,
-            Self::There(container) => {
-                let said = container.run(&["get", url, "--count", &times.to_string()]).await?;
-                serde_json::from_str(said.trim()).with_context(|| format!("no counts: {said}"))
-            }
-        }
-    }
-}
-
 impl Container {
     /// Its host name: what the test server in it answers.
     pub(crate) fn hostname(&self) -> String {
         self.id.chars().take(12).collect()
+    }
+
+    /// The container as the engine has it.
+    pub(crate) async fn inspect(&self) -> Result<ContainerInspectResponse> {
+        let found = self.test.docker().inspect_container(&self.id, None).await;
+        found.with_context(|| format!("cannot inspect container {}", self.name))
+    }
+
+    /// Removes it.
+    pub(crate) async fn remove(&self) -> Result<()> {
+        let force = RemoveContainerOptions { force: true, ..Default::default() };
+        let removed = self.test.docker().remove_container(&self.id, Some(force)).await;
+        removed.with_context(|| format!("cannot remove container {}", self.name))
     }
 
     /// Runs the suite's binary in it and returns what it printed.

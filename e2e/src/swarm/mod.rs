@@ -2,7 +2,11 @@
 //!
 //! They speak the engine's own types where those are short enough, and know nothing of particular cases.
 
+pub(crate) mod ask;
 pub(crate) mod container;
 pub(crate) mod network;
+pub(crate) mod node;
+pub(crate) mod raw;
 pub(crate) mod service;
+pub(crate) mod stored;
 pub(crate) mod task;

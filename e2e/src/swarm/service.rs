@@ -6,18 +6,21 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use bollard::{
     errors::Error,
     models::{
-        EndpointPortConfig, EndpointPortConfigProtocolEnum, EndpointSpec, NetworkAttachmentConfig, Service as State,
-        ServiceSpec, ServiceSpecMode, ServiceSpecModeReplicated, Task, TaskSpec, TaskSpecContainerSpec,
-        TaskSpecPlacement,
+        EndpointPortConfig, EndpointPortConfigProtocolEnum, EndpointSpec, Mount, MountType, NetworkAttachmentConfig,
+        Service as State, ServiceSpec, ServiceSpecMode, ServiceSpecModeReplicated,
+        ServiceUpdateStatusStateEnum as UpdateState, Task, TaskSpec, TaskSpecContainerSpec, TaskSpecPlacement,
     },
-    query_parameters::{InspectServiceOptions, ListTasksOptions, UpdateServiceOptions},
+    query_parameters::{InspectServiceOptions, ListTasksOptions, LogsOptions, UpdateServiceOptions},
 };
+use futures::TryStreamExt as _;
 
 use super::{network::Network, task};
 use crate::harness::test::Test;
 
 /// How long tasks may take to run or to go: scheduling, a container's start, and a slow machine.
 pub(crate) const TASKS_WITHIN: Duration = Duration::from_secs(60);
+/// How long an update of a few small tasks may take.
+pub(crate) const UPDATED_WITHIN: Duration = Duration::from_secs(120);
 /// The port the test server listens on in its container.
 pub(crate) const PORT: u16 = 80;
 
@@ -31,7 +34,7 @@ pub(crate) struct Builder {
 /// A service that was made.
 #[derive(Debug, Clone)]
 pub(crate) struct Service {
-    test: Test,
+    pub(crate) test: Test,
     pub(crate) id: String,
     pub(crate) name: String,
 }
@@ -102,10 +105,22 @@ impl Builder {
         })
     }
 
+    /// Let the tasks talk to the engine of their node.
+    pub(crate) fn with_engine(self) -> Self {
+        let socket = Some("/var/run/docker.sock".to_owned());
+        let mount = Mount { typ: Some(MountType::BIND), source: socket.clone(), target: socket, ..Default::default() };
+        self.with(|spec| container_of(spec).mounts.get_or_insert_default().push(mount))
+    }
+
     /// Anything else a service can have.
     pub(crate) fn with(mut self, change: impl FnOnce(&mut ServiceSpec)) -> Self {
         change(&mut self.spec);
         self
+    }
+
+    /// The service as it will be asked for.
+    pub(crate) fn spec(&self) -> &ServiceSpec {
+        &self.spec
     }
 
     /// Makes it. No registry is asked about the image: it has to be on the nodes.
@@ -133,6 +148,14 @@ impl Service {
         let filters = Some([("service".to_owned(), vec![self.id.clone()])].into());
         let tasks = self.test.docker().list_tasks(Some(ListTasksOptions { filters })).await;
         tasks.with_context(|| format!("cannot list the tasks of service {}", self.name))
+    }
+
+    /// What its tasks have said so far.
+    pub(crate) async fn log(&self) -> Result<String> {
+        let all = LogsOptions { stdout: true, stderr: true, ..Default::default() };
+        let parts: Result<Vec<_>, _> = self.test.docker().service_logs(&self.id, Some(all)).try_collect().await;
+        let parts = parts.with_context(|| format!("cannot read the log of service {}", self.name))?;
+        Ok(parts.iter().map(ToString::to_string).collect())
     }
 
     /// Waits until exactly so many tasks run, none more is wanted, and those that are not have ended.
@@ -166,18 +189,47 @@ impl Service {
 
     /// Changes the service. What the swarm changes at the same time is no obstacle.
     pub(crate) async fn update(&self, change: impl Fn(&mut ServiceSpec)) -> Result<()> {
+        self.send(change, None).await
+    }
+
+    /// Makes the service again what it was before its last update.
+    pub(crate) async fn roll_back(&self) -> Result<()> {
+        self.send(|_| (), Some("previous".into())).await
+    }
+
+    async fn send(&self, change: impl Fn(&mut ServiceSpec), rollback: Option<String>) -> Result<()> {
         loop {
             let state = self.inspect().await?;
             let mut spec = state.spec.ok_or_else(|| anyhow!("service {} has no spec", self.name))?;
             change(&mut spec);
             let index = state.version.and_then(|version| version.index).unwrap_or_default();
-            let options = UpdateServiceOptions { version: i32::try_from(index)?, ..Default::default() };
+            let version = i32::try_from(index)?;
+            let options = UpdateServiceOptions { version, rollback: rollback.clone(), ..Default::default() };
             match self.test.docker().update_service(&self.id, spec, options, None).await {
                 Ok(_) => return Ok(()),
                 Err(Error::DockerResponseServerError { message, .. }) if message.contains("out of sequence") => {}
                 Err(error) => return Err(error).with_context(|| format!("cannot update service {}", self.name)),
             }
         }
+    }
+
+    /// Gives its tasks something new that does them no harm, so that they are replaced.
+    pub(crate) async fn renew(&self) -> Result<()> {
+        let generation = format!("GENERATION={}", self.test.name("generation"));
+        self.update(|spec| container_of(spec).env = Some(vec![generation.clone()])).await
+    }
+
+    /// Waits until its update is in this state.
+    pub(crate) async fn updated(&self, end: UpdateState) -> Result<()> {
+        let what = format!("the update of {} is {end}", self.name);
+        self.test
+            .until(&what, UPDATED_WITHIN, || async {
+                let status = self.inspect().await?.update_status.unwrap_or_default();
+                let state = status.state.map_or_else(|| "not begun".to_owned(), |state| state.to_string());
+                let said = status.message.unwrap_or_default();
+                if status.state == Some(end) { Ok(()) } else { bail!("it is {state} ({said})") }
+            })
+            .await
     }
 
     /// Asks for another number of tasks.

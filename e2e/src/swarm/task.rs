@@ -34,6 +34,11 @@ pub(crate) fn error(task: &Task) -> Option<&str> {
     task.status.as_ref()?.err.as_deref().filter(|error| !error.is_empty())
 }
 
+/// How its program ended.
+pub(crate) fn exit_code(task: &Task) -> Option<i64> {
+    task.status.as_ref()?.container_status.as_ref()?.exit_code
+}
+
 /// One line for a person.
 pub(crate) fn describe(cluster: &Cluster, task: &Task) -> String {
     let slot = task.slot.map_or_else(String::new, |slot| format!(".{slot}"));

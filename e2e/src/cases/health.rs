@@ -1,0 +1,90 @@
+//! Health checks: a task counts only when it is well, and is replaced when it is not.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use bollard::models::{HealthConfig, TaskSpecRestartPolicy, TaskState};
+
+use crate::{
+    harness::{
+        case::{Case, Need},
+        test::Test,
+    },
+    swarm::{
+        service::{Builder, Service, TASKS_WITHIN, container_of, nanos, task_of},
+        task,
+    },
+};
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![
+        Case::new("HealthGatesLoadBalancing", gates).needs(Need::Here),
+        Case::new("HealthLossReplacesTask", loss_replaces),
+    ]
+}
+
+/// How long a task that is not well is watched for answering nevertheless.
+const GATED_FOR: Duration = Duration::from_secs(3);
+
+impl Builder {
+    /// The engine asks the server every second whether it is well.
+    pub(crate) fn health_checked(self) -> Self {
+        let check = HealthConfig {
+            test: Some(["CMD", "/e2e", "health", "http://127.0.0.1/healthy"].map(str::to_owned).into()),
+            interval: Some(nanos(Duration::from_secs(1))),
+            timeout: Some(nanos(Duration::from_secs(10))),
+            retries: Some(2),
+            ..Default::default()
+        };
+        self.with(|spec| container_of(spec).health_check = Some(check))
+    }
+}
+
+/// A task whose server is not yet well is starting, and gets no connection; once it is well, it runs and gets them.
+async fn gates(t: Test) -> Result<()> {
+    let here = format!("node.id=={}", t.cluster().node);
+    let service = t.service("web").args(&["test-server", "--ill"]).constraint(&here).published().health_checked();
+    let service = service.create().await?;
+    let starting = async || {
+        let tasks = service.tasks().await?;
+        let states: Vec<_> = tasks.iter().filter(|it| task::wanted(it)).map(task::state).collect();
+        ensure!(states == [Some(TaskState::STARTING)], "its tasks are {states:?}");
+        Ok(())
+    };
+    t.until("the task is starting", TASKS_WITHIN, starting).await?;
+    let container = t.container_of_service(&service.id).await?;
+    t.until("its server answers inside", TASKS_WITHIN, || container.run(&["get", "http://127.0.0.1/"])).await?;
+    let node = t.usable().await?.into_iter().find(|node| node.id == t.cluster().node).context("this node is gone")?;
+    let url = format!("http://{}:{}/", node.address, service.port().await?);
+    t.stays("nobody answers at the port", GATED_FOR, || async {
+        starting().await?;
+        t.get(&url).await.map_or(Ok(()), |who| bail!("{who} answers"))
+    })
+    .await?;
+    container.run(&["get", "http://127.0.0.1/well"]).await?;
+    service.running(1).await?;
+    t.until("the port answers", Duration::from_secs(8), || t.get(&url)).await?;
+    Ok(())
+}
+
+/// A task whose server falls ill fails and says why, and another takes its place.
+async fn loss_replaces(t: Test) -> Result<()> {
+    let policy = TaskSpecRestartPolicy { delay: Some(0), ..Default::default() };
+    let service = t.service("web").askable().health_checked();
+    let service = service.with(|spec| task_of(spec).restart_policy = Some(policy)).create().await?;
+    let before = service.running(1).await?.remove(0);
+    service.ask("/ill").await?;
+    replaced(&t, &service, before.id.as_deref()).await
+}
+
+async fn replaced(t: &Test, service: &Service, id: Option<&str>) -> Result<()> {
+    t.until("the task fails as unhealthy and another runs", TASKS_WITHIN, || async {
+        let tasks = service.tasks().await?;
+        let ill = tasks.iter().find(|it| it.id.as_deref() == id).context("it is forgotten")?;
+        let said = task::error(ill).unwrap_or_default();
+        ensure!(said.contains("unhealthy"), "it is: {}", task::describe(t.cluster(), ill));
+        ensure!(tasks.iter().any(|it| task::runs(it) && it.id.as_deref() != id), "none runs in its place");
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,96 @@
+//! What users of a service notice while it changes: nothing.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use bollard::models::{
+    ServiceSpecUpdateConfig as Update, ServiceSpecUpdateConfigOrderEnum as Order, ServiceUpdateStatusStateEnum as State,
+};
+
+use crate::{
+    harness::{case::Case, test::Test},
+    swarm::service::{Builder, Service, containers},
+};
+
+pub(crate) fn cases() -> Vec<Case> {
+    vec![Case::new("NoRequestLostScalingDown", scaling_down), Case::new("NoRequestLostUpdating", updating)]
+}
+
+/// How long a server takes for an answer: long enough that some are under way when it is told to stop.
+const ANSWER_AFTER: &str = "200ms";
+/// How soon the mesh reaches all tasks, as for published ports.
+const MESH_WITHIN: Duration = Duration::from_secs(8);
+/// How many ask at once.
+const ASKING: usize = 4;
+
+/// Three of four tasks go, and every request is answered.
+async fn scaling_down(t: Test) -> Result<()> {
+    let service = slow_server(&t).replicas(4).create().await?;
+    service.running(4).await?;
+    let answered = unharmed(&t, &service, async {
+        service.scale(1).await?;
+        service.running(1).await.map(|_| ())
+    });
+    let answered = answered.await?;
+    ensure!(answered.len() > 1, "only {answered:?} answered: nobody asked the tasks that went");
+    Ok(())
+}
+
+/// Every task is replaced by one that is started first, and every request is answered.
+async fn updating(t: Test) -> Result<()> {
+    let update = Update { parallelism: Some(1), order: Some(Order::START_FIRST), ..Default::default() };
+    let service = slow_server(&t).replicas(2).with(|spec| spec.update_config = Some(update)).create().await?;
+    let old = containers(&service.running(2).await?)?;
+    let answered = unharmed(&t, &service, async {
+        service.renew().await?;
+        service.updated(State::COMPLETED).await?;
+        service.running(2).await.map(|_| ())
+    });
+    let answered = answered.await?;
+    let new = answered.keys().filter(|name| !old.contains(name)).count();
+    ensure!(new > 0 && answered.keys().any(|name| old.contains(name)), "{answered:?} answered; before: {old:?}");
+    Ok(())
+}
+
+fn slow_server(t: &Test) -> Builder {
+    // A new task gets connections as soon as it is well, and not before its server listens.
+    t.service("web").args(&["test-server", "--request-time", ANSWER_AFTER]).published().health_checked()
+}
+
+/// Asks a published port without a pause while something is done, and tells who answered how often. The first
+/// request without an answer is an error.
+async fn unharmed(
+    t: &Test,
+    service: &Service,
+    change: impl Future<Output = Result<()>>,
+) -> Result<BTreeMap<String, usize>> {
+    let node = t.usable().await?.into_iter().next().context("no node is ready and active")?;
+    let url = format!("http://{}:{}/", node.address, service.port().await?);
+    t.until("the port answers", MESH_WITHIN, || t.count(&url, 4)).await?;
+    let over = AtomicBool::new(false);
+    let asking = futures::future::try_join_all((0..ASKING).map(async |_| {
+        let mut answered = BTreeMap::<String, usize>::new();
+        while !over.load(Ordering::Relaxed) {
+            for (name, count) in t.count(&url, 5).await.context("a request was lost")? {
+                *answered.entry(name).or_default() += count;
+            }
+        }
+        anyhow::Ok(answered)
+    }));
+    let change = async {
+        let end = change.await;
+        over.store(true, Ordering::Relaxed);
+        end
+    };
+    let (answers, ()) = tokio::try_join!(asking, change)?;
+    let mut answered = BTreeMap::<String, usize>::new();
+    for (name, count) in answers.into_iter().flatten() {
+        *answered.entry(name).or_default() += count;
+    }
+    t.note(format_args!("{} requests were answered: {answered:?}", answered.values().sum::<usize>()));
+    Ok(answered)
+}
