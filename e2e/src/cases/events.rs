@@ -61,7 +61,9 @@ async fn nodes(t: Test) -> Result<()> {
 
 /// The engine's own clock, which says when events were.
 async fn now(t: &Test) -> Result<String> {
-    t.docker().info().await?.system_time.context("the engine does not say what time it is")
+    let told = t.docker().info().await?.system_time.context("the engine does not say what time it is")?;
+    let time: jiff::Timestamp = told.parse().with_context(|| format!("{told} is no time"))?;
+    Ok(format!("{}.{:09}", time.as_second(), time.subsec_nanosecond()))
 }
 
 /// Hears these events of an object, in this order, from an engine that is asked for events of the swarm; and none
@@ -76,14 +78,17 @@ async fn heard(t: &Test, since: &str, kind: &str, id: &str, actions: &[&str]) ->
         }))
     };
     let ours = |event: &EventMessage| event.actor.as_ref().is_some_and(|actor| actor.id.as_deref() == Some(id));
-    let mut heard = Vec::new();
+    let mut heard = Vec::<String>::new();
+    let mut found = 0;
     let mut events = Box::pin(listen("swarm"));
     let all = async {
-        while heard.len() < actions.len() {
+        while found < actions.len() {
             let event = events.next().await.context("the events ended")??;
             if ours(&event) {
                 ensure!(event.scope == Some(EventMessageScopeEnum::SWARM), "its scope is {:?}", event.scope);
                 heard.push(event.action.unwrap_or_default());
+                // Others may come between: the swarm itself changes what it was given.
+                found += usize::from(heard.last().map(String::as_str) == Some(actions[found]));
             }
         }
         Ok(())
@@ -92,7 +97,6 @@ async fn heard(t: &Test, since: &str, kind: &str, id: &str, actions: &[&str]) ->
         Ok(end) => end?,
         Err(_) => bail!("of {kind} {id} was heard {heard:?} within {HEARD_WITHIN:?}, wanted {actions:?}"),
     }
-    ensure!(heard == actions, "of {kind} {id} was heard {heard:?}, wanted {actions:?}");
     // What was heard above is in the engine's memory by now, and would come at once.
     let until = Some(now(t).await?);
     let filters = [("type", kind), ("scope", "local")].map(|(key, value)| (key.to_owned(), vec![value.to_owned()]));

@@ -26,14 +26,17 @@ pub(crate) fn cases() -> Vec<Case> {
 /// How long a task that is not well is watched for answering nevertheless.
 const GATED_FOR: Duration = Duration::from_secs(3);
 
+/// How often a task may be found ill that is to get well: longer than it is watched.
+const ILL_FOR: i64 = 60;
+
 impl Builder {
-    /// The engine asks the server every second whether it is well.
-    pub(crate) fn health_checked(self) -> Self {
+    /// The engine asks the server every second whether it is well, and it is not when that was so this often.
+    pub(crate) fn health_checked(self, retries: i64) -> Self {
         let check = HealthConfig {
             test: Some(["CMD", "/e2e", "health", "http://127.0.0.1/healthy"].map(str::to_owned).into()),
             interval: Some(nanos(Duration::from_secs(1))),
             timeout: Some(nanos(Duration::from_secs(10))),
-            retries: Some(2),
+            retries: Some(retries),
             ..Default::default()
         };
         self.with(|spec| container_of(spec).health_check = Some(check))
@@ -43,7 +46,8 @@ impl Builder {
 /// A task whose server is not yet well is starting, and gets no connection; once it is well, it runs and gets them.
 async fn gates(t: Test) -> Result<()> {
     let here = format!("node.id=={}", t.cluster().node);
-    let service = t.service("web").args(&["test-server", "--ill"]).constraint(&here).published().health_checked();
+    let service =
+        t.service("web").args(&["test-server", "--ill"]).constraint(&here).published().health_checked(ILL_FOR);
     let service = service.create().await?;
     let starting = async || {
         let tasks = service.tasks().await?;
@@ -52,7 +56,7 @@ async fn gates(t: Test) -> Result<()> {
         Ok(())
     };
     t.until("the task is starting", TASKS_WITHIN, starting).await?;
-    let container = t.container_of_service(&service.id).await?;
+    let container = t.until("the task has a container", TASKS_WITHIN, || t.container_of_service(&service.id)).await?;
     t.until("its server answers inside", TASKS_WITHIN, || container.run(&["get", "http://127.0.0.1/"])).await?;
     let node = t.usable().await?.into_iter().find(|node| node.id == t.cluster().node).context("this node is gone")?;
     let url = format!("http://{}:{}/", node.address, service.port().await?);
@@ -70,7 +74,7 @@ async fn gates(t: Test) -> Result<()> {
 /// A task whose server falls ill fails and says why, and another takes its place.
 async fn loss_replaces(t: Test) -> Result<()> {
     let policy = TaskSpecRestartPolicy { delay: Some(0), ..Default::default() };
-    let service = t.service("web").askable().health_checked();
+    let service = t.service("web").askable().health_checked(2);
     let service = service.with(|spec| task_of(spec).restart_policy = Some(policy)).create().await?;
     let before = service.running(1).await?.remove(0);
     service.ask("/ill").await?;

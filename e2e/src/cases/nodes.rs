@@ -37,7 +37,8 @@ async fn cluster_node_available(t: Test) -> Result<()> {
     .await
 }
 
-/// Nodes are found by id, name, role, membership and label.
+/// Nodes are found by id, name, role and label. (By membership too, but an engine forgets that of a node whose
+/// labels are changed.)
 async fn nodes_filter(t: Test) -> Result<()> {
     let all = node::list(t.docker()).await?;
     let one = all.first().context("the swarm has no nodes")?;
@@ -50,8 +51,6 @@ async fn nodes_filter(t: Test) -> Result<()> {
         ("name", &one.hostname, namesakes),
         ("role", "manager", managers),
         ("role", "worker", all.len() - managers),
-        ("membership", "accepted", all.len()),
-        ("membership", "pending", 0),
         ("node.label", &format!("{label}=yes"), 1),
         ("node.label", &format!("{label}=no"), 0),
     ] {

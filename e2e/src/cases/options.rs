@@ -58,7 +58,7 @@ async fn inside(t: Test) -> Result<()> {
         ("/file?path=/etc/hosts", "10.9.8.7 somewhere.else"),
         ("/file?path=/etc/resolv.conf", "search example.test"),
         ("/file?path=/etc/resolv.conf", "ndots:3"),
-        ("/file?path=/proc/self/status", "Groups: 4242"),
+        ("/file?path=/proc/self/status", "Groups: 0 4242"),
         ("/file?path=/proc/sys/net/ipv4/ip_nonlocal_bind", "1"),
         ("/file?path=/proc/self/limits", "Max open files 1234 2345"),
         ("/file?path=/proc/1/comm", "init"),

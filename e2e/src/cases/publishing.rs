@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use bollard::{
-    models::{EndpointPortConfig, ServiceSpec},
+    models::{EndpointPortConfig, ServiceSpec, ServiceUpdateStatusStateEnum as State},
     query_parameters::InspectNetworkOptions,
 };
 
@@ -110,10 +110,10 @@ async fn port_changes(t: Test) -> Result<()> {
     let other = second_port(&t, first).await?;
     let answers = async |port: u16| t.get(&format!("http://{}:{port}/", node.address)).await;
     t.until("the port answers", MESH_WITHIN, || answers(first)).await?;
-    service.update(|spec| publish(spec, &[other])).await?;
+    change(&service, &[other]).await?;
     t.until("the new port answers", MESH_WITHIN, || answers(other)).await?;
     t.until("the old port refuses", MESH_WITHIN, || refuses(answers(first))).await?;
-    service.update(|spec| publish(spec, &[])).await?;
+    change(&service, &[]).await?;
     t.until("no port is left", MESH_WITHIN, || refuses(answers(other))).await
 }
 
@@ -128,10 +128,11 @@ async fn port_taken(t: Test) -> Result<()> {
 /// One port of a container can be published as two.
 async fn published_twice(t: Test) -> Result<()> {
     let service = t.service("web").published().create().await?;
-    let wanted = containers(&service.running(1).await?)?;
+    service.running(1).await?;
     let first = service.port().await?;
     let ports = [first, second_port(&t, first).await?];
-    service.update(|spec| publish(spec, &ports)).await?;
+    change(&service, &ports).await?;
+    let wanted = containers(&service.running(1).await?)?;
     let node = t.usable().await?.into_iter().next().context("no node is ready and active")?;
     for port in ports {
         let url = format!("http://{}:{port}/", node.address);
@@ -164,6 +165,13 @@ async fn second_port(t: &Test, first: u16) -> Result<u16> {
     ensure!(port != first, "two services have port {port}");
     t.docker().delete_service(&holder.id).await.context("cannot remove the service that held a port")?;
     Ok(port)
+}
+
+/// Publishes these ports instead of those of before. The tasks are replaced for it.
+async fn change(service: &Service, ports: &[u16]) -> Result<()> {
+    service.update(|spec| publish(spec, ports)).await?;
+    service.updated(State::COMPLETED).await?;
+    service.running(1).await.map(|_| ())
 }
 
 fn publish(spec: &mut ServiceSpec, ports: &[u16]) {

@@ -58,7 +58,7 @@ async fn updating(t: Test) -> Result<()> {
 
 fn slow_server(t: &Test) -> Builder {
     // A new task gets connections as soon as it is well, and not before its server listens.
-    t.service("web").args(&["test-server", "--request-time", ANSWER_AFTER]).published().health_checked()
+    t.service("web").args(&["test-server", "--request-time", ANSWER_AFTER]).published().health_checked(5)
 }
 
 /// Asks a published port without a pause while something is done, and tells who answered how often. The first

@@ -81,7 +81,10 @@ impl Found {
         }
         for now in nodes.iter().filter(|node| up(node)) {
             let Some(before) = self.nodes.get(&name(now)) else { continue };
-            node::update(docker, now.id.as_deref().unwrap_or_default(), |spec| *spec = before.spec.clone()).await?;
+            if seen(now.clone()).1.spec != before.spec {
+                let id = now.id.as_deref().unwrap_or_default();
+                node::update(docker, id, |spec| *spec = before.spec.clone()).await?;
+            }
         }
         let swarm = docker.inspect_swarm().await.context("cannot inspect the swarm")?;
         let force_rotate = swarm.spec.as_ref().and_then(|spec| spec.ca_config.as_ref()?.force_rotate);

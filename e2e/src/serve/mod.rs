@@ -22,7 +22,10 @@ use crate::{
 /// Runs a sub-command to its end.
 pub(crate) async fn command(command: Command) -> ExitCode {
     let result = match command {
-        Command::Clean { older_than, engine } => clean(older_than, &engine).await,
+        Command::Clean { older_than, engine } => match Cluster::connect(&engine).await {
+            Ok(cluster) => clean(&cluster, older_than).await,
+            Err(unfit) => return refuse(&unfit),
+        },
         Command::TestServer { listen, request_time, ill } => {
             let manner = test_server::Manner { request_time: request_time.unwrap_or_default(), ill };
             match test_server::serve(listen, manner).await {
@@ -65,11 +68,16 @@ pub(crate) async fn command(command: Command) -> ExitCode {
     }
 }
 
-async fn clean(older_than: Duration, engine: &EngineArgs) -> Result<()> {
-    let cluster = match Cluster::connect(engine).await {
-        Ok(cluster) => cluster,
-        Err(Unfit::NoEngine(why) | Unfit::NoManager(why)) => bail!("{why}"),
+fn refuse(unfit: &Unfit) -> ExitCode {
+    let (why, code) = match unfit {
+        Unfit::NoEngine(why) => (why, exit::COULD_NOT_RUN),
+        Unfit::NoManager(why) => (why, exit::NO_SWARM),
     };
+    eprintln!("e2e: {why}");
+    ExitCode::from(code)
+}
+
+async fn clean(cluster: &Cluster, older_than: Duration) -> Result<()> {
     let age = i64::try_from(older_than.as_secs()).unwrap_or(i64::MAX);
     // The second that has begun counts as past: `--older-than 0s` takes everything.
     let before = (jiff::Timestamp::now().as_second() + 1).saturating_sub(age);

@@ -56,6 +56,14 @@ struct Server {
     end: watch::Sender<Option<u8>>,
 }
 
+impl Server {
+    /// The exit code when it is told to stop. An engine that stops a server because it is not healthy forgets
+    /// that reason when the server ends well.
+    fn stopped(&self) -> u8 {
+        self.ill.load(Ordering::Relaxed).into()
+    }
+}
+
 /// Serves until SIGTERM or SIGINT. Then it takes no more connections, answers those it has, and ends: a
 /// container that is told to stop loses no request. Returns the exit code.
 pub(crate) async fn serve(listen: SocketAddr, manner: Manner) -> Result<u8> {
@@ -68,8 +76,8 @@ pub(crate) async fn serve(listen: SocketAddr, manner: Manner) -> Result<u8> {
     let code = loop {
         let (stream, _) = tokio::select! {
             accepted = listener.accept() => accepted.context("cannot accept a connection")?,
-            _ = term.recv() => break 0,
-            _ = int.recv() => break 0,
+            _ = term.recv() => break server.stopped(),
+            _ = int.recv() => break server.stopped(),
             Ok(code) = ended.wait_for(Option::is_some) => break code.unwrap_or_default(),
             Some(_) = open.join_next() => continue,
         };
@@ -142,7 +150,8 @@ fn hostname() -> Result<String> {
 
 async fn fanout(query: &Query) -> Result<String> {
     let url = query.get("url")?;
-    Ok(serde_json::to_string(&probe::count(url, query.number("count")?).await?)?)
+    let count = if query.get("count").is_ok() { query.number("count")? } else { 1 };
+    Ok(serde_json::to_string(&probe::count(url, count).await?)?)
 }
 
 async fn endpoints(query: &Query) -> Result<String> {

@@ -6,8 +6,8 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use bollard::{
     errors::Error,
     models::{
-        EndpointPortConfig, EndpointPortConfigProtocolEnum, EndpointSpec, Mount, MountType, NetworkAttachmentConfig,
-        Service as State, ServiceSpec, ServiceSpecMode, ServiceSpecModeReplicated,
+        EndpointPortConfig, EndpointPortConfigProtocolEnum, EndpointSpec, HealthConfig, Mount, MountType,
+        NetworkAttachmentConfig, Service as State, ServiceSpec, ServiceSpecMode, ServiceSpecModeReplicated,
         ServiceUpdateStatusStateEnum as UpdateState, Task, TaskSpec, TaskSpecContainerSpec, TaskSpecPlacement,
     },
     query_parameters::{InspectServiceOptions, ListTasksOptions, LogsOptions, UpdateServiceOptions},
@@ -37,6 +37,9 @@ pub(crate) struct Service {
     pub(crate) test: Test,
     pub(crate) id: String,
     pub(crate) name: String,
+    /// The health check it was made with. The engine spells its field otherwise than its description of the API
+    /// does, from which the client library is made: the library does not read it, and an update would take it away.
+    health: Option<HealthConfig>,
 }
 
 impl Test {
@@ -128,11 +131,12 @@ impl Builder {
         let Self { test, spec } = self;
         let name = spec.name.clone().unwrap_or_default();
         let docker = test.docker().clone();
+        let health = spec.task_template.as_ref().and_then(|task| task.container_spec.as_ref()?.health_check.clone());
         let create = async move { Ok(docker.create_service(spec, None).await?) };
         let created = test.make(create).await.with_context(|| format!("cannot create service {name}"))?;
         let id = created.id.ok_or_else(|| anyhow!("the engine gave service {name} no id"))?;
         test.note(format_args!("created service {name}"));
-        Ok(Service { test, id, name })
+        Ok(Service { test, id, name, health })
     }
 }
 
@@ -201,6 +205,9 @@ impl Service {
         loop {
             let state = self.inspect().await?;
             let mut spec = state.spec.ok_or_else(|| anyhow!("service {} has no spec", self.name))?;
+            if self.health.is_some() {
+                container_of(&mut spec).health_check.clone_from(&self.health);
+            }
             change(&mut spec);
             let index = state.version.and_then(|version| version.index).unwrap_or_default();
             let version = i32::try_from(index)?;

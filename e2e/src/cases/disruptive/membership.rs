@@ -26,8 +26,9 @@ pub(super) fn cases() -> Vec<Case> {
     ]
 }
 
-/// How long it takes the managers to see that a node is gone: three heartbeats of five seconds, and the machine's.
-const GONE_WITHIN: Duration = Duration::from_secs(60);
+/// How long it takes until the managers see that a node is gone: the task that has it leave begins, the engine ends
+/// all its tasks, and three heartbeats of five seconds are missed.
+const GONE_WITHIN: Duration = Duration::from_secs(90);
 /// How long an engine may take to leave and to join.
 const JOINED_WITHIN: Duration = Duration::from_secs(120);
 
@@ -99,8 +100,8 @@ async fn leave_and_join(t: &Test, it: &Member) -> Result<()> {
         &it.address,
     ];
     let service = t.service("leave").with_engine().constraint(&format!("node.id=={}", it.id)).args(&args);
-    let service = service.with(|spec| give(spec, Kind::Secret, &token, "token")).create().await?;
-    service.running(1).await.map(|_| ())
+    // It may be gone before it is heard to run.
+    service.with(|spec| give(spec, Kind::Secret, &token, "token")).create().await.map(|_| ())
 }
 
 async fn down(t: &Test, it: &Member) -> Result<()> {

@@ -9,7 +9,11 @@ use crate::{
         case::{Case, Need},
         test::Test,
     },
-    swarm::{node, service::by_node},
+    swarm::{
+        node,
+        service::{TASKS_WITHIN, by_node},
+        task,
+    },
 };
 
 pub(super) fn cases() -> Vec<Case> {
@@ -40,8 +44,14 @@ async fn drain(t: Test) -> Result<()> {
     let before = by_node(&service.running(2 * nodes).await?);
     ensure!(before.get(&node.id) == Some(&2), "{} has not two of {before:?}", node.hostname);
     make(&t, &node, Availability::DRAIN).await?;
+    t.until(&format!("{} has no tasks", node.hostname), TASKS_WITHIN, || async {
+        let tasks = service.tasks().await?;
+        let there = tasks.iter().filter(|it| task::runs(it) && it.node_id.as_ref() == Some(&node.id)).count();
+        ensure!(there == 0, "{there} run there");
+        Ok(())
+    })
+    .await?;
     let drained = by_node(&service.running(2 * nodes).await?);
-    ensure!(!drained.contains_key(&node.id), "{} is drained and has tasks: {drained:?}", node.hostname);
     let left = by_node(&everywhere.running(nodes - 1).await?);
     ensure!(!left.contains_key(&node.id), "{} is drained and has the global task", node.hostname);
     make(&t, &node, Availability::ACTIVE).await?;
