@@ -8,7 +8,10 @@ use bollard::models::{
     NetworkDisconnectRequest,
 };
 
-use super::{catalog::refusal, networks::OVERLAY_WITHIN};
+use super::{
+    catalog::{ANY, refusal},
+    networks::OVERLAY_WITHIN,
+};
 use crate::harness::{
     case::{Case, Need},
     test::Test,
@@ -134,16 +137,17 @@ async fn in_use(t: Test) -> Result<()> {
 /// What no network of a swarm can be is refused, with the reason.
 async fn refused(t: Test) -> Result<()> {
     type Change = fn(&mut NetworkCreateRequest);
-    let mut cases: Vec<(Change, u16, &str)> = vec![
-        (|request| request.ingress = Some(true), 400, "attachable"),
-        (|request| request.driver = Some("no-such-driver".into()), 404, "no-such-driver"),
-        (|request| request.ipam = Some(subnet("10.213.76.0/33")), 400, "subnet"),
+    let mut cases: Vec<(Change, &str)> = vec![
+        (|request| request.ingress = Some(true), "attachable"),
+        (|request| (request.ingress, request.attachable) = (Some(true), None), "ingress"),
+        (|request| request.driver = Some("no-such-driver".into()), "no-such-driver"),
+        (|request| request.ipam = Some(subnet("10.213.76.0/33")), ""),
     ];
     if t.cluster().api >= (1, 48) {
-        cases.push((|request| request.enable_ipv4 = Some(false), 400, "IPv4 cannot be disabled"));
+        cases.push((|request| request.enable_ipv4 = Some(false), "IPv4 cannot be disabled"));
     }
-    for (change, status, words) in cases {
-        refusal(t.network_with("bad", change).await.map(|_| ()), status, words)?;
+    for (change, words) in cases {
+        refusal(t.network_with("bad", change).await.map(|_| ()), ANY, words)?;
     }
     Ok(())
 }

@@ -1,10 +1,10 @@
-//! Settings of the whole swarm: its certificates, tokens, lock, limits, and its network of published ports.
+//! Settings of the whole swarm: its certificates, tokens, lock and limits.
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use bollard::{
-    models::{NetworkCreateRequest, Swarm, SwarmSpec},
+    models::{Swarm, SwarmSpec},
     query_parameters::UpdateSwarmOptions,
 };
 use hyper::Method;
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     cases::catalog::{ANY, refusal},
-    harness::{case::Case, suite::Skip, test::Test},
+    harness::{case::Case, test::Test},
     swarm::raw,
 };
 
@@ -22,14 +22,11 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("JoinTokensRotate", rotate_tokens),
         Case::new("SwarmSettings", settings),
         Case::new("UnlockKey", unlock_key),
-        Case::new("IngressRecreated", ingress).timeout(Duration::from_secs(240)),
     ]
 }
 
 /// How long the managers may take to give every node a new certificate.
 const ROTATED_WITHIN: Duration = Duration::from_secs(150);
-/// How soon every node has made its side of a network, and a port of it answers.
-const NETWORK_WITHIN: Duration = Duration::from_secs(30);
 
 async fn swarm(t: &Test) -> Result<Swarm> {
     t.docker().inspect_swarm().await.context("cannot inspect the swarm")
@@ -149,51 +146,5 @@ async fn unlock_key(t: Test) -> Result<()> {
     ensure!(format!("{error:#}").contains("not locked"), "refused for another reason: {error:#}");
     lock(false).await?;
     ensure!(key().await?.is_empty(), "a swarm that no longer locks itself has a key");
-    Ok(())
-}
-
-/// The network of published ports can be removed while nobody uses it; then no port can be published, until it is
-/// made anew.
-async fn ingress(t: Test) -> Result<()> {
-    let networks = t.docker().list_networks(None).await?;
-    let old = networks.into_iter().find(|network| network.ingress == Some(true)).context("no ingress network")?;
-    let name = old.name.unwrap_or_default();
-    for service in t.docker().list_services(None).await? {
-        let ports = service.endpoint.and_then(|endpoint| endpoint.ports).unwrap_or_default();
-        if !ports.is_empty() {
-            let whose = service.spec.and_then(|spec| spec.name).unwrap_or_default();
-            return Err(Skip(format!("service {whose} publishes ports, and would lose them")).into());
-        }
-    }
-    let request = NetworkCreateRequest {
-        name: name.clone(),
-        driver: old.driver,
-        ingress: Some(true),
-        ipam: old.ipam,
-        // The engine chooses what the network is called on the wire.
-        options: old.options.map(|mut options| {
-            options.remove("com.docker.network.driver.overlay.vxlanid_list");
-            options
-        }),
-        labels: old.labels,
-        ..Default::default()
-    };
-    let docker = t.docker();
-    docker.remove_network(&name).await.context("the ingress network cannot be removed")?;
-    let without = t.service("early").replicas(0).published().create().await.map(|_| ());
-    let made = t.until("the ingress network can be made anew", NETWORK_WITHIN, || async {
-        Ok(docker.create_network(request.clone()).await?)
-    });
-    made.await?;
-    refusal(without, ANY, "no ingress network")?;
-    let second = t.network_with("second", |request| (request.ingress, request.attachable) = (Some(true), None)).await;
-    refusal(second.map(|_| ()), ANY, "ingress")?;
-    let service = t.service("web").published().create().await?;
-    service.running(1).await?;
-    let (port, nodes) = (service.port().await?, t.usable().await?);
-    for node in nodes {
-        let url = format!("http://{}:{port}/", node.address);
-        t.until(&format!("{url} answers"), NETWORK_WITHIN, || t.get(&url)).await?;
-    }
     Ok(())
 }
