@@ -255,6 +255,17 @@ async fn the_group_has_exactly_its_rules_and_is_repaired() {
     ec2.ensure_network(&owner(), &network()).await.unwrap();
     assert_eq!(bed.all_calls(), before, "what was just verified costs no call");
 
+    // The one listing of all groups verifies: what it saw changed is repaired at the next look.
+    ec2.list_networks().await.unwrap();
+    let before = bed.all_calls();
+    ec2.ensure_network(&owner(), &network()).await.unwrap();
+    assert_eq!(bed.all_calls(), before, "what the listing verified costs no call");
+    let open = sdk.authorize_security_group_ingress().group_id(&group).ip_permissions(tcp(2375, "0.0.0.0/0"));
+    open.send().await.unwrap();
+    ec2.list_networks().await.unwrap();
+    ec2.ensure_network(&owner(), &network()).await.unwrap();
+    assert_eq!(rules(&bed, &group).await, expected);
+
     let narrower = NetworkSpec { access_cidrs: vec!["198.51.100.7/32".to_owned()], subnets: vec![] };
     ec2.ensure_network(&owner(), &narrower).await.unwrap();
     let outside: Vec<String> = rules(&bed, &group).await.into_iter().filter(|r| !r.ends_with("self")).collect();

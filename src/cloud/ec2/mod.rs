@@ -15,7 +15,7 @@ mod tags;
 use std::{
     collections::HashMap,
     hash::Hash,
-    sync::{Mutex, PoisonError},
+    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -28,8 +28,11 @@ use tokio::sync::Semaphore;
 
 use super::{Answer, CloudProvider, Instance, Launch, Network, NetworkSpec, OwnedNetwork, Owner, StaticCredentials};
 
-/// How long an answer that hardly ever changes is believed: images, subnets, verified groups.
+/// How long an answer that hardly ever changes is believed: images, subnets.
 const BELIEVED: Duration = Duration::from_secs(300);
+/// The same for verified groups. Longer than two rounds of the collector of orphans, whose one
+/// listing of all groups verifies them all: so idle clusters cost no call of their own.
+const GROUPS_BELIEVED: Duration = Duration::from_secs(750);
 
 /// RunInstances has the smallest of AWS's request buckets: 5, and 2 more every second.
 const LAUNCHES_AT_ONCE: usize = 5;
@@ -96,9 +99,9 @@ impl Ec2 {
             region: config.region,
             installation: config.installation,
             launches: Semaphore::new(LAUNCHES_AT_ONCE),
-            images: Believed::default(),
-            vpcs: Believed::default(),
-            groups: Believed::default(),
+            images: Believed::during(BELIEVED),
+            vpcs: Believed::during(BELIEVED),
+            groups: Believed::during(GROUPS_BELIEVED),
             unsettled: Mutex::default(),
         }
     }
@@ -141,30 +144,46 @@ impl std::fmt::Debug for Ec2 {
 }
 
 /// Answers that are believed for a while, so that what stays the same costs no calls.
-struct Believed<K, V>(Mutex<HashMap<K, (V, Instant)>>);
-
-impl<K, V> Default for Believed<K, V> {
-    fn default() -> Self {
-        Self(Mutex::default())
-    }
+struct Believed<K, V> {
+    known: Mutex<HashMap<K, (V, Instant)>>,
+    lifetime: Duration,
 }
 
 impl<K: Eq + Hash, V: Clone> Believed<K, V> {
+    fn during(lifetime: Duration) -> Self {
+        Self { known: Mutex::default(), lifetime }
+    }
+
+    fn known(&self) -> MutexGuard<'_, HashMap<K, (V, Instant)>> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.retain(|_, (_, since)| since.elapsed() < self.lifetime);
+        known
+    }
+
     fn get(&self, key: &K) -> Option<V> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, (_, since)| since.elapsed() < BELIEVED);
-        known.get(key).map(|(value, _)| value.clone())
+        self.known().get(key).map(|(value, _)| value.clone())
     }
 
     fn put(&self, key: K, value: V) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key, (value, Instant::now()));
+        self.known().insert(key, (value, Instant::now()));
     }
 
     fn any(&self, test: impl Fn(&V) -> bool) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).values().any(|(value, _)| test(value))
+        self.known().values().any(|(value, _)| test(value))
     }
 
     fn forget(&self, drop: impl Fn(&K, &V) -> bool) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|key, (value, _)| !drop(key, value));
+        self.known().retain(|key, (value, _)| !drop(key, value));
+    }
+
+    /// What was seen again is believed anew, from the moment it was asked for; everything else
+    /// that was believed before that moment is not believed any more.
+    fn seen(&self, asked: Instant, still: impl Fn(&K, &V) -> bool) {
+        self.known().retain(|key, (value, since)| {
+            let newer = *since > asked;
+            let stays = newer || still(key, value);
+            *since = if newer { *since } else { asked };
+            stays
+        });
     }
 }

@@ -1,6 +1,9 @@
 //! The security group of a cluster: found by its tags, made once, kept as it should be.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Instant,
+};
 
 use aws_sdk_ec2::types::{ResourceType, SecurityGroup};
 
@@ -157,9 +160,16 @@ impl Ec2 {
         Ok(gone)
     }
 
-    /// Every group of the installation.
+    /// Every group of the installation. What is as it was left is verified by that for all clusters at once.
     pub(super) async fn list_groups(&self) -> Result<Vec<OwnedNetwork>, Failure> {
+        let asked = Instant::now();
         let groups = self.groups_of(None).await?;
+        let present: HashMap<&str, BTreeSet<Rule>> =
+            groups.iter().filter_map(|g| Some((g.group_id()?, rules::present(g.ip_permissions())))).collect();
+        self.groups.seen(asked, |_, (spec, network)| {
+            let id = network.security_group.as_str();
+            present.get(id).is_some_and(|present| *present == rules::wanted(spec, id))
+        });
         let owned =
             |g: &SecurityGroup| Some(OwnedNetwork { owner: tags::owner(g.tags())?, id: g.group_id()?.to_owned() });
         Ok(groups.iter().filter_map(owned).collect())
