@@ -1,6 +1,6 @@
 //! `rerun`: a run like one there was, of all its cases or of those that failed.
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 use serde_json::{Value, json};
@@ -53,15 +53,8 @@ pub struct Args {
     /// The new run's name [default: one that begins with the old run's]
     #[arg(long)]
     name: Option<String>,
-    /// Write the results as JUnit XML to this file
-    #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
-    junit: Option<PathBuf>,
-    /// Make the run and do not wait for it
-    #[arg(long, conflicts_with = "junit")]
-    detach: bool,
-    /// Print the run and do not make it
-    #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, default_missing_value = "client", require_equals = true)]
-    dry_run: Option<DryRun>,
+    #[command(flatten)]
+    how: How,
     /// Arguments of the container, in place of the old run's; {} stands for the failed cases
     #[arg(last = true, value_name = "ARGS")]
     args: Vec<String>,
@@ -92,7 +85,7 @@ async fn perform(context: &Context, args: &Args) -> Result<u8, Failure> {
     };
     let mut object = object(args, &old, failed.as_deref())?;
     // A cluster that is gone would be waited for until somebody makes it again.
-    if args.dry_run != Some(DryRun::Client) {
+    if args.how.dry_run != Some(DryRun::Client) {
         let cluster = args.cluster.as_ref().unwrap_or(&old.spec.cluster_ref.name);
         kubernetes.cluster(cluster).await.map_err(|failure| match &args.cluster {
             None => failure.help(format!("run on another cluster: kubectl testkit rerun {} --cluster NAME", args.run)),
@@ -102,8 +95,7 @@ async fn perform(context: &Context, args: &Args) -> Result<u8, Failure> {
     if let Some(names) = &failed {
         context.printer.note(format_args!("Again: {}", names.join(", ")));
     }
-    let how = How { junit: args.junit.as_deref(), detach: args.detach, dry_run: args.dry_run };
-    run::make_and_follow(context, &kubernetes, &mut object, &how).await
+    run::make_and_follow(context, &kubernetes, &mut object, &args.how).await
 }
 
 /// The cases that failed, each once; an error where the results do not tell.

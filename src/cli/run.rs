@@ -1,6 +1,6 @@
 //! `run`: makes a run, follows it to its end, and exits with what it found.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Map, Value, json};
 
@@ -43,15 +43,8 @@ pub struct Args {
     /// The run's name [default: that of the file, else one that begins with the cluster's]
     #[arg(long)]
     name: Option<String>,
-    /// Write the results as JUnit XML to this file
-    #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
-    junit: Option<PathBuf>,
-    /// Make the run and do not wait for it
-    #[arg(long, conflicts_with = "junit")]
-    detach: bool,
-    /// Print the run and do not make it
-    #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, default_missing_value = "client", require_equals = true)]
-    dry_run: Option<DryRun>,
+    #[command(flatten)]
+    how: How,
     /// Arguments of the container, in place of the image's own
     #[arg(last = true, value_name = "ARGS")]
     args: Vec<String>,
@@ -74,22 +67,25 @@ async fn perform(context: &Context, args: &Args) -> Result<u8, Failure> {
     let mut object = object(args)?;
     let kubernetes = context.kubernetes().await?;
     // A misspelt cluster would be waited for until somebody makes it.
-    if args.dry_run != Some(DryRun::Client)
+    if args.how.dry_run != Some(DryRun::Client)
         && let Some(cluster) = object.pointer("/spec/clusterRef/name").and_then(Value::as_str)
     {
         kubernetes.cluster(cluster).await?;
     }
-    let how = How { junit: args.junit.as_deref(), detach: args.detach, dry_run: args.dry_run };
-    make_and_follow(context, &kubernetes, &mut object, &how).await
+    make_and_follow(context, &kubernetes, &mut object, &args.how).await
 }
 
-/// How to go about a run.
-pub(super) struct How<'a> {
-    /// The file to write its results to.
-    pub junit: Option<&'a Path>,
-    /// Make it and do not wait for it.
-    pub detach: bool,
-    /// Do not make it.
+/// How to go about a run, new or made again.
+#[derive(clap::Args, Debug)]
+pub(super) struct How {
+    /// Write the results as JUnit XML to this file
+    #[arg(long, value_name = "PATH", value_hint = clap::ValueHint::FilePath)]
+    junit: Option<PathBuf>,
+    /// Make the run and do not wait for it
+    #[arg(long, conflicts_with = "junit")]
+    detach: bool,
+    /// Print the run and do not make it
+    #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, default_missing_value = "client", require_equals = true)]
     pub dry_run: Option<DryRun>,
 }
 
@@ -98,7 +94,7 @@ pub(super) async fn make_and_follow(
     context: &Context,
     kubernetes: &Kubernetes,
     object: &mut Value,
-    how: &How<'_>,
+    how: &How,
 ) -> Result<u8, Failure> {
     let Some(name) = created::make(context, kubernetes, "e2eruns", object, how.dry_run).await? else {
         return Ok(0);
@@ -110,7 +106,7 @@ pub(super) async fn make_and_follow(
     context.printer.note(format_args!("e2erun.testkit.dev/{name} created"));
     let run = logs::to_the_end(context, kubernetes, &name).await?;
     let status = run.status.clone().unwrap_or_default();
-    if let Some(path) = how.junit {
+    if let Some(path) = &how.junit {
         let junit = results::junit(kubernetes, &run).await?;
         std::fs::write(path, junit)
             .map_err(|e| Failure::new(format!("the results cannot be written to {}: {e}", path.display())))?;
