@@ -48,7 +48,7 @@ pub struct Manager {
 /// What leads to one manager.
 pub struct Link {
     pub name: String,
-    pub target: Target,
+    target: Target,
     control: Host,
     /// Milliseconds since the last sign of life, in which this process was awake to hear one.
     silence: AtomicU64,

@@ -121,7 +121,7 @@ impl Managers {
     /// # Errors
     /// When none is after ten seconds.
     pub async fn ready(&self) -> Result<String, NoManager> {
-        self.pick(None).await.map(|link| link.name.clone())
+        self.pick().await.map(|link| link.name.clone())
     }
 
     /// What this is attached to.
@@ -149,12 +149,12 @@ impl Managers {
         let deadline = Instant::now() + WAIT;
         let mut last = None;
         loop {
-            let link = self.pick(None).await?;
+            let link = self.pick().await?;
             // A task of its own: a stream that is opened too late is closed there.
             let mut first = tokio::spawn(open(link.clone()));
             let slow = async {
                 link.suspect().await;
-                match self.best(Some(&link)) {
+                match self.inner.best(Some(&link)) {
                     Some(other) => other,
                     None => std::future::pending().await,
                 }
@@ -186,11 +186,11 @@ impl Managers {
     }
 
     /// The manager to ask, waited for where there is none.
-    async fn pick(&self, avoid: Option<&Arc<Link>>) -> Result<Arc<Link>, NoManager> {
+    async fn pick(&self) -> Result<Arc<Link>, NoManager> {
         let deadline = Instant::now() + WAIT;
         loop {
             let arrived = self.inner.arrived.notified();
-            if let Some(link) = self.best(avoid) {
+            if let Some(link) = self.inner.best(None) {
                 self.inner.use_from_now(&link);
                 return Ok(link);
             }
@@ -199,10 +199,6 @@ impl Managers {
                 return Err(NoManager { cluster: self.cluster.clone(), why });
             }
         }
-    }
-
-    fn best(&self, avoid: Option<&Arc<Link>>) -> Option<Arc<Link>> {
-        self.inner.best(avoid)
     }
 }
 
