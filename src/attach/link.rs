@@ -9,7 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::{sync::Notify, time::sleep};
+use tokio::{
+    sync::{Notify, watch},
+    time::sleep,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::host::{ConnectError, Host, HostError, Pipe, Target};
@@ -70,7 +73,7 @@ pub struct Own {
 
 impl Link {
     /// Connects. The caller ends it with [`cut`](Self::cut).
-    pub async fn connect(manager: &Manager, changed: Arc<Notify>) -> Result<Arc<Self>, ConnectError> {
+    pub async fn connect(manager: &Manager, changed: Arc<watch::Sender<()>>) -> Result<Arc<Self>, ConnectError> {
         let control = Host::connect(&manager.target).await?;
         let link = Arc::new(Self {
             name: manager.name.clone(),
@@ -287,7 +290,7 @@ impl Link {
     }
 
     /// A manager that runs but has no swarm is no use to those who want one.
-    async fn ask_after_the_swarm(&self, changed: &Notify) {
+    async fn ask_after_the_swarm(&self, changed: &watch::Sender<()>) {
         loop {
             let asked = tokio::time::timeout(SWARM_LIMIT, self.swarm_answers()).await;
             // Silence of the host is for `watch` to judge.
@@ -297,7 +300,7 @@ impl Link {
                 Err(_) => self.is_suspect() && self.has_swarm(),
             };
             if self.swarm.swap(has, Ordering::Relaxed) != has {
-                changed.notify_one();
+                changed.send_replace(());
             }
             sleep(SWARM_PULSE).await;
         }

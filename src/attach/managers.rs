@@ -2,8 +2,8 @@
 //!
 //! Two of them are connected, where there are two: a home that everybody is sent to, since
 //! images and containers are an engine's own, and one that takes over. While the home is
-//! silent, new streams begin at the other one; when it is given up or has lost the swarm, the
-//! other one becomes the home.
+//! silent or has no swarm, new streams begin at the other one; when it is given up, the other
+//! one becomes the home.
 
 use std::{
     fmt,
@@ -11,8 +11,9 @@ use std::{
     time::Duration,
 };
 
+use futures::{StreamExt, stream::FuturesUnordered};
 use tokio::{
-    sync::{Notify, watch},
+    sync::watch,
     time::{Instant, sleep, timeout_at},
 };
 
@@ -26,8 +27,12 @@ use crate::host::{HostError, Pipe};
 const CONNECTED: usize = 2;
 /// How long a connection waits for a manager before it is told that there is none.
 const WAIT: Duration = Duration::from_secs(10);
+/// A manager that has not let us in after so long is not waited for alone: the next one is tried beside it.
+const HESITATES: Duration = Duration::from_secs(2);
 /// Between rounds of attempts while managers are missing.
 const AGAIN: Duration = Duration::from_secs(1);
+/// Before a stream is asked for again where nothing about the links has changed.
+const ONCE_MORE: Duration = Duration::from_millis(100);
 
 /// What happens, for whoever looks on.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,10 +81,8 @@ struct Inner {
     wanted: watch::Receiver<Vec<Manager>>,
     say: Say,
     state: Mutex<State>,
-    /// A link is new, or worse than it was.
-    changed: Arc<Notify>,
-    /// There is a link that was not there before.
-    arrived: Notify,
+    /// A link is new, or not what it was.
+    changed: Arc<watch::Sender<()>>,
 }
 
 #[derive(Default)]
@@ -105,13 +108,7 @@ impl Managers {
         wanted: watch::Receiver<Vec<Manager>>,
         say: impl Fn(Event) + Send + Sync + 'static,
     ) -> Arc<Self> {
-        let inner = Arc::new(Inner {
-            wanted,
-            say: Box::new(say),
-            state: Mutex::default(),
-            changed: Arc::default(),
-            arrived: Notify::new(),
-        });
+        let inner = Arc::new(Inner { wanted, say: Box::new(say), state: Mutex::default(), changed: Arc::default() });
         let keeper = tokio::spawn(keep(inner.clone()));
         Arc::new(Self { cluster: cluster.to_owned(), inner, keeper })
     }
@@ -148,7 +145,9 @@ impl Managers {
     {
         let deadline = Instant::now() + WAIT;
         let mut last = None;
+        let mut changes = self.inner.changed.subscribe();
         loop {
+            changes.mark_unchanged();
             let link = self.pick().await?;
             // A task of its own: a stream that is opened too late is closed there.
             let mut first = tokio::spawn(open(link.clone()));
@@ -180,23 +179,26 @@ impl Managers {
             if Instant::now() >= deadline {
                 return Err(NoManager { cluster: self.cluster.clone(), why: last });
             }
-            // The links' own judgement follows; until then nothing is asked again and again.
-            sleep(Duration::from_millis(100)).await;
+            tokio::select! {
+                _ = changes.changed() => {}
+                () = sleep(ONCE_MORE) => {}
+            }
         }
     }
 
     /// The manager to ask, waited for where there is none.
     async fn pick(&self) -> Result<Arc<Link>, NoManager> {
         let deadline = Instant::now() + WAIT;
+        let mut changes = self.inner.changed.subscribe();
         loop {
-            let arrived = self.inner.arrived.notified();
             if let Some(link) = self.inner.best(None) {
                 self.inner.use_from_now(&link);
                 return Ok(link);
             }
-            if timeout_at(deadline, arrived).await.is_err() {
+            if timeout_at(deadline, changes.changed()).await.is_err() {
                 let why = self.inner.state().troubles.last().map(|(_, why)| why.clone());
-                return Err(NoManager { cluster: self.cluster.clone(), why });
+                let why = why.unwrap_or_else(|| format!("none has let us in for {} s", WAIT.as_secs()));
+                return Err(NoManager { cluster: self.cluster.clone(), why: Some(why) });
             }
         }
     }
@@ -223,8 +225,8 @@ impl Inner {
         let same = |other: &Option<Arc<Link>>| other.as_ref().is_some_and(|o| Arc::ptr_eq(o, link));
         let before = {
             let mut state = self.state();
-            // A silent home may come back; one that is dead or without a swarm is none.
-            if state.home.as_ref().is_none_or(|home| home.is_dead() || (!home.has_swarm() && link.has_swarm())) {
+            // A home that is silent or without a swarm may come back, and has people's images and containers; a dead one is none.
+            if state.home.as_ref().is_none_or(|home| home.is_dead()) {
                 state.home = Some(link.clone());
             }
             if same(&state.used) {
@@ -236,8 +238,8 @@ impl Inner {
         (self.say)(Event::Uses { manager: link.name.clone(), instead_of });
     }
 
-    /// Takes the dead links away.
-    fn bury(&self) {
+    /// Takes the dead links away, and sends people to the best of the others.
+    fn settle(&self) {
         let dead = {
             let mut state = self.state();
             let (dead, alive) = std::mem::take(&mut state.links).into_iter().partition(|l: &Arc<Link>| l.is_dead());
@@ -246,10 +248,30 @@ impl Inner {
         };
         for link in dead {
             (self.say)(Event::Lost { manager: link.name.clone(), why: link.reason() });
-            if let Some(next) = self.best(None) {
-                self.use_from_now(&next);
-            }
         }
+        if self.state().used.is_some()
+            && let Some(best) = self.best(None)
+        {
+            self.use_from_now(&best);
+        }
+    }
+
+    /// One attempt at one manager.
+    async fn connect(&self, manager: Manager) {
+        let link = match Link::connect(&manager, self.changed.clone()).await {
+            Ok(link) => link,
+            Err(error) => return self.trouble(&manager.name, error.to_string()),
+        };
+        let (dead, changed) = (link.dead().clone(), self.changed.clone());
+        tokio::spawn(async move {
+            dead.cancelled().await;
+            changed.send_replace(());
+        });
+        let mut state = self.state();
+        state.troubles.retain(|(m, _)| *m != manager.name);
+        state.links.push(link);
+        drop(state);
+        self.changed.send_replace(());
     }
 
     /// The managers that are wanted and not connected.
@@ -282,43 +304,47 @@ impl Inner {
     }
 }
 
-/// Keeps two managers connected: one attempt at a time, each manager once a round.
+/// Keeps two managers connected.
 async fn keep(inner: Arc<Inner>) {
     let mut wanted = inner.wanted.clone();
+    let mut changes = inner.changed.subscribe();
     loop {
-        inner.bury();
-        for manager in inner.missing() {
-            if inner.connected() >= CONNECTED {
-                break;
-            }
-            match Link::connect(&manager, inner.changed.clone()).await {
-                Ok(link) => {
-                    let (dead, changed) = (link.dead().clone(), inner.changed.clone());
-                    tokio::spawn(async move {
-                        dead.cancelled().await;
-                        changed.notify_one();
-                    });
-                    let mut state = inner.state();
-                    state.troubles.retain(|(m, _)| *m != manager.name);
-                    state.links.push(link);
-                    drop(state);
-                    inner.arrived.notify_waiters();
-                }
-                Err(error) => inner.trouble(&manager.name, error.to_string()),
-            }
-            inner.bury();
-        }
-        if let Some(best) = inner.best(None)
-            && inner.state().used.is_some()
-        {
-            inner.use_from_now(&best);
+        tokio::select! {
+            () = connect_missing(&inner, &mut changes) => {}
+            Ok(()) = wanted.changed() => continue,
         }
         let short = inner.connected() < CONNECTED && !inner.missing().is_empty();
         tokio::select! {
-            () = inner.changed.notified() => {}
+            _ = changes.changed() => {}
             changed = wanted.changed() => if changed.is_err() { std::future::pending::<()>().await },
             () = sleep(AGAIN), if short => {}
         }
+    }
+}
+
+/// One round: each missing manager once, in their order, until enough are connected. A host that takes a
+/// connection and then says nothing must not hide those that would answer.
+async fn connect_missing(inner: &Inner, changes: &mut watch::Receiver<()>) {
+    let mut waiting = inner.missing().into_iter();
+    let mut attempts = FuturesUnordered::new();
+    let mut next = true;
+    loop {
+        changes.mark_unchanged();
+        inner.settle();
+        if inner.connected() >= CONNECTED {
+            return;
+        }
+        if next {
+            attempts.extend(waiting.next().map(|manager| inner.connect(manager)));
+        }
+        next = tokio::select! {
+            attempt = attempts.next() => match attempt {
+                Some(()) => true,
+                None => return,
+            },
+            () = sleep(HESITATES), if waiting.len() > 0 => true,
+            _ = changes.changed() => false,
+        };
     }
 }
 
