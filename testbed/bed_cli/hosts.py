@@ -17,6 +17,7 @@ HOST_VERBS = (
     ("reboot", None, "end it and boot it again from its disk"),
     ("freeze", None, "stop its kernel; it neither answers nor ends"),
     ("thaw", None, "let a frozen host go on"),
+    ("explain", None, "have its kernel write on its console its timers, its memory, and what waits for a disk"),
     ("partition", None, "cut it off from every other host and from this machine"),
     ("heal", None, "undo partition"),
     ("delay", "ms", "delay what it sends, in milliseconds"),

@@ -78,7 +78,7 @@ class Control:
             # The reset button: whatever state the host is in.
             machine.kill()
             machine.boot()
-        elif verb in ("freeze", "thaw", "partition", "heal"):
+        elif verb in ("freeze", "thaw", "explain", "partition", "heal"):
             getattr(machine, verb)()
         elif verb in ("delay", "loss"):
             machine.faults.all |= _amount(request, verb)
@@ -87,7 +87,7 @@ class Control:
             machine.faults.all, machine.faults.peers = {}, {}
             machine.apply_faults()
         else:
-            raise Refused(f"a host cannot be told to {verb!r}: kill, reboot, freeze, thaw, partition, heal, "
+            raise Refused(f"a host cannot be told to {verb!r}: kill, reboot, freeze, thaw, explain, partition, heal, "
                           "delay?ms=, loss?percent= or clear")
         return {"id": machine.name, "pid": machine.pid, "frozen": machine.frozen, "partitioned": machine.partitioned}
 

@@ -164,6 +164,12 @@ class Machine:
                 self._console_command("go")
                 self.frozen = False
 
+    def explain(self) -> None:
+        """Its kernel writes on the console its timers, its memory, and which tasks wait for a disk: also when nothing else answers."""
+        with self._lock:
+            for key in "qmw":
+                self._console_command(f"sysrq {key}")
+
     def partition(self) -> None:
         self.port.partition()
         self.partitioned = True
@@ -221,10 +227,19 @@ class Machine:
                 client.bind(ours)
                 client.settimeout(_ANSWERS_WITHIN)
                 client.sendto(struct.pack("=III512s", 0xCAFEBABE, 2, len(command), command.encode()), theirs)
-                answer = client.recv(4096)
+                failed, more, words = _answer(client)
+                while more:
+                    _, more, _ = _answer(client)
         except OSError as error:
             raise HostError(f"{self.name} does not answer on its management console: {error}") from None
         finally:
             Path(ours).unlink(missing_ok=True)
-        if struct.unpack_from("=I", answer)[0]:
-            raise HostError(f"{self.name} refused {command!r}: {answer[12:].rstrip(bytes(1)).decode(errors='replace')}")
+        if failed:
+            raise HostError(f"{self.name} refused {command!r}: {words}")
+
+
+def _answer(client: socket.socket) -> tuple[int, int, str]:
+    """One datagram of an answer: an error number or 0, whether more follow, what it says."""
+    data = client.recv(4096)
+    failed, more, _length = struct.unpack_from("=III", data)
+    return failed, more, data[12:].rstrip(bytes(1)).decode(errors="replace")

@@ -2,12 +2,23 @@
 import json
 import os
 import re
+import subprocess
 import urllib.request
 from pathlib import Path
 
 import pytest
 
 import world
+
+BED = Path(__file__).resolve().parents[1] / "bed"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if report.when == "call":
+        item.failed = report.failed
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -47,9 +58,29 @@ def space(bed, operator, request):
     """A namespace of the test's own. What the test leaves in it is deleted through the operator, and must be gone then."""
     namespace = world.Namespace(re.sub("[^a-z0-9]+", "-", request.node.name.lower())[:50].strip("-"))
     yield namespace
+    if getattr(request.node, "failed", True):
+        keep_evidence(namespace, request.getfixturevalue("tmp_path"))
     if operator.process.poll() is not None:
         operator.start()
     clusters = json.loads(world.kubectl("get", "swarmclusters", "-n", namespace.name, "-o", "json").stdout)["items"]
     world.kubectl("delete", "namespace", namespace.name, "--timeout=120s", timeout=150)
     for cluster in clusters:
         assert namespace.leftovers(cluster["metadata"]["name"]) == []
+
+
+def keep_evidence(namespace, folder):
+    """What a failed test needs and its end takes away: every cluster's bundle, and what the kernels of its hosts say."""
+    tell = lambda *words: subprocess.run(list(map(str, words)), capture_output=True, text=True, errors="replace", timeout=90)
+    try:
+        for cluster in json.loads(world.kubectl("get", "swarmclusters", "-n", namespace.name, "-o", "json").stdout)["items"]:
+            name = cluster["metadata"]["name"]
+            for instance in namespace.instances(name):
+                tell(BED, "host", "explain", instance["InstanceId"])
+                console = tell(BED, "host", "console", instance["InstanceId"]).stdout
+                (folder / f"{instance['InstanceId']}.console").write_text(console)
+                print(f"--- the console of {instance['InstanceId']} ends with\n{console[-1500:]}")
+            print(f"--- SwarmCluster {name}: {json.dumps(cluster.get('status', {}).get('conditions'), indent=1)}")
+            done = tell("kubectl", "testkit", "diagnose", name, "-n", namespace.name, "-o", folder / f"{name}.bundle")
+            print(f"--- kubectl testkit diagnose {name}: {done.stdout[-2000:]}{done.stderr[-2000:]}")
+    except (AssertionError, OSError, subprocess.SubprocessError) as error:
+        print(f"--- no more evidence: {error}")
