@@ -4,13 +4,18 @@ attach_load_ratio, attach_save_ratio  throughput of 100 MiB of `docker load`, `d
 attach_save_ratio_300ms               the same with 300 ms of delay on what the host sends
 attach_stall_ms                       median GET /_ping while ten readers of big downloads are stopped
 attach_rtt_ratio                      median GET /_ping, a new connection each, over ssh -L's
-attach_burst_ratio                    wall time of 100 `docker ps` at once, over ssh -L's; DOCKER_HOST=ssh:// beside it
+attach_burst_ratio                    wall time of 100 `docker ps` at once, over ssh -L's
+dial_load_ratio, dial_save_ratio      `docker load`, `docker save` of the same 100 MiB by attach, over DOCKER_HOST=ssh://'s,
+                                      which runs ssh and `docker system dial-stdio` for every connection
+dial_ps_ratio                         median of one `docker ps` by attach, over ssh://'s
+dial_burst_s, dial_burst_failed       100 `docker ps` at once by ssh://: sshd drops part of such a burst
 attach_first_answer_s                 from the start of attach to the first answer
 attach_rss_mib                        memory with 100 streams that share the connection; …_own: with 100 that have their own;
                                       …_idle: with none; …_after_all: after all the measurements before, with none
 """
 import contextlib
 import os
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -80,6 +85,38 @@ def burst(environment, count=100):
     return time.monotonic() - began, failed
 
 
+def dialled(space, cluster, address, folder):
+    """The environment in which the docker client reaches the host by ssh://, with the cluster's own keys."""
+    path = Path(folder) / "bin"
+    path.mkdir(exist_ok=True)
+    ssh = path / "ssh"
+    ssh.write_text(f'#!/bin/sh\nexec {shutil.which("ssh")} {shlex.join(space.key(cluster, folder))} "$@"\n')
+    ssh.chmod(0o700)
+    return {"DOCKER_HOST": f"ssh://root@{address}", "PATH": f"{path}:{os.environ['PATH']}"}
+
+
+def docker(environment, *words):
+    done = subprocess.run(["docker", *words], env={**os.environ, **environment}, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, timeout=300)
+    assert done.returncode == 0, f"docker {' '.join(words)} by {environment['DOCKER_HOST']}: {done.stderr}"
+
+
+def beside_dialled(ours, theirs, image, tar, note):
+    """The docker client by attach and by ssh://."""
+    def load(environment):
+        docker(environment, "rmi", "--force", image)
+        docker(environment, "load", "--quiet", "--input", str(tar))
+
+    for name, rounds, work in (
+        ("load", 3, load),
+        ("save", 3, lambda environment: docker(environment, "save", "--output", os.devnull, image)),
+        ("ps", 10, lambda environment: docker(environment, "ps", "--quiet")),
+    ):
+        a, b = alternating(ours, theirs, work, rounds)
+        note(**{f"dial_{name}_ratio": round(b / a, 3), f"attach_docker_{name}_s": round(a, 3), f"dial_{name}_s": round(b, 3)})
+    seconds_, failed = burst(theirs)
+    note(dial_burst_s=round(seconds_, 2), dial_burst_failed=failed)
+
+
 def with_streams(sock, open_one, count=100):
     held = [open_one(sock) for _ in range(count)]
     mib = sock.resident_mib()
@@ -139,8 +176,9 @@ def measure(space, cluster, note):
                     a.append(time_)
                     failed += failures
                 note(attach_burst_ratio=round(statistics.median(a) / statistics.median(b), 3), attach_burst_s=round(statistics.median(a), 2), ssh_burst_s=round(statistics.median(b), 2), attach_burst_failed=failed)
+                beside_dialled({"DOCKER_HOST": f"unix://{ours.path}"}, dialled(space, cluster, leader["address"], folder), image, tar, note)
             else:
-                print("attach_burst_ratio: not measured, there is no docker client here", flush=True)
+                print("attach_burst_ratio, dial_*: not measured, there is no docker client here", flush=True)
             note(attach_rss_mib_after_all=round(ours.resident_mib(), 1))
         with attach(space, cluster, folder) as ours:
             note(attach_rss_mib_idle=round(ours.resident_mib(), 1), attach_rss_mib=with_streams(ours, kept_alive))
