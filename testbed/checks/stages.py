@@ -74,12 +74,14 @@ class Stages:
 
     def system(self) -> Count:
         """The whole on real hosts: the operator as a process, kubectl and its plugin as a person has them."""
-        image, target = self.runner.folder / "e2e.tar", Path(os.environ["CARGO_TARGET_DIR"]) / "debug"
+        target = Path(os.environ["CARGO_TARGET_DIR"]) / "debug"
         failure = self._bed_up(SYSTEM, [])
         if failure:
             return failure
+        image = self._suite_image()
+        if image is None:
+            return counting.one_failure(f"{SYSTEM}: the suite's image cannot be made")
         for name, command in (("system-build", ["cargo", "build", "--locked", "--workspace"]),
-                              ("system-image", [places.CHECKOUT / "e2e" / "image.sh", image]),
                               ("system-install", [places.TESTBED / "bed", "install", "--name", BED, target / "testkit-operator", target / "kubectl-testkit"])):
             if self._run(name, command, 20 * MINUTE)[0]:
                 return counting.one_failure(f"{SYSTEM}: {name} failed")
@@ -109,6 +111,20 @@ class Stages:
         code, log = self._run(stage, [places.venv() / "bin" / "python", "-m", "pytest", "-v", "-p", "no:cacheprovider", f"--junit-xml={report}", tests],
                               seconds, env | {"PYTHONPATH": str(places.TESTBED), "PYTHONDONTWRITEBYTECODE": "1"})
         return counting.junit(report)(stage, code, log)
+
+    def _suite_image(self) -> Path | None:
+        """The suite's image, made again when what it is made of has changed: to link it takes most of a minute."""
+        sources = [places.CHECKOUT / name for name in ("e2e", "Cargo.toml", "Cargo.lock", "rust-toolchain.toml")]
+        folder, image = places.cache() / "suite", self.runner.folder / "e2e.tar"
+        kept = folder / f"{places.fingerprint(*sources)}.tar"
+        if not kept.exists():
+            if self._run("system-image", [places.CHECKOUT / "e2e" / "image.sh", image], 20 * MINUTE)[0]:
+                return None
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            # In one step: a run that is killed here leaves no half of an image under that name.
+            shutil.copy(image, folder / "part").rename(kept)
+        return Path(shutil.copy(kept, image))
 
     def _setup(self, stage: str, flags: list) -> bool:
         """On a machine with nothing cached this builds Kubernetes, which is no part of the bed's own start."""
