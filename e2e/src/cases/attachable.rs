@@ -1,6 +1,6 @@
 //! Overlay networks and containers that no service manages; and networks as objects.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
 use anyhow::{Context as _, Result, ensure};
 use bollard::models::{
@@ -12,13 +12,13 @@ use super::{
     catalog::{ANY, refusal},
     networks::OVERLAY_WITHIN,
 };
-use crate::harness::{
-    case::{Case, Need},
-    test::Test,
+use crate::{
+    harness::{
+        case::{Case, Need},
+        test::Test,
+    },
+    swarm::container::ATTACHED_WITHIN,
 };
-
-/// How long the swarm may take to attach a container: it has a task for it, and the engine waits 20 seconds for that.
-const ATTACHED_WITHIN: Duration = Duration::from_secs(45);
 
 pub(crate) fn cases() -> Vec<Case> {
     vec![

@@ -29,12 +29,16 @@ const GATED_FOR: Duration = Duration::from_secs(3);
 /// How often a task may be found ill that is to get well: longer than it is watched.
 const ILL_FOR: i64 = 60;
 
+/// How often the engine asks a server whether it is well. Each time it starts a process in the container for it,
+/// which is the dearest thing that these cases have a node do.
+const ASKED_EVERY: Duration = Duration::from_secs(2);
+
 impl Builder {
-    /// The engine asks the server every second whether it is well, and it is not when that was so this often.
+    /// The engine asks the server whether it is well, and it is not when that was so this often.
     pub(crate) fn health_checked(self, retries: i64) -> Self {
         let check = HealthConfig {
             test: Some(["CMD", "/e2e", "health", "http://127.0.0.1/healthy"].map(str::to_owned).into()),
-            interval: Some(nanos(Duration::from_secs(1))),
+            interval: Some(nanos(ASKED_EVERY)),
             timeout: Some(nanos(Duration::from_secs(10))),
             retries: Some(retries),
             ..Default::default()

@@ -34,6 +34,9 @@ use crate::{
 /// How long the engine may take to say what went wrong: it may be what went wrong.
 const DIAGNOSIS_WITHIN: Duration = Duration::from_secs(15);
 
+/// How many of the slowest cases are named at the end.
+const SLOWEST: usize = 10;
+
 thread_local! {
     /// Where the panic was that is being unwound on this thread.
     static PANICKED_AT: RefCell<Option<String>> = const { RefCell::new(None) };
@@ -100,6 +103,9 @@ pub(crate) fn run(runtime: &Runtime, args: &RunArgs) -> ExitCode {
     let conclusion = libtest_mimic::run(&arguments, trials);
 
     let records = std::mem::take(&mut *suite.records.lock().unwrap_or_else(PoisonError::into_inner));
+    if matches!(args.format, Format::Pretty) {
+        tell_slowest(&records);
+    }
     if let Err(why) = write_results(args, &run, &records, start.elapsed()) {
         return refuse(exit::COULD_NOT_RUN, &why);
     }
@@ -127,6 +133,25 @@ fn announce(run: &Run) {
         cluster.engine_version,
         cluster.image
     );
+}
+
+/// Tells a person where the time went. A run of one case has nothing to compare.
+fn tell_slowest(records: &[Record]) {
+    let slowest = slowest(records);
+    if slowest.len() > 1 {
+        eprintln!("the slowest:");
+    }
+    for record in slowest.iter().filter(|_| slowest.len() > 1) {
+        eprintln!("{:8.1} s  {}", record.took.as_secs_f64(), record.name);
+    }
+}
+
+/// The cases that took longest, the slowest first. Those that were skipped took no time.
+fn slowest(records: &[Record]) -> Vec<&Record> {
+    let mut ran: Vec<_> = records.iter().filter(|it| !matches!(it.outcome, Outcome::Skipped { .. })).collect();
+    ran.sort_by_key(|record| std::cmp::Reverse(record.took));
+    ran.truncate(SLOWEST);
+    ran
 }
 
 fn write_results(args: &RunArgs, run: &Run, records: &[Record], took: Duration) -> Result<(), String> {
@@ -270,4 +295,23 @@ fn panicked(payload: Box<dyn Any + Send>) -> Result<()> {
 fn section(parts: &[&str]) -> String {
     let parts: Vec<&str> = parts.iter().map(|part| part.trim_end()).filter(|part| !part.is_empty()).collect();
     parts.join("\n\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_slowest_ten_are_named_and_what_was_skipped_is_not() {
+        let record = |seconds: u64, outcome: Outcome| Record {
+            name: seconds.to_string(),
+            took: Duration::from_secs(seconds),
+            outcome,
+            output: String::new(),
+        };
+        let mut records: Vec<_> = (1..=12).map(|seconds| record(seconds, Outcome::Passed)).collect();
+        records.push(record(99, Outcome::Skipped { reason: "no".into() }));
+        let named: Vec<_> = slowest(&records).into_iter().map(|it| &*it.name).collect();
+        assert_eq!(named, ["12", "11", "10", "9", "8", "7", "6", "5", "4", "3"]);
+    }
 }

@@ -13,7 +13,14 @@ use bollard::{
 use futures::StreamExt as _;
 
 use super::network::Network;
-use crate::harness::test::Test;
+use crate::harness::{
+    test::Test,
+    until::{Never, until},
+};
+
+/// How long the swarm may take to attach a container to an overlay: it has a task of its own for that, which is
+/// scheduled like others. An engine gives up after 20 seconds, and takes no harm from being asked again.
+pub(crate) const ATTACHED_WITHIN: Duration = Duration::from_secs(45);
 
 /// A container that was started.
 #[derive(Debug, Clone)]
@@ -65,6 +72,9 @@ impl Test {
         networking_config: Option<NetworkingConfig>,
     ) -> Result<Container> {
         let name = self.name(what);
+        // One that is to have an address which is taken is never attached.
+        let mut endpoints = networking_config.iter().flat_map(|config| config.endpoints_config.iter().flatten());
+        let asked_again = endpoints.all(|(_, endpoint)| endpoint.ipam_config.is_none());
         let body = ContainerCreateBody {
             image: Some(self.cluster().image.clone()),
             cmd: Some(vec![command.into()]),
@@ -75,13 +85,17 @@ impl Test {
         };
         let (docker, options) =
             (self.docker().clone(), CreateContainerOptions { name: Some(name.clone()), ..Default::default() });
-        let create = async move {
-            let id = docker.create_container(Some(options), body).await?.id;
-            docker.start_container(&id, None::<StartContainerOptions>).await?;
-            Ok(id)
+        let create = async move { Ok(docker.create_container(Some(options), body).await?.id) };
+        let id = self.make(create).await.with_context(|| format!("cannot create container {name}"))?;
+        let start = || async {
+            match self.docker().start_container(&id, None::<StartContainerOptions>).await {
+                Err(error) if asked_again && error.to_string().contains("deadline exceeded") => Err(error.into()),
+                Err(error) => Err(Never(error.to_string()).into()),
+                Ok(()) => Ok(()),
+            }
         };
-        let id = self.make(create).await.with_context(|| format!("cannot start container {name}"))?;
-        self.note(format_args!("started container {name}"));
+        let ((), took) = until(&format!("container {name} starts"), ATTACHED_WITHIN, |_| (), start).await?;
+        self.note(format_args!("started container {name} (after {:.2}s)", took.as_secs_f64()));
         Ok(Container { test: self.clone(), id, name })
     }
 }

@@ -1,0 +1,133 @@
+#!/usr/bin/env python3
+"""The page of the suite's results, from the JUnit files of its runs: case by engine, with times. Nothing in it is typed.
+
+usage: suite_table.py FOLDER    writes the page to standard output
+
+A file is named ENGINE-SHAPE-TIME.xml; SHAPE is MANAGERS+WORKERS, and `-disruptive` where those cases ran too.
+"""
+import re
+import statistics
+import sys
+import xml.etree.ElementTree as xml
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+ENGINES = ("28.5", "26.1", "20.10")
+NAME = re.compile(r"(?P<engine>[\d.]+)-(?P<shape>\d+\+\d+)(?P<disruptive>-disruptive)?-(?P<time>\d{8}T\d{6}Z)\.xml")
+HEAD = """# What the suite was seen to do
+
+Written by `testbed/suite` from the JUnit files of the runs named here, and by nothing else. Every run is an `E2ERun` on a
+cluster of the test bed, whose hosts share the two cores of one machine with each other and with whatever else runs there:
+times tell how cases compare, not how fast an engine is.
+"""
+
+
+@dataclass
+class Run:
+    engine: str
+    shape: str
+    disruptive: bool
+    time: str
+    version: str
+    seconds: float
+    cases: dict  # name -> (end, seconds, reason)
+
+    @property
+    def count(self):
+        ends = [end for end, _, _ in self.cases.values()]
+        return {end: ends.count(end) for end in ("passed", "failed", "skipped")}
+
+
+def read(path: Path) -> Run:
+    named = NAME.fullmatch(path.name)
+    if named is None:
+        sys.exit(f"{path}: the name is not ENGINE-SHAPE-TIME.xml")
+    root = xml.parse(path).getroot()
+    suite = root if root.tag == "testsuite" else root.find("testsuite")
+    properties = {p.get("name"): p.get("value") for p in suite.iter("property")}
+    cases = {}
+    for case in suite.iter("testcase"):
+        failure, skipped = case.find("failure"), case.find("skipped")
+        end = "failed" if failure is not None else "skipped" if skipped is not None else "passed"
+        told = failure if failure is not None else skipped
+        cases[case.get("name")] = (end, float(case.get("time")), told.get("message", "") if told is not None else "")
+    return Run(named["engine"], named["shape"], bool(named["disruptive"]), named["time"], properties.get("engine", "?"), float(suite.get("time")), cases)
+
+
+def minutes(seconds):
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02}"
+
+
+def cell(text):
+    """Words of an engine as a table takes them: one line, without what changes from run to run."""
+    text = re.sub(r"e2e-[0-9a-f-]{36}-\d+-", "", text.split("\n")[0])
+    return text.replace("|", "\\|").replace("`", "'")[:200]
+
+
+def rounds(runs):
+    yield "## The runs\n"
+    yield "| Engine | Managers + workers | When | Passed | Failed | Skipped | Minutes | In a row |"
+    yield "|---|---|---|---|---|---|---|---|"
+    in_a_row = defaultdict(int)
+    for run in runs:
+        group = (run.engine, run.shape, run.disruptive)
+        in_a_row[group] = 0 if run.count["failed"] else in_a_row[group] + 1
+        count = run.count
+        shape = run.shape.replace("+", " + ") + (", disruptive too" if run.disruptive else "")
+        yield (f"| {run.version} | {shape} | {run.time[:4]}-{run.time[4:6]}-{run.time[6:8]} {run.time[9:11]}:{run.time[11:13]} | {count['passed']} | {count['failed']} "
+               f"| {count['skipped']} | {minutes(run.seconds)} | {in_a_row[group]} |")
+
+
+def failures(runs):
+    lines = [f"| `{name}` | {run.version}, {run.time[9:11]}:{run.time[11:13]} | {cell(reason)} |" for run in runs for name, (end, _, reason) in run.cases.items() if end == "failed"]
+    if lines:
+        yield "\n## What failed in them\n"
+        yield "| Case | Engine, run | In its words |"
+        yield "|---|---|---|"
+        yield from lines
+
+
+def table(runs):
+    engines = [engine for engine in ENGINES if any(run.engine == engine for run in runs)]
+    yield "\n## Case by engine\n"
+    yield "How often a case passed of how often it ran, and the median of its seconds; why it was skipped where it never ran.\n"
+    yield "| Case | " + " | ".join(engines) + " |"
+    yield "|---" * (len(engines) + 1) + "|"
+    names = dict.fromkeys(name for run in runs for name in run.cases)
+    for name in names:
+        cells = []
+        for engine in engines:
+            seen = [run.cases[name] for run in runs if run.engine == engine and name in run.cases]
+            ran = [(end, seconds) for end, seconds, _ in seen if end != "skipped"]
+            if ran:
+                passed = sum(end == "passed" for end, _ in ran)
+                cells.append(f"{passed} of {len(ran)}, {statistics.median(seconds for _, seconds in ran):.1f}")
+            else:
+                cells.append(f"skipped: {cell(seen[-1][2])}" if seen else "not run")
+        yield f"| `{name}` | " + " | ".join(cells) + " |"
+
+
+def slowest(runs):
+    latest = next((run for run in reversed(runs) if run.engine == ENGINES[0] and not run.disruptive), None)
+    if latest:
+        yield f"\n## The slowest ten of the last run on {latest.version}\n"
+        yield "| Case | Seconds |"
+        yield "|---|---|"
+        for name, (_, seconds, _) in sorted(latest.cases.items(), key=lambda it: -it[1][1])[:10]:
+            yield f"| `{name}` | {seconds:.1f} |"
+
+
+def main():
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+        sys.exit(__doc__)
+    runs = sorted((read(path) for path in Path(sys.argv[1]).glob("*.xml")), key=lambda run: run.time)
+    if not runs:
+        sys.exit(f"{sys.argv[1]} has no results; `testbed/suite` makes some")
+    print(HEAD)
+    for part in (rounds, failures, slowest, table):
+        print("\n".join(part(runs)))
+
+
+if __name__ == "__main__":
+    main()
