@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use anyhow::{Result, anyhow, bail, ensure};
-use bollard::models::{Platform, ResourceObject, TaskSpecPlacementPreferences, TaskSpecPlacementSpread, TaskState};
+use bollard::models::{
+    Platform, ResourceObject, Task, TaskSpecPlacementPreferences, TaskSpecPlacementSpread, TaskState,
+};
 
 use crate::{
     harness::{
@@ -11,7 +13,7 @@ use crate::{
         test::Test,
     },
     swarm::{
-        service::{Builder, Service, by_node, task_of},
+        service::{Builder, Service, TASKS_WITHIN, by_node, task_of},
         task,
     },
 };
@@ -164,15 +166,22 @@ async fn waits(t: &Test, service: Builder, running: usize, reason: &str) -> Resu
 }
 
 async fn pending(t: &Test, service: &Service, running: usize, reason: &str) -> Result<()> {
-    t.until(&format!("a task waits because of {reason:?}"), SAYS_WITHIN, || async {
-        let tasks = service.tasks().await?;
-        let (pending, others): (Vec<_>, Vec<_>) =
-            tasks.iter().partition(|it| task::state(it) == Some(TaskState::PENDING) && task::error(it).is_some());
-        let run = others.iter().filter(|it| task::runs(it)).count();
-        let [waiting] = pending[..] else { bail!("{} wait with a reason, {run} run", pending.len()) };
+    let one_waits = |tasks: &[Task]| {
+        let waiting =
+            tasks.iter().filter(|it| task::state(it) == Some(TaskState::PENDING) && task::error(it).is_some());
+        let waiting: Vec<_> = waiting.collect();
+        let [waiting] = waiting[..] else { bail!("{} wait with a reason", waiting.len()) };
         let said = task::error(waiting).unwrap_or_default();
         ensure!(said.contains(reason), "it says {said:?}");
-        ensure!(run == running, "{run} others run, wanted {running}");
+        Ok(())
+    };
+    let says = format!("a task waits because of {reason:?}");
+    t.until(&says, SAYS_WITHIN, || async { one_waits(&service.tasks().await?) }).await?;
+    t.until(&format!("it goes on to wait while {running} run"), TASKS_WITHIN, || async {
+        let tasks = service.tasks().await?;
+        one_waits(&tasks)?;
+        let run = tasks.iter().filter(|it| task::runs(it)).count();
+        ensure!(run == running, "{run} run, wanted {running}");
         Ok(())
     })
     .await
