@@ -3,7 +3,8 @@
 
 usage: suite_table.py FOLDER    writes the page to standard output
 
-A file is named ENGINE-SHAPE-TIME.xml; SHAPE is MANAGERS+WORKERS, and `-disruptive` where those cases ran too.
+A file is named ENGINE-SHAPE-TIME.xml; SHAPE is MANAGERS+WORKERS, and `-disruptive` where those cases ran too. A file
+`notes.md` beside them is what a person has to say about the runs, and comes first on the page.
 """
 import re
 import statistics
@@ -17,7 +18,7 @@ ENGINES = ("28.5", "26.1", "20.10")
 NAME = re.compile(r"(?P<engine>[\d.]+)-(?P<shape>\d+\+\d+)(?P<disruptive>-disruptive)?-(?P<time>\d{8}T\d{6}Z)\.xml")
 HEAD = """# What the suite was seen to do
 
-Written by `testbed/suite` from the JUnit files of the runs named here, and by nothing else. Every run is an `E2ERun` on a
+Written by `testbed/suite` from the JUnit files of the runs named here; no figure is typed. Every run is an `E2ERun` on a
 cluster of the test bed, whose hosts share the two cores of one machine with each other and with whatever else runs there:
 times tell how cases compare, not how fast an engine is.
 """
@@ -67,15 +68,16 @@ def cell(text):
 
 def rounds(runs):
     yield "## The runs\n"
-    yield "| Engine | Managers + workers | When | Passed | Failed | Skipped | Minutes | In a row |"
-    yield "|---|---|---|---|---|---|---|---|"
+    yield "| Engine | Managers + workers | When | Cases | Passed | Failed | Skipped | Minutes | In a row |"
+    yield "|---|---|---|---|---|---|---|---|---|"
     in_a_row = defaultdict(int)
     for run in runs:
-        group = (run.engine, run.shape, run.disruptive)
+        # A run of some of the cases says nothing about a row of whole ones.
+        group = (run.engine, run.shape, run.disruptive, len(run.cases))
         in_a_row[group] = 0 if run.count["failed"] else in_a_row[group] + 1
         count = run.count
         shape = run.shape.replace("+", " + ") + (", disruptive too" if run.disruptive else "")
-        yield (f"| {run.version} | {shape} | {run.time[:4]}-{run.time[4:6]}-{run.time[6:8]} {run.time[9:11]}:{run.time[11:13]} | {count['passed']} | {count['failed']} "
+        yield (f"| {run.version} | {shape} | {run.time[:4]}-{run.time[4:6]}-{run.time[6:8]} {run.time[9:11]}:{run.time[11:13]} | {len(run.cases)} | {count['passed']} | {count['failed']} "
                f"| {count['skipped']} | {minutes(run.seconds)} | {in_a_row[group]} |")
 
 
@@ -125,6 +127,9 @@ def main():
     if not runs:
         sys.exit(f"{sys.argv[1]} has no results; `testbed/suite` makes some")
     print(HEAD)
+    notes = Path(sys.argv[1]) / "notes.md"
+    if notes.exists():
+        print(notes.read_text())
     for part in (rounds, failures, slowest, table):
         print("\n".join(part(runs)))
 
