@@ -3,6 +3,7 @@ import base64
 import json
 import os
 import subprocess
+import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 from world import kubectl
@@ -28,6 +29,19 @@ def files_travel(space, cluster, folder: Path):
     assert (back / "run.sh").stat().st_mode & 0o7777 == 0o751 and (back / "link").is_symlink()
     gone = plugin(space, "cp", f"{cluster}:/no/such", str(folder), check=False)
     assert gone.returncode == 1 and "there is no file or directory" in gone.stderr, gone.stderr
+
+
+def counts_are_those_of_the_junit(space, run):
+    """Status, the JUnit that the suite wrote, and what it says of itself; the counts."""
+    junit = ElementTree.fromstring(plugin(space, "results", run, "-o", "junit").stdout)
+    cases = list(junit.iter("testcase"))
+    failed, skipped = (sum(case.find(tag) is not None for case in cases) for tag in ("failure", "skipped"))
+    counts = (len(cases) - failed - skipped, failed, skipped)
+    status = space.status("e2erun", run)
+    assert tuple(status[key] for key in ("passed", "failed", "skipped")) == counts, (status, counts)
+    suite = next(junit.iter("testsuite"))
+    assert tuple(int(suite.get(key)) for key in ("tests", "failures", "skipped")) == (len(cases), failed, skipped), suite.attrib
+    return counts
 
 
 def only_what_failed_runs_again(space, run, case):

@@ -3,10 +3,15 @@ import json
 import os
 import re
 import subprocess
+from pathlib import Path
 
 import inside
+import interrupted
+from attached import attach
+from breakage.main import play_the_quick_ones
 from world import cluster, kubectl, run, until
 
+SUITE = Path(os.environ.get("CARGO_TARGET_DIR", "target")) / "debug" / "e2e"
 IMAGE = os.environ.get("TESTKIT_E2E_IMAGE", "")
 
 
@@ -53,8 +58,9 @@ def test_a_cluster_its_runs_and_its_end(space, tmp_path):
     log = kubectl("testkit", "logs", "nightly", "-n", space.name).stdout
     assert "ServicesCreate" in log, log[-2000:]
 
-    # Four runs that do not pass, each with an end a person can act on.
+    # Four runs that do not pass, each with an end a person can act on, and one of which half is skipped.
     space.apply(
+        run("skips", "foo", args=["SelftestSkip", "ClusterNodeAvailable"], env=[{"name": "E2E_SELFTEST", "value": "skip"}]),
         run("fails", "foo", args=["SelftestFail", "ClusterNodeAvailable"], env=[{"name": "E2E_SELFTEST", "value": "fail"}]),
         run("silent", "foo", args=["noop"]),
         run("endless", "foo", args=["hang"], timeout="10s"),
@@ -69,6 +75,17 @@ def test_a_cluster_its_runs_and_its_end(space, tmp_path):
     status, condition = ended(space, "absent", "Failed")
     assert condition["reason"] == "ImageUnavailable" and "dockerswarm/no-such-image:1" in condition["message"], status
     assert "kubectl testkit load" in condition["message"], condition
+
+    # The counts are those of the JUnit.
+    ended(space, "skips", "Complete")
+    counts = [inside.counts_are_those_of_the_junit(space, name) for name in ("nightly", "fails", "skips")]
+    assert (counts[0][1:], counts[1], counts[2]) == ((0, 0), (1, 1, 0), (1, 0, 1)), counts
+
+    # The suite by itself: it leaves nothing, and says where it cannot run.
+    interrupted.nothing_stays("foo", "-n", space.name)
+    interrupted.only_managers_will_do("foo", "-n", space.name)
+    with attach(space, "foo", tmp_path) as real:
+        play_the_quick_ones("foo", ("-n", space.name), SUITE, real.path, IMAGE, tmp_path)
 
     # What a person does after that.
     inside.files_travel(space, "foo", tmp_path)

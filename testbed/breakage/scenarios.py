@@ -1,0 +1,154 @@
+"""The table: what is broken, and which cases must fail of it with which words. A case without a row is one of whom it is
+not known that it can fail; `testbed/break --list` names these.
+"""
+from dataclasses import dataclass, field
+from typing import Callable
+
+from . import hosts, lies
+
+
+@dataclass
+class Scenario:
+    name: str
+    # For a person: what is not as it should be.
+    broken: str
+    # Case -> words that its message must contain.
+    fail: dict
+    # Cases that must pass all the same: the scenario breaks what it says and no more.
+    good: tuple = ()
+    rules: Callable | None = None
+    hosts: tuple | None = None
+    # Cases run at once: with one, the scenario is about the order of requests.
+    threads: int = 4
+    quick: bool = field(default=False)
+
+
+def each(words, *cases):
+    return {case: words for case in cases}
+
+
+MESH = ("-p udp --dport 4789", "-p esp")
+SCENARIOS = [
+    # The network between nodes, and to them.
+    Scenario("mesh-dropped", "the packets of overlays (4789/udp, ESP) do not reach one of the workers",
+             each("answer", "InternalLbProxy", "InternalLbEndpoints", "ExternalLbGlobal", "EncryptedOverlay"),
+             good=("ServicesGlobal", "ServicesScale", "HostModePublish"), hosts=hosts.drop("worker", *(f"PREROUTING {match}" for match in MESH))),
+    Scenario("ports-dropped", "no connection reaches a port that the swarm publishes, on no node",
+             each("cannot connect to", "NetworkExternalLb", "ExternalLbReplicated", "ExternalLbGlobal", "PublishedPortChanges", "PublishedTwice", "IngressKept",
+                  "NoRequestLostScalingDown", "NoRequestLostUpdating", "HealthGatesLoadBalancing"),
+             good=("ServicesCreate", "InternalLbProxy"),
+             hosts=hosts.drop("all", *(f"{chain} -p tcp --syn --dport 30000:32767" for chain in ("PREROUTING", "OUTPUT")))),
+    Scenario("gossip-dropped", "the nodes do not tell each other of names and addresses (7946)",
+             each("it has", "ServiceDiscovery") | each("answered", "DnsRoundRobin"),
+             good=("ServicesGlobal",), hosts=hosts.drop("all", *(f"PREROUTING -p {kind} --dport 7946" for kind in ("tcp", "udp")))),
+    Scenario("image-gone", "one of the workers has not got the suite's image",
+             each("has not got the image", "ServicesGlobal", "PlacementSpread", "LogsOfEveryNode", "ExternalLbGlobal", "HostModePublish", "EncryptedOverlay")
+             | each("No such image", "ServicesGlobalJob"),
+             good=("PlacementConstraintManager", "SecretObjects"), hosts=hosts.image_gone(), quick=True),
+    Scenario("worker-frozen", "one of the workers stands still",
+             each("is down", "ClusterNodeAvailable"), good=("ServicesCreate", "NodesFilter"), hosts=hosts.frozen()),
+
+    # Services that become others than was asked for.
+    Scenario("one-replica-short", "a service gets one task fewer than it should",
+             each("run; no other is wanted", "ServicesCreate", "ServicesScale", "ScaleKeepsTasks", "ServicesStatus", "TasksFilter", "PlacementSpread", "LogsOfOneTask")
+             | each("1 run", "PlacementPreference"),
+             good=("ServicesGlobal", "ServicesList"), rules=lambda: lies.spec(lies.fewer_replicas), quick=True),
+    Scenario("placement-ignored", "constraints, preferences, limits of nodes and platforms are forgotten",
+             each("not all on", "PlacementConstraintNode") | each("run", "PlacementConstraintManager", "PlacementMaxReplicas", "PlacementConstraintUnmet", "PlacementPlatformUnmet",
+                                                                 "PlacementNodeLabel", "PlacementGlobalFollowsLabels", "ManagersAgree", "PlacementHostPortTaken")
+             | each("in that of one node", "PlacementPreference") | each("Placement", "ServicesInspect"),
+             good=("PlacementReservationTooLarge", "ServicesCreate"), rules=lambda: lies.drop("TaskTemplate.Placement")),
+    Scenario("managers-alone", "every task is placed on managers",
+             each("run", "ServicesGlobal", "LogsOfEveryNode", "ExternalLbGlobal", "HostModePublish", "EncryptedOverlay", "PlacementGlobalFollowsLabels", "PlacementNodeLabel")
+             | each("are", "ServicesGlobalJob") | each("nodes", "PlacementSpread"),
+             good=("ServicesCreate", "PlacementConstraintManager"), rules=lambda: lies.spec(lies.managers_alone)),
+    Scenario("reservations-ignored", "what a service reserves, and its limits, are forgotten",
+             each("1 run", "PlacementReservationTooLarge") | each("its limit of processes", "ContainerOptionsChange"), good=("ServicesCreate",),
+             rules=lambda: lies.drop("TaskTemplate.Resources")),
+    Scenario("host-ports-ignored", "a port of the host that was asked for is another",
+             each("2 run", "PlacementHostPortTaken"), good=("HostModePublish",), rules=lambda: lies.spec(lies.any_host_port)),
+    Scenario("nothing-published", "services publish no ports",
+             each("no port", "NetworkExternalLb", "HostModePublish", "PublishedPortTaken", "ExternalLbReplicated"), good=("ServicesCreate",),
+             rules=lambda: lies.spec(lies.no_ports)),
+    Scenario("virtual-address-forced", "a service has a virtual address although it should not",
+             each("it has a virtual address", "DnsRoundRobin"), good=("InternalLbProxy",), rules=lambda: lies.drop("EndpointSpec.Mode")),
+    Scenario("host-network-balanced", "a service on the host's network is told to have a virtual address",
+             each("it has a virtual address", "ServiceOnHostNetwork"), good=("ServicesCreate",),
+             rules=lambda: lies.told("GET /services/[^/]+", lies.a_virtual_address)),
+    Scenario("options-lost", "of what a service says of its containers the environment, health checks and mounts are forgotten",
+             each("COLOUR", "ContainerOptionsInside") | each("env", "SecretTemplate", "ConfigTemplate") | each("Env", "ServicesInspect")
+             | each("/kept", "VolumeKept") | each("it is mounted as", "TmpfsNotKept")
+             | each("starting", "HealthGatesLoadBalancing") | each("it is:", "HealthLossReplacesTask") | each("GENERATION", "ServicesRollbackByHand"),
+             good=("ServicesCreate", "SecretDelivered"),
+             rules=lambda: lies.drop(*(f"TaskTemplate.ContainerSpec.{name}" for name in ("Env", "HealthCheck", "Healthcheck", "Mounts")))),
+    Scenario("servers-end", "the program of every task ends at once",
+             each("9", "ServicesCreate", "ServicesList", "RestartAfterKill", "LogsFollow", "AttachableNetwork", "ServiceAliases"),
+             good=("SecretObjects", "RestartNever"), rules=lambda: lies.spec(lies.ends_at_once)),
+
+    # Updates.
+    Scenario("updates-ignored", "an update of a service is accepted and not done",
+             each("1 run; no other is wanted", "ServicesScale") | each("it is not begun", "ServicesRollingUpdateSucceed", "ServicesUpdateStartFirst", "ServicesUpdateRollsBack",
+                  "ServicesUpdatePauses", "ServicesRollbackByHand", "ServicesUpdateForced", "VirtualAddressKept", "ServiceNetworksChange", "PublishedPortChanges", "PublishedTwice",
+                  "SecretRotation", "ConfigRotation", "ContainerOptionsChange", "VolumeKept", "TmpfsNotKept", "NoRequestLostUpdating")
+             | each("no other is wanted", "ScaleKeepsTasks", "ServiceDiscovery", "NoRequestLostScalingDown") | each("it has", "ServicesLabels") | each("of 1 are", "JobRunsAgainWhenUpdated")
+             | each("was heard", "EventsOfServices"),
+             good=("ServicesCreate", "ServicesGlobal"), rules=lambda: lies.answered(200, {}, lies.UPDATE), threads=24),
+    Scenario("update-manners-lost", "what a service says of how it is updated is forgotten",
+             each("followed", "ServicesRollingUpdateSucceed") | each("of 2 ran at one moment", "ServicesUpdateStartFirst") | each("it is paused", "ServicesUpdateRollsBack"),
+             good=("ServicesUpdateForced",), rules=lambda: lies.drop("UpdateConfig")),
+    Scenario("failures-ignored", "an update goes on although its tasks fail",
+             each("the update is", "ServicesUpdatePauses", "ServicesUpdateRollsBack"), good=("ServicesUpdateForced",), rules=lambda: lies.spec(lies.goes_on)),
+    Scenario("scaling-replaces", "every update replaces all tasks",
+             each("replaced", "ScaleKeepsTasks", "ServicesLabels"), good=("ServicesUpdateForced",), rules=lambda: lies.spec(lies.replaces, lies.UPDATE)),
+    Scenario("killed-at-once", "tasks that are to stop are killed, and finish no answer",
+             each("a request was lost", "NoRequestLostScalingDown", "NoRequestLostUpdating"), good=("ServicesScale",), rules=lambda: lies.spec(lies.killed_at_once)),
+    Scenario("restarts-always", "tasks that ended are followed by others, whatever the policy says",
+             each("of", "RestartNever", "RestartNotAfterSuccess"), good=("ServicesCreate",), rules=lambda: lies.restarts("any")),
+    Scenario("restarts-never", "tasks that ended are followed by no others",
+             each("of 1 are", "RestartOnFailure", "RestartAny") | each("none does", "RestartAfterKill") | each("none runs in its place", "HealthLossReplacesTask"),
+             good=("RestartNever",), rules=lambda: lies.restarts("none")),
+    Scenario("one-job-more", "a job runs once more than it was asked to",
+             each("and that is all", "ServicesReplicatedJob", "JobRunsAgainWhenUpdated", "JobTriesAgain"), good=("ServicesCreate",), rules=lambda: lies.spec(lies.completions)),
+
+    # Objects of the API.
+    Scenario("filters-forgotten", "lists are not filtered",
+             each("found", "ServicesFilter", "NodesFilter", "TasksFilter") | each("finds", "ContainersFilterIsTask"), good=("ServicesList",),
+             rules=lies.filters_forgotten, quick=True),
+    Scenario("all-accepted", "what has to be refused is accepted",
+             each("was accepted", "NetworkNameTaken", "ServicesNameTaken", "PublishedPortTaken", "ServicesRefused", "NetworkRefused", "NodeInUseNotRemoved", "NetworkInUse", "SecretRotation",
+                  "ConfigRotation", "SecretObjects", "ConfigObjects", "ServicesByName"),
+             good=("ServicesCreate",), rules=lies.accepted, quick=True),
+    Scenario("joined-twice", "a container that is on a network can join it once more",
+             each("it joins the network twice", "AttachableAlias"), good=("AttachableNetwork",), rules=lambda: lies.accepted("POST /networks/[^/]+/connect")),
+    Scenario("stored-otherwise", "secrets and configs have another content",
+             each("holds", "SecretDelivered", "SecretRotation", "ConfigRotation", "SecretTemplate", "ConfigTemplate") | each("of the content", "ConfigDelivered"),
+             good=("SecretObjects", "ConfigObjects"), rules=lies.stored_otherwise),
+    Scenario("subnets-ignored", "a network gets another subnet than it was given",
+             each("it has", "NetworkIpam") | each("address", "AttachableAddressReleased"), good=("ServiceAliases",), rules=lies.networks_otherwise),
+    Scenario("endpoints-plain", "other names and options on a network are forgotten",
+             each("cannot resolve", "AttachableAlias", "ServiceAliases") | each("its interfaces are", "AttachableInterfaceName"), good=("AttachableNetwork",),
+             rules=lies.endpoints_otherwise),
+    Scenario("addresses-kept", "the address of a container that was removed stays taken",
+             each("another container gets the address", "AttachableAddressReleased"), good=("AttachableNetwork",), rules=lies.addresses_kept),
+    Scenario("names-kept", "the name of a service that was removed stays taken",
+             each("already exists", "ServicesNameUsedAgain"), good=("ServicesCreate",), rules=lies.names_kept),
+    Scenario("events-lost", "events of the swarm are not told",
+             each("was heard []", "EventsOfServices", "EventsOfNetworks", "EventsOfSecrets", "EventsOfConfigs", "EventsOfNodes"), good=("ServicesList",), rules=lies.events_lost),
+    Scenario("logs-lost", "logs of services are empty",
+             each("none of", "LogsOfEveryNode") | each("it has not", "LogsOfOneTask") | each("the log ended", "LogsFollow") | each("of 1 did", "ManagersAgree"), good=("ServicesCreate",),
+             rules=lies.logs_lost),
+    Scenario("list-late", "the list of services is that of a moment before",
+             each("listed are []", "ServicesList"), good=("ServicesFilter",), rules=lies.list_late, threads=1),
+    Scenario("status-wrong", "the list of services tells one task fewer to run",
+             each("it says", "ServicesStatus"), good=("ServicesList",), rules=lambda: lies.told("GET /services", lies.fewer_run)),
+    Scenario("nobody-leads", "no manager says that it leads",
+             each("0 managers say that they lead", "ClusterNodeAvailable"), good=("NodesFilter",), rules=lambda: lies.told("GET /nodes", lies.no_leader)),
+    Scenario("managers-forgotten", "the engine knows the address of no manager",
+             each("it knows []", "ManagerAddresses"), good=("ManagersAgree",), rules=lambda: lies.told("GET /info", lies.no_managers)),
+    Scenario("balancer-lost", "the ingress network has no balancer on this node",
+             each("it has lost its balancer", "IngressKept"), good=("NetworkExternalLb",), rules=lambda: lies.told("GET /networks/ingress", lies.no_balancer)),
+    Scenario("nodes-unchanged", "a change of a node is accepted and not done",
+             each("scheduling constraints", "PlacementNodeLabel") | each("no other is wanted", "PlacementGlobalFollowsLabels") | each("was heard", "EventsOfNodes")
+             | each("found", "NodesFilter"),
+             good=("ServicesGlobal",), rules=lambda: lies.answered(200, {}, "POST /nodes/[^/]+/update")),
+]

@@ -1,0 +1,84 @@
+"""The suite as a container on a manager that is told to stop, or killed; and what is left on the nodes then."""
+import subprocess
+import time
+
+# All that a node has. A worker knows only its own; what the swarm has is told by managers.
+HAS = """
+docker ps -a --format 'container {{.Names}}'
+docker volume ls --format 'volume {{.Name}}'
+docker network ls --format 'network {{.Name}}'
+docker service ls --format 'service {{.Name}}' 2>/dev/null || exit 0
+docker secret ls --format 'secret {{.Name}}'
+docker config ls --format 'config {{.Name}}'
+docker node ls -q | xargs docker node inspect --format '{{range $label, $value := .Spec.Labels}}label {{$label}} {{end}}'
+"""
+IMAGE = "dockerswarm/e2e:latest"
+# What ended is gone for the swarm before its node has removed it.
+NODES_TIDY_UP_WITHIN = 15
+
+
+class Suite:
+    """The suite on a manager of a SwarmCluster, in one container."""
+
+    def __init__(self, cluster, *plugin):
+        """`plugin`: options of kubectl testkit, such as the namespace."""
+        self.cluster, self.plugin = cluster, plugin
+
+    def on(self, where, command, timeout=90):
+        words = ["kubectl", "testkit", "exec", self.cluster, *self.plugin, "--on", where, "--", command]
+        done = subprocess.run(words, capture_output=True, text=True, timeout=timeout)
+        assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
+        return done.stdout
+
+    def has(self, where="all"):
+        """Lines of these nodes, each beginning with its node."""
+        return set(self.on(where, HAS).splitlines())
+
+    def run(self, *args):
+        """Begins a run, and does not wait for it."""
+        self.on("leader", "docker run -d --name suite --net=host -v /var/run/docker.sock:/var/run/docker.sock " + " ".join((IMAGE, *args)))
+
+    def end(self, signal):
+        """Its exit code and what it said, when it has ended by this signal."""
+        code = int(self.on("leader", f"docker kill -s {signal} suite >/dev/null; docker wait suite").split()[-1])
+        said = self.on("leader", "docker logs suite 2>&1; docker rm suite >/dev/null")
+        return code, said
+
+    def clean(self):
+        return self.on("leader", f"docker run --rm --net=host -v /var/run/docker.sock:/var/run/docker.sock {IMAGE} clean --older-than 0s")
+
+    def left(self, before):
+        """What the nodes have that they had not, once they had the time to remove what ended; and how long that took."""
+        began = time.monotonic()
+        while True:
+            left = self.has() - before
+            took = time.monotonic() - began
+            if not left or took > NODES_TIDY_UP_WITHIN:
+                return left, took
+
+
+def nothing_stays(cluster, *plugin):
+    """The short form: once told to stop, once killed and cleaned up after, with services, networks and secrets there."""
+    suite = Suite(cluster, *plugin)
+    before = suite.has()
+    for signal, code in (("TERM", 130), ("KILL", 137)):
+        suite.run("--selftest", "slow", "SelftestSlow", "SecretDelivered", "VolumeKept")
+        deadline = time.monotonic() + 30
+        while missing := {"service", "network", "secret"} - {line.split()[2] for line in suite.has("leader") - before}:
+            assert time.monotonic() < deadline, f"the suite has made no {missing}"
+        ended, said = suite.end(signal)
+        assert ended == code, (ended, said)
+        if signal == "KILL":
+            assert suite.has("leader") - before, "a killed run left nothing, so that there is nothing to clean"
+            said = suite.clean()
+            assert "removed service" in said, said
+        left, _ = suite.left(before)
+        assert not left, (signal, left, said)
+
+
+def only_managers_will_do(cluster, *plugin):
+    """On a worker, and where there is no engine, it says so with an exit code of its own before any case."""
+    suite = Suite(cluster, *plugin)
+    for code, words, options in ((3, "is a worker of its swarm", "-v /var/run/docker.sock:/var/run/docker.sock"), (2, "no answer from the Docker Engine", "")):
+        said = suite.on("w0", f"docker run --rm --net=host {options} {IMAGE} 2>&1; echo ended with $?")
+        assert words in said and f"ended with {code}" in said and "running" not in said, said
