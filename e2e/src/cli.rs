@@ -65,6 +65,9 @@ pub(crate) struct EngineArgs {
     /// or dockerswarm/e2e:latest)
     #[arg(long, value_name = "IMAGE", env = "TESTKIT_IMAGE")]
     pub(crate) image: Option<String>,
+    /// The nodes' addresses answer from here: ask them directly, and not from a container on the engine's host
+    #[arg(long)]
+    pub(crate) nodes_answer_here: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]

@@ -28,7 +28,7 @@ pub(crate) struct Cluster {
     pub(crate) host: String,
     /// Major and minor version of the API in use.
     pub(crate) api: (usize, usize),
-    /// Addresses of the nodes answer from here: this process runs on one of them.
+    /// Addresses of the nodes answer from here: this process runs on one of them, or was told so.
     pub(crate) on_a_node: bool,
     /// The node whose engine the suite talks to.
     pub(crate) node: String,
@@ -103,7 +103,7 @@ impl Cluster {
             host: host.to_owned(),
             engine_version: info.server_version.unwrap_or_default(),
             api: (version.major_version, version.minor_version),
-            on_a_node: swarm.node_addr.is_some_and(|address| is_ours(&address)),
+            on_a_node: args.nodes_answer_here || swarm.node_addr.is_some_and(|address| is_ours(&address)),
             node: swarm.node_id.unwrap_or_default(),
             nodes: nodes.into_iter().map(Member::from).collect(),
             docker,

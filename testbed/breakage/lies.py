@@ -123,7 +123,7 @@ def accepted(where="(POST|DELETE) /(services|networks|secrets|configs|nodes)/(?!
         said = answer.body.decode(errors="replace")
         if answer.status < 400 or answer.status == 404 or "out of sequence" in said or not words.search(said):
             return answer
-        return Answer.of(204, None) if request.method == "DELETE" else Answer.of(201, {"Id" if "/networks/" in request.path else "ID": "0"})
+        return Answer.of(204, None) if request.method == "DELETE" else Answer.of(201, {"Id": "0", "Warning": ""} if "/networks/" in request.path else {"ID": "0"})
     return [Rule(where, answer=answer)]
 
 

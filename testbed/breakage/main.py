@@ -30,8 +30,9 @@ def every_case(suite):
 def results(suite, socket, scenario, folder, everything):
     """Case -> None when it passed, its message when it failed, False when it was skipped."""
     report = folder / f"{scenario.name}.xml"
-    chosen = [] if everything else ["--exact", *scenario.fail, *scenario.good]
-    command = [suite, "--host", f"unix://{socket}", "--image", "dockerswarm/e2e:latest", "--junit", report, "--test-threads", str(scenario.threads), *chosen]
+    # Disruptive cases are run where a row names them.
+    chosen = [] if everything else ["--disruptive", "--exact", *scenario.fail, *scenario.good]
+    command = [suite, "--host", f"unix://{socket}", "--nodes-answer-here", "--image", "dockerswarm/e2e:latest", "--junit", report, "--test-threads", str(scenario.threads), *chosen]
     done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_WITHIN)
     assert done.returncode in (0, 1), f"the suite could not run: {done.stderr[-1000:]}"
     found = {}

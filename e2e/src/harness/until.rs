@@ -48,7 +48,7 @@ where
                 on_error(&error);
                 last = Some(error);
             }
-            Err(_) => last = Some(last.unwrap_or_else(|| anyhow!("the engine did not answer in that time"))),
+            Err(_) => last = Some(last.unwrap_or_else(|| anyhow!("whoever was asked did not answer in that time"))),
         }
         if start.elapsed() + pause >= within {
             let last = last.unwrap_or_else(|| anyhow!("it was never looked at"));
