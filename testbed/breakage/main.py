@@ -90,7 +90,7 @@ def without(cases):
 
 
 def table():
-    rows = [f"| `{s.name}` | {s.broken} | {'engine' if s.rules else 'hosts'} | {', '.join(f'`{case}`' for case in s.fail)} |" for s in SCENARIOS]
+    rows = [f"| `{s.name}` | {s.broken} | {'engine' if s.rules else 'hosts'} | {', '.join(f'`{case}`' for case in s.fail)} | {'yes' if s.seen else 'not yet'} |" for s in SCENARIOS]
     return "\n".join([
         "# Every case fails when it should", "",
         "Each scenario breaks one thing under a swarm of the [test bed](../testbed/README.md), and the cases that are about it have to fail,",
@@ -99,7 +99,7 @@ def table():
         "changes a request or an answer on its way. Scenarios run by hand with `testbed/break CLUSTER [NAME…]`, the quick ones in `make test`.",
         "`testbed/break --list` names the cases for which there is no scenario yet.",
         "", "This page is generated: `testbed/break --table > docs/breakage.md`.", "",
-        "| Scenario | What is wrong | Where | Cases that fail |", "|---|---|---|---|", *rows, "",
+        "| Scenario | What is wrong | Where | Cases that fail | Seen so |", "|---|---|---|---|---|", *rows, "",
     ])
 
 
