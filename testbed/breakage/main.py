@@ -96,7 +96,7 @@ def table():
         "Each scenario breaks one thing under a swarm of the [test bed](../testbed/README.md), and the cases that are about it have to fail,",
         "with words of `testbed/breakage/scenarios.py` in their messages; some that are not about it run beside them and have to pass.",
         "Of *hosts* the hosts themselves are broken; of *engine* it is the engine as the suite sees it: a process before the real one that",
-        "changes a request or an answer on its way. Scenarios run by hand with `testbed/break CLUSTER [NAME…]`, the quick ones in `make test`.",
+        "changes a request or an answer on its way. Scenarios run by hand with `testbed/break CLUSTER [NAME…]`.",
         "`testbed/break --list` names the cases for which there is no scenario yet.",
         "", "This page is generated: `testbed/break --table > docs/breakage.md`.", "",
         "| Scenario | What is wrong | Where | Cases that fail | Seen so |", "|---|---|---|---|---|", *rows, "",
