@@ -108,7 +108,7 @@ def beside_dialled(ours, theirs, image, tar, note):
 
     for name, rounds, work in (
         ("load", 3, load),
-        ("save", 3, lambda environment: docker(environment, "save", "--output", os.devnull, image)),
+        ("save", 3, lambda environment: docker(environment, "save", image)),
         ("ps", 10, lambda environment: docker(environment, "ps", "--quiet")),
     ):
         a, b = alternating(ours, theirs, work, rounds)
