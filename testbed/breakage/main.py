@@ -73,16 +73,6 @@ def play(scenario, suite, real, hosts, folder, everything=False):
     return judge(scenario, found), found
 
 
-def play_the_quick_ones(cluster, plugin, suite, real, image, folder):
-    """For `make test`: the first that is not as the table says is an error."""
-    page = CHECKOUT / "docs" / "breakage.md"
-    assert page.read_text() == table(), f"{page} is not what the scenarios are: testbed/break --table > docs/breakage.md"
-    hosts = Hosts(cluster, plugin, image)
-    for scenario in (s for s in SCENARIOS if s.quick):
-        wrong, _ = play(scenario, suite, real, hosts, folder)
-        assert not wrong, f"{scenario.name}: " + "\n".join(wrong)
-
-
 def without(cases):
     """Cases that have no scenario."""
     covered = {case for s in SCENARIOS for case in s.fail}

@@ -20,7 +20,6 @@ class Scenario:
     hosts: tuple | None = None
     # Cases run at once: with one, the scenario is about the order of requests.
     threads: int = 4
-    quick: bool = field(default=False)
     # Whether it was seen to come out as its row says.
     seen: bool = field(init=False)
 
@@ -119,11 +118,11 @@ SCENARIOS = [
     # Objects of the API.
     Scenario("filters-forgotten", "lists are not filtered",
              each("found", "ServicesFilter", "NodesFilter", "TasksFilter") | each("finds", "ContainersFilterIsTask"), good=("ServicesList",),
-             rules=lies.filters_forgotten, quick=True),
+             rules=lies.filters_forgotten),
     Scenario("all-accepted", "what has to be refused is accepted",
              each("was accepted", "NetworkNameTaken", "ServicesNameTaken", "PublishedPortTaken", "ServicesRefused", "NetworkRefused", "NodeInUseNotRemoved", "NetworkInUse", "SecretRotation",
                   "ConfigRotation", "SecretObjects", "ConfigObjects", "ServicesByName"),
-             good=("ServicesCreate",), rules=lies.accepted, quick=True),
+             good=("ServicesCreate",), rules=lies.accepted),
     Scenario("joined-twice", "a container that is on a network can join it once more",
              each("it joins the network twice", "AttachableAlias"), good=("AttachableNetwork",), rules=lambda: lies.accepted("POST /networks/[^/]+/connect")),
     Scenario("stored-otherwise", "secrets and configs have another content",

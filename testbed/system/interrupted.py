@@ -57,25 +57,6 @@ class Suite:
                 return left, took
 
 
-def nothing_stays(cluster, *plugin):
-    """The short form: once told to stop, once killed and cleaned up after, with services, networks and secrets there."""
-    suite = Suite(cluster, *plugin)
-    before = suite.has()
-    for signal, code in (("TERM", 130), ("KILL", 137)):
-        suite.run("--selftest", "slow", "SelftestSlow", "SecretDelivered", "VolumeKept")
-        deadline = time.monotonic() + 30
-        while missing := {"service", "network", "secret"} - {line.split()[2] for line in suite.has("leader") - before}:
-            assert time.monotonic() < deadline, f"the suite has made no {missing}"
-        ended, said = suite.end(signal)
-        assert ended == code, (ended, said)
-        if signal == "KILL":
-            assert suite.has("leader") - before, "a killed run left nothing, so that there is nothing to clean"
-            said = suite.clean()
-            assert "removed service" in said, said
-        left, _ = suite.left(before)
-        assert not left, (signal, left, said)
-
-
 def only_managers_will_do(cluster, *plugin):
     """On a worker, and where there is no engine, it says so with an exit code of its own before any case."""
     suite = Suite(cluster, *plugin)
