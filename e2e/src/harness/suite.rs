@@ -138,10 +138,11 @@ fn announce(run: &Run) {
 /// Tells a person where the time went. A run of one case has nothing to compare.
 fn tell_slowest(records: &[Record]) {
     let slowest = slowest(records);
-    if slowest.len() > 1 {
-        eprintln!("the slowest:");
+    if slowest.len() < 2 {
+        return;
     }
-    for record in slowest.iter().filter(|_| slowest.len() > 1) {
+    eprintln!("the slowest:");
+    for record in slowest {
         eprintln!("{:8.1} s  {}", record.took.as_secs_f64(), record.name);
     }
 }
