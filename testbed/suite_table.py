@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""The page of the suite's results, from the JUnit files of its runs: case by engine, with times. Nothing in it is typed.
+"""The page of the suite's results, from the JUnit files of its runs: case by engine, with times. Nothing in its tables is typed.
 
 usage: suite_table.py FOLDER    writes the page to standard output
 
@@ -18,7 +18,7 @@ ENGINES = ("28.5", "26.1", "20.10")
 NAME = re.compile(r"(?P<engine>[\d.]+)-(?P<shape>\d+\+\d+)(?P<disruptive>-disruptive)?-(?P<time>\d{8}T\d{6}Z)\.xml")
 HEAD = """# What the suite was seen to do
 
-Written by `testbed/suite` from the JUnit files of the runs named here; no figure is typed. Every run is an `E2ERun` on a
+Written by `testbed/suite` from the JUnit files of the runs named here; in its tables no figure is typed. Every run is an `E2ERun` on a
 cluster of the test bed, whose hosts share the two cores of one machine with each other and with whatever else runs there:
 times tell how cases compare, not how fast an engine is.
 """
