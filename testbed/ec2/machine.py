@@ -21,6 +21,32 @@ _ANSWERS_WITHIN = 3.0
 _ENDS_WITHIN = 15.0
 
 
+class _Cpus:
+    """The machine's CPUs, and how many hosts are on each.
+
+    A guest has one CPU and runs its kernel and each of its programs as processes that take turns. On one CPU a turn is a
+    switch; between two it wakes a sleeping CPU, which costs a virtual machine dearly: 79 us for a system call of
+    the guest and not 10, 237 us for a page fault and not 28 (measured on a machine that did nothing else).
+    """
+
+    def __init__(self) -> None:
+        self._hosts = dict.fromkeys(sorted(os.sched_getaffinity(0)), 0)
+        self._lock = threading.Lock()
+
+    def take(self) -> int:
+        with self._lock:
+            cpu = min(self._hosts, key=self._hosts.get)
+            self._hosts[cpu] += 1
+            return cpu
+
+    def give_back(self, cpu: int) -> None:
+        with self._lock:
+            self._hosts[cpu] -= 1
+
+
+_CPUS = _Cpus()
+
+
 class HostError(Exception):
     """What was asked of a host cannot be done in its present state."""
 
@@ -56,6 +82,7 @@ class Machine:
         self._line: "socket.socket | None" = None
         self._answers = threading.Condition()
         self._answered = 0
+        self._cpu: "int | None" = None
         self._expected_end = self._reboots = False
 
     @property
@@ -67,6 +94,7 @@ class Machine:
 
     def create(self) -> None:
         self.folder.mkdir(parents=True)
+        self._cpu = _CPUS.take()
         self.port.plug()
 
     def boot(self) -> None:
@@ -78,7 +106,8 @@ class Machine:
             ours, theirs = socket.socketpair()
             with open(self.folder / "console", "ab") as console:
                 self._process = subprocess.Popen(
-                    ["nsenter", f"--net={self.port.network.namespace}", str(self._images / "linux"),
+                    ["nsenter", f"--net={self.port.network.namespace}", "taskset", "--cpu-list", str(self._cpu),
+                     str(self._images / "linux"),
                      f"mem={MEMORY}", f"umid={self.name}", "uml_dir=uml/", "quiet",
                      f"ubd0={here}/disk,{self._images}/ami-{self._engine}.ext4", "root=/dev/ubda", "rw",
                      # Barriers protect against a machine that loses power; ours only ever loses the guest.
@@ -121,6 +150,9 @@ class Machine:
     def destroy(self) -> None:
         self.kill()
         self.port.unplug()
+        if self._cpu is not None:
+            _CPUS.give_back(self._cpu)
+            self._cpu = None
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def console(self) -> bytes:
