@@ -65,3 +65,8 @@ def venv() -> Path:
 def images() -> Path:
     """Host images, one folder for each content of testbed/hosts: a running bed keeps the image it booted from."""
     return cache() / "hosts" / fingerprint(TESTBED / "hosts")
+
+
+def kernel() -> Path:
+    """The kernel of the hosts, apart from the images: it takes minutes to build and changes far more rarely."""
+    return cache() / "kernel" / fingerprint(TESTBED / "hosts" / "kernel") / "linux"

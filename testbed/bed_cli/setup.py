@@ -34,7 +34,7 @@ def missing(engines: tuple[str, ...], kubernetes_only: bool) -> list[Step]:
         steps += _python()
     steps += kubernetes()
     if not kubernetes_only:
-        steps += [step for engine in engines for step in _image(engine)]
+        steps += _kernel() + [step for engine in engines for step in _image(engine)]
     return steps
 
 
@@ -70,12 +70,19 @@ def kubernetes() -> list[Step]:
             for component in COMPONENTS if not os.access(places.kubernetes_binary(component), os.X_OK)]
 
 
+def _kernel() -> list[Step]:
+    if os.access(places.kernel(), os.X_OK):
+        return []
+    return [Step("kernel of the hosts", [places.TESTBED / "hosts" / "kernel" / "build", places.kernel().parent], 300)]
+
+
 def _image(engine: str) -> list[Step]:
     done = places.images() / f"complete-{engine}"
     if done.exists():
         return []
-    script = 'mkdir -p "$2" && "$1" "$2" "$3" && touch "$2/complete-$3"'
-    return [Step(f"host image with Docker {engine}", ["sh", "-c", script, "image", places.TESTBED / "hosts" / "image.sh", places.images(), engine], 60)]
+    script = 'mkdir -p "$2" && ln -sf "$4" "$2/linux" && "$1" "$2" "$3" && touch "$2/complete-$3"'
+    build = places.TESTBED / "hosts" / "image.sh"
+    return [Step(f"host image with Docker {engine}", ["sh", "-c", script, "image", build, places.images(), engine, places.kernel()], 60)]
 
 
 def describe(steps: list[Step]) -> str:

@@ -38,8 +38,7 @@ class Fleet:
 
     def require_image(self, engine: str) -> None:
         if not (self.images / f"ami-{engine}.ext4").is_file() or not (self.images / "linux").is_file():
-            raise NoImage(f"the host image for Docker Engine {engine} is not built: run "
-                          f"`testbed/hosts/image.sh {self.images} {engine}`")
+            raise NoImage(f"the host image for Docker Engine {engine} is not built: run `testbed/bed setup --engine {engine}`")
 
     def create(self, instance_id: str, engine: str, exited) -> "Machine | None":
         """A machine that is not booted yet; None when every address is taken."""

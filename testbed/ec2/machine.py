@@ -107,7 +107,7 @@ class Machine:
             with open(self.folder / "console", "ab") as console:
                 self._process = subprocess.Popen(
                     ["nsenter", f"--net={self.port.network.namespace}", "taskset", "--cpu-list", str(self._cpu),
-                     str(self._images / "linux"),
+                     str(self._images / "linux"), "seccomp=on",
                      f"mem={MEMORY}", f"umid={self.name}", "uml_dir=uml/", "quiet",
                      f"ubd0={here}/disk,{self._images}/ami-{self._engine}.ext4", "root=/dev/ubda", "rw",
                      # Barriers protect against a machine that loses power; ours only ever loses the guest.
