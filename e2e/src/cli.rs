@@ -34,6 +34,10 @@ pub(crate) struct RunArgs {
     /// Also run the cases that disturb the cluster: alone, one after the other, after all others
     #[arg(long)]
     pub(crate) disruptive: bool,
+    /// Have cases end, cut off and restart the nodes' hosts (with --disruptive) by this command, which is called with
+    /// `kill`, `reboot`, `partition`, `heal`, `restart-engine` or `unlock` (the key is its input) and a node's address
+    #[arg(long, value_name = "COMMAND", env = "E2E_HOSTS")]
+    pub(crate) hosts: Option<String>,
     /// How many cases run at once
     #[arg(long, value_name = "N", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) test_threads: u16,

@@ -24,6 +24,11 @@ HOST_VERBS = (
     ("loss", "percent", "lose this share of what it sends"),
     ("clear", None, "undo delay and loss"),
 )
+# What is done inside a host, over SSH: verb, command, its help. They read standard input.
+GUEST_VERBS = (
+    ("restart-engine", ("sv", "-w", "90", "restart", "docker"), "stop its Docker Engine and start it again"),
+    ("unlock", ("docker", "swarm", "unlock"), "unlock its swarm manager, with the key from standard input"),
+)
 PAIR_VERBS = (("cut", None, "no packet passes between the two"), ("heal", None, "undo whatever was done to the pair"),
               ("delay", "ms", "delay between the two, in milliseconds"), ("loss", "percent", "lose this share between the two"))
 
@@ -68,7 +73,17 @@ class Hosts:
         return Path(self.find(word)["console"]).read_text(errors="replace")
 
     def ssh(self, word: str, user: str, command: list[str]) -> None:
-        """Becomes ssh, with the key and the host keys that the operator keeps in the Secret of the host's cluster."""
+        """Becomes ssh."""
+        words = self._ssh(word, user, command)
+        os.execvp(words[0], words)
+
+    def inside(self, word: str, command: tuple[str, ...]) -> None:
+        done = subprocess.run(self._ssh(word, "root", list(command)), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if done.returncode:
+            raise BedError(f"{' '.join(command)} on {word}: exit code {done.returncode}: {done.stdout.strip()}")
+
+    def _ssh(self, word: str, user: str, command: list[str]) -> list:
+        """ssh with the key and the host keys that the operator keeps in the Secret of the host's cluster."""
         host = self.find(word)
         tags = next(instance["tags"] for instance in http.call(f"{self.url}/_bed/instances?all=1") if instance["id"] == host["id"])
         namespace, _, cluster = tags.get(CLUSTER_TAG, "").partition("/")
@@ -86,8 +101,8 @@ class Hosts:
             part.touch(mode=0o600)
             part.write_bytes(base64.b64decode(json.loads(asked.stdout)["data"].get(name, "")))
             part.replace(files / name)
-        os.execvp("ssh", ["ssh", "-i", files / "ssh-privatekey", "-o", "IdentitiesOnly=yes", "-o", f"UserKnownHostsFile={files / 'known_hosts'}",
-                          "-o", "StrictHostKeyChecking=yes", f"{user}@{host['ip']}", *command])
+        return ["ssh", "-i", files / "ssh-privatekey", "-o", "IdentitiesOnly=yes", "-o", f"UserKnownHostsFile={files / 'known_hosts'}",
+                "-o", "StrictHostKeyChecking=yes", f"{user}@{host['ip']}", *command]
 
 
 def _names(host: dict) -> list[str]:

@@ -48,6 +48,8 @@ def parser() -> argparse.ArgumentParser:
         if unit:
             made.add_argument("number", metavar=unit.upper(), type=float)
         made.set_defaults(unit=unit)
+    for name, _, text in hosts.GUEST_VERBS:
+        verb(name, do_inside, text, under=host).add_argument("host", metavar="HOST", help="instance id, its beginning, address or name")
     verb("console", do_console, "print what it wrote on its console", under=host).add_argument("host", metavar="HOST")
     ssh = verb("ssh", do_ssh, "a shell on a host of a SwarmCluster, or a command there", under=host)
     ssh.add_argument("host", metavar="HOST")
@@ -172,6 +174,12 @@ def _number(options) -> tuple[str, str] | None:
 
 def do_host(options) -> int:
     hosts.Hosts(Bed(options.name)).act(options.host, options.host_verb, _number(options))
+    return 0
+
+
+def do_inside(options) -> int:
+    commands = {name: command for name, command, _ in hosts.GUEST_VERBS}
+    hosts.Hosts(Bed(options.name)).inside(options.host, commands[options.host_verb])
     return 0
 
 

@@ -20,7 +20,7 @@ use crate::{
 };
 
 pub(crate) fn cases() -> Vec<Case> {
-    let job = Need::Api(1, 41);
+    let job = Need::RemovableJobs;
     vec![
         Case::new("ServicesReplicatedJob", replicated_job).needs(job),
         Case::new("ServicesGlobalJob", global_job).needs(job),

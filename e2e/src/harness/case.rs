@@ -7,12 +7,15 @@ use std::{fmt, sync::Arc, time::Duration};
 use anyhow::Result;
 use futures::{FutureExt as _, future::BoxFuture};
 
-use super::test::Test;
+use super::test::{Run, Test};
 use crate::cluster::Cluster;
 
 /// How long a case may take that says nothing else. Its waits have shorter deadlines of their own, which say
 /// more when they pass; this one ends what hangs where nobody expected it.
 const TIMEOUT: Duration = Duration::from_secs(180);
+
+/// Why a case is skipped that needs power over hosts.
+const NO_HOSTS: &str = "needs power over the nodes' hosts: --hosts COMMAND, as the README tells";
 
 type Body = Arc<dyn Fn(Test) -> BoxFuture<'static, Result<()>> + Send + Sync>;
 
@@ -37,8 +40,13 @@ pub(crate) enum Need {
     Workers(usize),
     /// A version of the engine's API.
     Api(usize, usize),
+    /// An engine that removes the tasks of a removed job, as engines do since swarmkit#3112. Those before leave them, and
+    /// nothing in the API takes them away.
+    RemovableJobs,
     /// The node whose engine the suite talks to takes tasks: a case has a client there.
     Here,
+    /// Power over the nodes' hosts.
+    Hosts,
 }
 
 impl Case {
@@ -76,14 +84,19 @@ impl Case {
     }
 
     /// Why the case cannot run on this cluster, if so.
-    pub(crate) fn missing(&self, cluster: &Cluster) -> Option<String> {
-        self.needs.iter().find_map(|need| need.missing(cluster))
+    pub(crate) fn missing(&self, run: &Run) -> Option<String> {
+        self.needs.iter().find_map(|need| match need {
+            Need::Hosts => run.hosts.is_none().then(|| NO_HOSTS.to_owned()),
+            need => need.missing(&run.cluster),
+        })
     }
 }
 
 impl Need {
     fn missing(self, cluster: &Cluster) -> Option<String> {
         match self {
+            // Not the cluster's to have.
+            Self::Hosts => None,
             Self::Nodes(wanted) => {
                 let have = cluster.usable().count();
                 (have < wanted).then(|| format!("needs {wanted} ready and active nodes, the swarm has {have}"))
@@ -96,6 +109,12 @@ impl Need {
                 let have = cluster.usable().filter(|node| !node.manager).count();
                 (have < wanted).then(|| format!("needs {wanted} workers, the swarm has {have}"))
             }
+            Self::RemovableJobs => (cluster.api < (1, 42)).then(|| {
+                format!(
+                    "needs engine 23.0 or later: {} leaves the tasks of a removed job for good (moby#44312)",
+                    cluster.engine_version
+                )
+            }),
             Self::Here => (!cluster.usable().any(|node| node.id == cluster.node)).then(|| {
                 let node = cluster.hostname(&cluster.node);
                 format!(

@@ -6,6 +6,7 @@ pub(crate) mod case;
 pub(crate) mod cleanup;
 mod diagnosis;
 mod found;
+pub(crate) mod hosts;
 mod interrupt;
 mod junit;
 mod record;

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context as _, Result, anyhow};
 use futures::FutureExt as _;
 use libtest_mimic::{Arguments, Completion, Failed, FormatSetting, Trial};
 use tokio::runtime::{Handle, Runtime};
@@ -20,6 +20,7 @@ use super::{
     case::{self, Case},
     cleanup, diagnosis, exit,
     found::Found,
+    hosts::Hosts,
     interrupt::Interrupt,
     junit,
     record::{Outcome, Record},
@@ -86,7 +87,8 @@ pub(crate) fn run(runtime: &Runtime, args: &RunArgs) -> ExitCode {
         Err(Unfit::NoEngine(why)) => return refuse(exit::COULD_NOT_RUN, &why),
         Err(Unfit::NoManager(why)) => return refuse(exit::NO_SWARM, &why),
     };
-    let run = Arc::new(Run::new(cluster, args.nocapture));
+    let hosts = args.hosts.as_deref().filter(|command| !command.trim().is_empty()).map(Hosts::new);
+    let run = Arc::new(Run::new(cluster, hosts, args.nocapture));
     announce(&run);
     std::panic::set_hook(Box::new(|info| {
         PANICKED_AT.set(info.location().map(|at| format!("{}:{}", at.file(), at.line())));
@@ -204,7 +206,7 @@ impl Suite {
         if let Some(signal) = self.interrupt.came() {
             return skipped(format!("not run: {signal} came before"));
         }
-        if let Some(reason) = case.missing(&self.run.cluster) {
+        if let Some(reason) = case.missing(&self.run) {
             return skipped(reason);
         }
         self.runtime.block_on(async {
@@ -245,6 +247,10 @@ impl Suite {
             details = gathered.unwrap_or_else(|_| "the engine did not answer when asked about its state".into());
         }
         let ours = cleanup::Selection { labels: test.ours(), started_before: None };
+        let mended = match &self.run.hosts {
+            Some(hosts) => hosts.mend().await.context("hosts stay hurt"),
+            None => Ok(()),
+        };
         let mut removed = cleanup::remove(test.docker(), &ours).await.map(|_| ());
         if let Some(found) = found {
             // First the cluster: what is left on a node that is gone cannot be removed.
@@ -256,7 +262,7 @@ impl Suite {
                 Err(error) => Err(error),
             };
         }
-        let removed = removed.map_err(|error| format!("clean-up: {error:#}"));
+        let removed = mended.and(removed).map_err(|error| format!("clean-up: {error:#}"));
         match (end, skip, removed) {
             (_, Some(reason), Ok(_)) => Outcome::Skipped { reason },
             (Ok(()), _, Ok(_)) => Outcome::Passed,

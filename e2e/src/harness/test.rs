@@ -12,11 +12,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use bollard::Docker;
 use tokio::sync::{OnceCell, Semaphore};
 
-use super::until;
+use super::{hosts::Hosts, until};
 use crate::{cluster::Cluster, swarm::container::Container};
 
 /// The label with the run's UUID, on everything the suite makes.
@@ -36,13 +36,15 @@ pub(crate) struct Run {
     pub(crate) started: jiff::Timestamp,
     pub(crate) cluster: Cluster,
     pub(crate) nocapture: bool,
+    /// Nothing where nobody said how to reach them.
+    pub(crate) hosts: Option<Arc<Hosts>>,
     made: AtomicUsize,
 }
 
 impl Run {
-    pub(crate) fn new(cluster: Cluster, nocapture: bool) -> Self {
-        let id = uuid::Uuid::new_v4().to_string();
-        Self { id, started: jiff::Timestamp::now(), cluster, nocapture, made: AtomicUsize::new(0) }
+    pub(crate) fn new(cluster: Cluster, hosts: Option<Hosts>, nocapture: bool) -> Self {
+        let (id, started) = (uuid::Uuid::new_v4().to_string(), jiff::Timestamp::now());
+        Self { id, started, cluster, nocapture, hosts: hosts.map(Arc::new), made: AtomicUsize::new(0) }
     }
 }
 
@@ -79,6 +81,11 @@ impl Test {
     /// The engine's API.
     pub(crate) fn docker(&self) -> &Docker {
         &self.0.run.cluster.docker
+    }
+
+    /// Power over the nodes' hosts. A case that needs it is skipped where there is none.
+    pub(crate) fn hosts(&self) -> Result<Arc<Hosts>> {
+        self.0.run.hosts.clone().context("there is no command for hosts")
     }
 
     pub(crate) fn elapsed(&self) -> Duration {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use bollard::models::NodeSpecRoleEnum as Role;
 
+use super::{find, works};
 use crate::{
     cases::catalog::{ANY, refusal},
     cluster::Member,
@@ -42,22 +43,11 @@ async fn make(t: &Test, member: &Member, role: Role) -> Result<()> {
     .await
 }
 
-async fn find(t: &Test, id: &str) -> Result<Member> {
-    let nodes = node::list(t.docker()).await?;
-    nodes.into_iter().find(|node| node.id == id).with_context(|| format!("node {id} is not there"))
-}
-
 /// A manager that neither leads nor is the one that is talked to.
 async fn follower(t: &Test) -> Result<Member> {
     let nodes = node::list(t.docker()).await?;
     let mut followers = nodes.into_iter().filter(|node| node.reachable && !node.leader && node.id != t.cluster().node);
     followers.next().context("every manager leads or is the one that is talked to")
-}
-
-/// The managers still decide: a service is made and runs.
-async fn works(t: &Test) -> Result<()> {
-    let service = t.service("proof").create().await?;
-    service.running(1).await.map(|_| ())
 }
 
 /// A manager is demoted and promoted again, and the others go on.

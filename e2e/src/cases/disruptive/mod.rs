@@ -4,11 +4,30 @@
 mod managers;
 mod membership;
 mod nodes;
+mod outages;
 mod settings;
 
-use crate::harness::case::Case;
+use anyhow::{Context as _, Result};
+
+use crate::{
+    cluster::Member,
+    harness::{case::Case, test::Test},
+    swarm::node,
+};
 
 pub(super) fn cases() -> Vec<Case> {
-    let cases = [nodes::cases(), managers::cases(), membership::cases(), settings::cases()].concat();
+    let cases = [nodes::cases(), managers::cases(), membership::cases(), settings::cases(), outages::cases()].concat();
     cases.into_iter().map(Case::disruptive).collect()
+}
+
+/// A node as it is now.
+async fn find(t: &Test, id: &str) -> Result<Member> {
+    let nodes = node::list(t.docker()).await?;
+    nodes.into_iter().find(|node| node.id == id).with_context(|| format!("node {id} is not there"))
+}
+
+/// The managers decide: a service is made and runs.
+async fn works(t: &Test) -> Result<()> {
+    let service = t.service("proof").create().await?;
+    service.running(1).await.map(|_| ())
 }

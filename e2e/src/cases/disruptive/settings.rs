@@ -119,32 +119,41 @@ async fn settings(t: Test) -> Result<()> {
     refusal(short.await, ANY, "expiry")
 }
 
+/// The key that opens a locked manager; empty while the swarm does not lock itself.
+pub(super) async fn key(t: &Test) -> Result<String> {
+    let answer = raw::ask(t.cluster(), Method::GET, "/swarm/unlockkey", None).await?;
+    Ok(answer["UnlockKey"].as_str().unwrap_or_default().to_owned())
+}
+
+/// Has managers lock themselves when they restart, or no longer.
+pub(super) async fn lock(t: &Test, wanted: bool) -> Result<()> {
+    let change =
+        |spec: &mut SwarmSpec| spec.encryption_config.get_or_insert_default().auto_lock_managers = Some(wanted);
+    update(t, Default::default(), change).await
+}
+
+/// Replaces the key.
+pub(super) async fn rotate_key(t: &Test) -> Result<()> {
+    update(t, UpdateSwarmOptions { rotate_manager_unlock_key: true, ..Default::default() }, |_| ()).await
+}
+
 /// A swarm that locks itself has a key, which can be replaced; when it no longer does, it has none. One that is
-/// not locked cannot be unlocked. (That a restarted manager needs the key takes a restart.)
+/// not locked cannot be unlocked.
 async fn unlock_key(t: Test) -> Result<()> {
-    let key = async || {
-        let answer = raw::ask(t.cluster(), Method::GET, "/swarm/unlockkey", None).await?;
-        Ok::<_, anyhow::Error>(answer["UnlockKey"].as_str().unwrap_or_default().to_owned())
-    };
-    let lock = async |wanted: bool| {
-        let change =
-            |spec: &mut SwarmSpec| spec.encryption_config.get_or_insert_default().auto_lock_managers = Some(wanted);
-        update(&t, Default::default(), change).await
-    };
-    ensure!(key().await?.is_empty(), "a swarm that does not lock itself has a key");
-    lock(true).await?;
-    let first = key().await?;
+    ensure!(key(&t).await?.is_empty(), "a swarm that does not lock itself has a key");
+    lock(&t, true).await?;
+    let first = key(&t).await?;
     // Never the keys themselves: they open the swarm's secrets.
     ensure!(first.starts_with("SWMKEY-1-"), "the key is not one");
-    update(&t, UpdateSwarmOptions { rotate_manager_unlock_key: true, ..Default::default() }, |_| ()).await?;
-    let second = key().await?;
+    rotate_key(&t).await?;
+    let second = key(&t).await?;
     ensure!(second.starts_with("SWMKEY-1-") && second != first, "the key was not replaced");
     let body = json!({ "UnlockKey": second });
     let Err(error) = raw::ask(t.cluster(), Method::POST, "/swarm/unlock", Some(&body)).await else {
         bail!("a manager that is not locked was unlocked");
     };
     ensure!(format!("{error:#}").contains("not locked"), "refused for another reason: {error:#}");
-    lock(false).await?;
-    ensure!(key().await?.is_empty(), "a swarm that no longer locks itself has a key");
+    lock(&t, false).await?;
+    ensure!(key(&t).await?.is_empty(), "a swarm that no longer locks itself has a key");
     Ok(())
 }

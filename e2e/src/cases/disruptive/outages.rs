@@ -1,0 +1,206 @@
+//! Hosts that die, are cut off, or restart their engine, by the command that the person who runs the suite gave.
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use bollard::models::{ContainerUpdateBody, RestartPolicy, RestartPolicyNameEnum};
+use futures::future::try_join_all;
+
+use super::{find, settings, works};
+use crate::{
+    cluster::Member,
+    harness::{
+        case::{Case, Need},
+        hosts::Verb,
+        test::Test,
+    },
+    swarm::{node, service::by_node, task},
+};
+
+pub(super) fn cases() -> Vec<Case> {
+    let (three, worker) = (Need::Managers(3), Need::Workers(1));
+    let cases = vec![
+        Case::new("WorkerKilled", |t| outage(t, worker_node, Verb::Kill, Verb::Reboot)).needs(worker),
+        Case::new("WorkerPartitioned", |t| outage(t, worker_node, Verb::Partition, Verb::Heal)).needs(worker),
+        Case::new("ManagerKilled", |t| outage(t, follower, Verb::Kill, Verb::Reboot)).needs(three),
+        Case::new("LeaderKilled", |t| outage(t, leader, Verb::Kill, Verb::Reboot)).needs(three),
+        Case::new("LeaderPartitioned", |t| outage(t, leader, Verb::Partition, Verb::Heal)).needs(three),
+        Case::new("QuorumLost", quorum_lost).needs(three),
+        Case::new("EngineRestarts", engine_restarts).needs(Need::Nodes(2)),
+        Case::new("EveryEngineRestarts", every_engine_restarts),
+        Case::new("LockedAfterRestart", locked_after_restart).needs(three),
+    ];
+    cases.into_iter().map(|case| case.needs(Need::Hosts).timeout(Duration::from_secs(300))).collect()
+}
+
+/// How long until a silent node is down: three heartbeats of five seconds are missed. Managers first choose a new
+/// leader where it led, and that one gives every node time to report to it.
+const DOWN_WITHIN: Duration = Duration::from_secs(90);
+/// How long a node may take to be what it was: its host boots, its engine begins, and a manager catches up.
+const BACK_WITHIN: Duration = Duration::from_secs(120);
+/// How long tasks may take to run elsewhere.
+const MOVED_WITHIN: Duration = Duration::from_secs(60);
+/// How long managers that are too few may go on as if they were not: an election is a matter of seconds.
+const QUORUM_NOTICED_WITHIN: Duration = Duration::from_secs(60);
+
+fn worker_node(node: &Member, _: &str) -> bool {
+    !node.manager
+}
+
+fn leader(node: &Member, _: &str) -> bool {
+    node.leader
+}
+
+/// One that neither leads nor is talked to.
+fn follower(node: &Member, own: &str) -> bool {
+    node.reachable && !node.leader && node.id != own
+}
+
+/// A node falls silent: it is down, its task runs elsewhere, the others decide. It comes back as what it was, and
+/// what was replaced has ended there.
+async fn outage(t: Test, which: fn(&Member, &str) -> bool, hurt: Verb, undo: Verb) -> Result<()> {
+    let nodes = t.usable().await?;
+    let it = nodes.iter().find(|node| which(node, &t.cluster().node)).context("no usable node is such a one")?;
+    let service = t.service("web").replicas(u32::try_from(nodes.len())?).create().await?;
+    let before = by_node(&service.running(nodes.len()).await?);
+    ensure!(before.contains_key(&it.id), "{} has no task: {before:?}", it.hostname);
+    t.host(hurt, it).await?;
+    t.until(&format!("{} is down", it.hostname), DOWN_WITHIN, || async {
+        let now = find(&t, &it.id).await?;
+        ensure!(now.state == "down" && !now.reachable && !now.leader, "it is {now:?}");
+        Ok(())
+    })
+    .await?;
+    let moved = t
+        .until("its task runs elsewhere", MOVED_WITHIN, || async {
+            let tasks = service.tasks().await?;
+            let running: Vec<_> = tasks.into_iter().filter(task::runs).collect();
+            let spread = by_node(&running);
+            ensure!(running.len() == nodes.len() && !spread.contains_key(&it.id), "tasks run so: {spread:?}");
+            Ok(spread)
+        })
+        .await?;
+    works(&t).await?;
+    t.host(undo, it).await?;
+    back(&t, it).await?;
+    // Also says that no other runs.
+    let after = by_node(&service.running(nodes.len()).await?);
+    ensure!(after == moved, "tasks moved although nothing was wrong: {moved:?}, then {after:?}");
+    works(&t).await
+}
+
+/// The node is ready, and a manager if it was one.
+async fn back(t: &Test, it: &Member) -> Result<()> {
+    t.until(&format!("{} is back", it.hostname), BACK_WITHIN, || async {
+        let now = find(t, &it.id).await?;
+        ensure!(now.state == "ready" && now.reachable == it.reachable, "it is {now:?}");
+        Ok(())
+    })
+    .await
+}
+
+/// Managers that are too few decide nothing, and say so; what runs goes on. With the others back they decide again.
+async fn quorum_lost(t: Test) -> Result<()> {
+    let managers = node::list(t.docker()).await?.into_iter().filter(|node| node.manager);
+    let (own, others): (Vec<_>, Vec<_>) = managers.partition(|node| node.id == t.cluster().node);
+    let own = own.first().context("the one that is talked to is no manager")?;
+    let service = t.service("web").constraint(&format!("node.id=={}", own.id)).published().create().await?;
+    let before = service.running(1).await?;
+    let url = format!("http://{}:{}/", own.address, service.port().await?);
+    let name = t.get(&url).await?;
+    try_join_all(others.iter().map(|other| t.host(Verb::Kill, other))).await?;
+    t.until("the manager that is left decides nothing", QUORUM_NOTICED_WITHIN, || async {
+        let refused = match node::list(t.docker()).await {
+            Ok(nodes) => bail!("it knows {} nodes", nodes.len()),
+            Err(error) => format!("{error:#}"),
+        };
+        ensure!(refused.contains("does not have a leader"), "it says: {refused}");
+        Ok(())
+    })
+    .await?;
+    ensure!(t.get(&url).await? == name, "another task answers at {url}");
+    try_join_all(others.iter().map(|other| t.host(Verb::Reboot, other))).await?;
+    for other in &others {
+        back(&t, other).await?;
+    }
+    ensure!(service.running(1).await?[0].id == before[0].id, "its task was replaced");
+    works(&t).await
+}
+
+/// An engine that restarts has its tasks anew and starts the containers that are to be kept; on other nodes nothing
+/// changes.
+async fn engine_restarts(t: Test) -> Result<()> {
+    let nodes = t.usable().await?;
+    let it = nodes.iter().find(|node| node.id == t.cluster().node).context("the one that is talked to is unusable")?;
+    let everywhere = t.service("everywhere").global().create().await?;
+    let before = everywhere.running(nodes.len()).await?;
+    let kept = t.start("kept", "bridge", "test-server").await?;
+    let always = RestartPolicy { name: Some(RestartPolicyNameEnum::ALWAYS), ..Default::default() };
+    let body = ContainerUpdateBody { restart_policy: Some(always), ..Default::default() };
+    t.docker().update_container(&kept.id, body).await.context("cannot have the container restarted")?;
+    let begun = async || {
+        let state = kept.inspect().await?.state.unwrap_or_default();
+        ensure!(state.running == Some(true), "it is {:?}", state.status);
+        Ok(state.started_at)
+    };
+    let first = begun().await?;
+    t.host(Verb::RestartEngine, it).await?;
+    t.until("the container runs again", BACK_WITHIN, || async {
+        let now = begun().await?;
+        ensure!(now != first, "it runs since {now:?}");
+        Ok(())
+    })
+    .await?;
+    back(&t, it).await?;
+    let after = everywhere.running(nodes.len()).await?;
+    for task in &after {
+        let kept = before.iter().any(|other| other.id == task.id);
+        let here = task.node_id.as_ref() == Some(&it.id);
+        ensure!(
+            kept != here,
+            "{}: {}",
+            if kept { "not replaced" } else { "replaced" },
+            task::describe(t.cluster(), task)
+        );
+    }
+    works(&t).await
+}
+
+/// All engines restart at once: the swarm is whole again, and runs what it ran.
+async fn every_engine_restarts(t: Test) -> Result<()> {
+    let nodes = t.usable().await?;
+    let service = t.service("web").replicas(2 * u32::try_from(nodes.len())?).create().await?;
+    service.running(2 * nodes.len()).await?;
+    try_join_all(nodes.iter().map(|node| t.host(Verb::RestartEngine, node))).await?;
+    for node in &nodes {
+        back(&t, node).await?;
+    }
+    service.running(2 * nodes.len()).await?;
+    works(&t).await
+}
+
+/// A manager of a swarm that locks itself is of no use after its engine restarted, until it gets the key: the one
+/// that is valid now.
+async fn locked_after_restart(t: Test) -> Result<()> {
+    let managers = node::list(t.docker()).await?;
+    let it = managers.iter().find(|node| follower(node, &t.cluster().node)).context("there is no follower")?;
+    settings::lock(&t, true).await?;
+    let old = settings::key(&t).await?;
+    settings::rotate_key(&t).await?;
+    let key = settings::key(&t).await?;
+    t.may_lock(it, &key)?;
+    works(&t).await?;
+    t.host(Verb::RestartEngine, it).await?;
+    t.until(&format!("{} is missed", it.hostname), DOWN_WITHIN, || async {
+        let now = find(&t, &it.id).await?;
+        ensure!(now.state == "down" && !now.reachable, "it is {now:?}");
+        Ok(())
+    })
+    .await?;
+    let Err(refused) = t.unlock(it, &old).await else { bail!("it was unlocked with the key before the last") };
+    ensure!(format!("{refused:#}").contains("invalid key"), "refused for another reason: {refused:#}");
+    t.unlock(it, &key).await?;
+    back(&t, it).await?;
+    settings::lock(&t, false).await?;
+    works(&t).await
+}
