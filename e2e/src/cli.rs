@@ -4,6 +4,8 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::tls;
+
 /// End-to-end tests of Docker Engine's orchestration, through its public API alone.
 #[derive(Debug, Parser)]
 #[command(name = "e2e", version, args_conflicts_with_subcommands = true, after_help = EXIT_CODES)]
@@ -103,12 +105,18 @@ pub(crate) enum Command {
     TestServer {
         #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:80")]
         listen: SocketAddr,
-        /// Take this long for every answer
-        #[arg(long, value_name = "DURATION", value_parser = duration)]
-        request_time: Option<Duration>,
-        /// Not be healthy until asked for `/well`
+        /// Serve https:// and not http://
         #[arg(long)]
-        ill: bool,
+        tls: bool,
+        #[command(flatten)]
+        manner: MannerArgs,
+    },
+    /// Serve HTTPS: `test-server --tls` on the port of https://
+    TestTlsServer {
+        #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:443")]
+        listen: SocketAddr,
+        #[command(flatten)]
+        manner: MannerArgs,
     },
     /// Look a name up until it has this many addresses, and print them
     TestServiceDiscovery {
@@ -124,11 +132,15 @@ pub(crate) enum Command {
         /// Ask so often, each time anew, and print as JSON which answer came how often
         #[arg(long, value_name = "N")]
         count: Option<usize>,
+        #[command(flatten)]
+        tls: tls::ClientArgs,
     },
     /// End with 0 when a server answers 200: a health check for images without a shell
     Health {
         #[arg(default_value = "http://127.0.0.1:80/")]
         url: String,
+        #[command(flatten)]
+        tls: tls::ClientArgs,
     },
     /// Print what the engine tells of a service, and never end
     #[command(hide = true)]
@@ -169,6 +181,19 @@ pub(crate) enum Command {
     /// Never end
     #[command(hide = true)]
     Hang,
+}
+
+/// How a test server is to be.
+#[derive(Debug, Args)]
+pub(crate) struct MannerArgs {
+    /// Take this long for every answer
+    #[arg(long, value_name = "DURATION", value_parser = duration)]
+    pub(crate) request_time: Option<Duration>,
+    /// Not be healthy until asked for `/well`
+    #[arg(long)]
+    pub(crate) ill: bool,
+    #[command(flatten)]
+    pub(crate) tls: tls::ServerArgs,
 }
 
 fn duration(text: &str) -> Result<Duration, String> {

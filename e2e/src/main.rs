@@ -11,6 +11,7 @@ mod harness;
 mod probe;
 mod serve;
 mod swarm;
+mod tls;
 
 use std::process::ExitCode;
 

@@ -8,12 +8,19 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::{Request, StatusCode, Uri, header};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+
+use crate::tls::{ClientArgs, server_name};
 
 /// A peer that drops packets must cost a try, not the whole wait; and a packet that was dropped is no refusal: TCP
 /// sends the first one again after one second, and once more two seconds later.
@@ -23,22 +30,37 @@ const LARGEST: usize = 1 << 20;
 
 /// The body of a 200 answer.
 pub(crate) async fn get(url: &str) -> Result<String> {
+    get_with(url, &ClientArgs::default()).await
+}
+
+/// The body of a 200 answer; for https:// it is said who is trusted.
+pub(crate) async fn get_with(url: &str, tls: &ClientArgs) -> Result<String> {
     let uri: Uri = url.parse().with_context(|| format!("{url} is no URL"))?;
-    ensure!(uri.scheme_str() == Some("http"), "{url}: only http:// is spoken here");
+    let tls = match uri.scheme_str() {
+        Some("http") => None,
+        Some("https") => Some(TlsConnector::from(tls.config()?)),
+        _ => bail!("{url}: only http:// and https:// are spoken here"),
+    };
     let host = uri.host().ok_or_else(|| anyhow!("{url} names no host"))?.trim_matches(['[', ']']).to_owned();
-    let port = uri.port_u16().unwrap_or(80);
+    let port = uri.port_u16().unwrap_or(if tls.is_some() { 443 } else { 80 });
     let connect = TcpStream::connect((&*host, port));
     let stream = timeout(CONNECT_WITHIN, connect)
         .await
         .map_err(|_| anyhow!("cannot connect to {host}:{port}: no answer within {CONNECT_WITHIN:?}"))?
         .with_context(|| format!("cannot connect to {host}:{port}"))?;
-    timeout(ANSWER_WITHIN, ask(stream, uri))
+    let ask = async {
+        match tls {
+            None => ask(stream, uri).await,
+            Some(tls) => ask(tls.connect(server_name(&host)?, stream).await?, uri).await,
+        }
+    };
+    timeout(ANSWER_WITHIN, ask)
         .await
         .map_err(|_| anyhow!("GET {url}: no answer within {ANSWER_WITHIN:?}"))?
         .with_context(|| format!("GET {url}"))
 }
 
-async fn ask(stream: TcpStream, uri: Uri) -> Result<String> {
+async fn ask(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, uri: Uri) -> Result<String> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
     let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
@@ -55,9 +77,15 @@ async fn ask(stream: TcpStream, uri: Uri) -> Result<String> {
 
 /// Asks so often, and tells which answer came how often. The first error ends it.
 pub(crate) async fn count(url: &str, times: usize) -> Result<BTreeMap<String, usize>> {
+    count_with(url, times, &ClientArgs::default()).await
+}
+
+/// Asks so often with what TLS needs.
+pub(crate) async fn count_with(url: &str, times: usize, tls: &ClientArgs) -> Result<BTreeMap<String, usize>> {
     let mut answers = BTreeMap::new();
     for nth in 1..=times {
-        let answer = get(url).await.with_context(|| format!("request {nth} of {times}; before: {answers:?}"))?;
+        let answer =
+            get_with(url, tls).await.with_context(|| format!("request {nth} of {times}; before: {answers:?}"))?;
         *answers.entry(answer).or_default() += 1;
     }
     Ok(answers)

@@ -17,6 +17,7 @@ mod publishing;
 mod selftest;
 mod services;
 mod stored;
+mod tls;
 mod traffic;
 mod updates;
 mod volumes;
@@ -36,6 +37,7 @@ pub(crate) fn all(selftest: Option<Selftest>) -> Vec<Case> {
         placement::cases(),
         publishing::cases(),
         stored::cases(),
+        tls::cases(),
         jobs::cases(),
         options::cases(),
         events::cases(),

@@ -3,20 +3,22 @@
 //! They know nothing of cases.
 
 mod membership;
-mod test_server;
+pub(crate) mod test_server;
 
 use std::{
+    net::SocketAddr,
     process::ExitCode,
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Result, bail, ensure};
 
 use crate::{
-    cli::{Command, EngineArgs},
+    cli::{Command, EngineArgs, MannerArgs},
     cluster::{Cluster, Unfit},
     harness::{cleanup, exit, until},
     probe,
+    tls::ClientArgs,
 };
 
 /// Runs a sub-command to its end.
@@ -26,16 +28,17 @@ pub(crate) async fn command(command: Command) -> ExitCode {
             Ok(cluster) => clean(&cluster, older_than).await,
             Err(unfit) => return refuse(&unfit),
         },
-        Command::TestServer { listen, request_time, ill } => {
-            let manner = test_server::Manner { request_time: request_time.unwrap_or_default(), ill };
-            match test_server::serve(listen, manner).await {
-                Ok(code) => return ExitCode::from(code),
-                Err(error) => Err(error),
-            }
-        }
+        Command::TestServer { listen, tls, manner } => match serve(listen, tls, manner).await {
+            Ok(code) => return ExitCode::from(code),
+            Err(error) => Err(error),
+        },
+        Command::TestTlsServer { listen, manner } => match serve(listen, true, manner).await {
+            Ok(code) => return ExitCode::from(code),
+            Err(error) => Err(error),
+        },
         Command::TestServiceDiscovery { name, expect, within } => discover(&name, expect, within).await,
-        Command::Get { url, count } => get(&url, count).await,
-        Command::Health { url } => probe::get(&url).await.map(|_| ()),
+        Command::Get { url, count, tls } => get(&url, count, &tls).await,
+        Command::Health { url, tls } => probe::get_with(&url, &tls).await.map(|_| ()),
         Command::ShowService { id, engine } => match show_service(&id, &engine).await {
             // It goes on, as a server does: a service whose tasks end is begun again.
             Ok(()) => std::future::pending().await,
@@ -66,6 +69,13 @@ pub(crate) async fn command(command: Command) -> ExitCode {
             ExitCode::from(exit::CASES_FAILED)
         }
     }
+}
+
+async fn serve(listen: SocketAddr, tls: bool, manner: MannerArgs) -> Result<u8> {
+    ensure!(tls || !manner.tls.is_given(), "certificates are for TLS: give --tls too");
+    let tls = tls.then_some(manner.tls);
+    let manner = test_server::Manner { request_time: manner.request_time.unwrap_or_default(), ill: manner.ill, tls };
+    test_server::serve(listen, manner).await
 }
 
 fn refuse(unfit: &Unfit) -> ExitCode {
@@ -103,10 +113,10 @@ async fn show_service(id: &str, engine: &EngineArgs) -> Result<()> {
     Ok(())
 }
 
-async fn get(url: &str, count: Option<usize>) -> Result<()> {
+async fn get(url: &str, count: Option<usize>, tls: &ClientArgs) -> Result<()> {
     match count {
-        None => say(&probe::get(url).await?),
-        Some(count) => say(&serde_json::to_string(&probe::count(url, count).await?)?),
+        None => say(&probe::get_with(url, tls).await?),
+        Some(count) => say(&serde_json::to_string(&probe::count_with(url, count, tls).await?)?),
     }
     Ok(())
 }

@@ -31,13 +31,19 @@ use http_body_util::Full;
 use hyper::{Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::TcpListener,
     signal::unix::{SignalKind, signal},
     sync::watch,
     task::JoinSet,
+    time::timeout,
 };
+use tokio_rustls::TlsAcceptor;
 
-use crate::probe;
+use crate::{probe, tls::ServerArgs};
+
+/// How long a client may take to agree on TLS: a server that is told to stop waits for it.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
 
 /// How a server is to be.
 #[derive(Debug, Clone, Default)]
@@ -46,6 +52,8 @@ pub(crate) struct Manner {
     pub(crate) request_time: Duration,
     /// Whether it says that it is not healthy until it is asked for `/well`.
     pub(crate) ill: bool,
+    /// What it shows and asks for where it speaks TLS.
+    pub(crate) tls: Option<ServerArgs>,
 }
 
 #[derive(Debug)]
@@ -67,21 +75,38 @@ impl Server {
 /// Serves until SIGTERM or SIGINT. Then it takes no more connections, answers those it has, and ends: a
 /// container that is told to stop loses no request. Returns the exit code.
 pub(crate) async fn serve(listen: SocketAddr, manner: Manner) -> Result<u8> {
-    let listener = TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
-    say(&format!("{}: serving http://{}", hostname()?, listener.local_addr()?));
+    serve_on(TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?, manner).await
+}
+
+/// The same, where it listens already.
+pub(crate) async fn serve_on(listener: TcpListener, manner: Manner) -> Result<u8> {
+    let name = hostname()?;
+    let tls = manner.tls.as_ref().map(|tls| tls.config(&name)).transpose()?.map(TlsAcceptor::from);
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    say(&format!("{name}: serving {scheme}://{}", listener.local_addr()?));
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let (end, mut ended) = watch::channel(None);
     let server = Arc::new(Server { ill: manner.ill.into(), manner, end });
     let mut open = JoinSet::new();
     let code = loop {
-        let (stream, _) = tokio::select! {
+        let (stream, from) = tokio::select! {
             accepted = listener.accept() => accepted.context("cannot accept a connection")?,
             _ = term.recv() => break server.stopped(),
             _ = int.recv() => break server.stopped(),
             Ok(code) = ended.wait_for(Option::is_some) => break code.unwrap_or_default(),
             Some(_) = open.join_next() => continue,
         };
-        open.spawn(answer_all(server.clone(), stream));
+        let (server, tls) = (server.clone(), tls.clone());
+        open.spawn(async move {
+            match tls {
+                None => answer_all(server, stream).await,
+                Some(tls) => match timeout(HANDSHAKE_WITHIN, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => answer_all(server, stream).await,
+                    Ok(Err(error)) => say(&format!("{from}: {error}")),
+                    Err(_) => say(&format!("{from}: no handshake within {HANDSHAKE_WITHIN:?}")),
+                },
+            }
+        });
     };
     server.end.send_replace(Some(code));
     open.join_all().await;
@@ -89,7 +114,7 @@ pub(crate) async fn serve(listen: SocketAddr, manner: Manner) -> Result<u8> {
 }
 
 /// Answers what is asked on a connection until its end, or the server's.
-async fn answer_all(server: Arc<Server>, stream: TcpStream) {
+async fn answer_all(server: Arc<Server>, stream: impl AsyncRead + AsyncWrite + Unpin) {
     let mut ended = server.end.subscribe();
     let service = service_fn(move |request| answer(server.clone(), request));
     let told = async move { ended.wait_for(Option::is_some).await.map(|_| ()) };
