@@ -3,8 +3,8 @@
 
 usage: suite_table.py FOLDER    writes the page to standard output
 
-A file is named ENGINE-SHAPE-TIME.xml; SHAPE is MANAGERS+WORKERS, and `-disruptive` where those cases ran too. A file
-`notes.md` beside them is what a person has to say about the runs, and comes first on the page.
+A file is named ENGINE-SHAPE-TIME.xml; SHAPE is MANAGERS+WORKERS, and `-outside` where the suite
+ran on the machine and not in a container, `-disruptive` where those cases ran so, and only they. A file `notes.md` beside them is what a person has to say about the runs, and comes first on the page.
 """
 import re
 import statistics
@@ -15,11 +15,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ENGINES = ("28.5", "26.1", "20.10")
-NAME = re.compile(r"(?P<engine>[\d.]+)-(?P<shape>\d+\+\d+)(?P<disruptive>-disruptive)?-(?P<time>\d{8}T\d{6}Z)\.xml")
+NAME = re.compile(r"(?P<engine>[\d.]+)-(?P<shape>\d+\+\d+)(?:-(?P<kind>outside|disruptive))?-(?P<time>\d{8}T\d{6}Z)\.xml")
 HEAD = """# What the suite was seen to do
 
-Written by `testbed/suite` from the JUnit files of the runs named here; in its tables no figure is typed. Every run is an `E2ERun` on a
-cluster of the test bed, whose hosts share the two cores of one machine with each other and with whatever else runs there:
+Written by `testbed/suite` from the JUnit files of the runs named here; in its tables no figure is typed. A run is an `E2ERun` on a
+cluster of the test bed, or where it says so the suite on the machine itself, through an attached socket; the cluster's hosts share the two cores of one machine with each other and with whatever else runs there:
 times tell how cases compare, not how fast an engine is.
 """
 
@@ -28,7 +28,7 @@ times tell how cases compare, not how fast an engine is.
 class Run:
     engine: str
     shape: str
-    disruptive: bool
+    kind: str  # empty, outside or disruptive
     time: str
     version: str
     seconds: float
@@ -53,7 +53,7 @@ def read(path: Path) -> Run:
         end = "failed" if failure is not None else "skipped" if skipped is not None else "passed"
         told = failure if failure is not None else skipped
         cases[case.get("name")] = (end, float(case.get("time")), told.get("message", "") if told is not None else "")
-    return Run(named["engine"], named["shape"], bool(named["disruptive"]), named["time"], properties.get("engine", "?"), float(suite.get("time")), cases)
+    return Run(named["engine"], named["shape"], named["kind"] or "", named["time"], properties.get("engine", "?"), float(suite.get("time")), cases)
 
 
 def minutes(seconds):
@@ -73,10 +73,10 @@ def rounds(runs):
     in_a_row = defaultdict(int)
     for run in runs:
         # A run of some of the cases says nothing about a row of whole ones.
-        group = (run.engine, run.shape, run.disruptive, len(run.cases))
+        group = (run.engine, run.shape, run.kind, len(run.cases))
         in_a_row[group] = 0 if run.count["failed"] else in_a_row[group] + 1
         count = run.count
-        shape = run.shape.replace("+", " + ") + (", disruptive too" if run.disruptive else "")
+        shape = run.shape.replace("+", " + ") + {"": "", "outside": ", from outside", "disruptive": ", the disruptive"}[run.kind]
         yield (f"| {run.version} | {shape} | {run.time[:4]}-{run.time[4:6]}-{run.time[6:8]} {run.time[9:11]}:{run.time[11:13]} | {len(run.cases)} | {count['passed']} | {count['failed']} "
                f"| {count['skipped']} | {minutes(run.seconds)} | {in_a_row[group]} |")
 
@@ -111,7 +111,7 @@ def table(runs):
 
 
 def slowest(runs):
-    latest = next((run for run in reversed(runs) if run.engine == ENGINES[0] and not run.disruptive), None)
+    latest = next((run for run in reversed(runs) if run.engine == ENGINES[0] and not run.kind), None)
     if latest:
         yield f"\n## The slowest ten of the last run on {latest.version}\n"
         yield "| Case | Seconds |"

@@ -33,9 +33,10 @@ pub(crate) struct RunArgs {
     /// Leave out the cases whose names contain this (may be given again)
     #[arg(long, value_name = "FILTER")]
     pub(crate) skip: Vec<String>,
-    /// Also run the cases that disturb the cluster: alone, one after the other, after all others
-    #[arg(long)]
-    pub(crate) disruptive: bool,
+    /// Also run the cases that disturb the cluster: alone, one after the other, after all others; or only them
+    #[arg(long, value_enum, value_name = "WHICH", num_args = 0..=1, require_equals = true)]
+    #[arg(default_value = "none", default_missing_value = "also", hide_default_value = true)]
+    pub(crate) disruptive: Disruptive,
     /// Have cases end, cut off and restart the nodes' hosts (with --disruptive) by this command, which is called with
     /// `kill`, `reboot`, `partition`, `heal`, `restart-engine` or `unlock` (the key is its input) and a node's address
     #[arg(long, value_name = "COMMAND", env = "E2E_HOSTS")]
@@ -81,6 +82,14 @@ pub(crate) enum Format {
     Pretty,
     Terse,
     Json,
+}
+
+/// Whether the cases that disturb the cluster run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Disruptive {
+    None,
+    Also,
+    Only,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -211,6 +220,15 @@ mod tests {
         let cli = Cli::parse_from(["e2e", "--exact", "ServicesScale", "ServicesList", "--skip", "Lb"]);
         assert_eq!(cli.run.filters, ["ServicesScale", "ServicesList"]);
         assert!(cli.run.exact && cli.run.skip == ["Lb"] && cli.command.is_none());
+    }
+
+    #[test]
+    fn a_filter_may_follow_disruptive() {
+        let which = |args: &[&str]| Cli::parse_from([&["e2e"], args].concat()).run;
+        assert_eq!(which(&["--disruptive", "Leader"]).disruptive, Disruptive::Also);
+        assert_eq!(which(&["--disruptive", "Leader"]).filters, ["Leader"]);
+        assert_eq!(which(&["--disruptive=only"]).disruptive, Disruptive::Only);
+        assert_eq!(which(&[]).disruptive, Disruptive::None);
     }
 
     #[test]

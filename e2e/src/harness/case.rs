@@ -8,7 +8,7 @@ use anyhow::Result;
 use futures::{FutureExt as _, future::BoxFuture};
 
 use super::test::{Run, Test};
-use crate::cluster::Cluster;
+use crate::{cli::Disruptive, cluster::Cluster};
 
 /// How long a case may take that says nothing else. Its waits have shorter deadlines of their own, which say
 /// more when they pass; this one ends what hangs where nobody expected it.
@@ -146,14 +146,17 @@ pub(crate) fn select(
     filters: &[String],
     skip: &[String],
     exact: bool,
-    disruptive: bool,
+    disruptive: Disruptive,
 ) -> Vec<Case> {
     let hit = |name: &str, filters: &[String]| {
         filters.iter().any(|filter| if exact { name == filter } else { name.contains(filter.as_str()) })
     };
-    cases.retain(|case| {
-        (filters.is_empty() || hit(case.name, filters)) && !hit(case.name, skip) && (disruptive || !case.disruptive)
-    });
+    let right = |case: &Case| match disruptive {
+        Disruptive::None => !case.disruptive,
+        Disruptive::Also => true,
+        Disruptive::Only => case.disruptive,
+    };
+    cases.retain(|case| (filters.is_empty() || hit(case.name, filters)) && !hit(case.name, skip) && right(case));
     cases.sort_by_key(|case| case.disruptive);
     cases
 }
@@ -162,7 +165,7 @@ pub(crate) fn select(
 mod tests {
     use super::*;
 
-    fn chosen(filters: &[&str], skip: &[&str], exact: bool, disruptive: bool) -> Vec<&'static str> {
+    fn chosen(filters: &[&str], skip: &[&str], exact: bool, disruptive: Disruptive) -> Vec<&'static str> {
         let mut cases: Vec<Case> = ["LeaderRestart", "ServicesList", "ServicesScale", "NetworkExternalLb"]
             .map(|n| Case::new(n, |_| async { Ok(()) }))
             .into();
@@ -173,22 +176,26 @@ mod tests {
 
     #[test]
     fn no_filter_chooses_all_that_leave_the_cluster_alone() {
-        assert_eq!(chosen(&[], &[], false, false), ["ServicesList", "ServicesScale", "NetworkExternalLb"]);
+        assert_eq!(chosen(&[], &[], false, Disruptive::None), ["ServicesList", "ServicesScale", "NetworkExternalLb"]);
     }
 
     #[test]
     fn disruptive_cases_come_last() {
-        assert_eq!(chosen(&[], &[], false, true).last(), Some(&"LeaderRestart"));
+        assert_eq!(chosen(&[], &[], false, Disruptive::Also).last(), Some(&"LeaderRestart"));
+        assert_eq!(chosen(&[], &[], false, Disruptive::Only), ["LeaderRestart"]);
     }
 
     #[test]
     fn any_filter_may_match_and_any_skip_may_exclude() {
-        assert_eq!(chosen(&["Services", "Lb"], &["Scale"], false, false), ["ServicesList", "NetworkExternalLb"]);
+        assert_eq!(
+            chosen(&["Services", "Lb"], &["Scale"], false, Disruptive::None),
+            ["ServicesList", "NetworkExternalLb"]
+        );
     }
 
     #[test]
     fn exact_is_the_whole_name_for_filters_and_skips() {
-        assert_eq!(chosen(&["Services"], &[], true, false), [""; 0]);
-        assert_eq!(chosen(&["ServicesList"], &["Services"], true, false), ["ServicesList"]);
+        assert_eq!(chosen(&["Services"], &[], true, Disruptive::None), [""; 0]);
+        assert_eq!(chosen(&["ServicesList"], &["Services"], true, Disruptive::None), ["ServicesList"]);
     }
 }

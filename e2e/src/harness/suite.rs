@@ -28,7 +28,7 @@ use super::{
 };
 use crate::{
     cases,
-    cli::{Format, RunArgs},
+    cli::{Disruptive, Format, RunArgs},
     cluster::{Cluster, Unfit},
 };
 
@@ -64,7 +64,11 @@ pub(crate) fn run(runtime: &Runtime, args: &RunArgs) -> ExitCode {
         Format::Json => FormatSetting::Json,
     });
     let all = cases::all(args.selftest);
-    let chosen = case::select(all, &args.filters, &args.skip, args.exact, args.disruptive || args.list);
+    let disruptive = match args.disruptive {
+        Disruptive::None if args.list => Disruptive::Also,
+        asked => asked,
+    };
+    let chosen = case::select(all, &args.filters, &args.skip, args.exact, disruptive);
     if args.list {
         let trials = chosen.into_iter().map(|case| Trial::test(case.name, || Ok(()))).collect();
         let _ = libtest_mimic::run(&arguments, trials);
