@@ -170,7 +170,10 @@ async fn pending(t: &Test, service: &Service, running: usize, reason: &str) -> R
         let waiting =
             tasks.iter().filter(|it| task::state(it) == Some(TaskState::PENDING) && task::error(it).is_some());
         let waiting: Vec<_> = waiting.collect();
-        let [waiting] = waiting[..] else { bail!("{} wait with a reason", waiting.len()) };
+        let [waiting] = waiting[..] else {
+            let run = tasks.iter().filter(|it| task::runs(it)).count();
+            bail!("{} wait with a reason, {run} run", waiting.len())
+        };
         let said = task::error(waiting).unwrap_or_default();
         ensure!(said.contains(reason), "it says {said:?}");
         Ok(())

@@ -170,12 +170,14 @@ async fn engine_restarts(t: Test) -> Result<()> {
 async fn every_engine_restarts(t: Test) -> Result<()> {
     let nodes = t.usable().await?;
     let service = t.service("web").replicas(2 * u32::try_from(nodes.len())?).create().await?;
-    service.running(2 * nodes.len()).await?;
+    let before = service.running(2 * nodes.len()).await?;
     try_join_all(nodes.iter().map(|node| t.host(Verb::RestartEngine, node))).await?;
     for node in &nodes {
         back(&t, node).await?;
     }
-    service.running(2 * nodes.len()).await?;
+    let after = service.running(2 * nodes.len()).await?;
+    let old = after.iter().filter(|it| before.iter().any(|other| other.id == it.id)).count();
+    ensure!(old == 0, "{old} tasks were not replaced: engines stop their containers when they restart");
     works(&t).await
 }
 
