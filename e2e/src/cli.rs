@@ -38,7 +38,8 @@ pub(crate) struct RunArgs {
     #[arg(default_value = "none", default_missing_value = "also", hide_default_value = true)]
     pub(crate) disruptive: Disruptive,
     /// Have cases end, cut off and restart the nodes' hosts (with --disruptive) by this command, which is called with
-    /// `kill`, `reboot`, `partition`, `heal`, `restart-engine` or `unlock` (the key is its input) and a node's address
+    /// `kill`, `reboot`, `partition`, `heal`, `restart-engine`, `leave` or `unlock` (the key is its input) and a
+    /// node's address
     #[arg(long, value_name = "COMMAND", env = "E2E_HOSTS")]
     pub(crate) hosts: Option<String>,
     /// How many cases run at once

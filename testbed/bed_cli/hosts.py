@@ -28,6 +28,7 @@ HOST_VERBS = (
 GUEST_VERBS = (
     ("restart-engine", ("sv", "-w", "90", "restart", "docker"), "stop its Docker Engine and start it again"),
     ("unlock", ("docker", "swarm", "unlock"), "unlock its swarm manager, with the key from standard input"),
+    ("leave", ("docker", "swarm", "leave"), "have it leave its swarm, unless that takes force"),
 )
 PAIR_VERBS = (("cut", None, "no packet passes between the two"), ("heal", None, "undo whatever was done to the pair"),
               ("delay", "ms", "delay between the two, in milliseconds"), ("loss", "percent", "lose this share between the two"))

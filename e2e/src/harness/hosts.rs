@@ -31,6 +31,8 @@ pub(crate) enum Verb {
     Heal,
     /// Stop its engine and start it.
     RestartEngine,
+    /// Have its engine leave the swarm, unless that takes force.
+    Leave,
 }
 
 impl Verb {
@@ -41,6 +43,7 @@ impl Verb {
             Self::Partition => "partition",
             Self::Heal => "heal",
             Self::RestartEngine => "restart-engine",
+            Self::Leave => "leave",
         }
     }
 }
@@ -77,7 +80,7 @@ impl Hosts {
         let remedy = match verb {
             Verb::Kill => Some(Verb::Reboot),
             Verb::Partition => Some(Verb::Heal),
-            Verb::Reboot | Verb::Heal | Verb::RestartEngine => None,
+            Verb::Reboot | Verb::Heal | Verb::RestartEngine | Verb::Leave => None,
         };
         // Before it is done, and taken back after it is undone: what ends in between is undone once too often.
         if let Some(remedy) = remedy {

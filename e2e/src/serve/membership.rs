@@ -5,11 +5,17 @@ use std::{collections::HashMap, time::Duration};
 use anyhow::{Context as _, Result, bail, ensure};
 use bollard::{
     Docker,
-    models::{ContainerCreateBody, HostConfig, LocalNodeState, NodeSpecRoleEnum as Role, SwarmJoinRequest},
+    models::{ContainerCreateBody, HostConfig, LocalNodeState, NodeSpecRoleEnum as Role},
     query_parameters::{CreateContainerOptions, LeaveSwarmOptions, StartContainerOptions},
 };
+use hyper::Method;
+use serde_json::json;
 
-use crate::{cluster::Member, harness::until::until, swarm::node};
+use crate::{
+    cluster::Member,
+    harness::until::until,
+    swarm::{node, raw},
+};
 
 const SOCKET: &str = "/var/run/docker.sock";
 /// How long an engine may take over one step.
@@ -85,7 +91,7 @@ pub(super) async fn rejoin_from_task(image: &str, labels: &str, remote: &str, ad
     docker.start_container(&id, None::<StartContainerOptions>).await.context("cannot start it")
 }
 
-/// Beside the swarm: has the engine leave it and join it again, as a worker.
+/// Beside the swarm: has the engine leave it and join it again, as a worker that gets no tasks yet.
 pub(super) async fn rejoin(remote: &str, address: &str) -> Result<()> {
     let docker = engine().await?;
     let token = std::env::var(TOKEN).context("no token in the environment")?;
@@ -114,14 +120,17 @@ pub(super) async fn rejoin(remote: &str, address: &str) -> Result<()> {
             if state().await? == Some(LocalNodeState::ACTIVE) {
                 return Ok(());
             }
-            let request = SwarmJoinRequest {
-                listen_addr: Some("0.0.0.0:2377".into()),
-                advertise_addr: Some(address.into()),
-                remote_addrs: Some(vec![format!("{remote}:2377")]),
-                join_token: Some(token.clone()),
-                ..Default::default()
-            };
-            docker.join_swarm(request).await?;
+            // Not by the client library, which has no word for the availability.
+            let request = json!({
+                "ListenAddr": "0.0.0.0:2377",
+                "AdvertiseAddr": address,
+                "RemoteAddrs": [format!("{remote}:2377")],
+                "JoinToken": token,
+                "Availability": "drain",
+            });
+            let version = docker.client_version();
+            let api = (version.major_version, version.minor_version);
+            raw::ask_at(&format!("unix://{SOCKET}"), api, Method::POST, "/swarm/join", Some(&request)).await?;
             bail!("it has not joined yet")
         },
     )

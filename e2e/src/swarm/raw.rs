@@ -16,24 +16,34 @@ use crate::cluster::Cluster;
 /// Asks the engine for something, and returns the answer, which is JSON or nothing. A refusal is an error with
 /// the engine's words.
 pub(crate) async fn ask(cluster: &Cluster, method: Method, path: &str, body: Option<&Value>) -> Result<Value> {
-    let answer = match cluster.host.split_once("://") {
-        Some(("unix", socket)) => send(UnixStream::connect(socket).await?, cluster, method, path, body).await,
-        Some(("tcp" | "http", host)) => send(TcpStream::connect(host).await?, cluster, method, path, body).await,
-        _ => bail!("{} is no address of an engine that is asked directly", cluster.host),
+    ask_at(&cluster.host, cluster.api, method, path, body).await
+}
+
+/// The same of an engine at unix:///PATH or tcp://HOST:PORT, with a version of the API.
+pub(crate) async fn ask_at(
+    host: &str,
+    api: (usize, usize),
+    method: Method,
+    path: &str,
+    body: Option<&Value>,
+) -> Result<Value> {
+    let answer = match host.split_once("://") {
+        Some(("unix", socket)) => send(UnixStream::connect(socket).await?, api, method, path, body).await,
+        Some(("tcp" | "http", at)) => send(TcpStream::connect(at).await?, api, method, path, body).await,
+        _ => bail!("{host} is no address of an engine that is asked directly"),
     };
     answer.with_context(|| format!("{path} of the engine"))
 }
 
 async fn send(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    cluster: &Cluster,
+    (major, minor): (usize, usize),
     method: Method,
     path: &str,
     body: Option<&Value>,
 ) -> Result<Value> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     let connection = tokio::spawn(connection);
-    let (major, minor) = cluster.api;
     let request = Request::builder()
         .method(method)
         .uri(format!("/v{major}.{minor}{path}"))

@@ -31,7 +31,7 @@ pub(super) fn cases() -> Vec<Case> {
 const ROLE_WITHIN: Duration = Duration::from_secs(60);
 
 /// Asks for a role and waits until the node has it: a manager that the others reach, or none at all.
-async fn make(t: &Test, member: &Member, role: Role) -> Result<()> {
+pub(super) async fn make(t: &Test, member: &Member, role: Role) -> Result<()> {
     t.until(&format!("{} is a {role}", member.hostname), ROLE_WITHIN, || async {
         // Inside, since managers that are just choosing a leader refuse; and nothing when it has been asked for.
         node::update(t.docker(), &member.id, |spec| spec.role = Some(role)).await?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bollard::models::NodeSpecRoleEnum as Role;
+use bollard::models::{NodeSpecAvailabilityEnum as Availability, NodeSpecRoleEnum as Role};
 use bollard::query_parameters::DeleteNodeOptions;
 
 use crate::{
@@ -32,8 +32,8 @@ const GONE_WITHIN: Duration = Duration::from_secs(90);
 /// How long an engine may take to leave and to join.
 const JOINED_WITHIN: Duration = Duration::from_secs(120);
 
-/// A worker that leaves is down, its tasks run elsewhere, and it can be forgotten; as it joins again it gets its
-/// share.
+/// A worker that leaves is down, its tasks run elsewhere, and it can be forgotten; as it joins again, and is active,
+/// it gets its share.
 async fn worker(t: Test) -> Result<()> {
     let it = t.usable().await?.into_iter().find(|node| !node.manager).context("there is no worker")?;
     let nodes = t.usable().await?.len();
@@ -110,11 +110,16 @@ async fn down(t: &Test, it: &Member) -> Result<()> {
     Ok(())
 }
 
+/// The node is back, under another id. It joined drained, as it was asked to, and gets tasks from here on.
 async fn back(t: &Test, it: &Member) -> Result<Member> {
-    t.until(&format!("{} is back", it.hostname), JOINED_WITHIN, || async {
-        let nodes = node::list(t.docker()).await?;
-        let new = nodes.into_iter().find(|node| node.hostname == it.hostname && node.id != it.id && node.usable);
-        new.context("no node of that name is ready that was not before")
-    })
-    .await
+    let new = t
+        .until(&format!("{} is back", it.hostname), JOINED_WITHIN, || async {
+            let nodes = node::list(t.docker()).await?;
+            let ready = |node: &Member| node.state == "ready" && node.hostname == it.hostname && node.id != it.id;
+            nodes.into_iter().find(ready).context("no node of that name is ready that was not before")
+        })
+        .await?;
+    ensure!(new.availability == "drain", "it joined to be drained, and is {new:?}");
+    node::update(t.docker(), &new.id, |spec| spec.availability = Some(Availability::ACTIVE)).await?;
+    Ok(new)
 }

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use bollard::models::{ContainerUpdateBody, RestartPolicy, RestartPolicyNameEnum};
+use bollard::models::{ContainerUpdateBody, NodeSpecRoleEnum as Role, RestartPolicy, RestartPolicyNameEnum};
 use futures::future::try_join_all;
 
-use super::{find, settings, works};
+use super::{find, managers, settings, works};
 use crate::{
     cluster::Member,
     harness::{
@@ -29,6 +29,7 @@ pub(super) fn cases() -> Vec<Case> {
         Case::new("EngineRestarts", engine_restarts).needs(Need::Nodes(2)),
         Case::new("EveryEngineRestarts", every_engine_restarts),
         Case::new("LockedAfterRestart", locked_after_restart).needs(three),
+        Case::new("LockedOncePromoted", locked_once_promoted).needs(three).needs(worker),
     ];
     cases.into_iter().map(|case| case.needs(Need::Hosts).timeout(Duration::from_secs(300))).collect()
 }
@@ -192,17 +193,39 @@ async fn locked_after_restart(t: Test) -> Result<()> {
     let key = settings::key(&t).await?;
     t.may_lock(it, &key)?;
     works(&t).await?;
-    t.host(Verb::RestartEngine, it).await?;
-    t.until(&format!("{} is missed", it.hostname), DOWN_WITHIN, || async {
-        let now = find(&t, &it.id).await?;
-        ensure!(now.state == "down" && !now.reachable, "it is {now:?}");
-        Ok(())
-    })
-    .await?;
+    restarted_locked(&t, it).await?;
     let Err(refused) = t.unlock(it, &old).await else { bail!("it was unlocked with the key before the last") };
     ensure!(format!("{refused:#}").contains("invalid key"), "refused for another reason: {refused:#}");
+    let Err(refused) = t.host(Verb::Leave, it).await else { bail!("it left the swarm, locked, without being forced") };
+    ensure!(format!("{refused:#}").contains("locked"), "refused for another reason: {refused:#}");
     t.unlock(it, &key).await?;
     back(&t, it).await?;
     settings::lock(&t, false).await?;
     works(&t).await
+}
+
+/// A worker that is promoted while the swarm locks itself gets a lock too.
+async fn locked_once_promoted(t: Test) -> Result<()> {
+    let it = t.usable().await?.into_iter().find(|node| !node.manager).context("there is no worker")?;
+    settings::lock(&t, true).await?;
+    let key = settings::key(&t).await?;
+    managers::make(&t, &it, Role::MANAGER).await?;
+    t.may_lock(&it, &key)?;
+    restarted_locked(&t, &it).await?;
+    t.unlock(&it, &key).await?;
+    back(&t, &Member { reachable: true, ..it.clone() }).await?;
+    settings::lock(&t, false).await?;
+    managers::make(&t, &it, Role::WORKER).await?;
+    works(&t).await
+}
+
+/// Restarts the engine of a manager that locks itself: it is missed, for it takes part in nothing.
+async fn restarted_locked(t: &Test, it: &Member) -> Result<()> {
+    t.host(Verb::RestartEngine, it).await?;
+    t.until(&format!("{} is missed", it.hostname), DOWN_WITHIN, || async {
+        let now = find(t, &it.id).await?;
+        ensure!(now.state == "down" && !now.reachable, "it is {now:?}");
+        Ok(())
+    })
+    .await
 }
