@@ -23,6 +23,7 @@ env: ## shell exports of the demo: eval "$(make -s env)"
 	@testbed/bed env
 
 build: ## build the operator, the kubectl plugin and the test suite
+	testbed/claim-target
 	cargo build --locked --workspace
 
 test: ## every check and test, on a bed of its own; the last line counts them

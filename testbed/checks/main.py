@@ -2,6 +2,7 @@
 import argparse
 import os
 import signal
+import subprocess
 import time
 
 from bed_cli import places, registry
@@ -23,6 +24,7 @@ def main(argv: list[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     lock = places.runs() / "locks" / f"{places.checkout_id()}-checks"
     with registry.locked(lock, "another `make test` of this checkout"):
+        subprocess.run([places.TESTBED / "claim-target"], check=True)
         return _run(argv)
 
 
