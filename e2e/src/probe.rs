@@ -66,7 +66,12 @@ async fn ask(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, uri: 
     let path = uri.path_and_query().map_or("/", |path| path.as_str()).to_owned();
     let host = uri.authority().map(ToString::to_string).unwrap_or_default();
     let request = Request::get(path).header(header::HOST, host).header(header::CONNECTION, "close");
-    let answer = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
+    let answer = match sender.send_request(request.body(Empty::<Bytes>::new())?).await {
+        // The connection ended before the request was on its way, and knows of what: a server that refuses a client's
+        // certificate says so when for the client of TLS 1.3 the handshake is over.
+        Err(error) if error.is_canceled() => return Err(connection.await?.err().unwrap_or(error).into()),
+        answer => answer?,
+    };
     let status = answer.status();
     let body = Limited::new(answer.into_body(), LARGEST).collect().await.map_err(|error| anyhow!(error))?.to_bytes();
     connection.abort();

@@ -31,8 +31,8 @@ use http_body_util::Full;
 use hyper::{Request, Response, StatusCode, body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpListener,
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
     signal::unix::{SignalKind, signal},
     sync::watch,
     task::JoinSet,
@@ -44,6 +44,8 @@ use crate::{probe, tls::ServerArgs};
 
 /// How long a client may take to agree on TLS: a server that is told to stop waits for it.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
+/// How long a client that was refused may take to go.
+const PART_WITHIN: Duration = Duration::from_secs(1);
 
 /// How a server is to be.
 #[derive(Debug, Clone, Default)]
@@ -100,9 +102,12 @@ pub(crate) async fn serve_on(listener: TcpListener, manner: Manner) -> Result<u8
         open.spawn(async move {
             match tls {
                 None => answer_all(server, stream).await,
-                Some(tls) => match timeout(HANDSHAKE_WITHIN, tls.accept(stream)).await {
+                Some(tls) => match timeout(HANDSHAKE_WITHIN, tls.accept(stream).into_fallible()).await {
                     Ok(Ok(stream)) => answer_all(server, stream).await,
-                    Ok(Err(error)) => say(&format!("{from}: {error}")),
+                    Ok(Err((error, stream))) => {
+                        say(&format!("{from}: {error}"));
+                        part(stream).await;
+                    }
                     Err(_) => say(&format!("{from}: no handshake within {HANDSHAKE_WITHIN:?}")),
                 },
             }
@@ -111,6 +116,17 @@ pub(crate) async fn serve_on(listener: TcpListener, manner: Manner) -> Result<u8
     server.end.send_replace(Some(code));
     open.join_all().await;
     Ok(code)
+}
+
+/// Closes a connection so that the other side hears why: what it sends meanwhile has to be read, since a socket that is
+/// closed before resets the connection, and the reset may be seen before the reason.
+async fn part(mut stream: TcpStream) {
+    let read = async {
+        stream.shutdown().await?;
+        tokio::io::copy(&mut stream, &mut tokio::io::sink()).await
+    };
+    // The other side may go as it likes, or not go.
+    let _ = timeout(PART_WITHIN, read).await;
 }
 
 /// Answers what is asked on a connection until its end, or the server's.
