@@ -3,8 +3,9 @@
 
 usage: suite_table.py FOLDER    writes the page to standard output
 
-A file is named ENGINE-SHAPE-TIME.xml; SHAPE is MANAGERS+WORKERS, and `-outside` where the suite
-ran on the machine and not in a container, `-disruptive` where those cases ran so, and only they. A file `notes.md` beside them is what a person has to say about the runs, and comes first on the page.
+A file is named ENGINE-SHAPE-TIME.xml; SHAPE is MANAGERS+WORKERS, and `-outside` where the suite ran on the machine and not in
+a container, `-disruptive` where those cases ran so, and only they. A file `notes.md` beside them is what a person has to say
+about the runs, and comes first on the page.
 """
 import re
 import statistics
@@ -18,9 +19,10 @@ ENGINES = ("28.5", "26.1", "20.10")
 NAME = re.compile(r"(?P<engine>[\d.]+)-(?P<shape>\d+\+\d+)(?:-(?P<kind>outside|disruptive))?-(?P<time>\d{8}T\d{6}Z)\.xml")
 HEAD = """# What the suite was seen to do
 
-Written by `testbed/suite` from the JUnit files of the runs named here; in its tables no figure is typed. A run is an `E2ERun` on a
-cluster of the test bed, or where it says so the suite on the machine itself, through an attached socket; the cluster's hosts share the two cores of one machine with each other and with whatever else runs there:
-times tell how cases compare, not how fast an engine is.
+Written by `testbed/suite` from the JUnit files of the runs named here; in its tables no figure is typed. A run is an `E2ERun`
+on a cluster of the test bed, or where it says so the suite on the machine itself, through an attached socket. The cluster's
+hosts share the two cores of one machine with each other and with whatever else runs there: times tell how cases compare, not
+how fast an engine is.
 """
 
 
