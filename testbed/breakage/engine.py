@@ -133,6 +133,9 @@ class Conversation(socketserver.StreamRequestHandler):
             if upgrade:
                 threading.Thread(target=copy, args=(self.rfile.read1, real.sendall), daemon=True).start()
             copy(real.recv, self.wfile.write)
+            if upgrade:
+                # Ends the other direction too, which holds what is to be closed.
+                self.connection.shutdown(socket.SHUT_RDWR)
 
     def tell(self, answer):
         kind = "application/json" if answer.json_type else "application/vnd.docker.raw-stream"

@@ -12,6 +12,7 @@ class Hosts:
         self.cluster, self.plugin, self.image = cluster, plugin, image
         asked = self.kubectl("get", "swarmcluster", cluster, *plugin, "-o", "json")
         self.nodes = {node["name"]: node for node in json.loads(asked)["status"]["nodes"]}
+        self.managers = sum(node["role"].lower() == "manager" for node in self.nodes.values())
         self.worker = max(name for name, node in self.nodes.items() if node["role"].lower() == "worker")
 
     @staticmethod

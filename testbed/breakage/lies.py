@@ -87,8 +87,21 @@ def killed_at_once(body):
     body["TaskTemplate"]["ContainerSpec"]["StopSignal"] = "SIGKILL"
 
 
+def clients_not_asked(body):
+    container = body["TaskTemplate"]["ContainerSpec"]
+    args = container.get("Args") or []
+    if "--client-auth" in args:
+        container["Args"] = args[: args.index("--client-auth")]
+
+
 def ends_at_once(body):
     body["TaskTemplate"]["ContainerSpec"]["Args"] = ["exit", "9"]
+
+
+def stays(body):
+    container = body["TaskTemplate"]["ContainerSpec"]
+    if "rejoin-from-task" in (container.get("Args") or []):
+        container["Args"] = ["noop"]
 
 
 def any_host_port(body):
@@ -153,6 +166,15 @@ def endpoints_otherwise():
     return [Rule("POST /containers/create", ask=ask)] + spec(no_aliases, CREATE)
 
 
+def attachments_lost():
+    def ask(request):
+        body = request.json
+        body.pop("NetworkingConfig", None)
+        body.setdefault("HostConfig", {})["NetworkMode"] = "bridge"
+        request.json = body
+    return [Rule("POST /containers/create", ask=ask)]
+
+
 def events_lost():
     def ask(request):
         request.filters = request.filters | {"type": ["volume"]}
@@ -200,6 +222,19 @@ def fewer_run(services):
 def no_leader(nodes):
     for node in nodes:
         (node.get("ManagerStatus") or {}).pop("Leader", None)
+
+
+def leader_told_late():
+    first = set()
+
+    def change(nodes):
+        leaders = {node["ID"] for node in nodes if (node.get("ManagerStatus") or {}).get("Leader")}
+        first.update(leaders if not first else ())
+        no_leader(nodes)
+        for node in nodes:
+            if node["ID"] in first and node.get("ManagerStatus"):
+                node["ManagerStatus"]["Leader"] = True
+    return told("GET /nodes", change)
 
 
 def a_virtual_address(service):

@@ -16,10 +16,12 @@ import attached
 
 from .engine import Engine
 from .hosts import Hosts
-from .scenarios import SCENARIOS
+from .scenarios import SCENARIOS, SEEN_FILE
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-RUN_WITHIN = 420
+# The suite's program on this machine.
+SUITE = Path(os.environ.get("CARGO_TARGET_DIR", CHECKOUT / "target")) / "debug" / "e2e"
+RUN_WITHIN = 900
 
 
 def every_case(suite):
@@ -32,7 +34,8 @@ def results(suite, socket, scenario, folder, everything):
     report = folder / f"{scenario.name}.xml"
     # Disruptive cases are run where a row names them.
     chosen = [] if everything else ["--disruptive", "--exact", *scenario.fail, *scenario.good]
-    command = [suite, "--host", f"unix://{socket}", "--nodes-answer-here", "--image", "dockerswarm/e2e:latest", "--junit", report, "--test-threads", str(scenario.threads), *chosen]
+    power = ["--hosts", scenario.power] if scenario.power else []
+    command = [suite, *power, "--host", f"unix://{socket}", "--nodes-answer-here", "--image", "dockerswarm/e2e:latest", "--junit", report, "--test-threads", str(scenario.threads), *chosen]
     done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_WITHIN)
     assert done.returncode in (0, 1), f"the suite could not run: {done.stderr[-1000:]}"
     found = {}
@@ -73,6 +76,12 @@ def play(scenario, suite, real, hosts, folder, everything=False):
     return judge(scenario, found), found
 
 
+def record(name, right):
+    """Keeps that a scenario came out as its row says, or that it no longer does."""
+    seen = set(SEEN_FILE.read_text().split()) - {name} | ({name} if right else set())
+    SEEN_FILE.write_text("".join(f"{s.name}\n" for s in SCENARIOS if s.name in seen))
+
+
 def without(cases):
     """Cases that have no scenario."""
     covered = {case for s in SCENARIOS for case in s.fail}
@@ -80,13 +89,14 @@ def without(cases):
 
 
 def table():
-    rows = [f"| `{s.name}` | {s.broken} | {'engine' if s.rules else 'hosts'} | {', '.join(f'`{case}`' for case in s.fail)} | {'yes' if s.seen else 'not yet'} |" for s in SCENARIOS]
+    rows = [f"| `{s.name}` | {s.broken} | {'engine' if s.rules else 'hosts' if s.hosts else 'command'} | {', '.join(f'`{case}`' for case in s.fail)} | {'yes' if s.seen else 'not yet'} |" for s in SCENARIOS]
     return "\n".join([
         "# Every case fails when it should", "",
         "Each scenario breaks one thing under a swarm of the [test bed](../testbed/README.md), and the cases that are about it have to fail,",
         "with words of `testbed/breakage/scenarios.py` in their messages; some that are not about it run beside them and have to pass.",
         "Of *hosts* the hosts themselves are broken; of *engine* it is the engine as the suite sees it: a process before the real one that",
-        "changes a request or an answer on its way. Scenarios run by hand with `testbed/break CLUSTER [NAME…]`.",
+        "changes a request or an answer on its way; of *command* it is the command for hosts that is given to the suite. `testbed/break CLUSTER",
+        "[NAME…]` plays them, and with `--record` keeps which came out as their row says; some are played by every `make test`.",
         "`testbed/break --list` names the cases for which there is no scenario yet.",
         "", "This page is generated: `testbed/break --table > docs/breakage.md`.", "",
         "| Scenario | What is wrong | Where | Cases that fail | Seen so |", "|---|---|---|---|---|", *rows, "",
@@ -95,15 +105,16 @@ def table():
 
 def main():
     parser = argparse.ArgumentParser(prog="testbed/break", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cluster", nargs="?", help="a SwarmCluster of the bed with a manager and two workers that have the suite's image")
-    parser.add_argument("scenario", nargs="*", help="names of scenarios (default: all)")
+    parser.add_argument("cluster", nargs="?", help="a SwarmCluster of the bed with workers that have the suite's image: two and a manager, or one and three managers")
+    parser.add_argument("scenario", nargs="*", help="names of scenarios (default: all that this cluster is for)")
     parser.add_argument("-n", "--namespace", default="default")
-    parser.add_argument("--suite", type=Path, default=Path(os.environ.get("CARGO_TARGET_DIR", CHECKOUT / "target")) / "debug" / "e2e", help="the suite's program on this machine")
+    parser.add_argument("--suite", type=Path, default=SUITE, help="the suite's program on this machine")
     parser.add_argument("--image", type=Path, default=CHECKOUT / "target" / "e2e.tar", help="the suite's image, to bring back where it was taken away")
     parser.add_argument("--everything", action="store_true", help="run all cases under each scenario, not those of its row alone")
+    parser.add_argument("--record", action="store_true", help="keep which of those that were played came out as their row says")
     parser.add_argument("--list", action="store_true", help="the scenarios, and the cases that have none")
     parser.add_argument("--table", action="store_true", help="print docs/breakage.md")
-    args = parser.parse_args()
+    args = parser.parse_intermixed_args()
     if args.table:
         print(table(), end="")
         return 0
@@ -123,22 +134,30 @@ def main():
         parser.error(f"no such scenario: {sorted(strange)}; --list names them")
     # What is broken is mended also when this is told to stop.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-    bad, plugin = 0, ("-n", args.namespace)
+    good, took, plugin = 0, [], ("-n", args.namespace)
     with tempfile.TemporaryDirectory() as folder, attached.Socket(["kubectl-testkit", "attach", args.cluster, *plugin, "--socket", f"{folder}/real.sock"], f"{folder}/real.sock") as real:
         hosts = Hosts(args.cluster, plugin, args.image)
-        for scenario in wanted:
+        if not args.scenario:
+            wanted = [s for s in wanted if (s.managers > 1) == (hosts.managers > 1)]
+        for number, scenario in enumerate(wanted, 1):
+            left = f", about {round(sum(took) / len(took) * (len(wanted) + 1 - number) / 60)} min left" if took else ""
+            print(f"[{number}/{len(wanted)}] {scenario.name}: {scenario.broken}{left}", file=sys.stderr, flush=True)
             began = time.monotonic()
             try:
+                assert scenario.managers <= hosts.managers, f"it needs {scenario.managers} managers"
                 wrong, found = play(scenario, args.suite, real.path, hosts, Path(folder), args.everything)
             except (AssertionError, OSError, subprocess.SubprocessError) as error:
                 wrong, found = [f"it could not be played: {error}"], {}
-            bad += bool(wrong)
+            took.append(time.monotonic() - began)
+            good += not wrong
+            if args.record:
+                record(scenario.name, not wrong)
             failed = sum(bool(said) for said in found.values())
             print(f"{'WRONG' if wrong else 'right'}  {scenario.name}: {failed} of {len(found)} cases failed, {time.monotonic() - began:.0f} s", flush=True)
             for line in wrong:
                 print(f"       {line}", flush=True)
-    print(f"{len(wanted) - bad} of {len(wanted)} scenarios were as the table says")
-    return bool(bad)
+    print(f"{good} of {len(wanted)} scenarios were as the table says")
+    return int(good < len(wanted))
 
 
 if __name__ == "__main__":
