@@ -6,10 +6,11 @@
 
 use std::{collections::HashMap, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use bollard::{
     Docker,
     errors::Error,
+    models::TaskState,
     query_parameters::{
         ListConfigsOptions, ListContainersOptions, ListNetworksOptions, ListSecretsOptions, ListServicesOptions,
         ListTasksOptions, ListVolumesOptions, RemoveContainerOptions, RemoveVolumeOptions,
@@ -25,6 +26,9 @@ use crate::swarm::node;
 
 /// How long tasks may take to go. A task's container gets ten seconds to stop unless its service says less.
 const TASKS_GO_WITHIN: Duration = Duration::from_secs(40);
+/// How long tasks of a service that was scaled down may take to go before the service is removed: the engine stops them
+/// a few seconds later.
+const LEAVING_GO_WITHIN: Duration = Duration::from_secs(15);
 /// How long a network may be in use by tasks that are gone.
 const NETWORKS_GO_WITHIN: Duration = Duration::from_secs(20);
 
@@ -89,6 +93,9 @@ pub(crate) async fn remove(docker: &Docker, which: &Selection) -> Result<Vec<Obj
     let networks = networks(docker, which).await.context("cannot list networks")?;
     let (volumes, labels) = (volumes(docker, which).await?, node_labels(docker, which).await?);
 
+    // A task that stays on its way, as on a node that is down, is no reason to leave its service.
+    let _ =
+        until::until("no task is on its way out", LEAVING_GO_WITHIN, |_| (), || none_leaves(docker, &services)).await;
     all(services.iter().map(|service| gone("service", &service.name, docker.delete_service(&service.id)))).await?;
     let force = Some(RemoveContainerOptions { force: true, v: true, ..Default::default() });
     all(containers.iter().map(|it| gone("container", &it.name, docker.remove_container(&it.id, force.clone()))))
@@ -181,6 +188,21 @@ async fn stored(docker: &Docker, which: &Selection) -> Result<Vec<Object>> {
 fn object(kind: &'static str, id: Option<String>, name: Option<String>) -> Object {
     let id = id.unwrap_or_default();
     Object { kind, name: name.unwrap_or_else(|| id.clone()).trim_start_matches('/').to_owned(), id }
+}
+
+/// A service is removed when none of its tasks is to be removed already: an engine whose reaper deletes one while the
+/// service's removal waits for the store panics (swarmkit's `SetServiceTasksRemove` takes those it has just read to be
+/// there; seen on 28.5 in one of some twenty removals of all that a run had).
+async fn none_leaves(docker: &Docker, services: &[Object]) -> Result<()> {
+    if services.is_empty() {
+        return Ok(());
+    }
+    let ids = services.iter().map(|service| service.id.clone()).collect();
+    let options = ListTasksOptions { filters: Some([("service".to_owned(), ids)].into()) };
+    let tasks = docker.list_tasks(Some(options)).await.context("cannot list tasks")?;
+    let leaving = tasks.iter().filter(|task| task.desired_state == Some(TaskState::REMOVE)).count();
+    ensure!(leaving == 0, "{leaving} are to be removed");
+    Ok(())
 }
 
 async fn tasks_gone(docker: &Docker, which: &Selection) -> Result<()> {
