@@ -21,6 +21,7 @@ from .scenarios import SCENARIOS, SEEN_FILE
 CHECKOUT = Path(__file__).resolve().parents[2]
 # The suite's program on this machine.
 SUITE = Path(os.environ.get("CARGO_TARGET_DIR", CHECKOUT / "target")) / "debug" / "e2e"
+# Seconds. Cases that wait in vain for a node to be down take a minute and a half each, one after the other.
 RUN_WITHIN = 900
 
 
