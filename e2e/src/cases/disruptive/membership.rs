@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result, ensure};
 use bollard::models::{NodeSpecAvailabilityEnum as Availability, NodeSpecRoleEnum as Role};
 use bollard::query_parameters::DeleteNodeOptions;
 
+use super::{down, managers};
 use crate::{
     cluster::Member,
     harness::{
@@ -68,14 +69,7 @@ async fn manager(t: Test) -> Result<()> {
     })
     .await?;
     let new = back(&t, it).await?;
-    node::update(t.docker(), &new.id, |spec| spec.role = Some(Role::MANAGER)).await?;
-    t.until("it is a manager again", JOINED_WITHIN, || async {
-        let now =
-            node::list(t.docker()).await?.into_iter().find(|node| node.id == new.id).context("it is not there")?;
-        ensure!(now.reachable, "it is {now:?}");
-        Ok(())
-    })
-    .await
+    managers::make(&t, &new, Role::MANAGER).await
 }
 
 /// Has a node leave the swarm and join it again as a worker. A task there, which ends as the node leaves, starts a
@@ -102,12 +96,6 @@ async fn leave_and_join(t: &Test, it: &Member) -> Result<()> {
     let service = t.service("leave").with_engine().constraint(&format!("node.id=={}", it.id)).args(&args);
     // It may be gone before it is heard to run.
     service.with(|spec| give(spec, Kind::Secret, &token, "token")).create().await.map(|_| ())
-}
-
-async fn down(t: &Test, it: &Member) -> Result<()> {
-    let now = node::list(t.docker()).await?.into_iter().find(|node| node.id == it.id).context("it is not there")?;
-    ensure!(now.state == "down" && !now.reachable, "it is {now:?}");
-    Ok(())
 }
 
 /// The node is back, under another id. It joined drained, as it was asked to, and gets tasks from here on.

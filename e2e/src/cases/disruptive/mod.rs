@@ -7,7 +7,7 @@ mod nodes;
 mod outages;
 mod settings;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     cluster::Member,
@@ -24,6 +24,13 @@ pub(super) fn cases() -> Vec<Case> {
 async fn find(t: &Test, id: &str) -> Result<Member> {
     let nodes = node::list(t.docker()).await?;
     nodes.into_iter().find(|node| node.id == id).with_context(|| format!("node {id} is not there"))
+}
+
+/// The node is down, and no manager that the others reach or follow.
+async fn down(t: &Test, it: &Member) -> Result<()> {
+    let now = find(t, &it.id).await?;
+    ensure!(now.state == "down" && !now.reachable && !now.leader, "it is {now:?}");
+    Ok(())
 }
 
 /// The managers decide: a service is made and runs.

@@ -6,7 +6,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use bollard::models::{ContainerUpdateBody, NodeSpecRoleEnum as Role, RestartPolicy, RestartPolicyNameEnum};
 use futures::future::try_join_all;
 
-use super::{find, managers, settings, works};
+use super::{down, find, managers, settings, works};
 use crate::{
     cluster::Member,
     harness::{
@@ -66,12 +66,7 @@ async fn outage(t: Test, which: fn(&Member, &str) -> bool, hurt: Verb, undo: Ver
     let before = by_node(&service.running(nodes.len()).await?);
     ensure!(before.contains_key(&it.id), "{} has no task: {before:?}", it.hostname);
     t.host(hurt, it).await?;
-    t.until(&format!("{} is down", it.hostname), DOWN_WITHIN, || async {
-        let now = find(&t, &it.id).await?;
-        ensure!(now.state == "down" && !now.reachable && !now.leader, "it is {now:?}");
-        Ok(())
-    })
-    .await?;
+    t.until(&format!("{} is down", it.hostname), DOWN_WITHIN, || down(&t, it)).await?;
     let moved = t
         .until("its task runs elsewhere", MOVED_WITHIN, || async {
             let tasks = service.tasks().await?;
@@ -222,10 +217,5 @@ async fn locked_once_promoted(t: Test) -> Result<()> {
 /// Restarts the engine of a manager that locks itself: it is missed, for it takes part in nothing.
 async fn restarted_locked(t: &Test, it: &Member) -> Result<()> {
     t.host(Verb::RestartEngine, it).await?;
-    t.until(&format!("{} is missed", it.hostname), DOWN_WITHIN, || async {
-        let now = find(t, &it.id).await?;
-        ensure!(now.state == "down" && !now.reachable, "it is {now:?}");
-        Ok(())
-    })
-    .await
+    t.until(&format!("{} is missed", it.hostname), DOWN_WITHIN, || down(t, it)).await
 }
