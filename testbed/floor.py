@@ -63,8 +63,8 @@ def main() -> None:
     parser.add_argument("--engine", default="28.5")
     parser.add_argument("--keep", action="store_true", help="do not end the hosts")
     given = parser.parse_args()
-    ec2 = boto3.client("ec2", endpoint_url=given.endpoint, region_name="us-east-1", aws_access_key_id="floor",
-                       aws_secret_access_key="floor", config=Config(retries={"max_attempts": 8, "mode": "standard"}))
+    ec2 = boto3.client("ec2", endpoint_url=given.endpoint, region_name="us-east-1", aws_access_key_id="testbed",
+                       aws_secret_access_key="testbed", config=Config(retries={"max_attempts": 8, "mode": "standard"}))
     # A socket's path is short.
     with tempfile.TemporaryDirectory(prefix="floor-", dir="/tmp") as folder:
         data = user_data(folder)

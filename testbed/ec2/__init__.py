@@ -10,8 +10,10 @@ What it adds to moto
 - RunInstances: ClientToken idempotency, `resolve:ssm:` image ids, MaxCount, all or nothing, the root volume (launches).
 - DescribeInstances: visibility, every common filter, pages that count instances, EC2's errors for bad ids, filters,
   tokens; DeleteSecurityGroup refuses while in use; console output; look-ups that stay fast with many tags (listing).
-- Failures (knobs): EC2's token buckets, refusal of a share of all calls, latency, no capacity by type and zone, missing
-  permissions, a vCPU limit, each with EC2's code and wording.
+- IAM (users, policies, permissions, resources): every call is signed by a user and judged by the user's policy, resource by
+  resource and with its conditions, as the Service Authorization Reference lists them; refusals in AWS's words.
+- Failures (knobs): EC2's token buckets, refusal of a share of all calls, latency, no capacity by type and zone, a vCPU
+  limit, each with EC2's code and wording.
 
 Where it differs from EC2, knowingly
 - Security groups are kept, not enforced. Subnets say 172.31.0.0/16, hosts are in the bed's own network; a public address
@@ -20,5 +22,6 @@ Where it differs from EC2, knowingly
   runs it no more. There is no systemd in the host: `systemctl` and `service` are shims over runit.
 - Only DescribeInstances is eventually consistent. Delay and loss are put on the packets a host sends, not on those it gets.
 - Hosts are all alike, whatever the instance type; a spot instance is never interrupted. Hosts have no way out.
-- Any credentials are good. A state is kept in memory: when the endpoint ends, all of it ends.
+- Users have one policy and no roles, sessions, boundaries or policy variables; a signature is not too old.
+- A state is kept in memory: when the endpoint ends, all of it ends.
 """

@@ -1,8 +1,8 @@
-"""The test bed's own interface, under /_bed/: hosts and what happens to them, knobs, counts of calls."""
+"""The test bed's own interface, under /_bed/: hosts and what happens to them, knobs, counts of calls, users."""
 import json
 from collections import Counter
 
-from werkzeug.exceptions import BadRequest, HTTPException
+from werkzeug.exceptions import BadRequest, HTTPException, NotFound
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
@@ -10,6 +10,7 @@ from .knobs import Knobs, Limits
 from .lifecycle import Lifecycle
 from .machine import HostError, Machine
 from .network import NetworkError
+from .users import Users
 
 _ROUTES = Map([
     Rule("/_bed/hosts", endpoint="hosts", methods=["GET"]),
@@ -19,6 +20,8 @@ _ROUTES = Map([
     Rule("/_bed/knobs", endpoint="turn_knobs", methods=["GET", "PUT"]),
     Rule("/_bed/calls", endpoint="calls", methods=["GET"]),
     Rule("/_bed/calls/reset", endpoint="reset_calls", methods=["POST"]),
+    Rule("/_bed/users", endpoint="users", methods=["GET"]),
+    Rule("/_bed/users/<name>", endpoint="user", methods=["GET", "PUT", "DELETE"]),
 ])
 
 
@@ -27,8 +30,8 @@ class Refused(Exception):
 
 
 class Control:
-    def __init__(self, knobs: Knobs, limits: Limits, life: Lifecycle):
-        self._knobs, self._limits, self._life = knobs, limits, life
+    def __init__(self, knobs: Knobs, limits: Limits, life: Lifecycle, users: Users):
+        self._knobs, self._limits, self._life, self._known_users = knobs, limits, life, users
         self.calls: Counter = Counter()
 
     def __call__(self, environ, start_response):
@@ -140,6 +143,23 @@ class Control:
 
     def _calls(self, _request) -> dict:
         return dict(self.calls)
+
+    def _users(self, _request) -> list:
+        return [user.as_dict() for user in self._known_users.every()]
+
+    def _user(self, request: Request, name: str) -> dict:
+        """PUT makes a user with the policy it brings, or gives one that is there another policy. The answer has the keys."""
+        try:
+            if request.method == "PUT":
+                return self._known_users.put(name, json.loads(request.get_data() or b"null")).as_dict()
+            user = self._known_users.get(name)
+            if user is None:
+                raise NotFound(f"there is no user {name!r}: PUT /_bed/users/{name} with a policy makes one")
+            if request.method == "DELETE":
+                self._known_users.remove(name)
+            return user.as_dict()
+        except ValueError as error:
+            raise BadRequest(str(error)) from None
 
 
 def _amount(request: Request, verb: str) -> dict:

@@ -1,11 +1,10 @@
 """What can be made to go wrong with the API, by a person or a test; and what goes wrong by itself, like rate limits."""
-import fnmatch
 import random
 import threading
 import time
 from dataclasses import asdict, dataclass, field, fields
 
-from .requests import ACCOUNT, Call, Refusal
+from .requests import Call, Refusal
 
 
 @dataclass
@@ -20,7 +19,7 @@ class Knobs:
     latency_ms: float = 0.0
     # What there is no capacity for: [{"type": "t3.medium", "zone": "us-east-1a"}], or without a zone: nowhere.
     capacity: list = field(default_factory=list)
-    # Actions the caller may not do, such as "ec2:RunInstances" or "RunInstances"; * is allowed.
+    # Actions that nobody's policy allows just now, such as "ec2:RunInstances" or "RunInstances"; * is allowed.
     unauthorized: list = field(default_factory=list)
     # The account's limit on vCPUs that run; None for none.
     vcpu_limit: "int | None" = None
@@ -112,22 +111,6 @@ def _kind(call: Call) -> tuple:
 def refuse_by_luck_or_rate(knobs: Knobs, limits: Limits, call: Call) -> None:
     if knobs.throttle and random.random() < knobs.throttle or knobs.buckets and call.service == "ec2" and not limits.allow(call):
         raise Refusal("RequestLimitExceeded", "Request limit exceeded.", 503)
-
-
-def refuse_unauthorized(knobs: Knobs, call: Call) -> None:
-    permission = f"{call.service}:{call.action}"
-    if any(fnmatch.fnmatchcase(permission, name if ":" in name else f"ec2:{name}") for name in knobs.unauthorized):
-        resource = f"arn:aws:{call.service}:{call.region}:{ACCOUNT}:{_RESOURCES.get(call.action, '*')}"
-        words = (f"User: arn:aws:iam::{ACCOUNT}:user/testkit is not authorized to perform: {permission} on resource: "
-                 f"{resource} because no identity-based policy allows the {permission} action")
-        if call.service == "ec2":
-            words = f"You are not authorized to perform this operation. {words}."
-        raise Refusal("UnauthorizedOperation", words, 403)
-
-
-_RESOURCES = {"RunInstances": "instance/*", "TerminateInstances": "instance/*", "StopInstances": "instance/*",
-              "StartInstances": "instance/*", "RebootInstances": "instance/*", "CreateSecurityGroup": "security-group/*",
-              "DeleteSecurityGroup": "security-group/*", "AuthorizeSecurityGroupIngress": "security-group/*"}
 
 
 def refuse_for_capacity(knobs: Knobs, instance_type: str, zone: str) -> None:

@@ -106,10 +106,9 @@ class Launches:
         if not image and not call.has("LaunchTemplate"):
             raise Refusal("MissingParameter", "The request must contain the parameter ImageId")
         if image.startswith(_SSM):
-            name = image.removeprefix(_SSM)
-            found = _parameter(call.region, name)
+            found = image_of(call)
             if not found:
-                raise Refusal("SsmInvalidParameter", f"The following aliases are invalid: {name}")
+                raise Refusal("SsmInvalidParameter", f"The following aliases are invalid: {image.removeprefix(_SSM)}")
             image = call.parameters["ImageId"] = found
         elif image and not re.fullmatch("ami-([0-9a-f]{8}|[0-9a-f]{17})", image):
             raise Refusal("InvalidAMIID.Malformed", f'Invalid id: "{image}"')
@@ -157,6 +156,10 @@ class Launches:
         call.parameters.setdefault("MetadataOptions.HttpPutResponseHopLimit", "2")
 
 
-def _parameter(region: str, name: str) -> "str | None":
-    found = ssm_backends[DEFAULT_ACCOUNT_ID][region].get_parameter(name)
+def image_of(call: Call) -> "str | None":
+    """The id of the image a launch asks for; None when it is named by a parameter of Systems Manager that is not there."""
+    image = call.parameters.get("ImageId", "")
+    if not image.startswith(_SSM):
+        return image
+    found = ssm_backends[DEFAULT_ACCOUNT_ID][call.region].get_parameter(image.removeprefix(_SSM))
     return found.value if found else None

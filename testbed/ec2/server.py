@@ -1,6 +1,7 @@
 """The endpoint: one port for EC2 (and what else moto knows: SSM, STS) and for the test bed's control.
 
-A call is counted, delayed, refused by chance, rate or permission, then made exact by the layer and handed to moto.
+A call is counted, delayed, refused by chance, rate or permission, then made exact by the layer and handed to moto. Whose
+call it is and whether it is allowed, AWS's IAM would say: here the modules users, permissions (with resources) and policies.
 Calls run one after the other, as moto's state is one; what takes time is done aside.
 """
 import threading
@@ -11,21 +12,22 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.test import Client
 
-from . import amis, listing
+from . import amis, listing, permissions
 from .control import Control
 from .fleet import Fleet
-from .knobs import Knobs, Limits, refuse_by_luck_or_rate, refuse_unauthorized
+from .knobs import Knobs, Limits, refuse_by_luck_or_rate
 from .launches import Launches
 from .lifecycle import Lifecycle
 from .requests import Call, Refusal
+from .users import Users, authorize
 
 
 class Endpoint:
     def __init__(self, fleet: Fleet):
         self.knobs, self._limits, self._lock = Knobs(), Limits(), threading.RLock()
-        self.life = Lifecycle(self.knobs, fleet, self._lock)
+        self.life, self._users = Lifecycle(self.knobs, fleet, self._lock), Users()
         self._launches = Launches(self.knobs, fleet, self.life)
-        self._control = Control(self.knobs, self._limits, self.life)
+        self._control = Control(self.knobs, self._limits, self.life, self._users)
         settings.EC2_ENABLE_INSTANCE_TYPE_VALIDATION = settings.ENABLE_KEYPAIR_VALIDATION = True
         amis.install()
         self.life.install()
@@ -42,9 +44,10 @@ class Endpoint:
         if self.knobs.latency_ms:
             time.sleep(self.knobs.latency_ms / 1000)
         try:
+            user = self._users.caller(call)
             refuse_by_luck_or_rate(self.knobs, self._limits, call)
-            refuse_unauthorized(self.knobs, call)
             with self._lock:
+                authorize(user, permissions.asks(call, user.arn), self.knobs.unauthorized)
                 if call.service == "ec2" and call.action == "RunInstances":
                     self._launches.prepare(call)
                     call.write(environ)
@@ -54,13 +57,11 @@ class Endpoint:
 
     def warm_up(self) -> None:
         """moto loads its models at the first call of a service, which would be somebody's."""
-        client = Client(self)
+        client = Client(self._moto)
         for service, action, version in (("ec2", "DescribeImages", "2016-11-15"), ("ec2", "DescribeInstances", "2016-11-15"),
                                          ("sts", "GetCallerIdentity", "2011-06-15")):
             scope = f"AWS4-HMAC-SHA256 Credential=warm/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0"
             client.post("/", data={"Action": action, "Version": version}, headers={"Authorization": scope})
-        self._control.calls.clear()
-        self._limits.reset()
 
 
 class _Quiet(WSGIRequestHandler):

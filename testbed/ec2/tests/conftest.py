@@ -34,8 +34,8 @@ class Bed:
         self.ec2 = self.client("ec2")
 
     def client(self, service: str, region: str = "us-east-1"):
-        return boto3.client(service, endpoint_url=self.url, region_name=region, aws_access_key_id="test",
-                            aws_secret_access_key="test", config=Config(retries={"total_max_attempts": 1}))
+        return boto3.client(service, endpoint_url=self.url, region_name=region, aws_access_key_id="testbed",
+                            aws_secret_access_key="testbed", config=Config(retries={"total_max_attempts": 1}))
 
     def control(self, path: str, method: str = "GET", body=None):
         request = urllib.request.Request(f"{self.url}/_bed/{path}", method=method,
