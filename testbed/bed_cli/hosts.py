@@ -33,6 +33,12 @@ GUEST_VERBS = (
 PAIR_VERBS = (("cut", None, "no packet passes between the two"), ("heal", None, "undo whatever was done to the pair"),
               ("delay", "ms", "delay between the two, in milliseconds"), ("loss", "percent", "lose this share between the two"))
 
+INSTANCE_VERBS = (
+    ("die", "reason", "Server.InternalError", "end it as EC2 ends instances that nobody asked to end"),
+    ("interrupt", "seconds", "120", "tell a spot instance through its metadata service that it ends, and end it then"),
+    ("rebalance", None, None, "tell a spot instance that it may be interrupted soon"),
+)
+
 
 class Hosts:
     def __init__(self, bed: Bed):
@@ -53,6 +59,20 @@ class Hosts:
     def act(self, word: str, verb: str, number: tuple[str, str] | None) -> None:
         host = self.find(word)
         http.call(f"{self.url}/_bed/hosts/{host['id']}/{verb}{_query(number)}", method="POST", timeout=60)
+
+    def instances(self) -> list[dict]:
+        return http.call(f"{self.url}/_bed/instances?all=1")
+
+    def tell_instance(self, word: str, verb: str, query: tuple[str, str] | None) -> None:
+        """An instance by id, address, or name; a beginning of its id will do when only one instance has it."""
+        found = [one for one in self.instances() if word in _names(one)] or [one for one in self.instances() if one["id"].startswith(word)]
+        if len(found) != 1:
+            raise BedError(f"{'no instance is' if not found else 'several instances are'} {word!r}; `testbed/bed instance ls` lists them")
+        http.call(f"{self.url}/_bed/instances/{found[0]['id']}/{verb}{_query(query)}", method="POST")
+
+    def outage(self, seconds: float, region: str | None) -> None:
+        query = urllib.parse.urlencode({"seconds": f"{seconds:g}"} | ({"region": region} if region else {}))
+        http.call(f"{self.url}/_bed/outage?{query}", method="POST")
 
     def pair(self, one: str, other: str, verb: str, number: tuple[str, str] | None) -> None:
         a, b = self.find(one)["id"], self.find(other)["id"]
@@ -86,7 +106,7 @@ class Hosts:
     def _ssh(self, word: str, user: str, command: list[str]) -> list:
         """ssh with the key and the host keys that the operator keeps in the Secret of the host's cluster."""
         host = self.find(word)
-        tags = next(instance["tags"] for instance in http.call(f"{self.url}/_bed/instances?all=1") if instance["id"] == host["id"])
+        tags = next(instance["tags"] for instance in self.instances() if instance["id"] == host["id"])
         namespace, _, cluster = tags.get(CLUSTER_TAG, "").partition("/")
         if not cluster:
             raise BedError(f"{host['id']} belongs to no SwarmCluster (it has no tag {CLUSTER_TAG}): use ssh {user}@{host['ip']} with the key it was launched with")

@@ -56,6 +56,18 @@ def parser() -> argparse.ArgumentParser:
     ssh.add_argument("-l", dest="user", default="root", metavar="USER")
     ssh.add_argument("command", nargs="*", metavar="COMMAND", help="after --")
 
+    instance = verbs.add_parser("instance", help="list the instances of the EC2 endpoint, or end one as EC2 does by itself").add_subparsers(dest="instance_verb", required=True, metavar="VERB")
+    verb("ls", do_instance_ls, "list the instances, ended ones included", under=instance)
+    for name, option, default, text in hosts.INSTANCE_VERBS:
+        made = verb(name, do_instance, text, under=instance)
+        made.add_argument("instance", metavar="INSTANCE", help="instance id, its beginning, address or name")
+        if option:
+            made.add_argument(f"--{option}", dest="value", metavar=option.upper(), default=default, help="default: %(default)s")
+        made.set_defaults(option=option)
+    outage = verb("outage", do_outage, "have the EC2 endpoint refuse connections for a while, or end the calls to one region without an answer")
+    outage.add_argument("seconds", metavar="SECONDS", type=float)
+    outage.add_argument("--region", help="only calls to this region")
+
     pair = verbs.add_parser("pair", help="hurt the network between two hosts").add_subparsers(dest="pair_verb", required=True, metavar="VERB")
     for name, unit, text in hosts.PAIR_VERBS:
         made = verb(name, do_pair, text, under=pair)
@@ -160,11 +172,34 @@ def do_host_ls(options) -> int:
     elif listed:
         rows = [["ID", "NAME", "ADDRESS", "STATE", "BOOTS", "HURT BY"]]
         rows += [[host["id"], host["name"] or "-", host["ip"], host["state"] if host["pid"] else "dead", str(host["boots"]), hosts.hurt(host)] for host in listed]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        for row in rows:
-            print("   ".join(f"{cell:{width}}" for cell, width in zip(row, widths)).rstrip())
+        _table(rows)
     else:
         print("no hosts")
+    return 0
+
+
+def do_instance_ls(options) -> int:
+    rows = [["ID", "NAME", "ADDRESS", "STATE", "TYPE", "ZONE", "REASON"]]
+    rows += [[one["id"], one["name"] or "-", one["ip"] or "-", one["state"], one["type"], one["zone"], one["reason"] or "-"]
+             for one in hosts.Hosts(Bed(options.name)).instances()]
+    _table(rows)
+    return 0
+
+
+def _table(rows: list[list[str]]) -> None:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("   ".join(f"{cell:{width}}" for cell, width in zip(row, widths)).rstrip())
+
+
+def do_instance(options) -> int:
+    query = (options.option, options.value) if options.option else None
+    hosts.Hosts(Bed(options.name)).tell_instance(options.instance, options.instance_verb, query)
+    return 0
+
+
+def do_outage(options) -> int:
+    hosts.Hosts(Bed(options.name)).outage(options.seconds, options.region)
     return 0
 
 

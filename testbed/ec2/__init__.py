@@ -12,8 +12,11 @@ What it adds to moto
   tokens; DeleteSecurityGroup refuses while in use; console output; look-ups that stay fast with many tags (listing).
 - IAM (users, policies, permissions, resources): every call is signed by a user and judged by the user's policy, resource by
   resource and with its conditions, as the Service Authorization Reference lists them; refusals in AWS's words.
-- Failures (knobs): EC2's token buckets, refusal of a share of all calls, latency, no capacity by type and zone, a vCPU
-  limit, each with EC2's code and wording.
+- Failures (knobs, faults): EC2's token buckets, refusal of a share of all calls, latency, no capacity by type and zone, a
+  vCPU limit, calls that fail with any code, each in EC2's wording; answers that never arrive, a region or the whole endpoint
+  (door) that is gone for a while.
+- Deaths (deaths): instances that are accepted and end by themselves, with EC2's reasons; spot interruptions and rebalance
+  recommendations, told through the metadata service before.
 
 Where it differs from EC2, knowingly
 - Security groups are kept, not enforced. Subnets say 172.31.0.0/16, hosts are in the bed's own network; a public address
@@ -21,7 +24,8 @@ Where it differs from EC2, knowingly
 - `sshd` starts after user-data (on EC2: during it). User-data is a script or nothing; there is no cloud-config. A reboot
   runs it no more. There is no systemd in the host: `systemctl` and `service` are shims over runit.
 - Only DescribeInstances is eventually consistent. Delay and loss are put on the packets a host sends, not on those it gets.
-- Hosts are all alike, whatever the instance type; a spot instance is never interrupted. Hosts have no way out.
+- Hosts are all alike, whatever the instance type. Hosts have no way out. A spot instance has a request's id, and no request
+  stands in a list of its own.
 - Users have one policy and no roles, sessions, boundaries or policy variables; a signature is not too old.
 - A state is kept in memory: when the endpoint ends, all of it ends.
 """

@@ -53,13 +53,14 @@ def work(given: argparse.Namespace, run: Path) -> None:
     if given.clean:
         return
     # Imported late: moto takes a second, and --clean needs none of it.
-    from . import imds, server
+    from . import door, imds, server
 
     over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: over.set())
     endpoint = server.Endpoint(fleet)
-    listening = server.serve(endpoint, given.port)
+    listening = door.Door(endpoint, given.port)
+    endpoint.attach(listening)
     try:
         if given.no_hosts:
             endpoint.knobs.boot = False
@@ -68,8 +69,8 @@ def work(given: argparse.Namespace, run: Path) -> None:
             metadata = imds.Metadata(network.listen(METADATA, 80), endpoint.life.at)
             threading.Thread(target=metadata.serve_forever, daemon=True).start()
         endpoint.warm_up()
-        threading.Thread(target=listening.serve_forever, daemon=True).start()
-        print(f"ready http://127.0.0.1:{listening.server_port}", flush=True)
+        listening.open()
+        print(f"ready http://127.0.0.1:{listening.port}", flush=True)
         over.wait()
     finally:
         # No instance is made or booted from here on.

@@ -6,8 +6,11 @@ from werkzeug.exceptions import BadRequest, HTTPException, NotFound
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
+from . import deaths
+from .door import Door
+from .faults import Faults
 from .knobs import Knobs, Limits
-from .lifecycle import Lifecycle
+from .lifecycle import ENDED, Lifecycle
 from .machine import HostError, Machine
 from .network import NetworkError
 from .users import Users
@@ -17,6 +20,8 @@ _ROUTES = Map([
     Rule("/_bed/hosts/<host>/<verb>", endpoint="host", methods=["POST"]),
     Rule("/_bed/pair/<one>/<other>/<verb>", endpoint="pair", methods=["POST"]),
     Rule("/_bed/instances", endpoint="instances", methods=["GET"]),
+    Rule("/_bed/instances/<instance>/<verb>", endpoint="instance", methods=["POST"]),
+    Rule("/_bed/outage", endpoint="outage", methods=["POST"]),
     Rule("/_bed/knobs", endpoint="turn_knobs", methods=["GET", "PUT"]),
     Rule("/_bed/calls", endpoint="calls", methods=["GET"]),
     Rule("/_bed/calls/reset", endpoint="reset_calls", methods=["POST"]),
@@ -30,8 +35,10 @@ class Refused(Exception):
 
 
 class Control:
-    def __init__(self, knobs: Knobs, limits: Limits, life: Lifecycle, users: Users):
-        self._knobs, self._limits, self._life, self._known_users = knobs, limits, life, users
+    def __init__(self, knobs: Knobs, limits: Limits, life: Lifecycle, users: Users, faults: Faults):
+        self._knobs, self._limits, self._life, self._known_users, self._faults = knobs, limits, life, users, faults
+        # The endpoint's listening socket, when there is one.
+        self.door: "Door | None" = None
         self.calls: Counter = Counter()
 
     def __call__(self, environ, start_response):
@@ -63,7 +70,7 @@ class Control:
     def _instances(self, request: Request) -> list:
         everything = request.args.get("all", "0") not in ("", "0", "false")
         return [{"id": i.id, "name": _tag(i, "Name"), "state": i.state, "type": i.instance_type, "zone": i.placement.zone,
-                 "ip": i.private_ip_address, "image": i.image_id, "token": i.client_token or None,
+                 "ip": i.private_ip_address, "image": i.image_id, "token": i.client_token or None, "reason": i.state_reason.code or None,
                  "tags": {tag["key"]: tag["value"] for tag in i.get_tags()}}
                 for i in self._instances_now() if everything or i.state != "terminated"]
 
@@ -121,6 +128,29 @@ class Control:
                 return machine
         raise Refused(f"there is no host {wanted!r}: GET /_bed/hosts lists them by id, name and address")
 
+    # -- faults of instances ------------------------------------------------------------------------------------
+
+    def _instance(self, request: Request, instance: str, verb: str) -> dict:
+        found = next((i for i in reversed(self._instances_now()) if i.state not in ENDED
+                      and instance in (i.id, _tag(i, "Name"), i.private_ip_address)), None)
+        if found is None:
+            raise Refused(f"there is no instance {instance!r} that has not ended: GET /_bed/instances lists them")
+        if verb == "die":
+            try:
+                reason = deaths.check(request.args.get("reason", "Server.InternalError"))
+            except ValueError as error:
+                raise BadRequest(str(error)) from None
+            self._life.die(found, reason)
+        elif verb not in ("interrupt", "rebalance"):
+            raise Refused(f"an instance cannot be told to {verb!r}: die?reason=, interrupt?seconds= or rebalance")
+        elif found.lifecycle != "spot":
+            raise Refused(f"{found.id} is not a spot instance: nothing interrupts it")
+        elif verb == "interrupt":
+            self._life.interrupt(found, _seconds(request, deaths.NOTICE_S))
+        else:
+            deaths.recommend_rebalance(found)
+        return {"id": found.id, "state": found.state, "notices": found.notices}
+
     # -- the API ------------------------------------------------------------------------------------------------
 
     def _turn_knobs(self, request: Request) -> dict:
@@ -136,6 +166,15 @@ class Control:
             if "buckets" in wanted:
                 self._limits.reset()
         return self._knobs.as_dict()
+
+    def _outage(self, request: Request) -> dict:
+        """Everything refuses connections for a while, or the calls to one region end without an answer."""
+        seconds, region = _seconds(request, None), request.args.get("region")
+        if region:
+            self._faults.take_away(region, seconds)
+        else:
+            self.door.shut(seconds)
+        return {"seconds": seconds, "region": region}
 
     def _reset_calls(self, _request) -> dict:
         self.calls.clear()
@@ -171,6 +210,16 @@ def _amount(request: Request, verb: str) -> dict:
     if not 0 <= amount <= most:
         raise BadRequest(f"{name} is {amount:g}; it must be between 0 and {most}")
     return {verb: amount}
+
+
+def _seconds(request: Request, otherwise: "float | None") -> float:
+    try:
+        seconds = float(request.args.get("seconds", otherwise))
+    except (TypeError, ValueError):
+        raise BadRequest("this needs ?seconds=NUMBER") from None
+    if not 0 <= seconds <= 3600:
+        raise BadRequest(f"seconds is {seconds:g}; it must be between 0 and 3600")
+    return seconds
 
 
 def _tag(instance, key: str) -> str:

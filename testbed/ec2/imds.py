@@ -128,7 +128,7 @@ def _entries(instance) -> dict:
             entries["public-keys/0/openssh-key"] = pair.material_public.decode().strip()
     if instance.metadata_options.instance_metadata_tags == "enabled":
         entries |= {f"tags/instance/{tag['key']}": tag["value"] for tag in instance.get_tags()}
-    return entries
+    return entries | instance.notices
 
 
 def user_data(instance) -> bytes:

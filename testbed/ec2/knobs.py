@@ -4,7 +4,11 @@ import threading
 import time
 from dataclasses import asdict, dataclass, field, fields
 
+from . import deaths, faults
 from .requests import Call, Refusal
+
+# What the lists hold.
+_CHECKS = {"fail": faults.check, "deaths": deaths.check_knob}
 
 
 @dataclass
@@ -19,6 +23,14 @@ class Knobs:
     latency_ms: float = 0.0
     # What there is no capacity for: [{"type": "t3.medium", "zone": "us-east-1a"}], or without a zone: nowhere.
     capacity: list = field(default_factory=list)
+    # Calls that fail: [{"action": "RunInstances", "code": "InternalError", "times": 2}]. Of an entry, `action` is a pattern (such
+    # as "ec2:Describe*"; all without), `times` how many calls (all without), `share` which part of them, `region` where;
+    # `message` and `status` when EC2's own for the code will not do. "lost": true in place of a code: the call is
+    # carried out, and its answer never arrives.
+    fail: list = field(default_factory=list)
+    # Instances that end soon after their launch: [{"reason": "Client.InternalError", "name": "foo-m0*", "times": 1}]. `name` is
+    # a pattern for the tag Name, `after_s` when; without it the instance never gets beyond pending.
+    deaths: list = field(default_factory=list)
     # Actions that nobody's policy allows just now, such as "ec2:RunInstances" or "RunInstances"; * is allowed.
     unauthorized: list = field(default_factory=list)
     # The account's limit on vCPUs that run; None for none.
@@ -42,6 +54,8 @@ class Knobs:
                 raise ValueError(f"there is no knob {name!r}; there are {', '.join(known)}")
             if not isinstance(value, known[name]) or (isinstance(value, bool) and bool not in known[name]):
                 raise ValueError(f"knob {name!r} cannot be {value!r}: it takes {' or '.join(k.__name__ for k in known[name])}")
+            if name in _CHECKS:
+                _CHECKS[name](value)
         for name, value in wanted.items():
             setattr(self, name, value)
 

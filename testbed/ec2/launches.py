@@ -85,6 +85,8 @@ class Launches:
             raise
         if token:
             self._tokens[region, token] = (asked, reservation)
+        for instance in reservation.instances:
+            self._life.launched(instance)
         return reservation
 
     # -- what was asked for -------------------------------------------------------------------------------------

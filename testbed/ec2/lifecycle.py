@@ -6,14 +6,15 @@ leaves its instance `running`, as a crashed kernel does.
 """
 import copy
 import itertools
+import secrets
 import threading
 import time
 
 from moto.ec2.models.instances import Instance, InstanceBackend, StateReason
 from moto.ec2.responses.instances import InstanceResponse
 from moto.core.responses import ActionResult
-from moto.core.utils import utcnow
 
+from . import deaths
 from .amis import engine_of
 from .fleet import Fleet
 from .knobs import Knobs
@@ -33,7 +34,7 @@ class Lifecycle:
 
     def install(self) -> None:
         plain_init, plain_stop, plain_terminate = Instance.__init__, Instance.stop, Instance.terminate
-        life = self
+        life, self._plain_terminate = self, plain_terminate
 
         def init(instance: Instance, ec2_backend, *args, **kwargs) -> None:
             plain_init(instance, ec2_backend, *args, **kwargs)
@@ -46,7 +47,7 @@ class Lifecycle:
             return life._stop(instance, plain_stop)
 
         def terminate(instance: Instance):
-            return life._terminate(instance, plain_terminate)
+            return life._terminate(instance, plain_terminate, life.knobs.shutting_down_s)
 
         def reboot(instance: Instance) -> None:
             life._reboot(instance)
@@ -71,7 +72,7 @@ class Lifecycle:
     # -- transitions --------------------------------------------------------------------------------------------
 
     def _born(self, instance: Instance) -> None:
-        instance.order, instance.born, instance.ended = next(_order), time.monotonic(), None
+        instance.order, instance.born, instance.ended, instance.notices = next(_order), time.monotonic(), None, {}
         self.instances[instance.id] = instance
         for nic in instance.nics.values():
             nic.delete_on_termination = True
@@ -87,6 +88,30 @@ class Lifecycle:
         self._after(self.knobs.pending_s, instance, "pending", "running")
         if self.knobs.boot:
             self._aside(lambda: (machine.create(), machine.boot()))
+
+    def launched(self, instance: Instance) -> None:
+        """It has its tags now."""
+        if instance.lifecycle == "spot":
+            instance.spot_instance_request_id = f"sir-{secrets.token_hex(4)}"
+        death = deaths.due(self.knobs.deaths, instance.ec2_backend.tags.get(instance.id, {}).get("Name", ""))
+        if death:
+            deaths.later(death.get("after_s", self.knobs.pending_s / 2), lambda: self.die(instance, death["reason"]))
+
+    def die(self, instance: Instance, reason: str) -> None:
+        """Ends an instance that nobody asked to end. One that is still pending is terminated at once."""
+        with self.lock:
+            if instance.state in ENDED:
+                return
+            pending = instance.state == "pending"
+            self._terminate(instance, self._plain_terminate, 0 if pending else self.knobs.shutting_down_s)
+            if pending:
+                self._become(instance, "terminated")
+            deaths.explain(instance, reason)
+
+    def interrupt(self, instance: Instance, seconds: float) -> None:
+        """A spot instance is told that it ends, and ends."""
+        deaths.announce(instance, seconds)
+        deaths.later(seconds, lambda: self.die(instance, "Server.SpotInstanceTermination"))
 
     def _start(self, instance: Instance):
         previous = copy.copy(instance._state)
@@ -114,14 +139,14 @@ class Lifecycle:
         self._stop_host(instance)
         return previous
 
-    def _terminate(self, instance: Instance, plain_terminate):
+    def _terminate(self, instance: Instance, plain_terminate, seconds: float):
         previous = copy.copy(instance._state)
         if instance.state in ENDED:
             return previous
         # moto removes volumes and network interfaces here.
         plain_terminate(instance)
         self._become(instance, "shutting-down")
-        self._aside(lambda: self._end(instance, time.monotonic() + self.knobs.shutting_down_s))
+        self._aside(lambda: self._end(instance, time.monotonic() + seconds))
         return previous
 
     def _reboot(self, instance: Instance) -> None:
@@ -142,9 +167,7 @@ class Lifecycle:
             else:
                 self._become(instance, "stopping")
                 self._stop_host(instance)
-            instance._reason = f"User initiated ({utcnow():%Y-%m-%d %H:%M:%S} GMT)"
-            instance.state_reason = StateReason("Client.InstanceInitiatedShutdown: Instance initiated shutdown",
-                                                "Client.InstanceInitiatedShutdown")
+            deaths.explain(instance, "Client.InstanceInitiatedShutdown")
 
     # -- time ---------------------------------------------------------------------------------------------------
 
@@ -174,9 +197,7 @@ class Lifecycle:
                 if instance.state == expected:
                     self._become(instance, state)
 
-        timer = threading.Timer(seconds, go)
-        timer.daemon = True
-        timer.start()
+        deaths.later(seconds, go)
 
     @staticmethod
     def _become(instance: Instance, state: str) -> None:

@@ -9,11 +9,12 @@ import time
 
 from moto import settings
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
-from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.test import Client
 
 from . import amis, listing, permissions
 from .control import Control
+from .door import Door
+from .faults import Faults, cut
 from .fleet import Fleet
 from .knobs import Knobs, Limits, refuse_by_luck_or_rate
 from .launches import Launches
@@ -27,7 +28,8 @@ class Endpoint:
         self.knobs, self._limits, self._lock = Knobs(), Limits(), threading.RLock()
         self.life, self._users = Lifecycle(self.knobs, fleet, self._lock), Users()
         self._launches = Launches(self.knobs, fleet, self.life)
-        self._control = Control(self.knobs, self._limits, self.life, self._users)
+        self._faults = Faults(self.knobs)
+        self._control = Control(self.knobs, self._limits, self.life, self._users, self._faults)
         settings.EC2_ENABLE_INSTANCE_TYPE_VALIDATION = settings.ENABLE_KEYPAIR_VALIDATION = True
         amis.install()
         self.life.install()
@@ -44,16 +46,28 @@ class Endpoint:
         if self.knobs.latency_ms:
             time.sleep(self.knobs.latency_ms / 1000)
         try:
+            if self._faults.is_gone(call.region):
+                cut(environ)
             user = self._users.caller(call)
             refuse_by_luck_or_rate(self.knobs, self._limits, call)
+            fault = self._faults.strike(call)
+            if fault and not fault.get("lost"):
+                raise self._faults.refusal(fault)
             with self._lock:
                 authorize(user, permissions.asks(call, user.arn), self.knobs.unauthorized)
                 if call.service == "ec2" and call.action == "RunInstances":
                     self._launches.prepare(call)
                     call.write(environ)
-                return self._moto(environ, start_response)
+                answer = self._moto(environ, start_response)
+            if fault:
+                cut(environ)
+            return answer
         except Refusal as refusal:
             return call.refuse(refusal)(environ, start_response)
+
+    def attach(self, door: Door) -> None:
+        """The socket that the endpoint listens on."""
+        self._control.door = door
 
     def warm_up(self) -> None:
         """moto loads its models at the first call of a service, which would be somebody's."""
@@ -63,14 +77,3 @@ class Endpoint:
             scope = f"AWS4-HMAC-SHA256 Credential=warm/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0"
             client.post("/", data={"Action": action, "Version": version}, headers={"Authorization": scope})
 
-
-class _Quiet(WSGIRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_request(self, *_) -> None:
-        """Calls are counted, not logged."""
-
-
-def serve(endpoint: Endpoint, port: int):
-    """A server that listens already; port 0 takes a free one."""
-    return make_server("127.0.0.1", port, endpoint, threaded=True, request_handler=_Quiet)

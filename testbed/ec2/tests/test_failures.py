@@ -1,7 +1,9 @@
 """What the knobs make go wrong, and that it looks as it does on EC2."""
 import time
+import uuid
 
 import pytest
+from botocore.exceptions import ConnectionClosedError, EndpointConnectionError
 from refusals import refused
 
 
@@ -128,3 +130,77 @@ def test_knobs_are_checked(bed):
     assert bed.control("knobs")["throttle"] == 0
     assert bed.refused("hosts/i-0123456789abcdef0/kill")[0] == 409
     assert bed.refused("nothing")[0] == 404
+
+
+@pytest.mark.parametrize("code, status, words", [
+    ("InternalError", 500, "An internal error has occurred"), ("Unavailable", 503, "The server is overloaded"),
+    ("ServiceUnavailable", 503, "temporary failure"), ("RequestLimitExceeded", 503, "Request limit exceeded.")])
+def test_the_next_calls_of_an_action_fail(bed, code, status, words):
+    bed.knobs(fail=[{"action": "RunInstances", "code": code, "times": 2}])
+    before = len(bed.control("instances?all=1"))
+    for _ in range(2):
+        bed.ec2.describe_instances()
+        with refused(code, words, status=status):
+            bed.launch()
+    assert len(bed.control("instances?all=1")) == before
+    bed.launch()
+    assert bed.control("knobs")["fail"][0]["times"] == 0
+
+
+def test_calls_fail_by_pattern_region_and_share(bed):
+    bed.knobs(fail=[{"action": "ec2:Describe*", "code": "InternalError", "region": "eu-central-1"},
+                    {"action": "ssm:*", "code": "InternalServerError", "status": 500, "message": "An error occurred on the server side."}])
+    bed.ec2.describe_instances()
+    with refused("InternalError"):
+        bed.client("ec2", "eu-central-1").describe_instances()
+    with refused("InternalServerError", "server side", status=500):
+        bed.client("ssm").get_parameter(Name="/aws/service/testkit/docker/28.5/ami-id")
+    bed.knobs(fail=[{"code": "InternalError", "share": 0.5}])
+    failed = 0
+    for _ in range(60):
+        try:
+            bed.ec2.describe_vpcs()
+        except Exception as error:
+            assert error.response["Error"]["Code"] == "InternalError"
+            failed += 1
+    assert 10 < failed < 50
+
+
+def test_an_answer_is_lost_and_its_work_is_done(bed):
+    token = uuid.uuid4().hex
+    bed.knobs(fail=[{"action": "RunInstances", "lost": True, "times": 1}])
+    with pytest.raises(ConnectionClosedError):
+        bed.launch(ClientToken=token)
+    [made] = [i["id"] for i in bed.control("instances") if i["token"] == token]
+    assert [i["InstanceId"] for i in bed.launch(ClientToken=token)] == [made]
+
+
+def test_one_region_is_gone(bed):
+    elsewhere = bed.client("ec2", "eu-central-1")
+    bed.control("outage?seconds=0.5&region=eu-central-1", "POST")
+    with pytest.raises(ConnectionClosedError):
+        elsewhere.describe_instances()
+    bed.ec2.describe_instances()
+    bed.until("the region again", lambda: answers(elsewhere))
+
+
+def test_the_endpoint_is_gone_for_a_while(bed):
+    bed.control("outage?seconds=0.6", "POST")
+    begun = time.monotonic()
+    with pytest.raises(EndpointConnectionError):
+        bed.ec2.describe_instances()
+    bed.until("the endpoint again", lambda: answers(bed.ec2))
+    assert time.monotonic() - begun >= 0.5
+    assert bed.refused("outage?seconds=soon")[0] == 400
+
+
+def answers(ec2) -> bool:
+    try:
+        return bool(ec2.describe_instances())
+    except (ConnectionClosedError, EndpointConnectionError):
+        return False
+
+
+@pytest.mark.parametrize("entry", [{"action": "RunInstances"}, {"code": "InternalError", "lost": True}, {"code": "InternalError", "time": 3}, "x"])
+def test_what_cannot_fail(bed, entry):
+    assert bed.refused("knobs", "PUT", {"fail": [entry]})[0] == 400
