@@ -7,14 +7,18 @@ What it adds to moto
   A new instance is unknown to DescribeInstances at first.
 - The metadata service, version 2, with hop limit, by the caller's address (imds).
 - Three public AMIs and the SSM parameters that lead to them (amis).
-- RunInstances: ClientToken idempotency, `resolve:ssm:` image ids, MaxCount, all or nothing, the root volume (launches).
+- RunInstances: ClientToken idempotency, `resolve:ssm:` image ids, MaxCount, all or nothing, the root volume, the limit of
+  user-data (launches); types that do not exist, that a zone does not offer or that do not fit the image (catalogue); vCPU
+  quotas by family, on demand and spot (quotas).
 - DescribeInstances: visibility, every common filter, pages that count instances, EC2's errors for bad ids, filters,
-  tokens; DeleteSecurityGroup refuses while in use; console output; look-ups that stay fast with many tags (listing).
+  tokens; console output; look-ups that stay fast with many tags (listing).
+- What outlives an instance: volumes and network interfaces that are not to end with it. What is in use stays: a security
+  group of an instance, of anybody's interface or in another group's rule, an attached interface or volume (dependencies).
 - IAM (users, policies, permissions, resources): every call is signed by a user and judged by the user's policy, resource by
   resource and with its conditions, as the Service Authorization Reference lists them; refusals in AWS's words.
-- Failures (knobs, faults): EC2's token buckets, refusal of a share of all calls, latency, no capacity by type and zone, a
-  vCPU limit, calls that fail with any code, each in EC2's wording; answers that never arrive, a region or the whole endpoint
-  (door) that is gone for a while.
+- Failures (knobs, faults): EC2's token buckets, refusal of a share of all calls, latency, no capacity by type and zone,
+  calls that fail with any code, each in EC2's wording; answers that never arrive, a region or the whole endpoint (door) that
+  is gone for a while.
 - Deaths (deaths): instances that are accepted and end by themselves, with EC2's reasons; spot interruptions and rebalance
   recommendations, told through the metadata service before.
 

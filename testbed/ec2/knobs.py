@@ -4,11 +4,11 @@ import threading
 import time
 from dataclasses import asdict, dataclass, field, fields
 
-from . import deaths, faults
+from . import deaths, faults, quotas
 from .requests import Call, Refusal
 
-# What the lists hold.
-_CHECKS = {"fail": faults.check, "deaths": deaths.check_knob}
+# What those hold that are more than a number.
+_CHECKS = {"fail": faults.check, "deaths": deaths.check_knob, "vcpu_limit": quotas.check, "spot_vcpu_limit": quotas.check}
 
 
 @dataclass
@@ -33,8 +33,10 @@ class Knobs:
     deaths: list = field(default_factory=list)
     # Actions that nobody's policy allows just now, such as "ec2:RunInstances" or "RunInstances"; * is allowed.
     unauthorized: list = field(default_factory=list)
-    # The account's limit on vCPUs that run; None for none.
-    vcpu_limit: "int | None" = None
+    # The account's limit on vCPUs that run in a region, on demand and spot: a number for each of EC2's quotas (all standard
+    # types count against one), or {"Standard": 32, "P": 0}; None for none.
+    vcpu_limit: "int | dict | None" = None
+    spot_vcpu_limit: "int | dict | None" = None
     # How long Describe calls do not know a new instance.
     visible_after_s: float = 0.5
     pending_s: float = 1.0
@@ -46,7 +48,7 @@ class Knobs:
     boot: bool = True
 
     def change(self, wanted: dict) -> None:
-        kinds = {"float": (int, float), "int | None": (int, type(None)), "bool": (bool,), "list": (list,)}
+        kinds = {"float": (int, float), "int | dict | None": (int, dict, type(None)), "bool": (bool,), "list": (list,)}
         known = {knob.name: kinds[str(knob.type).strip("\"'") if isinstance(knob.type, str) else knob.type.__name__]
                  for knob in fields(self)}
         for name, value in wanted.items():
@@ -58,6 +60,10 @@ class Knobs:
                 _CHECKS[name](value)
         for name, value in wanted.items():
             setattr(self, name, value)
+
+    def lacks(self, instance_type: str, zone: str) -> bool:
+        return any(shortage.get("type", instance_type) == instance_type and shortage.get("zone", zone) == zone
+                   for shortage in self.capacity)
 
     def as_dict(self) -> dict:
         return asdict(self)
@@ -128,19 +134,9 @@ def refuse_by_luck_or_rate(knobs: Knobs, limits: Limits, call: Call) -> None:
 
 
 def refuse_for_capacity(knobs: Knobs, instance_type: str, zone: str) -> None:
-    for shortage in knobs.capacity:
-        if shortage.get("type", instance_type) == instance_type and shortage.get("zone", zone) == zone:
-            raise Refusal("InsufficientInstanceCapacity",
-                          f"We currently do not have sufficient {instance_type} capacity in the Availability Zone you "
-                          f"requested ({zone}). Our system will be working on provisioning additional capacity. You can "
-                          f"currently get {instance_type} capacity by not specifying an Availability Zone in your request "
-                          "or choosing another Availability Zone.", 500)
-
-
-def refuse_over_quota(knobs: Knobs, running: int, wanted: int) -> None:
-    """Every type counts two vCPUs here."""
-    if knobs.vcpu_limit is not None and 2 * (running + wanted) > knobs.vcpu_limit:
-        raise Refusal("VcpuLimitExceeded",
-                      f"You have requested more vCPU capacity than your current vCPU limit of {knobs.vcpu_limit} allows "
-                      "for the instance bucket that the specified instance type belongs to. Please visit "
-                      "http://aws.amazon.com/contact-us/ec2-request to request an adjustment to this limit.")
+    if knobs.lacks(instance_type, zone):
+        raise Refusal("InsufficientInstanceCapacity",
+                      f"We currently do not have sufficient {instance_type} capacity in the Availability Zone you "
+                      f"requested ({zone}). Our system will be working on provisioning additional capacity. You can "
+                      f"currently get {instance_type} capacity by not specifying an Availability Zone in your request "
+                      "or choosing another Availability Zone.", 500)

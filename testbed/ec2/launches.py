@@ -1,4 +1,5 @@
 """RunInstances before moto sees it: what is asked for is made exact, refused, or recognized as asked for before."""
+import base64
 import re
 import threading
 
@@ -7,12 +8,14 @@ from moto.ec2.models import ec2_backends
 from moto.ec2.models.instances import Instance, InstanceBackend, Reservation
 from moto.ssm.models import ssm_backends
 
-from . import amis
+from . import amis, catalogue, quotas
 from .fleet import Fleet, NoImage
-from .knobs import Knobs, refuse_for_capacity, refuse_over_quota
+from .knobs import Knobs, refuse_for_capacity
 from .lifecycle import Lifecycle
 from .requests import Call, Refusal
 
+# In bytes, before they are encoded (RunInstances in the EC2 API reference).
+MOST_USER_DATA = 16384
 _SSM = "resolve:ssm:"
 _ROOT = "BlockDeviceMapping"
 
@@ -34,6 +37,7 @@ class Launches:
 
         def init(instance, ec2_backend, *args, **kwargs):
             instance.wants_public_address = launches._current.public_address
+            instance.keeps_interfaces = launches._current.kept_interfaces
             plain_init(instance, ec2_backend, *args, **kwargs)
 
         # EC2Backend inherits it.
@@ -50,16 +54,21 @@ class Launches:
         self._current.launch = (call.region, token, asked)
         self._current.public_address = any(
             name.endswith("AssociatePublicIpAddress") and value.lower() == "true" for name, value in asked.items())
+        # An interface that is made with its instance ends with it, unless told not to; one that was there stays, unless told not to.
+        self._current.kept_interfaces = {
+            int(index) for number, index in call.fields("NetworkInterface", "DeviceIndex")
+            if asked.get(f"NetworkInterface.{number}.DeleteOnTermination", str(f"NetworkInterface.{number}.NetworkInterfaceId" not in asked)).lower() == "false"}
+        self._current.interface_tags = {} if call.has("NetworkInterface.1.NetworkInterfaceId") else next(
+            (call.pairs(f"TagSpecification.{number}.Tag") for number, kind in call.fields("TagSpecification", "ResourceType")
+             if kind == "network-interface"), {})
         # moto mistakes a launch without a token for one with the token ABCDE.
         call.parameters.setdefault("ClientToken", "")
         if token and (call.region, token) in self._tokens:
             return  # Nothing is launched, so nothing can be missing for it.
         self._check_count(call)
         self._check_image(call)
-        call.parameters.setdefault("InstanceType", "m1.small")
-        zone = self._zone(call)
-        refuse_for_capacity(self._knobs, call.parameters["InstanceType"], zone)
-        refuse_over_quota(self._knobs, self._life.running(), int(call.parameters["MinCount"]))
+        self._check_user_data(call)
+        self._check_type(call)
         self._complete_root_volume(call)
         self._complete_metadata_options(call)
 
@@ -86,6 +95,8 @@ class Launches:
         if token:
             self._tokens[region, token] = (asked, reservation)
         for instance in reservation.instances:
+            for nic in instance.nics.values():
+                nic.add_tags(self._current.interface_tags)
             self._life.launched(instance)
         return reservation
 
@@ -100,8 +111,6 @@ class Launches:
                 raise Refusal("InvalidParameterValue", f"Value ({call.parameters[name]}) for parameter {name} is invalid.")
         if int(call.parameters["MinCount"]) > int(call.parameters["MaxCount"]):
             raise Refusal("InvalidParameterValue", "minCount must not be greater than maxCount.")
-        # There is room for all of them, and moto would launch the least.
-        call.parameters["MinCount"] = call.parameters["MaxCount"]
 
     def _check_image(self, call: Call) -> None:
         image = call.parameters.get("ImageId", "")
@@ -126,13 +135,49 @@ class Launches:
                 raise Refusal("InvalidAMIID.Unavailable", f"The image id '[{image}]' is not available: {error}") from None
 
     @staticmethod
-    def _zone(call: Call) -> str:
-        """Where moto will put it; a subnet that is not there is moto's to refuse."""
+    def _check_user_data(call: Call) -> None:
+        given = call.parameters.get("UserData", "")
+        try:
+            content = base64.b64decode("".join(given.split()), validate=True)
+        except ValueError:
+            raise Refusal("InvalidParameterValue", "Invalid BASE64 encoding of user data.") from None
+        if len(content) > MOST_USER_DATA:
+            raise Refusal("InvalidParameterValue", f"User data is limited to {MOST_USER_DATA} bytes")
+
+    def _check_type(self, call: Call) -> None:
+        """Whether the type exists, fits the image, is to be had where it is wanted, and as often as it is wanted."""
+        wanted = call.parameters.setdefault("InstanceType", "m1.small")
+        catalogue.check_type(wanted)
+        image = ec2_backends[DEFAULT_ACCOUNT_ID][call.region].amis[call.parameters["ImageId"]]
+        catalogue.check_architecture(wanted, image.architecture)
+        zone = self._zone(call)
+        if zone is None:
+            zone = self._zone_of_its_choice(call, wanted)
+            call.parameters["Placement.AvailabilityZone"] = zone
+        catalogue.check_zone(wanted, call.region, zone)
+        refuse_for_capacity(self._knobs, wanted, zone)
+        spot = call.parameters.get("InstanceMarketOptions.MarketType") == "spot"
+        limits = self._knobs.spot_vcpu_limit if spot else self._knobs.vcpu_limit
+        least, most = int(call.parameters["MinCount"]), int(call.parameters["MaxCount"])
+        room = quotas.room(limits, self._life.running(call.region, spot), wanted, least, spot)
+        # As many as there is room for; moto would launch the least.
+        call.parameters["MinCount"] = call.parameters["MaxCount"] = str(most if room is None else min(most, room))
+
+    @staticmethod
+    def _zone(call: Call) -> "str | None":
+        """Where it is wanted, if that is said. A subnet that is not there is moto's to refuse."""
         subnet = call.parameters.get("SubnetId") or call.parameters.get("NetworkInterface.1.SubnetId")
         for zone, subnets in ec2_backends[DEFAULT_ACCOUNT_ID][call.region].subnets.items():
             if subnet in subnets:
                 return zone
-        return call.parameters.get("Placement.AvailabilityZone") or f"{call.region}a"
+        return call.parameters.get("Placement.AvailabilityZone") or (f"{call.region}a" if subnet else None)
+
+    def _zone_of_its_choice(self, call: Call, instance_type: str) -> str:
+        """EC2 chooses among the default subnets' zones, and not one where it cannot be."""
+        zones = sorted(ec2_backends[DEFAULT_ACCOUNT_ID][call.region].get_default_subnets()) or [f"{call.region}a"]
+        offered = [zone for zone in zones if zone in catalogue.zones_with(instance_type, call.region)]
+        free = [zone for zone in offered if not self._knobs.lacks(instance_type, zone)]
+        return (free or offered or zones)[0]
 
     @staticmethod
     def _complete_root_volume(call: Call) -> None:

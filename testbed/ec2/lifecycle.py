@@ -61,9 +61,12 @@ class Lifecycle:
             if path != "RunInstances.Reservation.Instances.Instance.State"}
         for name in ("private_ip_address", "private_dns_name", "subnet_id", "vpc_id"):
             setattr(Instance, name, _gone_with_the_instance(getattr(Instance, name)))
+        Instance.network_interfaces = _gone_with_the_instance(Instance.network_interfaces, list)
 
-    def running(self) -> int:
-        return sum(instance.state in ("pending", "running") for instance in self.instances.values())
+    def running(self, region: str, spot: bool) -> list:
+        """The types of the instances that count against the quotas."""
+        return [instance.instance_type for instance in self.instances.values() if instance.state in ("pending", "running")
+                and instance.region_name == region and (instance.lifecycle == "spot") == spot]
 
     def at(self, address: str) -> "Instance | None":
         """The instance whose host has an address: who asks the metadata service."""
@@ -74,8 +77,8 @@ class Lifecycle:
     def _born(self, instance: Instance) -> None:
         instance.order, instance.born, instance.ended, instance.notices = next(_order), time.monotonic(), None, {}
         self.instances[instance.id] = instance
-        for nic in instance.nics.values():
-            nic.delete_on_termination = True
+        for index, nic in instance.nics.items():
+            nic.delete_on_termination = index not in instance.keeps_interfaces
         if self.knobs.boot:
             engine = engine_of(instance.image_id, instance.region_name)
             machine = self.fleet.create(instance.id, engine.version, self._powered_off)
@@ -190,6 +193,9 @@ class Lifecycle:
         with self.lock:
             self._become(instance, "terminated")
             instance.ended = time.monotonic()
+            for nic in instance.nics.values():
+                # Those that are to stay do, in moto's books, and are free again.
+                nic.instance, nic.attachment_id, nic.attach_time, nic.status = None, None, None, "available"
 
     def _after(self, seconds: float, instance: Instance, expected: str, state: str) -> None:
         def go() -> None:
@@ -231,9 +237,9 @@ def _give_address(instance: Instance, port) -> None:
         nic.public_ip = port.address if instance.wants_public_address else None
 
 
-def _gone_with_the_instance(plain: property) -> property:
+def _gone_with_the_instance(plain: property, nothing=lambda: None) -> property:
     """EC2 lists no address and no network for an instance that is terminated."""
-    return property(lambda instance: None if instance.state == "terminated" else plain.fget(instance))
+    return property(lambda instance: nothing() if instance.state == "terminated" else plain.fget(instance))
 
 
 def _terminate_instances(response: InstanceResponse) -> ActionResult:

@@ -9,7 +9,6 @@ from moto.core.responses import ActionResult
 from moto.ec2.models.core import TaggedEC2Resource
 from moto.ec2.models.elastic_block_store import VolumeAttachment
 from moto.ec2.models.instances import Instance, Reservation
-from moto.ec2.models.security_groups import SecurityGroupBackend
 from moto.ec2.responses.general import General
 from moto.ec2.responses.instances import InstanceResponse
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, filter_dict_attribute_mapping, get_prefix, passes_filter_dict
@@ -43,17 +42,8 @@ def install(life: Lifecycle) -> None:
         return ActionResult({"InstanceId": instance.id, "Timestamp": instance.launch_time,
                              "Output": base64.b64encode(console).decode()})
 
-    plain_delete = SecurityGroupBackend.delete_security_group
-
-    def delete_security_group(backend, name=None, group_id=None):
-        group = backend.get_security_group_from_id(group_id) if group_id else backend.get_security_group_by_name_or_id(name)
-        if group and any(_uses(instance, group) for instance in backend.all_instances()):
-            raise Refusal("DependencyViolation", f"resource {group.id} has a dependent object")
-        return plain_delete(backend, name, group_id)
-
     InstanceResponse.describe_instances = describe_instances
     General.get_console_output = get_console_output
-    SecurityGroupBackend.delete_security_group = delete_security_group
     TaggedEC2Resource.get_tags = _tags
     VolumeAttachment.delete_on_termination = property(_ends_with_instance)
 
@@ -69,12 +59,6 @@ def _ends_with_instance(attachment: VolumeAttachment) -> bool:
     """DescribeVolumes says it, too; moto keeps it with the instance alone."""
     block = attachment.instance.block_device_mapping.get(attachment.device)
     return bool(block and block.delete_on_termination)
-
-
-def _uses(instance: Instance, group) -> bool:
-    groups = {held.id for held in instance.security_groups} | {held for nic in instance.nics.values()
-                                                               for held in (g.id for g in nic.group_set)}
-    return instance.state != "terminated" and group.id in groups
 
 
 def _describe_instances(response: InstanceResponse, life: Lifecycle) -> ActionResult:

@@ -11,7 +11,7 @@ from moto import settings
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.test import Client
 
-from . import amis, listing, permissions
+from . import amis, dependencies, listing, permissions
 from .control import Control
 from .door import Door
 from .faults import Faults, cut
@@ -36,6 +36,7 @@ class Endpoint:
         # Around the life cycle's own changes: these come first.
         self._launches.install()
         listing.install(self.life)
+        dependencies.install()
         self._moto = DomainDispatcherApplication(create_backend_app)
 
     def __call__(self, environ, start_response):

@@ -51,9 +51,9 @@ class Bed:
     def knobs(self, **wanted):
         return self.control("knobs", "PUT", wanted)
 
-    def launch(self, **more) -> list:
+    def launch(self, ec2=None, **more) -> list:
         asked = {"ImageId": UBUNTU, "MinCount": 1, "MaxCount": 1, "InstanceType": "t3.medium"} | more
-        return self.ec2.run_instances(**asked)["Instances"]
+        return (ec2 or self.ec2).run_instances(**asked)["Instances"]
 
     def state(self, instance_id: str) -> str:
         return next(i["state"] for i in self.control("instances?all=1") if i["id"] == instance_id)

@@ -105,12 +105,56 @@ def test_unauthorized(bed):
     bed.launch()
 
 
-def test_quota(bed):
-    running = sum(i["state"] in ("pending", "running") for i in bed.control("instances"))
-    bed.knobs(vcpu_limit=2 * running + 2)
-    bed.launch()
-    with refused("VcpuLimitExceeded", f"current vCPU limit of {2 * running + 2}"):
-        bed.launch()
+@pytest.fixture
+def empty(bed):
+    """A region without instances."""
+    ec2 = bed.client("ec2", "ca-central-1")
+    yield lambda instance_type="t3.medium", **more: bed.launch(ec2, InstanceType=instance_type, **more)
+    left = [i["InstanceId"] for r in ec2.describe_instances()["Reservations"] for i in r["Instances"]]
+    ec2.terminate_instances(InstanceIds=left or ["i-0123456789abcdef0"])
+    bed.until("the region empty", lambda: {bed.state(i) for i in left} == {"terminated"})
+
+
+def test_a_quota_counts_vcpus(bed, empty):
+    bed.knobs(vcpu_limit=10)
+    with refused("VcpuLimitExceeded", "You have requested more vCPU capacity than your current vCPU limit of 10 allows for the instance bucket "
+                 "that the specified instance type belongs to.", status=400):
+        empty("m5.4xlarge")
+    empty("m5.2xlarge")
+    [one] = empty("t3.medium")
+    with refused("VcpuLimitExceeded"):
+        empty("c5.large")
+    bed.client("ec2", "ca-central-1").terminate_instances(InstanceIds=[one["InstanceId"]])
+    bed.until_state(one["InstanceId"], "terminated")
+    empty("c5.large")
+
+
+def test_every_family_has_its_quota(bed, empty):
+    bed.knobs(vcpu_limit={"Standard": 2, "G": 0})
+    empty("t3.medium")
+    with refused("VcpuLimitExceeded", "limit of 0"):
+        empty("g4dn.xlarge")
+    with refused("VcpuLimitExceeded", "limit of 2"):
+        empty("r5.large")
+    empty("x1.16xlarge")
+    bed.knobs(vcpu_limit=64)
+    empty("g4dn.xlarge")
+    assert bed.refused("knobs", "PUT", {"vcpu_limit": {"T": 3}})[0] == 400
+
+
+def test_spot_has_quotas_of_its_own(bed, empty):
+    spot = {"InstanceMarketOptions": {"MarketType": "spot"}}
+    bed.knobs(vcpu_limit=2, spot_vcpu_limit=4)
+    empty(), empty(**spot), empty(**spot)
+    with refused("MaxSpotInstanceCountExceeded", "Max spot instance count exceeded", status=400):
+        empty(**spot)
+    with refused("VcpuLimitExceeded"):
+        empty()
+
+
+def test_as_many_are_launched_as_the_quota_has_room_for(bed, empty):
+    bed.knobs(vcpu_limit=5)
+    assert len(empty(MinCount=1, MaxCount=4)) == 2
 
 
 def test_calls_are_counted(bed):

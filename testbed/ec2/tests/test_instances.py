@@ -186,6 +186,74 @@ def test_a_security_group_of_a_network_interface_is_in_use(bed):
         bed.ec2.delete_security_group(GroupId=group)
 
 
+def test_a_security_group_that_a_rule_names_is_in_use(bed):
+    one, other = (bed.ec2.create_security_group(GroupName=uuid.uuid4().hex, Description="test")["GroupId"] for _ in range(2))
+    rule = lambda group: [{"IpProtocol": "tcp", "FromPort": 80, "ToPort": 80, "UserIdGroupPairs": [{"GroupId": group}]}]
+    bed.ec2.authorize_security_group_ingress(GroupId=other, IpPermissions=rule(one))
+    bed.ec2.authorize_security_group_ingress(GroupId=one, IpPermissions=rule(one))
+    with refused("DependencyViolation", one, "has a dependent object", status=400):
+        bed.ec2.delete_security_group(GroupId=one)
+    bed.ec2.revoke_security_group_ingress(GroupId=other, IpPermissions=rule(one))
+    bed.ec2.delete_security_group(GroupId=one)
+
+
+def test_a_security_group_of_somebodys_interface_is_in_use(bed):
+    group = bed.ec2.create_security_group(GroupName=uuid.uuid4().hex, Description="test")["GroupId"]
+    subnet = bed.ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+    nic = bed.ec2.create_network_interface(SubnetId=subnet, Groups=[group])["NetworkInterface"]["NetworkInterfaceId"]
+    with refused("DependencyViolation"):
+        bed.ec2.delete_security_group(GroupId=group)
+    [found] = bed.ec2.describe_network_interfaces(Filters=by("group-id", group))["NetworkInterfaces"]
+    assert (found["NetworkInterfaceId"], found["Status"]) == (nic, "available")
+    bed.ec2.delete_network_interface(NetworkInterfaceId=nic)
+    bed.ec2.delete_security_group(GroupId=group)
+
+
+def test_what_is_not_to_end_with_its_instance_stays(bed):
+    mine = [{"Key": "mark", "Value": uuid.uuid4().hex}]
+    kinds = ("instance", "volume", "network-interface")
+    group = bed.ec2.create_security_group(GroupName=uuid.uuid4().hex, Description="test")["GroupId"]
+    [one] = ids(bed.launch(
+        TagSpecifications=[{"ResourceType": kind, "Tags": mine} for kind in kinds],
+        NetworkInterfaces=[{"DeviceIndex": 0, "DeleteOnTermination": False, "Groups": [group]}],
+        BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": {"DeleteOnTermination": False}},
+                             {"DeviceName": "/dev/xvdb", "Ebs": {"VolumeSize": 1}},
+                             {"DeviceName": "/dev/xvdc", "Ebs": {"VolumeSize": 2, "DeleteOnTermination": True}}]))
+    marked = by("tag:mark", mine[0]["Value"])
+    volumes = lambda: bed.ec2.describe_volumes(Filters=marked)["Volumes"]
+    interfaces = lambda: bed.ec2.describe_network_interfaces(Filters=marked)["NetworkInterfaces"]
+    assert {volume["Size"]: volume["State"] for volume in volumes()} == {8: "in-use", 1: "in-use", 2: "in-use"}
+    [nic] = interfaces()
+    assert nic["Status"] == "in-use" and nic["Attachment"]["InstanceId"] == one and not nic["Attachment"]["DeleteOnTermination"]
+    with refused("VolumeInUse", one):
+        bed.ec2.delete_volume(VolumeId=volumes()[0]["VolumeId"])
+    with refused("InvalidParameterValue", f"Network interface '{nic['NetworkInterfaceId']}' is currently in use."):
+        bed.ec2.delete_network_interface(NetworkInterfaceId=nic["NetworkInterfaceId"])
+    bed.ec2.terminate_instances(InstanceIds=[one])
+    bed.until_state(one, "terminated")
+    assert {volume["Size"]: volume["State"] for volume in volumes()} == {8: "available", 1: "available"}
+    [nic] = interfaces()
+    assert nic["Status"] == "available" and "Attachment" not in nic
+    [gone] = listed(bed, InstanceIds=[one])
+    assert gone["NetworkInterfaces"] == [] and gone["BlockDeviceMappings"] == []
+    with refused("DependencyViolation"):
+        bed.ec2.delete_security_group(GroupId=group)
+    bed.ec2.delete_network_interface(NetworkInterfaceId=nic["NetworkInterfaceId"])
+    bed.ec2.delete_security_group(GroupId=group)
+    for volume in volumes():
+        bed.ec2.delete_volume(VolumeId=volume["VolumeId"])
+
+
+def test_an_interface_that_was_there_outlives_its_instance(bed):
+    subnet = bed.ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+    nic = bed.ec2.create_network_interface(SubnetId=subnet)["NetworkInterface"]["NetworkInterfaceId"]
+    [one] = ids(bed.launch(NetworkInterfaces=[{"DeviceIndex": 0, "NetworkInterfaceId": nic}]))
+    bed.ec2.terminate_instances(InstanceIds=[one])
+    bed.until_state(one, "terminated")
+    assert bed.ec2.describe_network_interfaces(NetworkInterfaceIds=[nic])["NetworkInterfaces"][0]["Status"] == "available"
+    bed.ec2.delete_network_interface(NetworkInterfaceId=nic)
+
+
 @pytest.mark.parametrize("region", ["us-east-1", "eu-central-1"])
 def test_amis_are_what_a_publisher_offers(bed, region):
     ec2, ssm = bed.client("ec2", region), bed.client("ssm", region)

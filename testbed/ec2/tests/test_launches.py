@@ -93,9 +93,44 @@ def test_what_else_does_not_exist(bed):
         bed.launch(SecurityGroupIds=["sg-0123456789abcdef0"])
     with refused("InvalidKeyPair.NotFound"):
         bed.launch(KeyName="no-such")
-    with refused("InvalidInstanceType.NotFound"):
-        bed.launch(InstanceType="t3.enormous")
-    assert not [i for i in bed.control("instances") if i["type"] == "t3.enormous"]
+    with refused("InvalidParameterValue", "Invalid value 't3.mediun' for InstanceType.", status=400):
+        bed.launch(InstanceType="t3.mediun")
+    assert not [i for i in bed.control("instances") if i["type"] == "t3.mediun"]
+
+
+def test_a_type_that_a_zone_or_a_region_does_not_offer(bed):
+    with refused("Unsupported", "Your requested instance type (t3.medium) is not supported in your requested Availability Zone (us-east-1e). "
+                 "Please retry your request by not specifying an Availability Zone or choosing us-east-1a, us-east-1b", status=400):
+        bed.launch(Placement={"AvailabilityZone": "us-east-1e"})
+    with refused("Unsupported", "The requested configuration is currently not supported."):
+        bed.launch(bed.client("ec2", "il-central-1"), InstanceType="t2.micro")
+
+
+def test_a_zone_is_chosen_where_the_type_is_to_be_had(bed):
+    bed.knobs(capacity=[{"type": "t3.medium", "zone": "us-east-1a"}])
+    assert bed.launch()[0]["Placement"]["AvailabilityZone"] == "us-east-1b"
+    bed.knobs(capacity=[])
+    assert bed.launch()[0]["Placement"]["AvailabilityZone"] == "us-east-1a"
+
+
+def test_a_type_of_another_architecture_than_the_image(bed):
+    with refused("InvalidParameterValue", "The architecture 'arm64' of the specified instance type does not match the architecture 'x86_64' of "
+                 "the specified AMI. Specify an instance type and an AMI that have matching architectures, and try again.", status=400):
+        bed.launch(InstanceType="t4g.medium")
+
+
+def test_user_data_has_a_limit(bed):
+    bed.launch(UserData="x" * 16384)
+    with refused("InvalidParameterValue", "User data is limited to 16384 bytes", status=400):
+        bed.launch(UserData="x" * 16385)
+    # The SDK encodes it, whatever it is.
+    wrong = lambda params, **_: params["body"].update(UserData="not base64!")
+    bed.ec2.meta.events.register_last("before-call.ec2.RunInstances", wrong)
+    try:
+        with refused("InvalidParameterValue", "Invalid BASE64 encoding of user data."):
+            bed.launch(UserData="x")
+    finally:
+        bed.ec2.meta.events.unregister("before-call.ec2.RunInstances", wrong)
 
 
 def test_a_dry_run_launches_nothing(bed):
