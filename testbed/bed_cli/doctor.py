@@ -8,6 +8,8 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from ec2 import firewall
+
 from . import places
 from .errors import BedError
 
@@ -32,7 +34,7 @@ class Finding:
 def examine(to_build: list, rust: bool = True) -> list[Finding]:
     """`to_build`: the setup steps to come; a thing that only they need is not asked for without them."""
     names = {step.name for step in to_build}
-    findings = [_system(), _root(), _python(), _debian(), _tun(), _memory(), _disk(names)]
+    findings = [_system(), _root(), _python(), _debian(), _tun(), _nftables(), _memory(), _disk(names)]
     if names & {"kube-apiserver", "kube-controller-manager", "kubectl", "etcd"}:
         findings.append(_go())
     if rust:
@@ -95,6 +97,15 @@ def _tun() -> Finding:
     except OSError as error:
         return Finding("tun", f"/dev/net/tun: {error.strerror}", "in a container, start it with --device /dev/net/tun --cap-add NET_ADMIN,SYS_ADMIN")
     return Finding("tun", "/dev/net/tun opens")
+
+
+def _nftables() -> Finding:
+    """Whether the kernel takes the rules that security groups become: its modules are loaded when they are needed."""
+    if not shutil.which("nft"):
+        return Finding("nftables", "absent; setup installs it")
+    tried = subprocess.run(["unshare", "--net", "nft", "--file", "-"], input=firewall.example(), capture_output=True, text=True)
+    return Finding("nftables", "the kernel takes the hosts' firewall" if not tried.returncode else tried.stderr.strip().splitlines()[0],
+                   "" if not tried.returncode else "security groups need a kernel with nf_tables, conntrack and NAT, as Debian's have: modprobe nf_tables nft_ct nft_nat")
 
 
 def _memory() -> Finding:

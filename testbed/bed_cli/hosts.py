@@ -127,7 +127,7 @@ class Hosts:
 
 
 def _names(host: dict) -> list[str]:
-    return [str(host[key]) for key in ("id", "ip", "name") if host.get(key)]
+    return [str(host[key]) for key in ("id", "ip", "public_ip", "name") if host.get(key)]
 
 
 def hurt(host: dict) -> str:

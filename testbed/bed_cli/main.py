@@ -170,8 +170,8 @@ def do_host_ls(options) -> int:
     if options.output == "json":
         print(json.dumps(listed, indent=2))
     elif listed:
-        rows = [["ID", "NAME", "ADDRESS", "STATE", "BOOTS", "HURT BY"]]
-        rows += [[host["id"], host["name"] or "-", host["ip"], host["state"] if host["pid"] else "dead", str(host["boots"]), hosts.hurt(host)] for host in listed]
+        rows = [["ID", "NAME", "ZONE", "ADDRESS", "PUBLIC", "STATE", "BOOTS", "HURT BY"]]
+        rows += [[host["id"], host["name"] or "-", host["zone"], host["ip"], host["public_ip"] or "-", host["state"] if host["pid"] else "dead", str(host["boots"]), hosts.hurt(host)] for host in listed]
         _table(rows)
     else:
         print("no hosts")

@@ -1,8 +1,10 @@
 """Which bed has which number, and from it ports, addresses and a namespace. One file for all checkouts, under a lock."""
 import contextlib
 import fcntl
+import ipaddress
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -52,7 +54,13 @@ class Slot:
 
     @property
     def net(self) -> str:
-        return f"10.79.{self.number}"
+        """The hosts' addresses."""
+        return f"10.{64 + self.number}.0.0/16"
+
+    @property
+    def public(self) -> str:
+        """Their public addresses, of a range that is no network's (RFC 2544), and those of the internet they are seen from."""
+        return f"198.18.{4 * self.number}.0/22"
 
     @property
     def namespace(self) -> str:
@@ -70,10 +78,13 @@ class Slot:
         if Path("/run/netns", self.namespace).exists():
             return False
         try:
-            addresses = subprocess.run(["ip", "-o", "-4", "addr"], capture_output=True, text=True).stdout
+            said = [subprocess.run(["ip", "-4", what], capture_output=True, text=True).stdout for what in ("address", "route")]
         except FileNotFoundError:
             return True
-        return f" {self.net}." not in addresses
+        ours = [ipaddress.ip_network(block) for block in (self.net, self.public)]
+        # A route that leads to more than ours is a default one, or as good as one.
+        theirs = [ipaddress.ip_interface(word) for word in re.findall(r"(?:inet |^)([\d.]+(?:/\d+)?)", "".join(said), re.MULTILINE)]
+        return not any(there.ip in block for there in theirs for block in ours)
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ ENGINES = ("28.5", "26.1", "20.10")
 # Seconds on two cores with nothing warm, in this order.
 BUILD_SECONDS = {"kube-apiserver": 320, "kube-controller-manager": 105, "kubectl": 40, "etcd": 15}
 # What the control plane and the network of the hosts need on the machine itself.
-PACKAGES = ("iproute2", "openssl", "openssh-client")
+PACKAGES = ("iproute2", "nftables", "openssl", "openssh-client")
 
 
 def ensure(engines: tuple[str, ...], kubernetes_only: bool) -> None:

@@ -1,8 +1,14 @@
 """EC2 for a test bed: moto is the API, this layer gives it time, failures and hosts. Run as `python -m ec2`.
 
 What it adds to moto
-- Real hosts (machine, fleet, network): an instance is a User-Mode Linux machine with an SSH server and a Docker Engine,
-  at an address the machine reaches. Killing, freezing, cutting off and slowing down hosts is done over `/_bed/` (control).
+- Real hosts (machine, fleet): an instance is a User-Mode Linux machine with an SSH server and a Docker Engine, at an
+  address the machine reaches. Killing, freezing, cutting off and slowing down hosts is done over `/_bed/` (control).
+- The network of a VPC (network, firewall, groups): every packet between hosts, and from and to them, is judged outside of
+  them by the security groups of the interfaces concerned: ingress and egress, by group, block, prefix list, protocol,
+  port, ICMP type and code; statefully, at once, without exceptions. A host speaks in its own name only.
+- Addresses (addresses): private ones from the subnet, public ones where subnet or launch say so, until the next stop.
+  The public one is for outside, the private one for inside; one host reaches another's public address as from outside.
+- Zones that are a millisecond apart, there and back (zones).
 - Time (lifecycle): pending, running, stopping, stopped, shutting-down, terminated, each for as long as its knob says.
   A new instance is unknown to DescribeInstances at first.
 - The metadata service, version 2, with hop limit, by the caller's address (imds).
@@ -23,11 +29,14 @@ What it adds to moto
   recommendations, told through the metadata service before.
 
 Where it differs from EC2, knowingly
-- Security groups are kept, not enforced. Subnets say 172.31.0.0/16, hosts are in the bed's own network; a public address
-  is given only when asked for with AssociatePublicIpAddress, and is the private one.
+- Every connection is tracked: one that two rules for 0.0.0.0/0 let through goes on without them, too. How long an idle one
+  is remembered is Linux' choice (5 days for TCP, 2 minutes for UDP). Route tables, network ACLs and peerings are books.
+- Hosts are in default VPCs, which have the bed's own addresses: of at most eight regions, the first that are asked for.
+  A host has one network interface, the first, and IPv4 alone. Elastic IPs lead nowhere.
 - `sshd` starts after user-data (on EC2: during it). User-data is a script or nothing; there is no cloud-config. A reboot
   runs it no more. There is no systemd in the host: `systemctl` and `service` are shims over runit.
-- Only DescribeInstances is eventually consistent. Delay and loss are put on the packets a host sends, not on those it gets.
+- Only DescribeInstances is eventually consistent. Delay and loss, those between zones too, are put on the packets a
+  host sends, not on those it gets, by its own kernel.
 - Hosts are all alike, whatever the instance type. Hosts have no way out. A spot instance has a request's id, and no request
   stands in a list of its own.
 - Users have one policy and no roles, sessions, boundaries or policy variables; a signature is not too old.

@@ -61,7 +61,7 @@ class Control:
             machine = self._life.fleet.machine(instance.id)
             if machine:
                 found.append({"id": instance.id, "name": _tag(instance, "Name"), "ip": machine.port.address,
-                              "state": instance.state, "pid": machine.pid, "boots": machine.boots,
+                              "public_ip": instance.public_ip_address, "zone": instance.placement.zone, "state": instance.state, "pid": machine.pid, "boots": machine.boots,
                               "frozen": machine.frozen, "partitioned": machine.partitioned,
                               "faults": {"all": machine.faults.all, "peers": machine.faults.peers},
                               "console": str(machine.folder / "console")})
@@ -124,7 +124,7 @@ class Control:
         """By instance id, Name tag or address."""
         for instance in reversed(self._instances_now()):
             machine = self._life.fleet.machine(instance.id)
-            if machine and wanted in (instance.id, _tag(instance, "Name"), machine.port.address):
+            if machine and wanted in (instance.id, _tag(instance, "Name"), machine.port.address, instance.public_ip_address):
                 return machine
         raise Refused(f"there is no host {wanted!r}: GET /_bed/hosts lists them by id, name and address")
 

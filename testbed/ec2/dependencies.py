@@ -12,6 +12,8 @@ def install() -> None:
 
     def delete_security_group(backend, name=None, group_id=None):
         group = backend.get_security_group_from_id(group_id) if group_id else backend.get_security_group_by_name_or_id(name)
+        if group and group.is_default:
+            raise Refusal("CannotDelete", f'the specified group: "{group.id}" name: "default" cannot be deleted by a user')
         if group and (_is_held(backend, group) or _is_named_by_a_rule(backend, group)):
             raise Refusal("DependencyViolation", f"resource {group.id} has a dependent object")
         return plain_group(backend, name, group_id)

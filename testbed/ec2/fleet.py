@@ -5,7 +5,7 @@ from pathlib import Path
 
 from . import processes
 from .machine import Machine
-from .network import Network, Ports
+from .network import Network, Port
 
 
 class NoImage(Exception):
@@ -15,7 +15,6 @@ class NoImage(Exception):
 class Fleet:
     def __init__(self, run: Path, images: Path, network: Network):
         self.run, self.images, self.network = run, images, network
-        self._ports = Ports(network)
         self._machines: dict = {}
         self._lock = threading.Lock()
 
@@ -40,11 +39,8 @@ class Fleet:
         if not (self.images / f"ami-{engine}.ext4").is_file() or not (self.images / "linux").is_file():
             raise NoImage(f"the host image for Docker Engine {engine} is not built: run `testbed/bed setup --engine {engine}`")
 
-    def create(self, instance_id: str, engine: str, exited) -> "Machine | None":
-        """A machine that is not booted yet; None when every address is taken."""
-        port = self._ports.take()
-        if port is None:
-            return None
+    def create(self, instance_id: str, engine: str, port: Port, exited) -> Machine:
+        """A machine that is not booted yet."""
         machine = Machine(instance_id, self.run, self.images, engine, port, exited)
         with self._lock:
             self._machines[instance_id] = machine
@@ -55,7 +51,6 @@ class Fleet:
             machine = self._machines.pop(instance_id, None)
         if machine:
             machine.destroy()
-            self._ports.give_back(machine.port)
 
     def machine(self, instance_id: str) -> "Machine | None":
         with self._lock:

@@ -9,6 +9,8 @@ import socket
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
+from .addresses import metadata
+
 TOKEN_HEADER = "X-aws-ec2-metadata-token"
 TTL_HEADER = "X-aws-ec2-metadata-token-ttl-seconds"
 _LONGEST = 21600
@@ -114,14 +116,11 @@ def _entries(instance) -> dict:
         "instance-life-cycle": instance.lifecycle or "on-demand",
         "instance-type": instance.instance_type,
         "local-hostname": instance.private_dns_name,
-        "local-ipv4": instance.private_ip_address,
-        "mac": instance.nics[0].mac_address,
         "placement/availability-zone": zone,
         "placement/region": zone.rstrip("abcdefgh"),
         "security-groups": "\n".join(group.name for group in instance.security_groups),
     }
-    if instance.public_ip_address:
-        entries["public-ipv4"] = instance.public_ip_address
+    entries |= metadata(instance)
     if instance.key_name:
         pair = instance.ec2_backend.key_pairs.get(instance.key_name)
         if pair:

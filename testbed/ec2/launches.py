@@ -9,6 +9,7 @@ from moto.ec2.models.instances import Instance, InstanceBackend, Reservation
 from moto.ssm.models import ssm_backends
 
 from . import amis, catalogue, quotas
+from .addresses import require_network
 from .fleet import Fleet, NoImage
 from .knobs import Knobs, refuse_for_capacity
 from .lifecycle import Lifecycle
@@ -36,7 +37,6 @@ class Launches:
                 backend, image_id, count, user_data, security_group_names, **kwargs))
 
         def init(instance, ec2_backend, *args, **kwargs):
-            instance.wants_public_address = launches._current.public_address
             instance.keeps_interfaces = launches._current.kept_interfaces
             plain_init(instance, ec2_backend, *args, **kwargs)
 
@@ -52,8 +52,6 @@ class Launches:
             raise Refusal("InvalidParameterValue", f"Value ({token}) for parameter clientToken is invalid. "
                                                    "A client token has 1 to 64 ASCII characters.")
         self._current.launch = (call.region, token, asked)
-        self._current.public_address = any(
-            name.endswith("AssociatePublicIpAddress") and value.lower() == "true" for name, value in asked.items())
         # An interface that is made with its instance ends with it, unless told not to; one that was there stays, unless told not to.
         self._current.kept_interfaces = {
             int(index) for number, index in call.fields("NetworkInterface", "DeviceIndex")
@@ -89,8 +87,9 @@ class Launches:
         except BaseException:
             # All or nothing: moto keeps the instances it made before the one that failed.
             for new in set(backend.reservations) - known:
-                for instance in backend.reservations.pop(new).instances:
+                for instance in backend.reservations[new].instances:
                     instance.terminate()
+                del backend.reservations[new]
             raise
         if token:
             self._tokens[region, token] = (asked, reservation)
@@ -155,6 +154,7 @@ class Launches:
             zone = self._zone_of_its_choice(call, wanted)
             call.parameters["Placement.AvailabilityZone"] = zone
         catalogue.check_zone(wanted, call.region, zone)
+        self._place(call, zone)
         refuse_for_capacity(self._knobs, wanted, zone)
         spot = call.parameters.get("InstanceMarketOptions.MarketType") == "spot"
         limits = self._knobs.spot_vcpu_limit if spot else self._knobs.vcpu_limit
@@ -164,13 +164,30 @@ class Launches:
         call.parameters["MinCount"] = call.parameters["MaxCount"] = str(most if room is None else min(most, room))
 
     @staticmethod
-    def _zone(call: Call) -> "str | None":
+    def _subnet(call: Call) -> tuple:
+        """The id of the subnet a launch names, itself or by an interface that is there already, and the subnet."""
+        backend = ec2_backends[DEFAULT_ACCOUNT_ID][call.region]
+        nic = backend.enis.get(call.parameters.get("NetworkInterface.1.NetworkInterfaceId"))
+        named = nic.subnet.id if nic else call.parameters.get("SubnetId") or call.parameters.get("NetworkInterface.1.SubnetId")
+        return named, next((subnets[named] for subnets in backend.subnets.values() if named in subnets), None)
+
+    def _zone(self, call: Call) -> "str | None":
         """Where it is wanted, if that is said. A subnet that is not there is moto's to refuse."""
-        subnet = call.parameters.get("SubnetId") or call.parameters.get("NetworkInterface.1.SubnetId")
-        for zone, subnets in ec2_backends[DEFAULT_ACCOUNT_ID][call.region].subnets.items():
-            if subnet in subnets:
-                return zone
-        return call.parameters.get("Placement.AvailabilityZone") or (f"{call.region}a" if subnet else None)
+        named, subnet = self._subnet(call)
+        if subnet:
+            return subnet.availability_zone
+        return call.parameters.get("Placement.AvailabilityZone") or (f"{call.region}a" if named else None)
+
+    def _place(self, call: Call, zone: str) -> None:
+        """In the default subnet of its zone, when nothing else is said."""
+        named, subnet = self._subnet(call)
+        if named is None and (subnet := ec2_backends[DEFAULT_ACCOUNT_ID][call.region].get_default_subnets().get(zone)):
+            call.parameters["NetworkInterface.1.SubnetId" if call.has("NetworkInterface.1") else "SubnetId"] = subnet.id
+        elif call.has("NetworkInterface.1.NetworkInterfaceId"):
+            # moto knows the zone by nothing else.
+            call.parameters["Placement.AvailabilityZone"] = zone
+        if subnet and self._knobs.boot:
+            require_network(self._fleet.network, subnet)
 
     def _zone_of_its_choice(self, call: Call, instance_type: str) -> str:
         """EC2 chooses among the default subnets' zones, and not one where it cannot be."""

@@ -14,10 +14,13 @@ from moto.ec2.models.instances import Instance, InstanceBackend, StateReason
 from moto.ec2.responses.instances import InstanceResponse
 from moto.core.responses import ActionResult
 
-from . import deaths
+from . import deaths, zones
 from .amis import engine_of
+from .firewall import rules
 from .fleet import Fleet
+from .groups import state
 from .knobs import Knobs
+from .network import Port
 from .requests import Refusal
 
 CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
@@ -72,6 +75,14 @@ class Lifecycle:
         """The instance whose host has an address: who asks the metadata service."""
         return self.instances.get(self.fleet.at(address))
 
+    def settle(self) -> None:
+        """Puts in force in the hosts' network what the books say: under the lock, after whatever may have changed them."""
+        network = self.fleet.network
+        if network.is_up:
+            placed = [(self.instances[machine.name], machine) for machine in self.fleet.machines() if machine.name in self.instances]
+            network.filter(rules(state(network, [(instance, machine.port) for instance, machine in placed])))
+            zones.settle(placed)
+
     # -- transitions --------------------------------------------------------------------------------------------
 
     def _born(self, instance: Instance) -> None:
@@ -80,13 +91,10 @@ class Lifecycle:
         for index, nic in instance.nics.items():
             nic.delete_on_termination = index not in instance.keeps_interfaces
         if self.knobs.boot:
-            engine = engine_of(instance.image_id, instance.region_name)
-            machine = self.fleet.create(instance.id, engine.version, self._powered_off)
-            if machine is None:
-                raise Refusal("InsufficientFreeAddressesInSubnet",
-                              f"The specified subnet does not have enough free addresses to satisfy the request: the test "
-                              f"bed's {self.fleet.network.prefix}.0/24 is full.")
-            _give_address(instance, machine.port)
+            engine, nic = engine_of(instance.image_id, instance.region_name), instance.nics[0]
+            port = Port(self.fleet.network, nic.private_ip_address, nic.subnet.cidr)
+            nic.mac_address = port.mac
+            machine = self.fleet.create(instance.id, engine.version, port, self._powered_off)
         self._become(instance, "pending")
         self._after(self.knobs.pending_s, instance, "pending", "running")
         if self.knobs.boot:
@@ -124,6 +132,8 @@ class Lifecycle:
             raise Refusal("IncorrectInstanceState",
                           f"The instance '{instance.id}' is not in a state from which it can be started.")
         self._become(instance, "pending")
+        for nic in instance.nics.values():
+            nic.start()
         instance._reason, instance.state_reason = "", StateReason()
         self._after(self.knobs.pending_s, instance, "pending", "running")
         if machine := self.fleet.machine(instance.id):
@@ -168,9 +178,12 @@ class Lifecycle:
             if instance.instance_initiated_shutdown_behavior == "terminate":
                 instance.terminate()
             else:
+                for nic in instance.nics.values():
+                    nic.stop()
                 self._become(instance, "stopping")
                 self._stop_host(instance)
             deaths.explain(instance, "Client.InstanceInitiatedShutdown")
+            self.settle()
 
     # -- time ---------------------------------------------------------------------------------------------------
 
@@ -196,6 +209,7 @@ class Lifecycle:
             for nic in instance.nics.values():
                 # Those that are to stay do, in moto's books, and are free again.
                 nic.instance, nic.attachment_id, nic.attach_time, nic.status = None, None, None, "available"
+            self.settle()
 
     def _after(self, seconds: float, instance: Instance, expected: str, state: str) -> None:
         def go() -> None:
@@ -226,15 +240,6 @@ class Lifecycle:
                 backend.tags.pop(instance.id, None)
             if not reservation.instances:
                 del backend.reservations[reservation.id]
-
-
-def _give_address(instance: Instance, port) -> None:
-    """The host's address in moto's books; the public one, when asked for, is the same: there is no other network."""
-    for nic in instance.nics.values():
-        nic.private_ip_address = port.address
-        nic.private_ip_addresses = [{"Primary": True, "PrivateIpAddress": port.address}]
-        nic.mac_address = port.mac
-        nic.public_ip = port.address if instance.wants_public_address else None
 
 
 def _gone_with_the_instance(plain: property, nothing=lambda: None) -> property:

@@ -10,10 +10,12 @@ import struct
 import subprocess
 import threading
 import time
+from ipaddress import IPv4Address, IPv4Network
 from pathlib import Path
 
 from . import processes
 from .network import Port
+from .zones import APART_MS
 
 MEMORY = "700M"
 CONSOLE_TAIL = 64 * 1024
@@ -52,19 +54,27 @@ class HostError(Exception):
 
 
 class Faults:
-    """What is wrong with the packets a host sends: all of them, and those to single peers."""
+    """What is wrong with the packets a host sends: all of them, and those to single peers. And which blocks are `far`, in
+    another zone."""
 
     def __init__(self) -> None:
         self.all: dict = {}
         self.peers: dict = {}
+        self.far: tuple = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.all or self.peers or self.far)
 
     def line(self) -> str:
-        """As the host's `network-faults` reads it: `faults [all delay=MS loss=PERCENT] [ADDRESS ...]`."""
-        words = ["faults"]
-        for whom, fault in [("all", self.all), *self.peers.items()]:
-            if fault:
-                words += [f"{whom},{fault.get('delay', 0):g},{fault.get('loss', 0):g}"]
-        return " ".join(words)
+        """As the host's `network-faults` reads it: `faults [all,MS,PERCENT] [BLOCK,MS,PERCENT] ...`, the first that fits."""
+        found = [("all", self.all, 0)] if self.all else []
+        found += [(f"{peer}/32", fault, self._apart(peer)) for peer, fault in self.peers.items() if fault]
+        found += [(block, self.all, APART_MS) for block in self.far]
+        return " ".join(["faults", *(f"{whom},{fault.get('delay', 0) + apart:g},{fault.get('loss', 0):g}"
+                                     for whom, fault, apart in found)])
+
+    def _apart(self, peer: str) -> float:
+        return APART_MS if any(IPv4Address(peer) in IPv4Network(block) for block in self.far) else 0
 
 
 class Machine:
@@ -73,7 +83,7 @@ class Machine:
     def __init__(self, name: str, run: Path, images: Path, engine: str, port: Port, exited=lambda machine: None):
         self.name, self.port = name, port
         self.folder = run / "hosts" / name
-        self.frozen = self.partitioned = False
+        self.frozen = False
         self.boots = 0
         self.faults = Faults()
         self._run, self._images, self._engine, self._exited = run, images, engine, exited
@@ -84,6 +94,10 @@ class Machine:
         self._answered = 0
         self._cpu: "int | None" = None
         self._expected_end = self._reboots = False
+
+    @property
+    def partitioned(self) -> bool:
+        return self.port.cut
 
     @property
     def pid(self) -> "int | None":
@@ -114,7 +128,7 @@ class Machine:
                      "rootflags=nobarrier,noinit_itable", "init=/sbin/runit", "noreboot",
                      f"vec0:transport=tap,ifname={self.port.tap},depth=128,gro=1,mac={self.port.mac}",
                      "con=null", "con0=null,fd:1", f"con1=fd:{theirs.fileno()}",
-                     f"address={self.port.address}", f"gateway={self.port.network.gateway}"],
+                     f"address={self.port.interface}", f"gateway={self.port.gateway}"],
                     stdin=subprocess.DEVNULL, stdout=console, stderr=console, cwd=self._run, start_new_session=True,
                     pass_fds=[theirs.fileno()], env={"PATH": os.environ.get("PATH", ""), "TMPDIR": "/dev/shm"})
             theirs.close()
@@ -203,12 +217,26 @@ class Machine:
                 self._console_command(f"sysrq {key}")
 
     def partition(self) -> None:
-        self.port.partition()
-        self.partitioned = True
+        """In force when the life cycle has settled it, as healing is."""
+        self.port.cut = True
 
     def heal(self) -> None:
-        self.port.heal()
-        self.partitioned = False
+        self.port.cut = False
+
+    def keep_apart(self, blocks: tuple) -> None:
+        """What it sends to these takes longer, from soon on. A guest that is not up yet asks for it itself."""
+        if blocks == self.faults.far:
+            return
+        self.faults.far = blocks
+
+        def tell() -> None:
+            try:
+                self.apply_faults()
+            except HostError:
+                pass
+
+        if self.pid:
+            threading.Thread(target=tell, daemon=True).start()
 
     def apply_faults(self) -> None:
         """Returns when the guest has the faults in force. A guest that boots asks for them itself."""
@@ -227,7 +255,7 @@ class Machine:
         try:
             with line.makefile("r", errors="replace") as lines:
                 for word in map(str.strip, lines):
-                    if word == "ready" and (self.faults.all or self.faults.peers):
+                    if word == "ready" and self.faults:
                         self._send(line)
                     if word == "reboot":
                         self._reboots = True

@@ -11,7 +11,7 @@ from moto import settings
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.test import Client
 
-from . import amis, dependencies, listing, permissions
+from . import addresses, amis, dependencies, groups, listing, permissions
 from .control import Control
 from .door import Door
 from .faults import Faults, cut
@@ -19,8 +19,11 @@ from .fleet import Fleet
 from .knobs import Knobs, Limits, refuse_by_luck_or_rate
 from .launches import Launches
 from .lifecycle import Lifecycle
+from .network import NetworkError
 from .requests import Call, Refusal
 from .users import Users, authorize
+
+_READS = ("Describe", "Get", "List")
 
 
 class Endpoint:
@@ -32,6 +35,8 @@ class Endpoint:
         self._control = Control(self.knobs, self._limits, self.life, self._users, self._faults)
         settings.EC2_ENABLE_INSTANCE_TYPE_VALIDATION = settings.ENABLE_KEYPAIR_VALIDATION = True
         amis.install()
+        addresses.install(fleet.network, fleet.at)
+        groups.install()
         self.life.install()
         # Around the life cycle's own changes: these come first.
         self._launches.install()
@@ -41,7 +46,11 @@ class Endpoint:
 
     def __call__(self, environ, start_response):
         if environ["PATH_INFO"].startswith("/_bed/"):
-            return self._control(environ, start_response)
+            answer = self._control(environ, start_response)
+            if environ["REQUEST_METHOD"] != "GET":
+                with self._lock:
+                    self.life.settle()
+            return answer
         call = Call.read(environ)
         self._control.calls[call.action or environ["PATH_INFO"]] += 1
         if self.knobs.latency_ms:
@@ -60,11 +69,15 @@ class Endpoint:
                     self._launches.prepare(call)
                     call.write(environ)
                 answer = self._moto(environ, start_response)
+                if not call.action.startswith(_READS):
+                    self.life.settle()
             if fault:
                 cut(environ)
             return answer
         except Refusal as refusal:
             return call.refuse(refusal)(environ, start_response)
+        except NetworkError as error:
+            return call.refuse(Refusal("InternalError", str(error), 500))(environ, start_response)
 
     def attach(self, door: Door) -> None:
         """The socket that the endpoint listens on."""
@@ -77,4 +90,6 @@ class Endpoint:
                                          ("sts", "GetCallerIdentity", "2011-06-15")):
             scope = f"AWS4-HMAC-SHA256 Credential=warm/20260101/us-east-1/{service}/aws4_request, SignedHeaders=host, Signature=0"
             client.post("/", data={"Action": action, "Version": version}, headers={"Authorization": scope})
+        with self._lock:
+            self.life.settle()
 

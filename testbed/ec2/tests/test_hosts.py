@@ -15,7 +15,7 @@ from conftest import Bed
 IMAGES = os.environ.get("TESTKIT_HOST_IMAGES", "")
 ENGINE = "resolve:ssm:/aws/service/testkit/docker/28.5/ami-id"
 IMDS = "http://169.254.169.254/latest"
-NET, NAMESPACE = "10.77.200", "ec2hosts"
+NETWORK, NAMESPACE = ("--net", "10.110.0.0/16", "--public", "198.19.0.0/22"), "ec2hosts"
 
 pytestmark = [
     pytest.mark.hosts,
@@ -80,7 +80,7 @@ def reaches(host: Host, to: str) -> bool:
 @pytest.fixture(scope="module")
 def bed(tmp_path_factory):
     run = tmp_path_factory.mktemp("hosts")
-    bed = Bed(run, "--namespace", NAMESPACE, "--images", IMAGES, "--net", NET)
+    bed = Bed(run, "--namespace", NAMESPACE, "--images", IMAGES, *NETWORK)
     yield bed
     assert bed.end() == 0
     left = subprocess.run(["ip", "link", "show", NAMESPACE], capture_output=True)
@@ -258,7 +258,7 @@ def test_a_host_that_powers_itself_off_is_stopped(bed, pair):
 
 def test_an_endpoint_that_was_killed_leaves_nothing_to_its_successor(tmp_path):
     run = tmp_path / "run"
-    options = ("--namespace", f"{NAMESPACE}2", "--images", IMAGES, "--net", "10.77.201")
+    options = ("--namespace", f"{NAMESPACE}2", "--images", IMAGES, "--net", "10.111.0.0/16", "--public", "198.19.4.0/22")
     first = Bed(run, *options)
     keys = tmp_path / "keys"
     keys.mkdir()
