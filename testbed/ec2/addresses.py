@@ -123,7 +123,13 @@ def _install_subnets(network: Network, has_host) -> None:
             if "free" in subnet.__dict__:
                 subnet.free.append(ip)
 
-    plain_default_subnet = SubnetBackend.create_default_subnet
+    def delete_subnet(backend, subnet_id):
+        if any(nic.subnet.id == subnet_id for nic in backend.enis.values()):
+            raise Refusal("DependencyViolation", f"The subnet '{subnet_id}' has dependencies and cannot be deleted.")
+        return plain_delete_subnet(backend, subnet_id)
+
+    plain_default_subnet, plain_delete_subnet = SubnetBackend.create_default_subnet, SubnetBackend.delete_subnet
+    SubnetBackend.delete_subnet = delete_subnet
     VPCBackend.create_default_vpc = create_default_vpc
     SubnetBackend.create_default_subnet = create_default_subnet
     Subnet.get_available_subnet_ip, Subnet.request_ip = get_available_subnet_ip, request_ip

@@ -41,7 +41,8 @@ def install() -> None:
 
     def modify_instance_security_groups(backend, instance_id, new_group_id_list):
         instance = backend.get_instance(instance_id)
-        instance.nics[0]._group_set = _groups(backend, new_group_id_list, instance.nics[0].subnet)
+        nic = instance.nics[0]
+        nic._group_set = _groups(backend, new_group_id_list, nic.subnet) or nic._group_set
         return instance
 
     def modify_network_interface_attribute(backend, eni_id, group_ids, source_dest_check=None, description=None):
@@ -93,19 +94,19 @@ def _checked(protocol, first, last) -> tuple:
     name = _PROTOCOLS.get(name, name)
     if name not in ("-1", "tcp", "udp", "icmp", "icmpv6") and not (name.isdigit() and int(name) <= 255):
         raise Refusal("InvalidParameterValue", f"Invalid value '{protocol}' for IP protocol. Unknown protocol.")
-    if name == "-1":
+    if name == "-1" or name.isdigit():
         return name, None
     if first is None or last is None:
         if name in _WITH_PORTS:
             raise Refusal("InvalidParameterValue", "Invalid value for portRange. Must specify both from and to ports with TCP/UDP.")
-        return name, (-1, -1) if name.startswith("icmp") else None
+        return name, (-1, -1)
     first, last = int(first), int(last)
     if name in _WITH_PORTS:
         if (first, last) == (-1, -1):
             first, last = 0, 65535
         if not 0 <= first <= last <= 65535:
             raise Refusal("InvalidParameterValue", f"Invalid TCP/UDP port range ({first}:{last})")
-    elif name.startswith("icmp") and not (-1 <= first <= 255 and -1 <= last <= 255):
+    elif not (-1 <= first <= 255 and -1 <= last <= 255):
         raise Refusal("InvalidParameterValue", f"ICMP code ({last}) out of range" if -1 <= first <= 255
                       else f"ICMP type ({first}) out of range")
     return name, (first, last)

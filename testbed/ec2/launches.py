@@ -65,6 +65,7 @@ class Launches:
             return  # Nothing is launched, so nothing can be missing for it.
         self._check_count(call)
         self._check_image(call)
+        self._check_interfaces(call)
         self._check_user_data(call)
         self._check_type(call)
         self._complete_root_volume(call)
@@ -132,6 +133,14 @@ class Launches:
                 self._fleet.require_image(engine.version)
             except NoImage as error:
                 raise Refusal("InvalidAMIID.Unavailable", f"The image id '[{image}]' is not available: {error}") from None
+
+    @staticmethod
+    def _check_interfaces(call: Call) -> None:
+        for name, what in (("SubnetId", "subnet ID"), ("SecurityGroupId", "security groups"), ("SecurityGroup", "security groups"),
+                           ("PrivateIpAddress", "private IP address")):
+            if call.has("NetworkInterface") and call.has(name):
+                raise Refusal("InvalidParameterCombination", f"Network interfaces and an instance-level {what} may not be "
+                                                             "specified on the same request")
 
     @staticmethod
     def _check_user_data(call: Call) -> None:

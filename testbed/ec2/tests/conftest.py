@@ -32,6 +32,16 @@ class Bed:
         assert words[:1] == ["ready"], f"the endpoint did not start: {words}"
         self.url = words[1]
         self.ec2 = self.client("ec2")
+        if "--images" in options:
+            # Who launches a host without a group wants to reach it; its neighbours are in the default group, too.
+            [group] = self.ec2.describe_security_groups(GroupNames=["default"])["SecurityGroups"]
+            self.allow(group["GroupId"], "tcp", 22, CidrIp="0.0.0.0/0")
+
+    def allow(self, group: str, protocol: str, port: int, verb: str = "authorize", way: str = "ingress", **peer):
+        """A rule for a port; `peer` is a CidrIp or a GroupId."""
+        peers = {"IpRanges": [peer]} if "CidrIp" in peer else {"UserIdGroupPairs": [peer]}
+        getattr(self.ec2, f"{verb}_security_group_{way}")(
+            GroupId=group, IpPermissions=[{"IpProtocol": protocol, "FromPort": port, "ToPort": port, **peers}])
 
     def client(self, service: str, region: str = "us-east-1"):
         return boto3.client(service, endpoint_url=self.url, region_name=region, aws_access_key_id="testbed",

@@ -24,6 +24,8 @@ def private(bed, subnets) -> dict:
     for reservation in bed.ec2.describe_instances(Filters=[{"Name": "subnet-id", "Values": [subnet["SubnetId"]]}])["Reservations"]:
         for instance in reservation["Instances"]:
             bed.ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
+    for nic in bed.ec2.describe_network_interfaces(Filters=[{"Name": "subnet-id", "Values": [subnet["SubnetId"]]}])["NetworkInterfaces"]:
+        bed.ec2.delete_network_interface(NetworkInterfaceId=nic["NetworkInterfaceId"])
     bed.ec2.delete_subnet(SubnetId=subnet["SubnetId"])
 
 
@@ -108,6 +110,8 @@ def test_a_subnet_that_is_full(bed, private):
     assert len(addresses) == 11 and free(bed, private) == 0
     with refused("InsufficientFreeAddressesInSubnet"):
         bed.launch(SubnetId=private["SubnetId"])
+    with refused("DependencyViolation"):
+        bed.ec2.delete_subnet(SubnetId=private["SubnetId"])
     assert free(bed, private) == 0
     bed.ec2.terminate_instances(InstanceIds=[launched[3]["InstanceId"]])
     with refused("InsufficientFreeAddressesInSubnet"):
@@ -148,6 +152,13 @@ def test_an_instance_is_in_the_groups_it_was_launched_with_or_the_default_one(be
         for shown in (launched["SecurityGroups"], instance(bed, launched["InstanceId"])["SecurityGroups"],
                       interface(bed, launched["InstanceId"])["Groups"]):
             assert sorted(g["GroupId"] for g in shown) == sorted(expected)
+
+
+def test_what_an_interface_says_is_not_said_again_by_the_launch(bed, subnets, group):
+    nic = [{"DeviceIndex": 0, "SubnetId": subnets["us-east-1a"]["SubnetId"]}]
+    for more in ({"SecurityGroupIds": [group()]}, {"SubnetId": nic[0]["SubnetId"]}):
+        with refused("InvalidParameterCombination"):
+            bed.launch(NetworkInterfaces=nic, **more)
 
 
 def test_groups_are_changed_at_the_instance_or_at_its_interface(bed, group):
@@ -194,7 +205,12 @@ def test_a_rule_that_means_nothing(bed, group, protocol, ports, code):
 
 def test_a_rule_without_ports(bed, group):
     one = group()
+    where = {"IpRanges": [{"CidrIp": "10.0.0.0/8"}]}
     for rule in ({"IpProtocol": "50"}, {"IpProtocol": "-1"}, {"IpProtocol": "icmp"}):
-        bed.ec2.authorize_security_group_ingress(GroupId=one, IpPermissions=[rule | {"IpRanges": [{"CidrIp": "10.0.0.0/8"}]}])
+        bed.ec2.authorize_security_group_ingress(GroupId=one, IpPermissions=[rule | where])
+    # Ports of what has none are nothing.
+    bed.ec2.revoke_security_group_ingress(GroupId=one, IpPermissions=[{"IpProtocol": "50", "FromPort": 0, "ToPort": 0} | where])
+    [group] = bed.ec2.describe_security_groups(GroupIds=[one])["SecurityGroups"]
+    assert sorted(rule["IpProtocol"] for rule in group["IpPermissions"]) == ["-1", "icmp"]
     with refused("InvalidParameterValue", "Must specify both from and to ports"):
         bed.ec2.authorize_security_group_ingress(GroupId=one, IpPermissions=[{"IpProtocol": "tcp", "IpRanges": [{"CidrIp": "10.0.0.0/8"}]}])

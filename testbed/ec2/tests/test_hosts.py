@@ -43,12 +43,13 @@ class Host:
             {"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": name}]}], **launch)
         self.id, self.address = instance["InstanceId"], instance["PrivateIpAddress"]
 
+    def command(self, command: str, known: str = "known") -> list:
+        return ["ssh", "-F", "none", "-i", self.keys / "key", "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes",
+                "-o", f"UserKnownHostsFile={self.keys / known}", "-o", "GlobalKnownHostsFile=none", "-o", "HostKeyAlias=bed",
+                "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=2", f"root@{self.address}", command]
+
     def ssh(self, command: str, known: str = "known", seconds: float = 20) -> subprocess.CompletedProcess:
-        return subprocess.run(
-            ["ssh", "-F", "none", "-i", self.keys / "key", "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes",
-             "-o", f"UserKnownHostsFile={self.keys / known}", "-o", "GlobalKnownHostsFile=none", "-o", "HostKeyAlias=bed",
-             "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=2", f"root@{self.address}", command],
-            capture_output=True, text=True, timeout=seconds)
+        return subprocess.run(self.command(command, known), capture_output=True, text=True, timeout=seconds)
 
     def run(self, command: str, seconds: float = 20) -> str:
         done = self.ssh(command, seconds=seconds)
