@@ -83,7 +83,7 @@ class Slot:
             return True
         ours = [ipaddress.ip_network(block) for block in (self.net, self.public)]
         # A route that leads to more than ours is a default one, or as good as one.
-        theirs = [ipaddress.ip_interface(word) for word in re.findall(r"(?:inet |^)([\d.]+(?:/\d+)?)", "".join(said), re.MULTILINE)]
+        theirs = [ipaddress.ip_interface(word) for word in re.findall(r"(?:inet |^)((?:\d+\.){3}\d+(?:/\d+)?)", "".join(said), re.MULTILINE)]
         return not any(there.ip in block for there in theirs for block in ours)
 
 
