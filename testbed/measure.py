@@ -15,13 +15,44 @@ import sys
 import threading
 import time
 import urllib.request
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 import measure_attach
+from bed_cli.arguments import one_of
 from world import Namespace, Operator, cluster, kubectl, run
 
 BED = os.environ["TESTBED_URL"]
+FIGURES = ("ready_ratio", "run_overhead_s", "operator_rss_mib", "ec2_calls_per_minute")
+PARTS = ("operator", "attach")
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How much is measured. `rounds`: how often the operator and the floor take turns; `runs`: E2ERuns; `many`: idle clusters in the end.
+
+    Five minutes are a whole round of the collector of orphans, which must be in it for one and for ten clusters; `settled`:
+    seconds, beyond the sweeps that follow a launch.
+    """
+
+    managers: int = 3
+    rounds: int = 3
+    runs: int = 5
+    minutes: float = 5
+    many: int = 10
+    settled: float = 20
+    attach: measure_attach.Effort = measure_attach.Effort()
+
+
+# Everything once, for the sake of the way and not of the figures.
+SMOKE = Effort(managers=1, rounds=1, runs=1, minutes=0.05, many=2, settled=0,
+               attach=measure_attach.Effort(mib=2, rounds=1, pings=2, stalled=2, many=4))
+
+
+def figures(parts):
+    """The names of all that a measurement of these parts has to come out with."""
+    return (FIGURES if "operator" in parts else ()) + (measure_attach.figures() if "attach" in parts else ())
 
 
 def ask(path, method="GET"):
@@ -59,18 +90,18 @@ class Told:
         return self.at
 
 
-def ready_seconds(space, n):
+def ready_seconds(space, n, managers):
     name = f"ready-{n}"
     told = Told(space.name, "swarmclusters", "Ready")
     began = time.monotonic()
-    space.apply(cluster(name, managers=3, workers=0))
+    space.apply(cluster(name, managers=managers, workers=0))
     seconds = told.wait(240) - began
     space.delete("swarmcluster", name)
     return seconds
 
 
-def floor_seconds():
-    done = subprocess.run([sys.executable, str(Path(__file__).with_name("floor.py")), "--endpoint", BED, "--count", "3"], capture_output=True, text=True, check=True)
+def floor_seconds(managers):
+    done = subprocess.run([sys.executable, str(Path(__file__).with_name("floor.py")), "--endpoint", BED, "--count", str(managers)], capture_output=True, text=True, check=True)
     return json.loads(done.stdout.strip().splitlines()[-1])["seconds"]
 
 
@@ -91,44 +122,43 @@ def resident_mib(pid):
     return int(next(l for l in status.splitlines() if l.startswith("VmRSS")).split()[1]) / 1024
 
 
-def calls_a_minute(minutes=5):
-    """Five minutes are a whole round of the collector of orphans, which must be in it for one and for ten clusters."""
+def calls_a_minute(minutes):
     ask("/_bed/calls/reset", "POST")
     time.sleep(60 * minutes)  # The length of what is measured, not a wait for something.
     calls = ask("/_bed/calls")
     return round(sum(calls.values()) / minutes, 1), calls
 
 
-def measure_operator(space, operator, image, rounds, note):
+def measure_operator(space, operator, image, effort, note):
     floors, readies = [], []
-    for n in range(rounds):
-        floors.append(floor_seconds())
-        readies.append(ready_seconds(space, n))
-        print(f"round {n + 1} of {rounds}: by hand {floors[-1]:.1f} s, apply to Ready {readies[-1]:.1f} s", flush=True)
+    for n in range(effort.rounds):
+        floors.append(floor_seconds(effort.managers))
+        readies.append(ready_seconds(space, n, effort.managers))
+        print(f"round {n + 1} of {effort.rounds}: by hand {floors[-1]:.1f} s, apply to Ready {readies[-1]:.1f} s", flush=True)
     note(ready_ratio=round(statistics.median(readies) / statistics.median(floors), 3), floor_s=floors, ready_s=readies)
 
     space.apply(cluster("idle-0", managers=1, workers=0))
     space.wait("swarmcluster", "idle-0", "Ready", 120)
     subprocess.run(["kubectl", "testkit", "load", image, "--cluster", "idle-0", "-n", space.name], check=True)
-    overheads = [run_overhead(space, "idle-0", n) for n in range(5)]
+    overheads = [run_overhead(space, "idle-0", n) for n in range(effort.runs)]
     note(run_overhead_s=round(statistics.median(overheads), 2), run_overheads=overheads)
 
-    one, by_action_one = calls_a_minute()
+    one, by_action_one = calls_a_minute(effort.minutes)
     note(operator_rss_mib=round(resident_mib(operator.process.pid), 1))
-    for n in range(1, 10):
+    for n in range(1, effort.many):
         space.apply(cluster(f"idle-{n}", managers=1, workers=0))
-    for n in range(1, 10):
+    for n in range(1, effort.many):
         space.wait("swarmcluster", f"idle-{n}", "Ready", 300)
-    time.sleep(20)  # Beyond the sweeps that follow a launch.
-    ten, by_action_ten = calls_a_minute()
+    time.sleep(effort.settled)
+    ten, by_action_ten = calls_a_minute(effort.minutes)
     note(ec2_calls_per_minute={"one": one, "ten": ten}, ec2_calls_in_5_minutes={"one": by_action_one, "ten": by_action_ten},
          operator_rss_mib_ten_clusters=round(resident_mib(operator.process.pid), 1))
 
 
-def measure_the_plugin(space, note):
-    space.apply(cluster("attached", managers=3, workers=0))
+def measure_the_plugin(space, effort, note):
+    space.apply(cluster("attached", managers=effort.managers, workers=0))
     space.wait("swarmcluster", "attached", "Ready", 240)
-    measure_attach.measure(space, "attached", note)
+    measure_attach.measure(space, "attached", effort.attach, note)
 
 
 def clear(space):
@@ -139,29 +169,32 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--image", required=True)
     parser.add_argument("--output", required=True)
-    parser.add_argument("--rounds", type=int, default=3, help="how often the operator and the floor take turns")
-    parser.add_argument("parts", nargs="*", choices=["operator", "attach"], default=["operator", "attach"], help="what to measure [default: all]")
+    parser.add_argument("--rounds", type=int, default=Effort.rounds, help="how often the operator and the floor take turns")
+    parser.add_argument("--smoke", action="store_true", help="everything once and as little of it as can be: do the measurements themselves work?")
+    parser.add_argument("parts", nargs="*", type=one_of(PARTS), metavar="PART", help=f"what to measure: {', '.join(PARTS)} [default: all]")
     options = parser.parse_args()
+    parts, effort = options.parts or PARTS, SMOKE if options.smoke else Effort(rounds=options.rounds)
     operator = Operator(Path(options.output).with_name("bench-operator.log")).start()
-    figures = {}
+    measured = {}
 
     def note(**new):
-        figures.update(new)
+        measured.update(new)
         for name, value in new.items():
             print(f"{name}: {json.dumps(value)}", flush=True)
 
     try:
         space = Namespace(f"bench-{int(time.time())}")
-        if "operator" in options.parts:
-            measure_operator(space, operator, options.image, options.rounds, note)
+        if "operator" in parts:
+            measure_operator(space, operator, options.image, effort, note)
             clear(space)
-        if "attach" in options.parts:
-            measure_the_plugin(space, note)
+        if "attach" in parts:
+            measure_the_plugin(space, effort, note)
             clear(space)
     finally:
         operator.stop()
-        Path(options.output).write_text(json.dumps(figures, indent=1) + "\n")
+        Path(options.output).write_text(json.dumps(measured, indent=1) + "\n")
     print(f"written to {options.output}")
 
 
-main()
+if __name__ == "__main__":
+    main()

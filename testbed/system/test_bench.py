@@ -1,0 +1,27 @@
+"""`make bench` to its end, everything once: it measures, and writes every figure that it names. No figure is judged."""
+import json
+import math
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import measure
+
+TESTBED = Path(__file__).resolve().parents[1]
+
+
+def numbers(figure):
+    return [number for value in figure.values() for number in numbers(value)] if isinstance(figure, dict) else [figure]
+
+
+def test_the_bench_measures_all_that_it_names(bed, tmp_path):
+    output = tmp_path / "bench.json"
+    done = subprocess.run([sys.executable, TESTBED / "measure.py", "--smoke", "--image", os.environ["TESTKIT_E2E_IMAGE"], "--output", output],
+                          env={**os.environ, "PYTHONPATH": f"{TESTBED}:{TESTBED / 'system'}"}, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    measured = json.loads(output.read_text())
+    for name in measure.figures(measure.PARTS):
+        assert name in measured, f"{name} was not measured: {sorted(measured)}"
+        for number in numbers(measured[name]):
+            assert math.isfinite(number), f"{name}: {measured[name]}"
