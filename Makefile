@@ -1,4 +1,4 @@
-# The entry points of the project, and no logic: each is one line that hands over to testbed/, e2e/ or cargo.
+# The entry points of the project, and no logic: each hands over to testbed/, e2e/ or cargo.
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
@@ -23,6 +23,7 @@ env: ## shell exports of the demo: eval "$(make -s env)"
 	@testbed/bed env
 
 build: ## build the operator, the kubectl plugin and the test suite
+	@testbed/bed setup rust
 	testbed/claim-target
 	cargo build --locked --workspace
 
@@ -36,10 +37,13 @@ lint: ## formatting, clippy, licences and sources of dependencies
 	@testbed/test --only lint
 
 fmt: ## format the Rust code
+	@testbed/bed setup rust
 	cargo fmt --all
 
 crds: ## write crds/ from src/api
+	@testbed/bed setup rust
 	cargo run --locked --quiet --example crds
 
 image: ## the suite's container image, made without Docker: target/e2e.tar
+	@testbed/bed setup rust
 	@e2e/image.sh target/e2e.tar

@@ -1,4 +1,8 @@
-"""Whether this machine can have a bed, said before anything is built: each lack with how to get what is missing."""
+"""Whether this machine can have what setup is asked for, said before anything is built: each lack with how to get what is missing.
+
+What setup itself can install is no lack.
+"""
+import importlib.util
 import os
 import platform
 import re
@@ -10,16 +14,16 @@ from pathlib import Path
 
 from ec2 import firewall
 
-from . import places
+from . import places, rust
 from .errors import BedError
 
 GIB = 1 << 30
 GO = (1, 26)
 # What a first run writes: Go's build and module caches, cargo's target folder and registry, binaries, a host image.
 DISK_NEW, DISK_LEFT = 22, 4
-# The control plane with a compiler beside it, and five hosts at 300 MB.
-MEMORY = 5
-MUSL = "x86_64-unknown-linux-musl"
+# GiB. The control plane and five hosts at 300 MB; while things are built for the first time, the compilers: rustc takes 5 for the
+# EC2 client, and two of Go's run beside it.
+MEMORY, MEMORY_NEW = 3, 8
 
 
 @dataclass(frozen=True)
@@ -31,28 +35,35 @@ class Finding:
     remedy: str = ""
 
 
-def examine(to_build: list, rust: bool = True) -> list[Finding]:
-    """`to_build`: the setup steps to come; a thing that only they need is not asked for without them."""
-    names = {step.name for step in to_build}
-    findings = [_system(), _root(), _python(), _debian(), _tun(), _nftables(), _memory(), _disk(names)]
-    if names & {"kube-apiserver", "kube-controller-manager", "kubectl", "etcd"}:
+def examine(to_build: list, whats: tuple[str, ...]) -> list[Finding]:
+    """`to_build`: the setup steps to come; a thing that only they need is not asked for without them. `whats`: of `setup.WHATS`."""
+    names, asked = {step.name for step in to_build}, set(whats)
+    hosts, plane, cargo = asked & {"bed", "demo"}, asked & {"bed", "demo", "kubernetes"}, asked & {"rust", "checks", "demo"}
+    findings = [_system(), _python(needed="Python packages" in names)]
+    if hosts or "Debian packages" in names:
+        findings += [_root(), _debian()]
+    if hosts:
+        findings += [_tun(), _nftables()]
+    if plane:
+        findings += [_memory(names), _disk(names)]
+    if "Kubernetes" in names:
         findings.append(_go())
-    if rust:
-        findings += [_cargo(), _musl(), _linker()]
+    if cargo:
+        findings += [_rust(), _compiler(names)]
     return findings
 
 
-def require(to_build: list) -> None:
+def require(to_build: list, whats: tuple[str, ...]) -> None:
     """The lacks that would stop these steps, as one error."""
-    lacks = [finding for finding in examine(to_build, rust=False) if finding.remedy]
+    lacks = [finding for finding in examine(to_build, whats) if finding.remedy]
     if lacks:
         raise BedError("this machine lacks something:" + "".join(
             f"\n  {finding.what}: {finding.found}\n    {finding.remedy}" for finding in lacks))
 
 
-def report(to_build: list) -> int:
+def report(to_build: list, whats: tuple[str, ...]) -> int:
     """For `testbed/bed doctor`: prints everything; the exit code."""
-    findings = examine(to_build)
+    findings = examine(to_build, whats)
     width = max(len(finding.what) for finding in findings)
     for finding in findings:
         print(f"{'LACKS' if finding.remedy else 'ok   '}  {finding.what:{width}}  {finding.found}")
@@ -70,17 +81,19 @@ def _system() -> Finding:
 def _root() -> Finding:
     root = os.geteuid() == 0
     return Finding("root", "yes" if root else f"no, user {os.geteuid()}",
-                   "" if root else "network interfaces and namespaces need root: run it with sudo -E, or in a VM as root")
+                   "" if root else "network interfaces and namespaces, and Debian packages, need root: run it with sudo -E, or in a VM as root")
 
 
-def _python() -> Finding:
+def debian_python() -> bool:
+    """Whether this Python is Debian's, so that apt has the parts of it."""
+    return str(Path(sys.executable).resolve()).startswith("/usr/bin/") and shutil.which("apt-get") is not None
+
+
+def _python(needed: bool) -> Finding:
     found = platform.python_version()
-    try:
-        import ensurepip  # noqa: F401
-        import venv  # noqa: F401
-    except ImportError:
-        return Finding("python", f"{found} without venv", "apt-get install python3-venv")
-    return Finding("python", found)
+    if not needed or importlib.util.find_spec("ensurepip") or debian_python():
+        return Finding("python", found)
+    return Finding("python", f"{found} without ensurepip", f"{sys.executable} cannot make a venv: use a Python that can, such as Debian's python3")
 
 
 def _debian() -> Finding:
@@ -108,18 +121,19 @@ def _nftables() -> Finding:
                    "" if not tried.returncode else "security groups need a kernel with nf_tables, conntrack and NAT, as Debian's have: modprobe nf_tables nft_ct nft_nat")
 
 
-def _memory() -> Finding:
+def _memory(to_build: set[str]) -> Finding:
     fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     available = int(fields["MemAvailable"].split()[0]) / (1 << 20)
+    needed, who = (MEMORY_NEW, "the compilers") if to_build & {"Kubernetes", "operator and plugin"} else (MEMORY, "five hosts and the control plane")
     return Finding("memory", f"{available:.1f} GiB available",
-                   "" if available >= MEMORY else f"five hosts, the control plane and a compiler need {MEMORY} GiB: end something, or use a larger machine")
+                   "" if available >= needed else f"{who} need {needed} GiB: end something, or use a larger machine")
 
 
 def _disk(to_build: set[str]) -> Finding:
     folder = places.cache()
     while not folder.exists():
         folder = folder.parent
-    free, needed = shutil.disk_usage(folder).free / GIB, DISK_NEW if "kube-apiserver" in to_build else DISK_LEFT
+    free, needed = shutil.disk_usage(folder).free / GIB, DISK_NEW if "Kubernetes" in to_build else DISK_LEFT
     return Finding("disk", f"{free:.0f} GiB free at {folder}",
                    "" if free >= needed else f"{needed} GiB are needed here: make room, or set TESTKIT_CACHE to a folder on a larger disk")
 
@@ -137,32 +151,28 @@ def _go() -> Finding:
     return Finding("go", said or "does not tell its version", "" if right else remedy)
 
 
-def _cargo() -> Finding:
-    pinned = re.search(r'channel = "(.*)"', (places.CHECKOUT / "rust-toolchain.toml").read_text())[1]
-    try:
-        # In the checkout rustup takes the pinned toolchain, and installs it when it is not there.
-        asked = subprocess.run(["cargo", "--version"], capture_output=True, text=True, cwd=places.CHECKOUT)
-    except OSError:
-        return Finding("cargo", "absent", f"install rustup (`apt-get install rustup`, or as its site says); it takes toolchain {pinned} from rust-toolchain.toml")
-    if asked.returncode:
-        return Finding("cargo", asked.stderr.strip().splitlines()[-1], f"rustup toolchain install {pinned}")
-    found = asked.stdout.strip()
-    version = tuple(int(number) for number in re.findall(r"\d+", found)[:2])
-    right = version >= tuple(int(number) for number in pinned.split(".")[:2])
-    return Finding("cargo", found, "" if right else f"this project needs Rust {pinned}: with rustup, `rustup toolchain install {pinned}`")
+def _rust() -> Finding:
+    """Of rustup nothing else is asked than to be there: the toolchain is a step of setup."""
+    channel, rustup = rust.wanted().channel, "https://rustup.rs, or `apt-get install rustup` where Debian has it"
+    if rust.by_rustup():
+        lacks = rust.lacks()
+        return Finding("rust", f"rustup, which setup has install {', '.join(lacks)}" if lacks else f"{rust.version()} by rustup")
+    if not shutil.which("cargo"):
+        home = Path(os.environ.get("CARGO_HOME") or Path.home() / ".cargo")
+        if (home / "bin" / "rustup").exists():
+            return Finding("rust", f"rustup is in {home}/bin, which is not on PATH", f". {home}/env")
+        return Finding("rust", "no cargo", f"install rustup ({rustup}); setup has it install Rust {channel}")
+    said, lacks = rust.version(), rust.lacks()
+    if rust.too_old(said) or lacks:
+        return Finding("rust", f"{said or 'a cargo that does not run'}, not rustup's" + (f", without {', '.join(lacks)}" if lacks else ""),
+                       f"this project is built by Rust {channel}" + (f" with {', '.join(lacks)}" if lacks else "")
+                       + f": add that to this Rust, or put rustup's cargo before it on PATH ({rustup}); setup then does the rest")
+    return Finding("rust", f"{said}, not rustup's")
 
 
-def _linker() -> Finding:
-    lacks = [name for name in ("cc", "make") if not shutil.which(name)]
-    return Finding("C tools", "cc, make" if not lacks else "no " + ", ".join(lacks),
-                   "apt-get install build-essential" if lacks else "")
-
-
-def _musl() -> Finding:
-    """The test suite's image is one static binary."""
-    try:
-        root = subprocess.run(["rustc", "--print", "sysroot"], capture_output=True, text=True, cwd=places.CHECKOUT).stdout.strip()
-    except OSError:
-        return Finding("musl target", "no rustc", "comes with cargo")
-    there = Path(root, "lib", "rustlib", MUSL, "lib").is_dir()
-    return Finding("musl target", MUSL if there else f"no {MUSL}", "" if there else f"rustup target add {MUSL}")
+def _compiler(to_build: set[str]) -> Finding:
+    if shutil.which("cc"):
+        return Finding("C compiler", "cc")
+    if "Debian packages" in to_build:
+        return Finding("C compiler", "none yet; setup installs Debian's")
+    return Finding("C compiler", "no cc", "install a C compiler: Rust links with it")

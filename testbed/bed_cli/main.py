@@ -3,11 +3,13 @@ import argparse
 import json
 import os
 import shlex
+import signal
 import sys
 import time
 from pathlib import Path
 
 from . import doctor, hosts, places, setup
+from .arguments import one_of
 from .beds import Bed
 from .errors import BedError
 
@@ -17,9 +19,10 @@ def parser() -> argparse.ArgumentParser:
                                   epilog="Start with `testbed/bed doctor`, then `testbed/bed up` and eval \"$(testbed/bed env)\".")
     named = argparse.ArgumentParser(add_help=False)
     named.add_argument("--name", default=os.environ.get("TESTBED_NAME") or "default", help="which bed of this checkout (default: $TESTBED_NAME, or 'default')")
+    engines = argparse.ArgumentParser(add_help=False)
+    engines.add_argument("--engine", action="append", choices=setup.ENGINES, help=f"a host image with this Docker Engine; may be repeated (default: {setup.ENGINES[0]})")
     wanted = argparse.ArgumentParser(add_help=False)
-    wanted.add_argument("--engine", action="append", choices=setup.ENGINES, help=f"a host image with this Docker Engine; may be repeated (default: {setup.ENGINES[0]})")
-    wanted.add_argument("--kubernetes-only", action="store_true", help="no EC2 endpoint and no hosts")
+    wanted.add_argument("what", nargs="*", type=one_of(setup.WHATS), metavar="WHAT", help="; ".join(f"{what}: {text}" for what, text in setup.WHATS.items()))
     verbs = top.add_subparsers(dest="verb", required=True, metavar="VERB")
 
     def verb(name: str, action, text: str, parents=(named,), under=verbs) -> argparse.ArgumentParser:
@@ -27,9 +30,11 @@ def parser() -> argparse.ArgumentParser:
         made.set_defaults(run=action)
         return made
 
-    verb("doctor", do_doctor, "tell whether this machine can have a bed, and how to get what it lacks", parents=(wanted,))
-    verb("setup", do_setup, "install and build what is missing", parents=(wanted,))
-    verb("up", do_up, "start the bed, or repair it; nothing to do when it runs", parents=(named, wanted))
+    verb("doctor", do_doctor, "tell whether this machine can have a bed and all of the project, and how to get what it lacks", parents=(wanted, engines))
+    prepare = verb("setup", do_setup, "install and build what is missing", parents=(wanted, engines))
+    prepare.add_argument("--then", metavar="SECONDS", type=float, default=0, help="what comes after it takes so long, which belongs to the time that is left in all")
+    up = verb("up", do_up, "start the bed, or repair it; nothing to do when it runs", parents=(named, engines))
+    up.add_argument("--kubernetes-only", action="store_true", help="no EC2 endpoint and no hosts")
     verb("down", do_down, "end the bed and remove everything of it").add_argument("--all", action="store_true", help="every bed of this checkout")
     verb("status", do_status, "what runs and what answers; exit code 0 only for a bed that is up").add_argument("-o", dest="output", choices=("json",))
     env = verb("env", do_env, 'print shell exports, for: eval "$(testbed/bed env)"')
@@ -86,25 +91,21 @@ def _engines(options) -> tuple[str, ...]:
 
 
 def do_doctor(options) -> int:
-    try:
-        steps = setup.missing(_engines(options), options.kubernetes_only)
-    except FileNotFoundError:
-        # Not a Debian: `doctor` says so below, and nothing was built then.
-        steps = setup.kubernetes()
-    code = doctor.report(steps)
+    whats = tuple(options.what or (setup.DEMO,))
+    steps = setup.missing(whats, _engines(options))
+    code = doctor.report(steps, whats)
     print(f"setup would do: {setup.describe(steps)}")
     return code
 
 
 def do_setup(options) -> int:
-    setup.ensure(_engines(options), options.kubernetes_only)
-    print("setup is complete")
+    setup.ensure(tuple(options.what or (setup.BED,)), _engines(options), options.then)
     return 0
 
 
 def do_up(options) -> int:
     bed, began = Bed(options.name), time.monotonic()
-    setup.ensure(_engines(options), options.kubernetes_only)
+    setup.ensure((setup.KUBERNETES if options.kubernetes_only else setup.BED,), _engines(options))
     with bed.locked():
         started = bed.up(options.kubernetes_only)
     print(f"bed {bed.name!r} is up: {'started ' + ' and '.join(started) if started else 'it was already'} ({time.monotonic() - began:.1f} s)")
@@ -247,6 +248,8 @@ def do_calls(options) -> int:
 
 def main(argv: list[str] | None = None) -> int:
     options = parser().parse_args(argv)
+    # So that what a step runs ends with it.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return options.run(options)
     except BedError as error:

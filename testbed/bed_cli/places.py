@@ -12,6 +12,11 @@ def cache() -> Path:
     return Path(os.environ.get("TESTKIT_CACHE") or Path.home() / ".cache" / "testkit").absolute()
 
 
+def cargo_target() -> Path:
+    """Cargo's target folder, the same as the Makefile's: outside of the checkout, so that a fresh clone does not build everything anew."""
+    return Path(os.environ.get("CARGO_TARGET_DIR") or cache() / "target").absolute()
+
+
 def checkout_id() -> str:
     """A checkout is known by its path: a second clone has beds of its own."""
     return hashlib.sha256(str(CHECKOUT).encode()).hexdigest()[:8]

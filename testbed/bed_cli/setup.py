@@ -1,58 +1,108 @@
-"""What has to be installed and built before a bed can start, and whether it is there. What is there is left alone."""
+"""What has to be installed and built, and whether it is there. What is there is left alone."""
+import importlib.util
 import os
+import shutil
 import subprocess
 import sys
 
-from . import doctor, places, registry
+from . import doctor, places, registry, rust
 from .errors import BedError
 from .kubernetes import COMPONENTS
 from .progress import Progress, Step
 
 ENGINES = ("28.5", "26.1", "20.10")
-# Seconds on two cores with nothing warm, in this order.
-BUILD_SECONDS = {"kube-apiserver": 320, "kube-controller-manager": 105, "kubectl": 40, "etcd": 15}
+# What setup can be asked for. Seconds of processor are those of two cores with nothing warm.
+BED, KUBERNETES, RUST, CHECKS, DEMO = "bed", "kubernetes", "rust", "checks", "demo"
+WHATS = {
+    BED: "what `up` needs (the default)",
+    KUBERNETES: "what `up --kubernetes-only` needs",
+    RUST: "the Rust toolchain, with a C compiler",
+    CHECKS: "what the first stages of `make test` need: rust, and the Python packages",
+    DEMO: "all of it, and the programs and the image of the demo, in target/",
+}
 # What the control plane and the network of the hosts need on the machine itself.
-PACKAGES = ("iproute2", "nftables", "openssl", "openssh-client")
+CONTROL_PLANE = ("iproute2", "nftables", "openssl", "openssh-client")
+# Rust links with cc, and its TLS library has C in it.
+COMPILER = ("gcc", "libc6-dev")
+
+PACKAGES, PYTHON, TOOLCHAIN = "Debian packages", "Python packages", "Rust toolchain"
 
 
-def ensure(engines: tuple[str, ...], kubernetes_only: bool) -> None:
+def ensure(whats: tuple[str, ...], engines: tuple[str, ...], then: float = 0) -> None:
     """Installs and builds what is missing. One at a time on this machine: a second one waits and finds it done."""
-    if not missing(engines, kubernetes_only):
+    steps = missing(whats, engines)
+    if DEMO in whats:
+        subprocess.run([places.TESTBED / "claim-target"], check=True, env=os.environ | {"CARGO_TARGET_DIR": str(places.cargo_target())})
+    if all(step.always for step in steps):
+        Progress(steps, then).run()
         return
     with registry.locked(places.cache() / "setup.lock", "another setup"):
-        steps = missing(engines, kubernetes_only)
-        doctor.require(steps)
-        Progress(steps).run()
-        left = missing(engines, kubernetes_only)
+        steps = missing(whats, engines)
+        doctor.require(steps, whats)
+        Progress(steps, then).run()
+        left = [step for step in missing(whats, engines) if not step.always]
         if left:
             raise BedError("still missing after setup: " + ", ".join(step.name for step in left))
 
 
-def missing(engines: tuple[str, ...], kubernetes_only: bool) -> list[Step]:
-    steps = _packages(kubernetes_only)
-    if not kubernetes_only:
+def missing(whats: tuple[str, ...], engines: tuple[str, ...]) -> list[Step]:
+    """In the order in which they begin where they can: what others wait for, then what takes longest."""
+    asked = set(whats)
+    bed, demo = asked & {BED, DEMO}, DEMO in asked
+    steps = _packages(asked)
+    if asked & {RUST, CHECKS, DEMO}:
+        steps += toolchain()
+    if bed or CHECKS in asked:
         steps += _python()
-    steps += kubernetes()
-    if not kubernetes_only:
+    if demo:
+        steps += _programs()
+    if bed or KUBERNETES in asked:
+        steps += kubernetes()
+    if bed:
         steps += _kernel() + [step for engine in engines for step in _image(engine)]
+    if demo:
+        steps += _suite()
     return steps
 
 
-def _packages(kubernetes_only: bool) -> list[Step]:
-    wanted = set(PACKAGES)
-    if not kubernetes_only:
+def packages(whats: set[str]) -> set[str]:
+    """The Debian packages that these need."""
+    names = set()
+    if whats & {BED, KUBERNETES, DEMO}:
+        names |= set(CONTROL_PLANE)
+    if whats & {RUST, CHECKS, DEMO}:
+        names |= set(COMPILER)
+    if whats & {BED, DEMO}:
         listed = (places.TESTBED / "hosts" / "packages").read_text().splitlines()
-        wanted |= {word for line in listed for word in line.partition("#")[0].split()}
+        names |= {word for line in listed for word in line.partition("#")[0].split()}
+    # Debian's Python comes without what makes a venv.
+    if whats & {BED, CHECKS, DEMO} and doctor.debian_python() and not importlib.util.find_spec("ensurepip"):
+        names.add("python3-venv")
+    return names
+
+
+def _packages(whats: set[str]) -> list[Step]:
+    if not shutil.which("dpkg-query"):
+        # Not a Debian: for what needs one the doctor stops.
+        return []
+    wanted = packages(whats)
     absent = sorted(wanted - _installed(wanted))
     if not absent:
         return []
     script = 'apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "$@"'
-    return [Step("Debian packages", ["sh", "-c", script, "apt", *absent], 40)]
+    return [Step(PACKAGES, ["sh", "-c", script, "apt", *absent], cpu=8, wait=8)]
 
 
 def _installed(packages: set[str]) -> set[str]:
     asked = subprocess.run(["dpkg-query", "-W", "-f", "${Package} ${db:Status-Status}\n", *sorted(packages)], capture_output=True, text=True)
     return {line.split()[0] for line in asked.stdout.splitlines() if line.endswith(" installed")}
+
+
+def toolchain() -> list[Step]:
+    """rustup adds what its toolchain lacks; another Rust is its owner's, and the doctor says what to do."""
+    if not rust.by_rustup() or not rust.lacks():
+        return []
+    return [Step(TOOLCHAIN, rust.wanted().install(), cpu=25, wait=10)]
 
 
 def _python() -> list[Step]:
@@ -61,19 +111,20 @@ def _python() -> list[Step]:
         return []
     script = ('rm -rf "$1" && "$3" -m venv "$1" && "$1/bin/pip" install --quiet --disable-pip-version-check -r "$2" '
               '&& touch "$1/complete"')
-    return [Step("Python packages", ["sh", "-c", script, "venv", venv, places.TESTBED / "requirements.txt", sys.executable], 40)]
+    return [Step(PYTHON, ["sh", "-c", script, "venv", venv, places.TESTBED / "requirements.txt", sys.executable], cpu=20, wait=5, after=(PACKAGES,))]
 
 
 def kubernetes() -> list[Step]:
-    build = places.TESTBED / "kubernetes" / "build"
-    return [Step(component, [build, places.kubernetes_built(), component], BUILD_SECONDS[component])
-            for component in COMPONENTS if not os.access(places.kubernetes_binary(component), os.X_OK)]
+    absent = [component for component in COMPONENTS if not os.access(places.kubernetes_binary(component), os.X_OK)]
+    if not absent:
+        return []
+    return [Step("Kubernetes", [places.TESTBED / "kubernetes" / "build", places.kubernetes_built(), *absent], cpu=480, wait=15, threads=2)]
 
 
 def _kernel() -> list[Step]:
     if os.access(places.kernel(), os.X_OK):
         return []
-    return [Step("kernel of the hosts", [places.TESTBED / "hosts" / "kernel" / "build", places.kernel().parent], 300)]
+    return [Step("kernel of the hosts", [places.TESTBED / "hosts" / "kernel" / "build", places.kernel().parent], cpu=300, wait=10, threads=2, after=(PACKAGES,))]
 
 
 def _image(engine: str) -> list[Step]:
@@ -82,9 +133,31 @@ def _image(engine: str) -> list[Step]:
         return []
     script = 'mkdir -p "$2" && ln -sf "$4" "$2/linux" && "$1" "$2" "$3" && touch "$2/complete-$3"'
     build = places.TESTBED / "hosts" / "image.sh"
-    return [Step(f"host image with Docker {engine}", ["sh", "-c", script, "image", build, places.images(), engine, places.kernel()], 60)]
+    return [Step(f"host image with Docker {engine}", ["sh", "-c", script, "image", build, places.images(), engine, places.kernel()], cpu=45, wait=15, after=(PACKAGES,))]
+
+
+def _programs() -> list[Step]:
+    """Copies, and at once: checkouts share the target folder, and what another one builds must not run here.
+
+    Of the whole workspace, so that dependencies have the features that every other build here gives them.
+    """
+    script = ('cd "$1" && cargo build --locked --workspace --bin testkit-operator --bin kubectl-testkit && mkdir -p target/bin '
+              '&& cp --remove-destination "$CARGO_TARGET_DIR/debug/testkit-operator" "$CARGO_TARGET_DIR/debug/kubectl-testkit" target/bin/')
+    return [_cargo("operator and plugin", ["sh", "-c", script, "programs", places.CHECKOUT], 500, "debug", "testkit-operator")]
+
+
+def _suite() -> list[Step]:
+    build = [places.CHECKOUT / "e2e" / "image.sh", places.CHECKOUT / "target" / "e2e.tar"]
+    return [_cargo("image of the suite", build, 120, "x86_64-unknown-linux-musl", "dist", "e2e")]
+
+
+def _cargo(name: str, build: list, cpu: float, *built: str) -> Step:
+    """Cargo itself knows whether there is anything to do; with what it `built` before, it is little."""
+    command, after = ["env", f"CARGO_TARGET_DIR={places.cargo_target()}", *build], (PACKAGES, TOOLCHAIN)
+    if places.cargo_target().joinpath(*built).exists():
+        return Step(f"{name}, what changed", command, cpu=30, after=after, always=True)
+    return Step(name, command, cpu=cpu, wait=5, threads=2, after=after, always=True)
 
 
 def describe(steps: list[Step]) -> str:
     return ", ".join(step.name for step in steps) or "nothing"
-

@@ -19,8 +19,7 @@ GROUPS = {"lint": ("fmt", "clippy", "deny")}
 
 
 def main(argv: list[str] | None = None) -> int:
-    # The same place as the Makefile's: outside of the checkout, so that a fresh clone does not build everything anew.
-    os.environ.setdefault("CARGO_TARGET_DIR", str(places.cache() / "target"))
+    os.environ.setdefault("CARGO_TARGET_DIR", str(places.cargo_target()))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     lock = places.runs() / "locks" / f"{places.checkout_id()}-checks"
     with registry.locked(lock, "another `make test` of this checkout"):
@@ -39,6 +38,7 @@ def _run(argv: list[str] | None) -> int:
     try:
         stages.runner.clean_up_after_a_crash()
         stages.tear_down()
+        total += stages.setup()
         for name in chosen:
             total += _stage(name, every[name])
     except KeyboardInterrupt:

