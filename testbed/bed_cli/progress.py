@@ -112,7 +112,7 @@ class Progress:
             label = f"[{number + 1}/{len(self.steps)}] {step.name}"
             if not self.live:
                 self._line(f"{label} … ({self._left()} left in all)")
-            self.running.append(Running(step, label, self.logs / f"setup-{step.name.replace(', ', '-').replace(' ', '-').replace('/', '-')}.log"))
+            self.running.append(Running(step, label, self.logs / f"setup-{step.name.replace(' ', '-').replace('/', '-')}.log"))
 
     def _look(self) -> None:
         """What the steps have used since, and what the machine had to give."""

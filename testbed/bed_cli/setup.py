@@ -155,7 +155,7 @@ def _cargo(name: str, build: list, cpu: float, *built: str) -> Step:
     """Cargo itself knows whether there is anything to do; with what it `built` before, it is little."""
     command, after = ["env", f"CARGO_TARGET_DIR={places.cargo_target()}", *build], (PACKAGES, TOOLCHAIN)
     if places.cargo_target().joinpath(*built).exists():
-        return Step(f"{name}, what changed", command, cpu=30, after=after, always=True)
+        return Step(f"{name} again", command, cpu=30, after=after, always=True)
     return Step(name, command, cpu=cpu, wait=5, threads=2, after=after, always=True)
 
 
