@@ -32,8 +32,8 @@ pub trait CloudProvider: Send + Sync + 'static {
     /// The network of a cluster: finds or makes its security group with exactly the rules asked for.
     fn ensure_network<'a>(&'a self, owner: &'a Owner, network: &'a NetworkSpec) -> Answer<'a, Network>;
 
-    /// Removes what [`ensure_network`](Self::ensure_network) made. `Ok(false)` while something still uses it.
-    fn delete_network<'a>(&'a self, owner: &'a Owner) -> Answer<'a, bool>;
+    /// Removes what [`ensure_network`](Self::ensure_network) made, unless something still uses it.
+    fn delete_network<'a>(&'a self, owner: &'a Owner) -> Answer<'a, Removal>;
 
     /// Launches the instance of a slot, or returns the one an earlier call with the same arguments launched.
     fn launch<'a>(&'a self, launch: &'a Launch) -> Answer<'a, Instance>;
@@ -74,6 +74,18 @@ pub struct NetworkSpec {
 pub struct Network {
     /// The id of the cluster's security group.
     pub security_group: String,
+    /// The IPv4 blocks of the VPC it is in, such as `10.0.0.0/16`: all that are associated with it.
+    pub cidrs: Vec<String>,
+}
+
+/// What became of the removal of a network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Removal {
+    /// Nothing of it is left.
+    Gone,
+    /// It stays for now. What uses it, each in words, such as
+    /// `network interface eni-0123 of instance i-4567 (foo-m0)`; at least one.
+    InUse(Vec<String>),
 }
 
 /// A network the cloud holds for some cluster.
@@ -102,6 +114,8 @@ pub struct Launch {
     pub instance_type: String,
     /// The subnet; `None` for a default one.
     pub subnet: Option<String>,
+    /// Ask for a public address, whatever the subnet gives by itself; false leaves it to the subnet.
+    pub public_address: bool,
     /// Every security group.
     pub security_groups: Vec<String>,
     /// Spot instead of on-demand.
@@ -139,7 +153,7 @@ pub struct Instance {
     /// How far it is.
     pub state: InstanceState,
     /// Why it is in this state, in the cloud's words.
-    pub state_reason: Option<String>,
+    pub state_reason: Option<StateReason>,
     /// Its type.
     pub instance_type: String,
     /// Its address within the VPC.
@@ -148,8 +162,30 @@ pub struct Instance {
     pub public_address: Option<String>,
     /// The availability zone.
     pub zone: Option<String>,
+    /// The subnet it is in.
+    pub subnet: Option<String>,
     /// When it was launched.
     pub launched_at: Option<Timestamp>,
+}
+
+/// Why an instance is in the state it is in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StateReason {
+    /// EC2's code, such as `Server.SpotInstanceTermination`: `Client.` is what the account did or
+    /// ordered, `Server.` what the cloud did by itself. Empty where the cloud gives only words.
+    pub code: String,
+    /// The cloud's words, without the code.
+    pub message: String,
+}
+
+impl std::fmt::Display for StateReason {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match (self.message.as_str(), self.code.as_str()) {
+            (words, "") => f.write_str(words),
+            ("", code) => f.write_str(code),
+            (words, code) => write!(f, "{words} ({code})"),
+        }
+    }
 }
 
 /// The states of an EC2 instance, in the order of its life.
@@ -212,4 +248,20 @@ pub enum CloudError {
     /// The cloud failed or cannot be reached: worth another try.
     #[error("{0}")]
     Unavailable(String),
+}
+
+impl CloudError {
+    /// Whether the launch that was answered so has certainly made no instance, so that what is
+    /// launched next may be something else. This speaks of one call: of an earlier one with the
+    /// same arguments that had no answer, only the listing tells.
+    #[must_use]
+    pub const fn made_nothing(&self) -> bool {
+        // Every variant by its name: a new one has to say which it is.
+        match self {
+            Self::Capacity(_) | Self::Quota(_) | Self::Unauthorized { .. } | Self::Invalid(_) | Self::Throttled(_) => {
+                true
+            }
+            Self::Ended | Self::Unavailable(_) => false,
+        }
+    }
 }

@@ -19,8 +19,8 @@ use super::{
     user_data,
 };
 use crate::{
-    api::{Ec2Provider, FINALIZER, NodeRole, SwarmCluster},
-    cloud::{Cloud, CloudError, Inventory, Launch, NetworkSpec, Owner},
+    api::{AddressKind, Ec2Provider, FINALIZER, NodeRole, SwarmCluster},
+    cloud::{Cloud, CloudError, Inventory, Launch, NetworkSpec, Owner, Removal},
     host::Target,
     swarm::{Engine, JoinRequest, SwarmError},
 };
@@ -268,6 +268,7 @@ impl Actor<'_> {
             image: ec2.ami.clone().unwrap_or_else(Ec2Provider::default_ami),
             instance_type: offering.instance_type.clone(),
             subnet: offering.subnet.clone(),
+            public_address: ec2.connect_to == AddressKind::Public,
             security_groups: groups.to_vec(),
             spot: ec2.spot,
             volume: ec2.volume.clone(),
@@ -307,7 +308,7 @@ impl Actor<'_> {
 
     /// Nothing but the network is left: without it, the object may go.
     async fn release(&self) -> Result<Effect, Failure> {
-        if !self.cloud.cloud.delete_network(&self.owner).await? {
+        if let Removal::InUse(_) = self.cloud.cloud.delete_network(&self.owner).await? {
             self.cloud.inventory.poke();
             return Ok(Effect::Waits);
         }

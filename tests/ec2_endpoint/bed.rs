@@ -140,6 +140,7 @@ pub async fn launch(ec2: &Ec2, slot: &str) -> Launch {
         image: AmiSelector { ssm_parameter: Some(IMAGE.to_owned()), ..AmiSelector::default() },
         instance_type: "t3.medium".to_owned(),
         subnet: None,
+        public_address: false,
         security_groups: vec![group],
         spot: false,
         volume: None,

@@ -18,7 +18,7 @@ use bed::{Bed, launch, network, owner, until};
 use serde_json::json;
 use testkit::{
     api::{AmiSelector, label},
-    cloud::{CloudError, CloudProvider, InstanceState, Inventory, Launch, NetworkSpec},
+    cloud::{CloudError, CloudProvider, InstanceState, Inventory, Launch, NetworkSpec, Removal},
 };
 
 macro_rules! bed {
@@ -279,14 +279,14 @@ async fn the_network_goes_after_the_instances_and_only_then() {
     let instance = ec2.launch(&launch(&ec2, "m0").await).await.unwrap();
     let networks = ec2.list_networks().await.unwrap();
     assert_eq!(networks.iter().map(|n| &n.owner).collect::<Vec<_>>(), [&owner()]);
-    assert!(!ec2.delete_network(&owner()).await.unwrap(), "in use");
+    assert!(matches!(ec2.delete_network(&owner()).await.unwrap(), Removal::InUse(users) if !users.is_empty()));
 
     let unknown = "i-0123456789abcdef0".to_owned();
     ec2.terminate(&[unknown.clone(), instance.id.clone()]).await.unwrap();
     ec2.terminate(&[unknown]).await.unwrap();
     until(&ec2, &instance.id, InstanceState::Terminated).await;
-    assert!(ec2.delete_network(&owner()).await.unwrap());
-    assert!(ec2.delete_network(&owner()).await.unwrap(), "nothing left is fine");
+    assert_eq!(ec2.delete_network(&owner()).await.unwrap(), Removal::Gone);
+    assert_eq!(ec2.delete_network(&owner()).await.unwrap(), Removal::Gone, "nothing left is fine");
     assert_eq!(ec2.list_networks().await.unwrap(), []);
 }
 

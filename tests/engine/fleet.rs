@@ -8,7 +8,7 @@ use std::{
 use testkit::{
     api::AmiSelector,
     cloud::{
-        CloudProvider as _, Instance, Launch, NetworkSpec, Owner,
+        CloudProvider as _, Instance, Launch, NetworkSpec, Owner, Removal,
         ec2::{Ec2, Ec2Config},
     },
     host::{ClientKey, Host, HostId, HostSeed, HostState, Hosts, Target, Up},
@@ -101,6 +101,7 @@ impl Fleet {
             },
             instance_type: "t3.medium".to_owned(),
             subnet: None,
+            public_address: false,
             security_groups: vec![group.to_owned()],
             spot: false,
             volume: None,
@@ -155,7 +156,7 @@ impl Fleet {
         let ours = self.ec2.list().await.unwrap();
         let ids: Vec<_> = ours.into_iter().map(|i| i.id).collect();
         self.ec2.terminate(&ids).await.unwrap();
-        while !self.ec2.delete_network(&self.owner).await.unwrap() {
+        while self.ec2.delete_network(&self.owner).await.unwrap() != Removal::Gone {
             tokio::time::sleep(Duration::from_millis(500)).await;
         }
     }

@@ -7,7 +7,7 @@ use k8s_openapi::jiff::Timestamp;
 use super::{Ec2, error::Failure, tags};
 use crate::{
     api::label,
-    cloud::{Instance, InstanceState, Launch, Owner},
+    cloud::{Instance, InstanceState, Launch, Owner, StateReason},
 };
 
 /// The most DescribeInstances gives at a time and TerminateInstances takes.
@@ -97,20 +97,30 @@ pub(super) fn launched(instance: &Described, launch: &Launch) -> Option<Instance
 
 fn instance_of(instance: &Described, owner: Owner, slot: String, incarnation: u32) -> Option<Instance> {
     let text = |s: Option<&str>| s.filter(|s| !s.is_empty()).map(str::to_owned);
-    let reason = instance.state_reason().and_then(|r| r.message()).or(instance.state_transition_reason());
     Some(Instance {
         id: instance.instance_id()?.to_owned(),
         owner,
         slot,
         incarnation,
         state: state(instance.state()?.name()?)?,
-        state_reason: text(reason),
+        state_reason: reason(instance),
         instance_type: instance.instance_type().map(|t| t.as_str().to_owned()).unwrap_or_default(),
         private_address: text(instance.private_ip_address()),
         public_address: text(instance.public_ip_address()),
         zone: text(instance.placement().and_then(|p| p.availability_zone())),
+        subnet: text(instance.subnet_id()),
         launched_at: instance.launch_time().and_then(|t| Timestamp::from_second(t.secs()).ok()),
     })
+}
+
+/// Why an instance is in its state: of the message, only the words that are not the code.
+fn reason(instance: &Described) -> Option<StateReason> {
+    let told = instance.state_reason();
+    let code = told.and_then(|r| r.code()).unwrap_or_default();
+    let words = told.and_then(|r| r.message()).or(instance.state_transition_reason()).unwrap_or_default();
+    let message = words.strip_prefix(code).map_or(words, |rest| rest.trim_start_matches([':', ' ']));
+    let something = !(code.is_empty() && message.is_empty());
+    something.then(|| StateReason { code: code.to_owned(), message: message.to_owned() })
 }
 
 fn state(name: &InstanceStateName) -> Option<InstanceState> {

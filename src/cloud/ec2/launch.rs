@@ -184,6 +184,7 @@ mod tests {
             image: AmiSelector { id: Some("ami-0123456789abcdef0".to_owned()), ..AmiSelector::default() },
             instance_type: "t3.medium".to_owned(),
             subnet: None,
+            public_address: false,
             security_groups: vec!["sg-1".to_owned()],
             spot: false,
             volume: None,

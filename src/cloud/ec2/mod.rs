@@ -26,7 +26,9 @@ use aws_config::{
 use aws_sdk_ec2::{Client, config::Credentials};
 use tokio::sync::Semaphore;
 
-use super::{Answer, CloudProvider, Instance, Launch, Network, NetworkSpec, OwnedNetwork, Owner, StaticCredentials};
+use super::{
+    Answer, CloudProvider, Instance, Launch, Network, NetworkSpec, OwnedNetwork, Owner, Removal, StaticCredentials,
+};
 
 /// How long an answer that hardly ever changes is believed: images, subnets.
 const BELIEVED: Duration = Duration::from_secs(300);
@@ -59,6 +61,8 @@ pub struct Ec2 {
     launches: Semaphore,
     images: Believed<crate::api::AmiSelector, image::Image>,
     vpcs: Believed<Vec<String>, String>,
+    /// The IPv4 blocks of a VPC.
+    blocks: Believed<String, Vec<String>>,
     groups: Believed<String, (NetworkSpec, Network)>,
     unsettled: Mutex<HashMap<String, Instant>>,
 }
@@ -101,6 +105,7 @@ impl Ec2 {
             launches: Semaphore::new(LAUNCHES_AT_ONCE),
             images: Believed::during(BELIEVED),
             vpcs: Believed::during(BELIEVED),
+            blocks: Believed::during(BELIEVED),
             groups: Believed::during(GROUPS_BELIEVED),
             unsettled: Mutex::default(),
         }
@@ -116,7 +121,7 @@ impl CloudProvider for Ec2 {
         Box::pin(self.ensure_group(owner, network))
     }
 
-    fn delete_network<'a>(&'a self, owner: &'a Owner) -> Answer<'a, bool> {
+    fn delete_network<'a>(&'a self, owner: &'a Owner) -> Answer<'a, Removal> {
         Box::pin(async { Ok(self.delete_groups(owner).await?) })
     }
 

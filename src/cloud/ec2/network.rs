@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use aws_sdk_ec2::types::{ResourceType, SecurityGroup};
+use aws_sdk_ec2::types::{ResourceType, SecurityGroup, Vpc, VpcCidrBlockStateCode as BlockState};
 
 use super::{
     Ec2,
@@ -15,8 +15,15 @@ use super::{
 };
 use crate::{
     api::label,
-    cloud::{CloudError, Network, NetworkSpec, OwnedNetwork, Owner},
+    cloud::{CloudError, Network, NetworkSpec, OwnedNetwork, Owner, Removal},
 };
+
+/// A cluster's group as it is.
+struct Group {
+    id: String,
+    vpc: String,
+    rules: BTreeSet<Rule>,
+}
 
 impl Ec2 {
     pub(super) async fn ensure_group(&self, owner: &Owner, spec: &NetworkSpec) -> Result<Network, CloudError> {
@@ -25,24 +32,28 @@ impl Ec2 {
         {
             return Ok(network);
         }
-        let (id, present) = match self.find_group(owner).await? {
-            Some((id, present)) => (id, present),
+        let Group { id, vpc, rules: present } = match self.find_group(owner).await? {
+            Some(found) => found,
             None => self.make_group(owner, spec).await?,
         };
         let wanted = rules::wanted(spec, &id);
         self.authorize(&id, &wanted.difference(&present).cloned().collect()).await?;
         self.revoke(&id, &present.difference(&wanted).cloned().collect()).await?;
-        let network = Network { security_group: id };
+        let network = Network { security_group: id, cidrs: self.blocks_of(&vpc).await? };
         self.groups.put(owner.uid.clone(), (spec.clone(), network.clone()));
         Ok(network)
     }
 
-    async fn find_group(&self, owner: &Owner) -> Result<Option<(String, BTreeSet<Rule>)>, Failure> {
+    async fn find_group(&self, owner: &Owner) -> Result<Option<Group>, Failure> {
         let groups = self.groups_of(Some(owner)).await?;
-        Ok(groups.iter().find_map(|g| Some((g.group_id()?.to_owned(), rules::present(g.ip_permissions())))))
+        let read = |g: &SecurityGroup| {
+            let (id, vpc) = (g.group_id()?.to_owned(), g.vpc_id()?.to_owned());
+            Some(Group { id, vpc, rules: rules::present(g.ip_permissions()) })
+        };
+        Ok(groups.iter().find_map(read))
     }
 
-    async fn make_group(&self, owner: &Owner, spec: &NetworkSpec) -> Result<(String, BTreeSet<Rule>), CloudError> {
+    async fn make_group(&self, owner: &Owner, spec: &NetworkSpec) -> Result<Group, CloudError> {
         let vpc = self.vpc(&spec.subnets).await?;
         let name = group_name(owner);
         let tags = tags::of_cluster(&self.installation, owner, &name);
@@ -51,14 +62,14 @@ impl Ec2 {
             .create_security_group()
             .group_name(&name)
             .description(format!("Hosts of SwarmCluster {}", owner.name))
-            .vpc_id(vpc)
+            .vpc_id(&vpc)
             .tag_specifications(tags::on(ResourceType::SecurityGroup, &tags))
             .send()
             .await
             .map_err(Failure::of("CreateSecurityGroup"));
         match made {
             Ok(made) => match made.group_id {
-                Some(id) => Ok((id, BTreeSet::new())),
+                Some(id) => Ok(Group { id, vpc, rules: BTreeSet::new() }),
                 None => Err(CloudError::Unavailable("CreateSecurityGroup: AWS named no group".to_owned())),
             },
             // An earlier try made it and it was not listed yet, or it is somebody else's.
@@ -123,6 +134,17 @@ impl Ec2 {
         Ok(vpc)
     }
 
+    /// The IPv4 blocks of a VPC.
+    async fn blocks_of(&self, vpc: &str) -> Result<Vec<String>, CloudError> {
+        if let Some(known) = self.blocks.get(&vpc.to_owned()) {
+            return Ok(known);
+        }
+        let found = self.client.describe_vpcs().vpc_ids(vpc).send().await.map_err(Failure::of("DescribeVpcs"))?;
+        let blocks: Vec<String> = found.vpcs().iter().flat_map(blocks).collect();
+        self.blocks.put(vpc.to_owned(), blocks.clone());
+        Ok(blocks)
+    }
+
     async fn default_vpc(&self) -> Result<String, CloudError> {
         let found = self.client.describe_vpcs().filters(tags::filter("is-default", "true")).send().await;
         let found = found.map_err(Failure::of("DescribeVpcs"))?;
@@ -145,19 +167,19 @@ impl Ec2 {
         }
     }
 
-    /// Deletes the groups of a cluster. False while something uses one.
-    pub(super) async fn delete_groups(&self, owner: &Owner) -> Result<bool, Failure> {
+    /// Deletes the groups of a cluster, unless something uses one.
+    pub(super) async fn delete_groups(&self, owner: &Owner) -> Result<Removal, Failure> {
         self.groups.forget(|uid, _| *uid == owner.uid);
-        let mut gone = true;
+        let mut users = Vec::new();
         for group in self.groups_of(Some(owner)).await? {
             let call = self.client.delete_security_group().set_group_id(group.group_id);
             match call.send().await.map_err(Failure::of("DeleteSecurityGroup")) {
-                Err(e) if e.is("DependencyViolation") => gone = false,
+                Err(e) if e.is("DependencyViolation") => users.push(e.message().to_owned()),
                 Err(e) if e.is("InvalidGroup.NotFound") => {}
                 other => drop(other?),
             }
         }
-        Ok(gone)
+        Ok(if users.is_empty() { Removal::Gone } else { Removal::InUse(users) })
     }
 
     /// Every group of the installation. What is as it was left is verified by that for all clusters at once.
@@ -191,6 +213,15 @@ impl Ec2 {
         }
         Ok(groups)
     }
+}
+
+/// The IPv4 blocks that are associated with a VPC. The first one is also told by itself.
+fn blocks(vpc: &Vpc) -> BTreeSet<String> {
+    let associated = vpc.cidr_block_association_set().iter().filter(|a| {
+        let state = a.cidr_block_state().and_then(|s| s.state());
+        !matches!(state, Some(BlockState::Disassociated | BlockState::Failed))
+    });
+    associated.filter_map(|a| a.cidr_block()).chain(vpc.cidr_block()).map(str::to_owned).collect()
 }
 
 /// AWS said that a group is not there which it just told of, or made.

@@ -33,6 +33,7 @@ fn launch(of: &str, slot: &str, group: &str) -> Launch {
         image: AmiSelector::default(),
         instance_type: "t3.medium".to_owned(),
         subnet: None,
+        public_address: false,
         security_groups: vec![group.to_owned()],
         spot: false,
         volume: None,
@@ -160,6 +161,7 @@ fn instance(id: &str, state: InstanceState) -> Instance {
         private_address: None,
         public_address: None,
         zone: None,
+        subnet: None,
         launched_at: None,
     }
 }

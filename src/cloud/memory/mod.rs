@@ -16,6 +16,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::{
     Answer, CloudError, CloudProvider, Instance, InstanceState, Launch, Network, NetworkSpec, OwnedNetwork, Owner,
+    Removal,
 };
 
 /// How the cloud behaves. It may be changed at any time with [`Memory::behave`].
@@ -151,8 +152,9 @@ impl State {
             state_reason: None,
             instance_type: launch.instance_type.clone(),
             private_address: Some(format!("10.0.{high}.{low}")),
-            public_address: None,
+            public_address: launch.public_address.then(|| format!("203.0.{high}.{low}")),
             zone: Some("memory-1a".to_owned()),
+            subnet: launch.subnet.clone(),
             launched_at: Some(Timestamp::now()),
         };
         let machine = Machine { launch: launch.clone(), instance, launched: now, told_to_end: None };
@@ -167,6 +169,11 @@ fn same(a: &Launch, b: &Launch) -> bool {
     let key =
         |l: &Launch| (l.owner.uid.clone(), l.slot.clone(), l.incarnation, l.instance_type.clone(), l.subnet.clone());
     key(a) == key(b)
+}
+
+/// A network as the caller is told of it.
+fn network_of(id: &str) -> Network {
+    Network { security_group: id.to_owned(), cidrs: vec!["10.0.0.0/16".to_owned()] }
 }
 
 impl CloudProvider for Memory {
@@ -185,29 +192,31 @@ impl CloudProvider for Memory {
             if let Some((id, spec)) = self.state().networks.get(owner)
                 && spec == network
             {
-                return Ok(Network { security_group: id.clone() });
+                return Ok(network_of(id));
             }
             let mut state = self.call("CreateSecurityGroup")?;
             let new = format!("sg-{:017x}", state.networks.len() + 1);
             let (id, spec) = state.networks.entry(owner.clone()).or_insert_with(|| (new, network.clone()));
             *spec = network.clone();
-            Ok(Network { security_group: id.clone() })
+            Ok(network_of(id))
         })
     }
 
-    fn delete_network<'a>(&'a self, owner: &'a Owner) -> Answer<'a, bool> {
+    fn delete_network<'a>(&'a self, owner: &'a Owner) -> Answer<'a, Removal> {
         Box::pin(async move {
             let mut state = self.call("DeleteSecurityGroup")?;
-            let Some((id, _)) = state.networks.get(owner) else { return Ok(true) };
+            let Some((id, _)) = state.networks.get(owner) else { return Ok(Removal::Gone) };
             let now = Instant::now();
             let uses = |m: &Machine| {
                 m.launch.security_groups.contains(id) && state.now(m, now).state != InstanceState::Terminated
             };
-            if state.instances.iter().any(uses) {
-                return Ok(false);
+            let users = state.instances.iter().filter(|m| uses(m));
+            let users: Vec<String> = users.map(|m| format!("instance {} ({})", m.instance.id, m.launch.name)).collect();
+            if !users.is_empty() {
+                return Ok(Removal::InUse(users));
             }
             state.networks.remove(owner);
-            Ok(true)
+            Ok(Removal::Gone)
         })
     }
 

@@ -29,6 +29,7 @@ fn instance(slot: &str, incarnation: u32, state: InstanceState) -> Instance {
         private_address: Some(format!("10.0.0.{}", incarnation + slot.bytes().map(u32::from).sum::<u32>())),
         public_address: None,
         zone: None,
+        subnet: None,
         launched_at: None,
     }
 }
