@@ -65,8 +65,8 @@ async fn swarm(fleet: &Fleet) {
     assert!(matches!(first.tokens().await, Err(SwarmError::NotAManager(_))));
     first.leave(true).await.unwrap();
 
-    let id = first.init(fleet.address(0)).await.unwrap();
-    let again = first.init(fleet.address(0)).await;
+    let id = first.init(fleet.address(0), None).await.unwrap();
+    let again = first.init(fleet.address(0), None).await;
     assert!(matches!(again, Err(SwarmError::AlreadyInSwarm(_))), "{again:?}");
     let info = first.info().await.unwrap();
     assert_eq!((info.state, info.control_available, info.node_id.as_ref()), (LocalState::Active, true, Some(&id)));

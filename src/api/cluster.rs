@@ -35,7 +35,10 @@ use super::{
 )]
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = required_by_rule)]
-#[x_kube(validation = Rule::new("has(self.provider) && has(self.provider.ec2) != has(self.provider.hosts)").message("name exactly one provider, such as provider: {ec2: {region: us-east-1}}").field_path(".provider"))]
+#[x_kube(
+    validation = Rule::new("has(self.provider) && has(self.provider.ec2) != has(self.provider.hosts)").message("name exactly one provider, such as provider: {ec2: {region: us-east-1}}").field_path(".provider"),
+    validation = Rule::new("(has(self.engine) && has(self.engine.addressPools) ? self.engine.addressPools : []) == (has(oldSelf.engine) && has(oldSelf.engine.addressPools) ? oldSelf.engine.addressPools : []) && (has(self.engine) && has(self.engine.subnetSize) ? self.engine.subnetSize : 0) == (has(oldSelf.engine) && has(oldSelf.engine.subnetSize) ? oldSelf.engine.subnetSize : 0)").message("the address pools cannot be changed, for a swarm keeps those it was begun with: create another SwarmCluster, or delete this one and apply it again").field_path(".engine")
+)]
 pub struct SwarmClusterSpec {
     /// How many managers: 1, 3, 5 or 7. An even number tolerates no more failures than the odd one below it.
     #[serde(default = "one")]
@@ -67,6 +70,11 @@ pub struct SwarmClusterSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Duration>,
 
+    /// How long after its launch a machine may take until its engine answers, from 30s to 1h. One that takes longer is replaced, and what its console said last is told.
+    #[serde(default = "boot_timeout")]
+    #[x_kube(validation = Rule::new("!self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') || !self.matches('[1-9]') || duration(self) >= duration('30s') && duration(self) <= duration('1h')").message("write a boot timeout from 30s to 1h, such as 5m: an image that brings no engine needs a minute or two to install it"))]
+    pub boot_timeout: Duration,
+
     /// Leave the machines and the swarm as they are, whatever happens to them, until this is false again. Deletion still works.
     #[serde(default)]
     pub paused: bool,
@@ -75,6 +83,10 @@ pub struct SwarmClusterSpec {
 /// Docker Engine on the hosts. An image that has a running engine is used as it is.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("!has(self.subnetSize) || has(self.addressPools)").message("write subnetSize only beside addressPools, such as addressPools: [10.200.0.0/16]").field_path(".subnetSize"),
+    validation = Rule::new("!has(self.addressPools) || self.addressPools.all(p, !isCIDR(p) || cidr(p).prefixLength() <= (has(self.subnetSize) ? self.subnetSize : 24))").message("write pools that hold at least one subnet: a pool of 10.200.0.0/16 holds 256 subnets of /24, the size unless subnetSize says another").field_path(".addressPools")
+)]
 pub struct EngineSpec {
     /// The channel (`stable`, `test`) or version (`28.5`, `28.5.2`) the install script is asked for when the image brings no engine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -92,6 +104,18 @@ pub struct EngineSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "any_object")]
     pub daemon_json: Option<serde_json::Map<String, serde_json::Value>>,
+
+    /// The IPv4 CIDR blocks that the subnets of overlay networks (and of the ingress network) come from, as `docker swarm init --default-addr-pool`. By default 10.0.0.0/8, or the largest part of it that is not in use by the hosts' VPC or by networks of a single engine. They cannot be changed once the cluster exists.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16), inner(length(max = 18)))]
+    #[x_kube(validation = Rule::new("self.all(p, isCIDR(p) && cidr(p).ip().family() == 4 && cidr(p) == cidr(p).masked())").message("write IPv4 CIDR blocks such as 10.200.0.0/16, with nothing beyond the prefix"), validation = Rule::new("!self.all(p, isCIDR(p)) || self.all(p, self.filter(q, cidr(q).containsCIDR(cidr(p))).size() == 1)").message("write pools that do not overlap, such as 10.200.0.0/16 and 10.201.0.0/16"))]
+    pub address_pools: Vec<String>,
+
+    /// The prefix length of the subnets that are cut from `addressPools`, as `docker swarm init --default-addr-pool-mask-length`. By default 24.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "integer")]
+    #[x_kube(validation = Rule::new("self >= 8 && self <= 29").message("write a prefix length from 8 to 29: a smaller subnet has no room for what swarm itself needs"))]
+    pub subnet_size: Option<u32>,
 }
 
 /// Where the machines come from.
@@ -119,7 +143,7 @@ pub struct Ec2Provider {
     /// The region, such as `us-east-1`.
     #[schemars(length(max = 32))]
     #[x_kube(
-        validation = Rule::new("self.matches('^[a-z]{2,3}(-[a-z]+)+-[0-9]$')").message("write a region such as us-east-1 or eu-central-1"),
+        validation = Rule::new("self.matches('^[a-z]{2,4}(-[a-z]+)+-[0-9]{1,2}$')").message("write a region such as us-east-1 or eu-central-1"),
         validation = Rule::new("self == oldSelf").message("the region cannot be changed: create another SwarmCluster, or delete this one and apply it again")
     )]
     pub region: String,
@@ -211,7 +235,7 @@ pub struct Volume {
     #[schemars(length(max = 8))]
     #[x_kube(validation = Rule::new("self in ['gp2', 'gp3', 'io1', 'io2', 'st1', 'sc1', 'standard']").message("write a volume type: gp3, gp2, io1, io2, st1, sc1 or standard"))]
     pub type_: Option<String>,
-    /// The image's root device, which an SSM parameter does not tell. By default `/dev/sda1`.
+    /// The device to be the root volume, such as `/dev/xvda`. By default the image's own root device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 32))]
     pub device_name: Option<String>,
@@ -358,6 +382,11 @@ impl NodeRole {
             Self::Worker => 'w',
         }
     }
+}
+
+/// Twice what an image without an engine takes on a small instance, and some more.
+fn boot_timeout() -> Duration {
+    Duration::from_secs(300)
 }
 
 fn one() -> u32 {

@@ -33,6 +33,12 @@ pub mod reason {
     pub const LAUNCHING: &str = "Launching";
     /// Instances exist, and their engines do not answer yet.
     pub const BOOTING: &str = "Booting";
+    /// An instance did not become an engine within `spec.bootTimeout`, and is replaced.
+    pub const BOOT_FAILED: &str = "BootFailed";
+    /// An instance ended that nobody of us ended, and is replaced.
+    pub const INSTANCE_ENDED: &str = "InstanceEnded";
+    /// `connectTo` is `Public`, and an instance has no public address.
+    pub const NO_PUBLIC_ADDRESS: &str = "NoPublicAddress";
     /// Nodes are being joined to the swarm.
     pub const JOINING: &str = "Joining";
     /// Everything the spec asks for is there.
@@ -45,6 +51,8 @@ pub mod reason {
     pub const PAUSED: &str = "Paused";
     /// The object is being deleted.
     pub const DELETING: &str = "Deleting";
+    /// Something of the cluster is used by what is not the cluster's, and cannot be removed.
+    pub const IN_USE: &str = "InUse";
     /// The cloud says the spec cannot be served (no such AMI, a bad parameter).
     pub const INVALID_SPEC: &str = "InvalidConfiguration";
     /// The cloud refuses a call for want of a permission.
@@ -133,4 +141,24 @@ fn bounded(message: &str) -> String {
         return message.to_owned();
     }
     message.chars().take(MOST - 1).chain(['…']).collect()
+}
+
+/// A message as an Event carries it: `events.k8s.io/v1` takes notes of at most 1,024 bytes.
+#[must_use]
+pub fn event_note(message: &str) -> String {
+    const MOST: usize = 1024;
+    let end = (0..=MOST.min(message.len())).rev().find(|end| message.is_char_boundary(*end));
+    message[..end.unwrap_or_default()].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::event_note;
+
+    #[test]
+    fn a_note_is_cut_between_characters() {
+        assert_eq!(event_note("four"), "four");
+        assert_eq!(event_note(&"é".repeat(600)).len(), 1024);
+        assert_eq!(event_note(&format!("x{}", "é".repeat(600))).len(), 1023);
+    }
 }

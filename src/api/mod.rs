@@ -14,7 +14,7 @@ pub use cluster::{
     AddressKind, AmiSelector, Ec2Provider, EngineSpec, HostsProvider, NodeRole, NodeState, NodeStatus, Provider,
     SecretRef, SwarmCluster, SwarmClusterSpec, SwarmClusterStatus, Volume,
 };
-pub use conditions::{Conditions, condition, is_true, reason, set, type_};
+pub use conditions::{Conditions, condition, event_note, is_true, reason, set, type_};
 pub use duration::Duration;
 pub use names::{FINALIZER, GROUP, MANAGER, label, secret_key};
 pub use run::{CaseFailure, ClusterRef, E2ERun, E2ERunSpec, E2ERunStatus, EnvVar, ImagePullPolicy, Phase};

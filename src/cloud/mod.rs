@@ -2,19 +2,22 @@
 //!
 //! [`CloudProvider`] is all the controllers know of a cloud: a few idempotent calls with
 //! typed errors. [`ec2`] serves it with Amazon's API, [`memory`] within the process. The
-//! [`Inventory`] is the one list of instances all clusters of an account and region share.
+//! [`Inventory`] is the one list of instances all clusters of an account and region share, and
+//! [`Shortages`] what they were refused.
 //! No type of an SDK leaves this room, and nothing here knows of a swarm or of Kubernetes.
 
 pub mod ec2;
 mod inventory;
 pub mod memory;
 mod registry;
+mod shortages;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
 pub use inventory::{Inventory, Wake};
 use k8s_openapi::jiff::Timestamp;
-pub use registry::{Clouds, StaticCredentials};
+pub use registry::{Account, Clouds, StaticCredentials};
+pub use shortages::{Lack, Offering, Shortage, Shortages};
 
 use crate::api::AmiSelector;
 

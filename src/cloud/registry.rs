@@ -1,4 +1,4 @@
-//! Which clouds are in use: one connection and one inventory per region and credentials.
+//! Which clouds are in use: one connection, one inventory and one memory of shortages per region and credentials.
 //!
 //! Here also lives the type of credentials that come from a Secret. Nothing here calls a cloud.
 
@@ -12,7 +12,7 @@ use std::{
 use tokio::sync::Mutex;
 
 use super::{
-    Cloud, Inventory, Wake,
+    Cloud, Inventory, Shortages, Wake,
     ec2::{Ec2, Ec2Config},
 };
 use crate::api::Ec2Provider;
@@ -62,9 +62,19 @@ struct Place {
 }
 
 struct Open {
-    cloud: Cloud,
-    inventory: Inventory,
+    account: Account,
     asked_for: Instant,
+}
+
+/// A cloud account in one region, with what all its clusters share.
+#[derive(Clone)]
+pub struct Account {
+    /// What to call.
+    pub cloud: Cloud,
+    /// Its instances.
+    pub inventory: Inventory,
+    /// What it does not get.
+    pub shortages: Shortages,
 }
 
 impl Clouds {
@@ -84,25 +94,26 @@ impl Clouds {
         Self(Arc::new(Registry { source, wake, open: Mutex::default() }))
     }
 
-    /// The cloud a cluster asks for, with its inventory.
-    pub async fn get(&self, provider: &Ec2Provider, credentials: Option<StaticCredentials>) -> (Cloud, Inventory) {
+    /// The account and region a cluster asks for.
+    pub async fn get(&self, provider: &Ec2Provider, credentials: Option<StaticCredentials>) -> Account {
         let place = Place { region: provider.region.clone(), credentials };
         let mut open = self.0.open.lock().await;
         let now = Instant::now();
         open.retain(|p, o| *p == place || now.duration_since(o.asked_for) < UNUSED);
         if let Some(known) = open.get_mut(&place) {
             known.asked_for = now;
-            return (Arc::clone(&known.cloud), known.inventory.clone());
+            return known.account.clone();
         }
         let cloud = self.connect(&place).await;
         let inventory = Inventory::new(Arc::clone(&cloud), Arc::clone(&self.0.wake));
-        open.insert(place, Open { cloud: Arc::clone(&cloud), inventory: inventory.clone(), asked_for: now });
-        (cloud, inventory)
+        let account = Account { cloud, inventory, shortages: Shortages::default() };
+        open.insert(place, Open { account: account.clone(), asked_for: now });
+        account
     }
 
-    /// Every cloud in use: for the garbage collector.
-    pub async fn all(&self) -> Vec<(Cloud, Inventory)> {
-        self.0.open.lock().await.values().map(|o| (Arc::clone(&o.cloud), o.inventory.clone())).collect()
+    /// Every account and region in use: for the garbage collector.
+    pub async fn all(&self) -> Vec<Account> {
+        self.0.open.lock().await.values().map(|o| o.account.clone()).collect()
     }
 
     async fn connect(&self, place: &Place) -> Cloud {

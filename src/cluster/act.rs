@@ -10,20 +10,24 @@ use kube::{
 };
 
 use super::{
-    Context,
+    Context, console,
     intent::Filler,
     keys::Keys,
     observe::Sight,
-    plan::{self, Action, Offering, Plan},
+    plan::{self, Action, Plan},
+    pools::pools,
     status::address,
-    user_data,
+    template, user_data,
 };
 use crate::{
     api::{AddressKind, Ec2Provider, FINALIZER, NodeRole, SwarmCluster},
-    cloud::{Cloud, CloudError, Inventory, Launch, NetworkSpec, Owner, Removal},
+    cloud::{Account, CloudError, Lack, Launch, NetworkSpec, Offering, Owner, Removal},
     host::Target,
-    swarm::{Engine, JoinRequest, SwarmError},
+    swarm::{AddressPools, Engine, JoinRequest, SwarmError},
 };
+
+/// How often in a row the network may be in use before that is told: an interface outlives its instance for a moment.
+const IN_USE: u32 = 3;
 
 /// What became of a plan.
 #[derive(Debug, Default)]
@@ -34,6 +38,8 @@ pub struct Outcome {
     pub changed: bool,
     /// The object was let go.
     pub released: bool,
+    /// What the plan decided is written down.
+    pub saved: bool,
 }
 
 /// Why a step failed, by what it means for the object's conditions.
@@ -43,8 +49,10 @@ pub enum Failure {
     Cloud(CloudError),
     /// A host, its engine or the API server refused.
     Host(String),
-    /// The spec names something that is not there.
+    /// The spec names something that is not there, or not possible.
     Spec(String),
+    /// These use what is to be removed.
+    InUse(Vec<String>),
     /// This version cannot serve the spec.
     Unsupported(String),
 }
@@ -53,6 +61,7 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Cloud(error) => error.fmt(f),
+            Self::InUse(users) => write!(f, "it is used by {}", users.join(", ")),
             Self::Host(text) | Self::Spec(text) | Self::Unsupported(text) => f.write_str(text),
         }
     }
@@ -74,9 +83,7 @@ impl From<SwarmError> for Failure {
 #[derive(Clone)]
 pub struct CloudOf<'a> {
     /// The account and region.
-    pub cloud: Cloud,
-    /// Its instances.
-    pub inventory: Inventory,
+    pub account: Account,
     /// The spec's own words on it.
     pub ec2: &'a Ec2Provider,
 }
@@ -87,6 +94,12 @@ struct Actor<'a> {
     cloud: &'a CloudOf<'a>,
     sight: &'a Sight,
     owner: Owner,
+}
+
+/// What instances are launched into, and a swarm is begun on.
+struct Ground {
+    security_groups: Vec<String>,
+    pools: Result<AddressPools, String>,
 }
 
 /// Carries out a plan: what must be written down first, then everything else at once.
@@ -102,21 +115,21 @@ pub async fn act(
         outcome.failures.push((Failure::Host(error.to_string()), "writing the cluster's Secret".to_owned()));
         return outcome;
     }
+    outcome.saved = true;
     outcome.changed = !plan.pins.is_empty();
     let owner = super::owner(cluster);
     let actor = Actor { context, cluster, cloud, sight, owner };
     actor.connect(plan);
-    let groups = match actor.network(plan).await {
-        Ok(groups) => groups,
-        Err(error) => {
-            outcome.failures.push((error.into(), "preparing the security group".to_owned()));
+    let ground = match actor.ground(plan).await {
+        Ok(ground) => ground,
+        Err(failure) => {
+            outcome.failures.push((failure, "preparing the network".to_owned()));
             None
         }
     };
-    let launches = groups.is_some();
-    let groups = groups.unwrap_or_default();
-    let steps = plan.actions.iter().filter(|a| launches || !matches!(a, Action::Launch(..)));
-    for (action, done) in join_all(steps.map(async |a| (a, actor.take(a, &groups).await))).await {
+    let possible = |a: &&Action| ground.is_some() || !matches!(a, Action::Launch(..) | Action::Init(_));
+    let steps = plan.actions.iter().filter(possible);
+    for (action, done) in join_all(steps.map(async |a| (a, actor.take(a, ground.as_ref()).await))).await {
         match done {
             Ok(Effect::Waits) => {}
             Ok(Effect::Changed) => outcome.changed = true,
@@ -186,9 +199,9 @@ impl Actor<'_> {
         Target::operator(address, keys.client.clone(), own, boot)
     }
 
-    /// The security groups of the cluster's instances. The cloud room remembers what it has
-    /// made sure of, so that an idle cluster costs no calls.
-    async fn network(&self, plan: &Plan) -> Result<Option<Vec<String>>, CloudError> {
+    /// The network of the cluster's instances. The cloud room remembers what it has made sure
+    /// of, so that an idle cluster costs no calls.
+    async fn ground(&self, plan: &Plan) -> Result<Option<Ground>, Failure> {
         if self.sight.facts.deleting || self.cluster.spec.paused || plan.hosts.is_empty() && plan.actions.is_empty() {
             return Ok(None);
         }
@@ -196,20 +209,37 @@ impl Actor<'_> {
             access_cidrs: self.cluster.spec.access_cidrs.clone(),
             subnets: self.cloud.ec2.subnets.clone(),
         };
-        let network = self.cloud.cloud.ensure_network(&self.owner, &spec).await?;
-        Ok(Some([vec![network.security_group], self.cloud.ec2.security_groups.clone()].concat()))
+        let network = self.cloud.account.cloud.ensure_network(&self.owner, &spec).await?;
+        let pools = pools(self.cluster.spec.engine.as_ref(), &network.cidrs);
+        // A swarm that was begun keeps what it has; without one nothing is launched in vain.
+        let begun = self.sight.facts.intent.as_ref().is_some_and(|i| i.swarm.is_some());
+        if let (Err(words), false) = (&pools, begun) {
+            return Err(Failure::Spec(words.clone()));
+        }
+        let security_groups = [vec![network.security_group], self.cloud.ec2.security_groups.clone()].concat();
+        Ok(Some(Ground { security_groups, pools }))
     }
 
-    async fn take(&self, action: &Action, groups: &[String]) -> Result<Effect, Failure> {
+    async fn take(&self, action: &Action, ground: Option<&Ground>) -> Result<Effect, Failure> {
         match action {
-            Action::Launch(filler, offering) => self.launch(*filler, offering, groups).await,
+            Action::Launch(filler, offering) => self.launch(*filler, offering, ground).await,
+            Action::Examine(id) => {
+                let told = match self.cloud.account.cloud.console(id).await {
+                    Ok(text) => console::told(&text),
+                    Err(error) => format!("its console cannot be read: {error}"),
+                };
+                self.context.remember(&self.owner.uid, |m| m.consoles.insert(id.clone(), told));
+                Ok(Effect::Changed)
+            }
             Action::Terminate(ids) => {
-                self.cloud.cloud.terminate(ids).await?;
-                self.cloud.inventory.note_terminating(ids);
+                self.cloud.account.cloud.terminate(ids).await?;
+                self.cloud.account.inventory.note_terminating(ids);
+                self.cloud.account.shortages.freed(Timestamp::now());
                 Ok(Effect::Waits)
             }
             Action::Init(host) => {
-                self.engine(host)?.init(&self.advertise(host)?).await?;
+                let pools = ground.map(|g| g.pools.clone().map_err(Failure::Spec)).transpose()?;
+                self.engine(host)?.init(&self.advertise(host)?, pools.as_ref()).await?;
                 Ok(Effect::Changed)
             }
             Action::Join { host, via, remotes } => self.join(host, via, remotes),
@@ -246,8 +276,8 @@ impl Actor<'_> {
         }
     }
 
-    async fn launch(&self, filler: Filler, offering: &Offering, groups: &[String]) -> Result<Effect, Failure> {
-        let Some(keys) = &self.sight.keys else { return Ok(Effect::Changed) };
+    async fn launch(&self, filler: Filler, offering: &Offering, ground: Option<&Ground>) -> Result<Effect, Failure> {
+        let (Some(keys), Some(ground)) = (&self.sight.keys, ground) else { return Ok(Effect::Changed) };
         let ec2 = self.cloud.ec2;
         let id = Keys::host_id(&self.owner.uid, filler);
         let comment = format!("testkit {}", self.owner.name);
@@ -269,26 +299,44 @@ impl Actor<'_> {
             instance_type: offering.instance_type.clone(),
             subnet: offering.subnet.clone(),
             public_address: ec2.connect_to == AddressKind::Public,
-            security_groups: groups.to_vec(),
-            spot: ec2.spot,
+            security_groups: ground.security_groups.clone(),
+            spot: offering.spot,
             volume: ec2.volume.clone(),
             instance_profile: ec2.instance_profile.clone(),
             user_data,
         };
-        self.context.remember(&self.owner.uid, |m| m.attempt(filler, offering));
-        match self.cloud.cloud.launch(&launch).await {
+        let before = self.sight.facts.intent.as_ref().and_then(|i| i.launching(filler));
+        let again = before.is_some_and(|l| l.offering == *offering);
+        let (account, uid) = (&self.cloud.account, &self.owner.uid);
+        self.context.remember(uid, |m| m.launches.attempt(filler, offering, again, Timestamp::now()));
+        match account.cloud.launch(&launch).await {
             Ok(instance) => {
                 tracing::info!(cluster = self.owner.name, slot = %filler, instance = instance.id, instance_type = instance.instance_type, "launched");
-                self.cloud.inventory.note(instance);
+                self.context.remember(uid, |m| m.launches.launched(filler));
+                account.shortages.had(offering, &template::request(ec2), Timestamp::now());
+                account.inventory.note(instance);
                 Ok(Effect::Changed)
             }
-            Err(error @ (CloudError::Capacity(_) | CloudError::Ended)) => {
-                tracing::info!(cluster = self.owner.name, slot = %filler, %error, "another way to launch is taken");
-                self.context.remember(&self.owner.uid, |m| m.note(filler, offering, &error, Timestamp::now()));
-                Ok(Effect::Changed)
-            }
-            Err(error) => Err(error.into()),
+            Err(error) => self.refused(filler, offering, error),
         }
+    }
+
+    /// A launch that failed: where certainly no instance was made and another launch may do, that is tried at once.
+    fn refused(&self, filler: Filler, offering: &Offering, error: CloudError) -> Result<Effect, Failure> {
+        let now = Timestamp::now();
+        let free = self.context.remember(&self.owner.uid, |m| m.launches.note(filler, offering, &error, now));
+        let lack = Lack::of(&error);
+        if let Some(lack) = lack {
+            let request = template::request(self.cloud.ec2);
+            self.cloud.account.shortages.note(offering, &request, lack, &error.to_string(), now);
+        }
+        // What was refused before the spec was corrected is nobody's concern any more.
+        let asked = plan::offerings(&self.cluster.spec).iter().flatten().any(|o| o == offering);
+        if free && (lack.is_some() || error == CloudError::Ended || !asked) {
+            tracing::info!(cluster = self.owner.name, slot = %filler, %error, "another way to launch is taken");
+            return Ok(Effect::Changed);
+        }
+        Err(error.into())
     }
 
     /// Has a host join by itself: the next one that comes up need not wait for it.
@@ -308,9 +356,13 @@ impl Actor<'_> {
 
     /// Nothing but the network is left: without it, the object may go.
     async fn release(&self) -> Result<Effect, Failure> {
-        if let Removal::InUse(_) = self.cloud.cloud.delete_network(&self.owner).await? {
-            self.cloud.inventory.poke();
-            return Ok(Effect::Waits);
+        if let Removal::InUse(users) = self.cloud.account.cloud.delete_network(&self.owner).await? {
+            self.cloud.account.inventory.poke();
+            let tries = self.context.remember(&self.owner.uid, |m| {
+                m.in_use = m.in_use.saturating_add(1);
+                m.in_use
+            });
+            return if tries < IN_USE { Ok(Effect::Waits) } else { Err(Failure::InUse(users)) };
         }
         release_object(self.context, self.cluster).await.map_err(|e| Failure::Host(e.to_string()))?;
         Ok(Effect::Released)
@@ -335,6 +387,7 @@ impl Actor<'_> {
         let name = |f: &Filler| format!("{}-{}", self.cluster.name_any(), f.slot);
         match action {
             Action::Launch(f, o) => format!("launching {} as {}", name(f), o.instance_type),
+            Action::Examine(id) => format!("reading the console of {id}"),
             Action::Terminate(ids) => format!("terminating {}", ids.join(", ")),
             Action::Init(f) => format!("beginning the swarm on {}", name(f)),
             Action::Join { host, via, .. } => format!("joining {} through {}", name(host), name(via)),

@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
 
-use super::{plan::Offering, slot::Slot};
+use super::{losses::Losses, slot::Slot};
+use crate::cloud::Offering;
 
 /// Which instance of which slot.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +26,9 @@ pub struct Intent {
     /// The host the swarm is begun on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swarm: Option<Filler>,
+    /// By slot, the instances that came to nothing, in a row.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub losses: BTreeMap<String, Losses>,
 }
 
 /// A launch that may have been asked for.
@@ -36,6 +40,31 @@ pub struct Launching {
     /// As what.
     #[serde(flatten)]
     pub offering: Offering,
+    /// Its engine has answered, so that it may be a node of the swarm: written before it joins.
+    /// Versions that did not write this are taken to have seen it.
+    #[serde(default = "yes")]
+    pub booted: bool,
+    /// What of the spec it was launched by, as a [`template`](super::plan::template).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub template: String,
+}
+
+impl Intent {
+    /// What was written down of the launch of exactly this instance.
+    #[must_use]
+    pub fn launching(&self, filler: Filler) -> Option<&Launching> {
+        self.launches.get(&filler.slot.to_string()).filter(|l| l.incarnation == filler.incarnation)
+    }
+
+    /// Whether this instance is written down as lost: it is on its way out, and nothing brings it back.
+    #[must_use]
+    pub fn lost(&self, filler: Filler) -> bool {
+        self.losses.get(&filler.slot.to_string()).is_some_and(|l| l.incarnation == filler.incarnation)
+    }
+}
+
+const fn yes() -> bool {
+    true
 }
 
 impl fmt::Display for Filler {

@@ -5,22 +5,28 @@
 //! and the managers' event streams wake the cluster when there is something to see.
 
 mod act;
+mod console;
 mod intent;
 mod joins;
 mod keys;
+mod losses;
+mod memory;
 mod observe;
 pub mod plan;
+mod pools;
 mod report;
 mod slot;
 mod status;
+mod template;
+mod trouble;
 mod user_data;
 mod watch;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     future::Future,
     sync::{Arc, Mutex, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::{StreamExt, channel::mpsc};
@@ -36,13 +42,14 @@ use self::{
     act::{CloudOf, Failure, Outcome},
     joins::Joins,
     keys::Keys,
+    memory::Memory,
     observe::Sight,
-    plan::{LaunchMemory, Observed, Plan},
+    plan::{HostView, Observed, Plan},
     watch::Watches,
 };
 use crate::{
     api::{FINALIZER, MANAGER, NodeRole, SwarmCluster},
-    cloud::{Clouds, Owner},
+    cloud::{Account, Clouds, Instance, Owner},
     host::Hosts,
 };
 
@@ -94,13 +101,6 @@ pub struct Context {
     memory: Mutex<HashMap<Uid, Memory>>,
 }
 
-/// What the process remembers of a cluster; losing it costs time, never an instance.
-#[derive(Default)]
-struct Memory {
-    launches: LaunchMemory,
-    failures: u32,
-}
-
 impl Context {
     /// A context.
     #[must_use]
@@ -113,23 +113,42 @@ impl Context {
         Api::namespaced(self.client.clone(), &cluster.namespace().unwrap_or_default())
     }
 
-    fn memory(&self, uid: &Uid) -> LaunchMemory {
-        let all = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        all.get(uid).map(|m| m.launches.clone()).unwrap_or_default()
+    fn remember<T>(&self, uid: &Uid, change: impl FnOnce(&mut Memory) -> T) -> T {
+        change(self.memory.lock().unwrap_or_else(PoisonError::into_inner).entry(uid.clone()).or_default())
     }
 
-    fn remember(&self, uid: &Uid, change: impl FnOnce(&mut LaunchMemory)) {
-        change(
-            &mut self.memory.lock().unwrap_or_else(PoisonError::into_inner).entry(uid.clone()).or_default().launches,
-        );
+    /// Takes in what was seen; what is remembered by now. Terms that changed begin anew: what was
+    /// refused before is asked for again at once.
+    fn look(
+        &self,
+        cluster: &SwarmCluster,
+        account: &Account,
+        instances: Option<&[Instance]>,
+        hosts: &BTreeMap<Filler, HostView>,
+    ) -> Memory {
+        let engines = hosts.iter().filter(|(_, h)| h.engine.is_some()).map(|(f, _)| *f).collect();
+        let terms = template::terms(&cluster.spec);
+        self.remember(&cluster.uid().unwrap_or_default(), |memory| {
+            if memory.terms != terms {
+                if !memory.terms.is_empty() {
+                    account.shortages.retry(plan::offerings(&cluster.spec).iter().flatten());
+                }
+                (memory.terms, memory.failures) = (terms, 0);
+            }
+            if let Some(instances) = instances {
+                memory.look(instances, &engines, cluster.spec.paused, Instant::now());
+            }
+            memory.clone()
+        })
     }
 
     /// Counts passes that failed in a row, and says how long to pause.
     fn pause(&self, uid: &Uid, failed: bool) -> Duration {
-        let mut all = self.memory.lock().unwrap_or_else(PoisonError::into_inner);
-        let memory = all.entry(uid.clone()).or_default();
-        memory.failures = if failed { memory.failures.saturating_add(1) } else { 0 };
-        (Duration::from_millis(500) * 2u32.saturating_pow(memory.failures.min(8))).min(LONGEST_PAUSE)
+        let failures = self.remember(uid, |memory| {
+            memory.failures = if failed { memory.failures.saturating_add(1) } else { 0 };
+            memory.failures
+        });
+        (Duration::from_millis(500) * 2u32.saturating_pow(failures.min(8))).min(LONGEST_PAUSE)
     }
 
     fn forget(&self, uid: &Uid) {
@@ -221,11 +240,10 @@ async fn pass(
     now: Timestamp,
 ) -> Result<(Sight, Plan, Outcome), Error> {
     let keys = Keys::read(&context.client, cluster).await?;
-    let instances = cloud.inventory.snapshot(&owner(cluster));
-    let mut sight = observe::observe(context, cluster, instances, keys).await;
+    let mut sight = observe::observe(context, cluster, &cloud.account, keys).await;
     let plan = plan::plan(&cluster.spec, &sight.facts, now);
     let mut outcome = act::act(context, cluster, cloud, &mut sight, &plan).await;
-    if let (None, Some(error)) = (&sight.facts.instances, cloud.inventory.last_error()) {
+    if let (None, Some(error)) = (&sight.facts.instances, cloud.account.inventory.last_error()) {
         outcome.failures.push((error.into(), "listing instances".to_owned()));
     }
     Ok((sight, plan, outcome))
@@ -277,8 +295,7 @@ async fn cloud_of<'a>(context: &Context, cluster: &'a SwarmCluster) -> Result<Cl
         Some(secret) => Some(report::credentials(context, cluster, &secret.name).await.map_err(Failure::Spec)?),
         None => None,
     };
-    let (cloud, inventory) = context.clouds.get(ec2, credentials).await;
-    Ok(CloudOf { cloud, inventory, ec2 })
+    Ok(CloudOf { account: context.clouds.get(ec2, credentials).await, ec2 })
 }
 
 /// Who a cluster is to the cloud.

@@ -9,11 +9,12 @@ use super::{
     Context, Uid,
     intent::Filler,
     keys::Keys,
-    plan::{HostView, Observed},
+    plan::{self, HostView, Observed},
+    template,
 };
 use crate::{
     api::SwarmCluster,
-    cloud::Instance,
+    cloud::Account,
     host::{HostState, Hosts},
     swarm::{Engine, Node},
 };
@@ -34,18 +35,18 @@ pub struct Sight {
 }
 
 /// Looks at everything.
-pub async fn observe(
-    context: &Context,
-    cluster: &SwarmCluster,
-    instances: Option<Vec<Instance>>,
-    keys: Option<Keys>,
-) -> Sight {
+pub async fn observe(context: &Context, cluster: &SwarmCluster, account: &Account, keys: Option<Keys>) -> Sight {
     let uid = cluster.uid().unwrap_or_default();
+    let instances = account.inventory.snapshot(&super::owner(cluster));
     let (hosts, engines) = hosts(&context.hosts, &uid, keys.as_ref()).await;
     let managers =
         hosts.iter().filter(|(_, h)| h.engine.as_ref().is_some_and(|e| e.control_available)).map(|(f, _)| *f);
     let (listing, swarm_error) = nodes(managers.filter_map(|f| Some((f, engines.get(&f)?)))).await;
     let (manager, nodes) = listing.unzip();
+    let memory = context.look(cluster, account, instances.as_deref(), &hosts);
+    let offerings = plan::offerings(&cluster.spec);
+    let request = cluster.spec.provider.ec2.as_ref().map(template::request);
+    let shortages = request.map(|r| account.shortages.of(offerings.iter().flatten(), &r));
     let facts = Observed {
         intent: keys.as_ref().map(|k| k.intent.clone()),
         instances,
@@ -53,7 +54,10 @@ pub async fn observe(
         nodes,
         manager,
         swarm_error,
-        launches: context.memory(&uid),
+        launches: memory.launches,
+        shortages: shortages.unwrap_or_default(),
+        clocks: memory.clocks,
+        consoles: memory.consoles,
         created_at: cluster.creation_timestamp().map(|t| t.0),
         deleting: cluster.meta().deletion_timestamp.is_some(),
         name: format!("{}/{}", cluster.namespace().unwrap_or_default(), cluster.name_any()),

@@ -4,23 +4,29 @@
 //! [`Intent`], written before an instance is launched or a swarm is begun, so that after a
 //! crash the same step is taken again and not another one.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod boot;
+mod launch;
+mod shrink;
+mod swarm;
+
+use std::collections::BTreeMap;
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+pub use launch::offerings;
 
 use super::{
     intent::{Filler, Intent},
+    losses::Losses,
+    memory::{Clock, LaunchMemory},
     slot::Slot,
+    template::terms,
+    trouble::Trouble,
 };
 use crate::{
     api::{NodeRole, SwarmClusterSpec, label},
-    cloud::{CloudError, Instance, InstanceState},
-    swarm::{EngineInfo, LocalState, Node},
+    cloud::{Instance, InstanceState, Offering, Shortage},
+    swarm::{EngineInfo, Node},
 };
-
-/// How long an instance type that had no capacity is passed over. AWS asks for "a few
-/// minutes"; a pool of test clusters prefers to look again sooner.
-pub const CAPACITY_PAUSE: SignedDuration = SignedDuration::from_secs(60);
 
 /// Everything the decision depends on.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +45,12 @@ pub struct Observed {
     pub swarm_error: Option<String>,
     /// What launches ended in, of late.
     pub launches: LaunchMemory,
+    /// The offerings of this cluster that its account does not get, of late.
+    pub shortages: BTreeMap<Offering, Shortage>,
+    /// By the instance's id, for how long it has been an engine or has not.
+    pub clocks: BTreeMap<String, Clock>,
+    /// By the instance's id, what its console says, where that was asked for.
+    pub consoles: BTreeMap<String, String>,
     /// When the object was created and, if it is, deleted.
     pub created_at: Option<Timestamp>,
     /// Whether deletion was asked for.
@@ -62,33 +74,13 @@ pub struct HostView {
     pub pinned: bool,
 }
 
-/// What the process remembers of launches, so that it does not ask in vain. Losing it costs calls, never an instance.
-#[derive(Clone, Debug, Default)]
-pub struct LaunchMemory {
-    /// Offerings without capacity: until when, and in whose words.
-    pub exhausted: BTreeMap<Offering, (Timestamp, String)>,
-    /// Launches that were refused for want of capacity, so that certainly no instance was made.
-    pub refused: BTreeSet<(Filler, Offering)>,
-    /// Fillers whose instance had ended before it was ever listed.
-    pub ended: BTreeSet<Filler>,
-}
-
-/// An instance type in a subnet.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Offering {
-    /// The type.
-    pub instance_type: String,
-    /// The subnet; `None` for the cloud's choice.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub subnet: Option<String>,
-}
-
 /// One idempotent step. Those of a plan are independent of each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Launch the instance of a slot.
     Launch(Filler, Offering),
+    /// Read the console of an instance that is about to be given up.
+    Examine(String),
     /// End instances.
     Terminate(Vec<String>),
     /// Begin the swarm on this host.
@@ -141,8 +133,17 @@ pub struct Plan {
     pub pins: Vec<Filler>,
     /// When to look again though nothing woke us.
     pub again_at: Option<Timestamp>,
-    /// Slots that wait for capacity, with the cloud's words.
-    pub starved: BTreeMap<Slot, String>,
+    /// What keeps slots from being filled.
+    pub troubles: BTreeMap<Slot, Trouble>,
+    /// What was found to be lost just now.
+    pub lost: BTreeMap<Slot, Losses>,
+}
+
+impl Plan {
+    /// Has the cluster looked at again then at the latest.
+    fn wake_at(&mut self, at: Timestamp) {
+        self.again_at = Some(self.again_at.map_or(at, |before| before.min(at)));
+    }
 }
 
 /// Decides.
@@ -157,7 +158,7 @@ pub fn plan(spec: &SwarmClusterSpec, seen: &Observed, now: Timestamp) -> Plan {
         if expiry <= now {
             return Plan { actions: vec![Action::Expire], ..Plan::default() };
         }
-        plan.again_at = Some(expiry);
+        plan.wake_at(expiry);
     }
     let fillers = fillers(instances);
     plan.hosts = fillers.values().map(|i| i.filler).collect();
@@ -167,16 +168,31 @@ pub fn plan(spec: &SwarmClusterSpec, seen: &Observed, now: Timestamp) -> Plan {
         return plan;
     }
     let mut intent = seen.intent.clone().unwrap_or_default();
-    launch(spec, seen, instances, &fillers, now, &mut intent, &mut plan);
-    shrink(spec, seen, instances, &fillers, &mut plan);
+    boot::judge(spec, seen, &fillers, now, &mut intent, &mut plan);
+    launch::launch(spec, seen, instances, &fillers, now, &mut intent, &mut plan);
+    shrink::shrink(spec, seen, instances, &fillers, &mut plan);
+    tell_losses(spec, &fillers, &intent, &mut plan);
+    // A host that is given up must not become a node meanwhile: it would take its vote along.
+    let sound = fillers.into_iter().filter(|(_, f)| !intent.lost(f.filler)).collect();
     match (&seen.nodes, seen.manager) {
-        (Some(nodes), Some(via)) => tend(spec, seen, instances, &fillers, nodes, via, &mut plan),
-        _ => begin(spec, seen, &fillers, &mut intent, &mut plan),
+        (Some(nodes), Some(via)) => swarm::tend(spec, seen, instances, &sound, nodes, via, &mut plan),
+        _ => swarm::begin(spec, seen, &sound, &mut intent, &mut plan),
     }
     if seen.intent.as_ref() != Some(&intent) {
         plan.save = Some(intent);
     }
     plan
+}
+
+/// Tells of losses until another instance has made up for them.
+fn tell_losses(spec: &SwarmClusterSpec, fillers: &BTreeMap<Slot, Filled<'_>>, intent: &Intent, plan: &mut Plan) {
+    let terms = terms(spec);
+    for slot in Slot::all(spec) {
+        let booted = fillers.get(&slot).is_some_and(|f| intent.launching(f.filler).is_none_or(|l| l.booted));
+        let Some(losses) = intent.losses.get(&slot.to_string()).filter(|l| !booted && l.count > 0) else { continue };
+        let trouble = Trouble::Lost { losses: losses.clone(), stalls: losses.stalls(&terms) };
+        plan.troubles.entry(slot).or_insert(trouble);
+    }
 }
 
 /// When the cluster's time is over.
@@ -227,196 +243,6 @@ fn removal(instances: &[Instance]) -> Plan {
     plan
 }
 
-/// Launches what is missing.
-fn launch(
-    spec: &SwarmClusterSpec,
-    seen: &Observed,
-    instances: &[Instance],
-    fillers: &BTreeMap<Slot, Filled<'_>>,
-    now: Timestamp,
-    intent: &mut Intent,
-    plan: &mut Plan,
-) {
-    let offerings = offerings(spec);
-    for (n, slot) in Slot::all(spec).enumerate().filter(|(_, s)| !fillers.contains_key(s)) {
-        let ended = instances.iter().filter(|i| i.slot.parse() == Ok(slot)).map(|i| i.incarnation);
-        let ended = ended.chain(seen.launches.ended.iter().filter(|f| f.slot == slot).map(|f| f.incarnation)).max();
-        let meant = intent.launches.get(&slot.to_string()).cloned();
-        let incarnation = ended.map_or(0, |e| e + 1).max(meant.as_ref().map_or(0, |m| m.incarnation));
-        let filler = Filler { slot, incarnation };
-        // A launch that was refused made no instance, so another offering may take its place.
-        // One whose answer is not known may have made one: the same is asked for again.
-        let refused = |o: &Offering| seen.launches.refused.contains(&(filler, o.clone()));
-        let open = |o: &Offering| seen.launches.exhausted.get(o).is_none_or(|(until, _)| *until <= now);
-        let offering = meant
-            .filter(|m| m.incarnation == incarnation && !refused(&m.offering))
-            .map(|m| m.offering)
-            .or_else(|| pick(&offerings, n, open));
-        let Some(offering) = offering else {
-            let refusals = offerings.iter().flatten().filter_map(|o| seen.launches.exhausted.get(o));
-            if let Some((until, words)) = refusals.min_by_key(|(until, _)| *until) {
-                plan.starved.insert(slot, words.clone());
-                plan.again_at = Some(plan.again_at.map_or(*until, |at| at.min(*until)));
-            }
-            continue;
-        };
-        intent.launches.insert(slot.to_string(), super::intent::Launching { incarnation, offering: offering.clone() });
-        plan.actions.push(Action::Launch(filler, offering));
-    }
-    let wanted: BTreeSet<String> = Slot::all(spec).map(|s| s.to_string()).collect();
-    intent.launches.retain(|slot, _| wanted.contains(slot));
-}
-
-/// Instance types in order of preference; within a type, every subnet.
-fn offerings(spec: &SwarmClusterSpec) -> Vec<Vec<Offering>> {
-    let Some(ec2) = &spec.provider.ec2 else { return Vec::new() };
-    let subnets: Vec<Option<String>> = match ec2.subnets.as_slice() {
-        [] => vec![None],
-        some => some.iter().cloned().map(Some).collect(),
-    };
-    let offer = |t: &String| subnets.iter().map(|s| Offering { instance_type: t.clone(), subnet: s.clone() }).collect();
-    ec2.instance_types.iter().map(offer).collect()
-}
-
-/// The first type with capacity; the nth slot begins at the nth subnet, so that they spread.
-fn pick(offerings: &[Vec<Offering>], nth: usize, open: impl Fn(&Offering) -> bool) -> Option<Offering> {
-    offerings.iter().find_map(|of_type| {
-        let start = nth % of_type.len().max(1);
-        of_type[start..].iter().chain(&of_type[..start]).find(|o| open(o)).cloned()
-    })
-}
-
-/// Ends what no slot asks for; a manager is demoted first, one at a time, and stays while
-/// nobody can demote it: ended as it is, it would take its vote with it.
-fn shrink(
-    spec: &SwarmClusterSpec,
-    seen: &Observed,
-    instances: &[Instance],
-    fillers: &BTreeMap<Slot, Filled<'_>>,
-    plan: &mut Plan,
-) {
-    let wanted: BTreeSet<Slot> = Slot::all(spec).collect();
-    let keeps = |i: &Instance| fillers.iter().any(|(slot, f)| wanted.contains(slot) && f.instance.id == i.id);
-    let mut surplus = Vec::new();
-    let mut demoted = false;
-    for instance in instances.iter().filter(|i| !i.state.is_ended() && !keeps(i)) {
-        match farewell(seen, instance) {
-            Farewell::End => surplus.push(instance.id.clone()),
-            Farewell::Demote { via, node } if !demoted => {
-                demoted = true;
-                let role = Some(NodeRole::Worker);
-                plan.actions.push(Action::Update { via, node, labels: BTreeMap::new(), role });
-            }
-            Farewell::Demote { .. } | Farewell::Wait => {}
-        }
-    }
-    if !surplus.is_empty() {
-        plan.actions.push(Action::Terminate(surplus));
-    }
-}
-
-/// How an instance that no slot asks for goes.
-enum Farewell {
-    /// Now.
-    End,
-    /// As a worker, which it is made first.
-    Demote { via: Filler, node: String },
-    /// When it is no manager any more, or somebody can say whether it is.
-    Wait,
-}
-
-fn farewell(seen: &Observed, instance: &Instance) -> Farewell {
-    let host = instance.slot.parse().ok().map(|slot: Slot| Filler { slot, incarnation: instance.incarnation });
-    let engine = host.and_then(|h| seen.hosts.get(&h)).and_then(|h| h.engine.as_ref());
-    let (Some(nodes), Some(via)) = (&seen.nodes, seen.manager) else {
-        let begun = seen.intent.as_ref().is_some_and(|i| i.swarm.is_some());
-        let may_manage = host.is_some_and(|h| h.slot.role == NodeRole::Manager);
-        return if begun && may_manage { Farewell::Wait } else { Farewell::End };
-    };
-    let is_it = |n: &&Node| match engine.and_then(|e| e.node_id.as_ref()) {
-        Some(id) => n.id == *id,
-        None => host.is_some_and(|h| labels(seen, h).iter().all(|(k, v)| n.labels.get(k) == Some(v))),
-    };
-    match nodes.iter().find(is_it) {
-        Some(node) if node.role == NodeRole::Manager && managers(nodes) > 1 => {
-            Farewell::Demote { via, node: node.id.clone() }
-        }
-        // Demoted, and the managers have not let it go yet.
-        Some(node) if node.role == NodeRole::Worker && engine.is_some_and(|e| e.control_available) => Farewell::Wait,
-        _ => Farewell::End,
-    }
-}
-
-/// Begins the swarm on the first manager whose engine answers, unless one may have been begun already.
-fn begin(
-    spec: &SwarmClusterSpec,
-    seen: &Observed,
-    fillers: &BTreeMap<Slot, Filled<'_>>,
-    intent: &mut Intent,
-    plan: &mut Plan,
-) {
-    let engine = |f: &Filler| seen.hosts.get(f).and_then(|h| h.engine.as_ref());
-    let current: Vec<Filler> = Slot::all(spec).filter_map(|s| fillers.get(&s)).map(|f| f.filler).collect();
-    if current.iter().filter_map(engine).any(|e| e.state != LocalState::Inactive) {
-        return;
-    }
-    let managers: Vec<Filler> = current.into_iter().filter(|f| f.slot.role == NodeRole::Manager).collect();
-    let answering = managers.iter().copied().find(|f| engine(f).is_some());
-    let chosen = match intent.swarm {
-        Some(begun) if managers.contains(&begun) => engine(&begun).map(|_| begun),
-        // The host it was begun on is gone: only when every other manager says that it is in
-        // no swarm is there none.
-        Some(_) if managers.iter().any(|f| engine(f).is_none()) => None,
-        _ => answering,
-    };
-    if let Some(host) = chosen {
-        intent.swarm = Some(host);
-        plan.actions.push(Action::Init(host));
-    }
-}
-
-/// Joins hosts, labels nodes and removes those whose instance is gone.
-fn tend(
-    spec: &SwarmClusterSpec,
-    seen: &Observed,
-    instances: &[Instance],
-    fillers: &BTreeMap<Slot, Filled<'_>>,
-    nodes: &[Node],
-    via: Filler,
-    plan: &mut Plan,
-) {
-    let engine = |f: &Filler| seen.hosts.get(f).and_then(|h| h.engine.as_ref());
-    let leads = |f: &Filler| engine(f).is_some_and(|e| e.control_available);
-    let remotes: Vec<String> = std::iter::once(&via)
-        .chain(fillers.values().map(|f| &f.filler).filter(|f| **f != via && leads(f)))
-        .filter_map(|f| fillers.get(&f.slot)?.instance.private_address.clone())
-        .collect();
-    for filled in Slot::all(spec).filter_map(|s| fillers.get(&s)) {
-        let host = filled.filler;
-        let Some(engine) = engine(&host) else { continue };
-        match engine.state {
-            LocalState::Inactive => plan.actions.push(Action::Join { host, via, remotes: remotes.clone() }),
-            LocalState::Error => plan.actions.push(Action::Leave(host)),
-            LocalState::Pending | LocalState::Active | LocalState::Locked => {}
-        }
-        let Some(node) = nodes.iter().find(|n| Some(&n.id) == engine.node_id.as_ref()) else { continue };
-        let labels = labels(seen, host);
-        let role = (node.role != host.slot.role).then_some(host.slot.role);
-        if role.is_some() || labels.iter().any(|(k, v)| node.labels.get(k) != Some(v)) {
-            plan.actions.push(Action::Update { via, node: node.id.clone(), labels, role });
-        }
-    }
-    for node in nodes.iter().filter(|n| !n.ready && is_orphan(n, instances)) {
-        let node_id = node.id.clone();
-        plan.actions.push(match node.role {
-            NodeRole::Worker => Action::RemoveNode { via, node: node_id },
-            NodeRole::Manager => {
-                Action::Update { via, node: node_id, labels: BTreeMap::new(), role: Some(NodeRole::Worker) }
-            }
-        });
-    }
-}
-
 /// The labels of a host's node.
 #[must_use]
 pub fn labels(seen: &Observed, host: Filler) -> BTreeMap<String, String> {
@@ -427,41 +253,6 @@ pub fn labels(seen: &Observed, host: Filler) -> BTreeMap<String, String> {
     ]
     .map(|(k, v)| (k.to_owned(), v))
     .into()
-}
-
-/// Whether a node was one of ours and its instance has ended. A node without our labels is somebody else's.
-fn is_orphan(node: &Node, instances: &[Instance]) -> bool {
-    let (Some(slot), Some(incarnation)) = (node.labels.get(label::SLOT), node.labels.get(label::INCARNATION)) else {
-        return false;
-    };
-    !instances.iter().any(|i| !i.state.is_ended() && i.slot == *slot && i.incarnation.to_string() == *incarnation)
-}
-
-fn managers(nodes: &[Node]) -> usize {
-    nodes.iter().filter(|n| n.role == NodeRole::Manager).count()
-}
-
-/// What a refusal means for the next plan.
-impl LaunchMemory {
-    /// Forgets an earlier refusal: the launch is asked for again.
-    pub fn attempt(&mut self, filler: Filler, offering: &Offering) {
-        self.refused.remove(&(filler, offering.clone()));
-    }
-
-    /// Remembers how a launch failed.
-    pub fn note(&mut self, filler: Filler, offering: &Offering, error: &CloudError, now: Timestamp) {
-        match error {
-            CloudError::Capacity(words) => {
-                let until = now.checked_add(CAPACITY_PAUSE).unwrap_or(now);
-                self.exhausted.insert(offering.clone(), (until, words.clone()));
-                self.refused.insert((filler, offering.clone()));
-            }
-            CloudError::Ended => {
-                self.ended.insert(filler);
-            }
-            _ => {}
-        }
-    }
 }
 
 #[cfg(test)]

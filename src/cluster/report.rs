@@ -13,10 +13,11 @@ use super::{
     Context,
     act::Outcome,
     plan::{Observed, Plan},
-    status,
+    status, template,
+    trouble::Trouble,
 };
 use crate::{
-    api::{FINALIZER, MANAGER, SwarmCluster, SwarmClusterStatus, is_true, type_},
+    api::{FINALIZER, MANAGER, SwarmCluster, SwarmClusterStatus, event_note, is_true, reason, type_},
     cloud::StaticCredentials,
 };
 
@@ -42,6 +43,11 @@ pub async fn report(
 ) -> Result<bool, kube::Error> {
     let new = status::status(cluster, seen, plan, outcome, now);
     let ready = is_true(&new.conditions, type_::READY);
+    for (slot, losses) in plan.lost.iter().filter(|_| outcome.saved) {
+        let trouble = Trouble::Lost { losses: losses.clone(), stalls: losses.stalls(&template::terms(&cluster.spec)) };
+        let note = trouble.words(&format!("{}-{slot}", cluster.name_any()), &[]);
+        publish(context, cluster, EventType::Warning, trouble.reason(), &note).await;
+    }
     for (failure, what) in &outcome.failures {
         tracing::warn!(cluster = seen.name, %failure, "{what} failed");
     }
@@ -59,7 +65,10 @@ pub async fn report(
         Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(ready),
         Err(error) => return Err(error),
     }
-    announce(context, cluster, &new).await;
+    // A loss has been told just now, more exactly.
+    if plan.lost.is_empty() || is_true(&new.conditions, type_::STALLED) {
+        announce(context, cluster, &new).await;
+    }
     Ok(ready)
 }
 
@@ -70,18 +79,23 @@ async fn announce(context: &Context, cluster: &SwarmCluster, new: &SwarmClusterS
     if cluster.status.as_ref().and_then(verdict).is_some_and(|old| old.reason == now.reason) {
         return;
     }
-    tracing::info!(cluster = cluster.name_any(), reason = now.reason, "{}", now.message);
-    let bad = is_true(&new.conditions, type_::STALLED)
-        || [crate::api::reason::NODE_NOT_READY, crate::api::reason::NO_QUORUM, crate::api::reason::NO_CAPACITY]
-            .contains(&now.reason.as_str());
+    let expected =
+        [reason::LAUNCHING, reason::BOOTING, reason::JOINING, reason::READY, reason::PAUSED, reason::DELETING];
+    let good = expected.contains(&now.reason.as_str()) && !is_true(&new.conditions, type_::STALLED);
+    let type_ = if good { EventType::Normal } else { EventType::Warning };
+    publish(context, cluster, type_, &now.reason, &now.message).await;
+}
+
+/// Writes an Event. One that cannot be written must not hold up the cluster.
+async fn publish(context: &Context, cluster: &SwarmCluster, type_: EventType, reason: &str, note: &str) {
+    tracing::info!(cluster = cluster.name_any(), reason, "{note}");
     let event = Event {
-        type_: if bad { EventType::Warning } else { EventType::Normal },
+        type_,
         action: "Reconcile".to_owned(),
-        reason: now.reason,
-        note: Some(now.message),
+        reason: reason.to_owned(),
+        note: Some(event_note(note)),
         secondary: None,
     };
-    // An Event that cannot be written must not hold up the cluster.
     if let Err(error) = context.recorder.publish(&event, &cluster.object_ref(&())).await {
         tracing::warn!(%error, "writing an Event failed");
     }

@@ -1,20 +1,21 @@
 //! What the object says: status and conditions as a pure function of what was seen, planned and done.
 
+mod verdict;
+
 use std::collections::BTreeSet;
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use super::{
-    act::{Failure, Outcome},
+    act::Outcome,
     plan::{self, Filled, Observed, Plan},
     slot::Slot,
 };
 use crate::{
     api::{
-        AddressKind, NodeRole, NodeState, NodeStatus, SwarmCluster, SwarmClusterSpec, SwarmClusterStatus, condition,
-        label, reason, set, type_,
+        AddressKind, NodeRole, NodeState, NodeStatus, SwarmCluster, SwarmClusterStatus, condition, label, set, type_,
     },
-    cloud::{CloudError, Instance, InstanceState},
+    cloud::{Instance, InstanceState},
     swarm::LocalState,
 };
 
@@ -29,7 +30,7 @@ pub fn status(
 ) -> SwarmClusterStatus {
     let spec = &cluster.spec;
     let nodes = nodes(cluster, seen);
-    let verdict = verdict(spec, seen, plan, outcome, &nodes);
+    let verdict = verdict::verdict(cluster, seen, plan, outcome, &nodes);
     let ready = |role| nodes.iter().filter(|n| n.role == role && n.state == NodeState::Ready).count();
     let versions: BTreeSet<&str> = nodes.iter().filter_map(|n| n.engine_version.as_deref()).collect();
     let versions: Vec<&str> = versions.into_iter().collect();
@@ -45,10 +46,14 @@ pub fn status(
     let launched = slots.clone().filter(|n| n.state != NodeState::Missing).count();
     let joined = slots.clone().filter(|n| n.node_id.is_some()).count();
     let wanted = slots.count();
-    for (type_, done, what) in [(type_::LAUNCHED, launched, "launched"), (type_::JOINED, joined, "nodes of the swarm")]
-    {
+    for (type_, done, what) in [(type_::LAUNCHED, launched, "launched"), (type_::JOINED, joined, "in the swarm")] {
         let reason = if done == wanted { "All" } else { "Some" };
-        put(type_, done == wanted && !seen.deleting, reason, &format!("{done} of {wanted} are {what}"));
+        put(
+            type_,
+            done == wanted && !seen.deleting,
+            reason,
+            &format!("{done} of {wanted} {} {what}", if wanted == 1 { "is" } else { "are" }),
+        );
     }
     SwarmClusterStatus {
         observed_generation: generation,
@@ -60,99 +65,6 @@ pub fn status(
         ssh_secret: seen.intent.is_some().then(|| cluster.ssh_secret_name()),
         expires_at: plan::expiry(spec, seen).map(Time),
         nodes,
-    }
-}
-
-struct Verdict {
-    ready: bool,
-    reconciling: bool,
-    stalled: bool,
-    reason: &'static str,
-    message: String,
-}
-
-/// One sentence on the whole, the most telling thing first.
-fn verdict(spec: &SwarmClusterSpec, seen: &Observed, plan: &Plan, outcome: &Outcome, nodes: &[NodeStatus]) -> Verdict {
-    let busy = |reason, message| Verdict { ready: false, reconciling: true, stalled: false, reason, message };
-    if let Some((failure, what)) = outcome.failures.first() {
-        let (reason, stalled) = judge(failure);
-        let message = format!("{what}: {failure}{}", remedy(failure));
-        return Verdict { ready: false, reconciling: !stalled, stalled, reason, message };
-    }
-    let of = |state| nodes.iter().filter(move |n| n.state == state);
-    let names = |state| of(state).map(|n| n.name.as_str()).collect::<Vec<_>>().join(", ");
-    if seen.deleting {
-        let left = of(NodeState::Terminating).count();
-        return busy(reason::DELETING, format!("removing the cluster: {left} instances are left"));
-    }
-    let all_ready = nodes.iter().all(|n| n.state == NodeState::Ready);
-    if spec.paused {
-        let message = "spec.paused is true: nothing is changed until it is false".to_owned();
-        return Verdict { ready: all_ready, reconciling: false, stalled: false, reason: reason::PAUSED, message };
-    }
-    if let Some((slot, words)) = plan.starved.iter().next() {
-        let n = plan.starved.len();
-        return busy(
-            reason::NO_CAPACITY,
-            format!(
-                "{n} instances (first {slot}) wait for capacity, and are asked for again every minute; more entries in spec.provider.ec2.instanceTypes or other subnets would help. EC2 says: {words}"
-            ),
-        );
-    }
-    if of(NodeState::Missing).next().is_some() {
-        return busy(reason::LAUNCHING, format!("launching {}", names(NodeState::Missing)));
-    }
-    if of(NodeState::Down).next().is_some() {
-        let no_quorum = seen.nodes.is_none() && seen.swarm_error.is_some();
-        let reason = if no_quorum { reason::NO_QUORUM } else { reason::NODE_NOT_READY };
-        let why = of(NodeState::Down).find_map(|n| n.message.as_deref()).unwrap_or("down");
-        return busy(reason, format!("{} not ready: {why}", names(NodeState::Down)));
-    }
-    if of(NodeState::Booting).next().is_some() {
-        let why = of(NodeState::Booting).find_map(|n| n.message.as_deref()).unwrap_or("the engine does not answer yet");
-        return busy(reason::BOOTING, format!("waiting for {}: {why}", names(NodeState::Booting)));
-    }
-    if !all_ready || !plan.actions.is_empty() || !plan.pins.is_empty() {
-        let waiting: Vec<&str> =
-            nodes.iter().filter(|n| n.state != NodeState::Ready).map(|n| n.name.as_str()).collect();
-        let message = match waiting.as_slice() {
-            [] => "labelling nodes and removing what is not asked for any more".to_owned(),
-            some => format!("joining {}", some.join(", ")),
-        };
-        return busy(reason::JOINING, message);
-    }
-    let message = format!("{} managers and {} workers are ready", spec.managers, spec.workers);
-    Verdict { ready: true, reconciling: false, stalled: false, reason: reason::READY, message }
-}
-
-/// The reason of a failure, and whether only a person can end it.
-fn judge(failure: &Failure) -> (&'static str, bool) {
-    match failure {
-        Failure::Cloud(error) => match error {
-            CloudError::Capacity(_) => (reason::NO_CAPACITY, false),
-            CloudError::Quota(_) => (reason::QUOTA, true),
-            CloudError::Unauthorized { .. } => (reason::UNAUTHORIZED, true),
-            CloudError::Invalid(_) => (reason::INVALID_SPEC, true),
-            CloudError::Throttled(_) => (reason::THROTTLED, false),
-            CloudError::Ended | CloudError::Unavailable(_) => (reason::CLOUD_ERROR, false),
-        },
-        Failure::Host(_) => (reason::HOST_ERROR, false),
-        Failure::Spec(_) => (reason::INVALID_SPEC, true),
-        Failure::Unsupported(_) => (reason::UNSUPPORTED, true),
-    }
-}
-
-/// What a person can do about a failure. The operator tries again by itself in every case.
-fn remedy(failure: &Failure) -> &'static str {
-    let Failure::Cloud(error) = failure else { return "" };
-    match error {
-        CloudError::Quota(_) => ". Raise the quota of the account, or remove instances; this is tried again by itself",
-        CloudError::Unauthorized { .. } => {
-            ". Add the permission to the operator's IAM policy (deploy/iam-policy.json has all it needs); this is tried again by itself"
-        }
-        CloudError::Invalid(_) => ". Correct spec.provider.ec2, or make what it names; this is tried again by itself",
-        CloudError::Throttled(_) => ". This is tried again by itself",
-        _ => "",
     }
 }
 
@@ -218,6 +130,9 @@ fn filled_slot(name: String, kind: AddressKind, filled: &Filled<'_>, seen: &Obse
         return node;
     }
     node.message = host.and_then(|h| h.error.clone());
+    if engine.is_none() && node.address.is_none() && filled.instance.state == InstanceState::Running {
+        node.message = Some("the instance has no address of the kind spec.provider.ec2.connectTo asks for".to_owned());
+    }
     if let Some(engine) = engine {
         node.engine_version = Some(engine.version.clone());
         node.state = NodeState::Joining;

@@ -10,7 +10,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::{
     api::SwarmCluster,
-    cloud::{Cloud, CloudError, Clouds, Inventory, Owner},
+    cloud::{Account, CloudError, Clouds, Owner},
 };
 
 /// How often to look; an orphan lives for one to two rounds.
@@ -24,11 +24,11 @@ pub async fn collect(clouds: Clouds, clusters: Api<SwarmCluster>) {
     loop {
         rounds.tick().await;
         let mut orphans = BTreeSet::new();
-        for (cloud, inventory) in clouds.all().await {
-            match orphans_of(&cloud, &inventory, &clusters).await {
+        for account in clouds.all().await {
+            match orphans_of(&account, &clusters).await {
                 Ok(found) => {
                     for owner in found.iter().filter(|o| suspects.contains(*o)) {
-                        remove(&cloud, &inventory, owner).await;
+                        remove(&account, owner).await;
                     }
                     orphans.extend(found);
                 }
@@ -39,20 +39,17 @@ pub async fn collect(clouds: Clouds, clusters: Api<SwarmCluster>) {
     }
 }
 
-async fn orphans_of(
-    cloud: &Cloud,
-    inventory: &Inventory,
-    clusters: &Api<SwarmCluster>,
-) -> anyhow::Result<BTreeSet<Owner>> {
-    let mut owners: BTreeSet<Owner> = inventory.owners().unwrap_or_default().into_iter().collect();
-    owners.extend(cloud.list_networks().await?.into_iter().map(|n| n.owner));
+async fn orphans_of(account: &Account, clusters: &Api<SwarmCluster>) -> anyhow::Result<BTreeSet<Owner>> {
+    let mut owners: BTreeSet<Owner> = account.inventory.owners().unwrap_or_default().into_iter().collect();
+    owners.extend(account.cloud.list_networks().await?.into_iter().map(|n| n.owner));
     let living: BTreeSet<String> =
         clusters.list_metadata(&ListParams::default()).await?.iter().filter_map(ResourceExt::uid).collect();
     owners.retain(|o| !living.contains(&o.uid));
     Ok(owners)
 }
 
-async fn remove(cloud: &Cloud, inventory: &Inventory, owner: &Owner) {
+async fn remove(account: &Account, owner: &Owner) {
+    let Account { cloud, inventory, .. } = account;
     let live: Vec<String> = inventory
         .snapshot(owner)
         .unwrap_or_default()

@@ -18,7 +18,7 @@ use super::{
     verdict::{End, shorten},
 };
 use crate::{
-    api::{Conditions, E2ERun, E2ERunStatus, MANAGER, Phase, condition, reason, set, type_},
+    api::{Conditions, E2ERun, E2ERunStatus, MANAGER, Phase, condition, event_note, reason, set, type_},
     host::HostId,
 };
 
@@ -71,7 +71,7 @@ async fn announce(context: &Context, run: &E2ERun, new: &E2ERunStatus) {
         type_: if bad { EventType::Warning } else { EventType::Normal },
         action: "Run".to_owned(),
         reason: now.reason,
-        note: Some(now.message),
+        note: Some(event_note(&now.message)),
         secondary: None,
     };
     // An Event that cannot be written must not hold up the run.

@@ -19,7 +19,7 @@ use bollard::Docker;
 
 pub use containers::{Container, ContainerSpec, ContainerSummary};
 pub use error::SwarmError;
-pub use nodes::{Availability, EngineInfo, JoinRequest, LocalState, Node, Token, Tokens};
+pub use nodes::{AddressPools, Availability, EngineInfo, JoinRequest, LocalState, Node, Token, Tokens};
 
 use crate::host::Host;
 

@@ -114,6 +114,15 @@ pub struct Tokens {
     pub worker: Token,
 }
 
+/// Where a swarm takes the subnets of its overlay networks from, the ingress network among them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AddressPools {
+    /// CIDR blocks.
+    pub pools: Vec<String>,
+    /// The prefix length of a subnet.
+    pub subnet_size: u32,
+}
+
 /// How to join a swarm.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JoinRequest {
@@ -137,11 +146,13 @@ impl Engine {
         Ok(nodes.into_iter().map(Node::from).collect())
     }
 
-    /// Begins a swarm with this node as its manager. Its id.
-    pub async fn init(&self, advertise: &str) -> Result<String, SwarmError> {
+    /// Begins a swarm with this node as its manager; without pools, with Docker's own. Its id.
+    pub async fn init(&self, advertise: &str, pools: Option<&AddressPools>) -> Result<String, SwarmError> {
         let request = SwarmInitRequest {
             listen_addr: Some(LISTEN.to_owned()),
             advertise_addr: Some(advertise.to_owned()),
+            default_addr_pool: pools.map(|p| p.pools.clone()),
+            subnet_size: pools.map(|p| p.subnet_size),
             ..SwarmInitRequest::default()
         };
         Ok(self.within(WORK).init_swarm(request).await?)

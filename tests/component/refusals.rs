@@ -132,6 +132,72 @@ fn wrong_clusters_are_refused_with_what_to_write() {
                 &["spec.engine.installScript", "https://"],
             ),
             (
+                "an address pool as a word",
+                json!({"spec": {"engine": {"addressPools": ["10.200.0.0"]}}}),
+                &["spec.engine.addressPools", "10.200.0.0/16"],
+            ),
+            (
+                "an address pool with host bits",
+                json!({"spec": {"engine": {"addressPools": ["10.200.7.1/16"]}}}),
+                &["spec.engine.addressPools", "nothing beyond the prefix"],
+            ),
+            (
+                "an address pool of IPv6",
+                json!({"spec": {"engine": {"addressPools": ["fd00::/48"]}}}),
+                &["spec.engine.addressPools", "IPv4"],
+            ),
+            (
+                "address pools that overlap",
+                json!({"spec": {"engine": {"addressPools": ["10.200.0.0/16", "10.200.128.0/17"]}}}),
+                &["spec.engine.addressPools", "do not overlap"],
+            ),
+            (
+                "an address pool twice",
+                json!({"spec": {"engine": {"addressPools": ["10.200.0.0/16", "10.200.0.0/16"]}}}),
+                &["spec.engine.addressPools", "do not overlap"],
+            ),
+            (
+                "an address pool smaller than a subnet",
+                json!({"spec": {"engine": {"addressPools": ["10.200.0.0/25"]}}}),
+                &["spec.engine.addressPools", "at least one subnet"],
+            ),
+            (
+                "a subnet size larger than a pool",
+                json!({"spec": {"engine": {"addressPools": ["10.200.0.0/20"], "subnetSize": 16}}}),
+                &["spec.engine.addressPools", "at least one subnet"],
+            ),
+            (
+                "a subnet without room",
+                json!({"spec": {"engine": {"addressPools": ["10.200.0.0/20"], "subnetSize": 30}}}),
+                &["spec.engine.subnetSize", "from 8 to 29"],
+            ),
+            (
+                "a subnet size by itself",
+                json!({"spec": {"engine": {"subnetSize": 26}}}),
+                &["spec.engine.subnetSize", "only beside addressPools"],
+            ),
+            (
+                "a boot timeout without a unit",
+                json!({"spec": {"bootTimeout": "300"}}),
+                &["spec.bootTimeout", "90s, 30m, 4h or 1h30m"],
+            ),
+            (
+                "no time to boot",
+                json!({"spec": {"bootTimeout": "5s"}}),
+                &["spec.bootTimeout", "from 30s to 1h, such as 5m"],
+            ),
+            (
+                "more time to boot than anybody waits",
+                json!({"spec": {"bootTimeout": "1h1s"}}),
+                &["spec.bootTimeout", "from 30s to 1h, such as 5m"],
+            ),
+            (
+                "a region of four numbers",
+                ec2(json!({"region": "us-east-1234"})),
+                &["spec.provider.ec2.region", "us-east-1"],
+            ),
+            ("an availability zone", ec2(json!({"region": "us-east-1a"})), &["spec.provider.ec2.region", "us-east-1"]),
+            (
                 "a daemon.json as text",
                 json!({"spec": {"engine": {"daemonJson": "{}"}}}),
                 &["spec.engine.daemonJson", "object"],
@@ -218,13 +284,14 @@ fn wrong_runs_are_refused_with_what_to_write() {
 fn what_cannot_change_says_so() {
     let namespace = Namespace::new("immutable");
     let with_all = ec2(json!({"subnets": ["subnet-0123456789abcdef0"], "credentials": {"name": "aws"}}));
+    let with_all = merged(&with_all, &json!({"spec": {"engine": {"addressPools": ["10.200.0.0/16"]}}}));
     let full = merged(&cluster(), &with_all);
     let bare = merged(&cluster(), &json!({"metadata": {"name": "bare"}}));
     for object in [&full, &bare, &run()] {
         namespace.apply(object).unwrap();
     }
     let another = "create another SwarmCluster, or delete this one";
-    let cases: [(&str, Value, &[&str]); 9] = [
+    let cases: [(&str, Value, &[&str]); 12] = [
         ("the region", merged(&full, &ec2(json!({"region": "eu-central-1"}))), &["region cannot be changed", another]),
         (
             "the provider",
@@ -253,6 +320,21 @@ fn what_cannot_change_says_so() {
             &["credentials cannot be changed", "change the Secret's content"],
         ),
         (
+            "other address pools",
+            merged(&full, &json!({"spec": {"engine": {"addressPools": ["10.201.0.0/16"]}}})),
+            &["spec.engine", "address pools cannot be changed", another],
+        ),
+        (
+            "address pools taken away",
+            merged(&full, &json!({"spec": {"engine": null}})),
+            &["spec.engine", "address pools cannot be changed", another],
+        ),
+        (
+            "address pools added",
+            merged(&bare, &json!({"spec": {"engine": {"addressPools": ["10.201.0.0/16"]}}})),
+            &["spec.engine", "address pools cannot be changed", another],
+        ),
+        (
             "a run's image",
             merged(&run(), &json!({"spec": {"image": "e2e:2"}})),
             &["a run cannot be changed", "create another E2ERun"],
@@ -269,6 +351,7 @@ fn what_cannot_change_says_so() {
     for allowed in [
         json!({"spec": {"managers": 5, "workers": 7, "ttl": "8h", "paused": true, "accessCIDRs": ["10.0.0.0/8"]}}),
         ec2(json!({"instanceTypes": ["m5.large"], "ami": {"id": "ami-0123456789abcdef0"}})),
+        json!({"spec": {"bootTimeout": "10m", "engine": {"version": "28.5"}}}),
     ] {
         namespace.apply(&merged(&full, &allowed)).unwrap();
     }

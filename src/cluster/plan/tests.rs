@@ -5,11 +5,14 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 
 use super::*;
-use crate::cloud::Owner;
+use crate::{
+    cloud::{CloudError, Lack, Owner},
+    swarm::LocalState,
+};
 
-const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+pub(super) const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
-fn spec(managers: u32, workers: u32) -> SwarmClusterSpec {
+pub(super) fn spec(managers: u32, workers: u32) -> SwarmClusterSpec {
     serde_json::from_value(serde_json::json!({
         "managers": managers, "workers": workers,
         "provider": {"ec2": {"region": "us-east-1", "instanceTypes": ["a.large", "b.large"]}},
@@ -17,7 +20,7 @@ fn spec(managers: u32, workers: u32) -> SwarmClusterSpec {
     .unwrap()
 }
 
-fn instance(slot: &str, incarnation: u32, state: InstanceState) -> Instance {
+pub(super) fn instance(slot: &str, incarnation: u32, state: InstanceState) -> Instance {
     Instance {
         id: format!("i-{slot}-{incarnation}"),
         owner: Owner { uid: "u".into(), name: "ns/c".into() },
@@ -34,11 +37,11 @@ fn instance(slot: &str, incarnation: u32, state: InstanceState) -> Instance {
     }
 }
 
-fn filler(text: &str) -> Filler {
+pub(super) fn filler(text: &str) -> Filler {
     serde_json::from_value(serde_json::json!(text)).unwrap()
 }
 
-fn engine(state: LocalState, node: Option<&str>, manages: bool) -> HostView {
+pub(super) fn engine(state: LocalState, node: Option<&str>, manages: bool) -> HostView {
     let engine = EngineInfo {
         version: "28.5.2".into(),
         node_id: node.map(str::to_owned),
@@ -50,7 +53,7 @@ fn engine(state: LocalState, node: Option<&str>, manages: bool) -> HostView {
     HostView { connected: true, engine: Some(engine), error: None, rotated: true, pinned: true }
 }
 
-fn node(of: &str, role: NodeRole) -> Node {
+pub(super) fn node(of: &str, role: NodeRole) -> Node {
     let host = filler(of);
     Node {
         id: of.into(),
@@ -72,12 +75,12 @@ fn node(of: &str, role: NodeRole) -> Node {
     }
 }
 
-fn seen(instances: Vec<Instance>) -> Observed {
+pub(super) fn seen(instances: Vec<Instance>) -> Observed {
     Observed { instances: Some(instances), name: "ns/c".into(), created_at: Some(NOW), ..Observed::default() }
 }
 
 /// One manager, one worker, all well.
-fn whole() -> (SwarmClusterSpec, Observed) {
+pub(super) fn whole() -> (SwarmClusterSpec, Observed) {
     let mut seen = seen(vec![instance("m0", 0, InstanceState::Running), instance("w0", 0, InstanceState::Running)]);
     seen.hosts = [
         (filler("m0.0"), engine(LocalState::Active, Some("m0.0"), true)),
@@ -126,25 +129,6 @@ fn an_instance_that_ended_before_it_was_listed_is_replaced_too() {
     seen.launches.ended.insert(filler("m0.4"));
     let plan = plan(&spec(1, 0), &seen, NOW);
     assert!(matches!(plan.actions.as_slice(), [Action::Launch(f, _)] if *f == filler("m0.5")), "{plan:?}");
-}
-
-#[test]
-fn without_capacity_the_next_type_is_taken_and_without_any_it_waits() {
-    let mut seen = seen(vec![]);
-    let later = NOW + SignedDuration::from_secs(60);
-    let full = |t: &str| (Offering { instance_type: t.into(), subnet: None }, (later, format!("no {t}")));
-    seen.launches.exhausted.extend([full("a.large")]);
-    // m0 was asked for as a.large, and the answer is not known: nothing else may be asked for.
-    seen.intent = plan(&spec(1, 0), &super::tests::seen(vec![]), NOW).save;
-    let again = plan(&spec(1, 0), &seen, NOW);
-    assert!(matches!(again.actions.as_slice(), [Action::Launch(_, o)] if o.instance_type == "a.large"), "{again:?}");
-    seen.launches.refused.insert((filler("m0.0"), full("a.large").0));
-    let second = plan(&spec(1, 0), &seen, NOW);
-    assert!(matches!(second.actions.as_slice(), [Action::Launch(_, o)] if o.instance_type == "b.large"), "{second:?}");
-    seen.launches.exhausted.extend([full("b.large")]);
-    let none = plan(&spec(1, 0), &seen, NOW);
-    assert_eq!((none.actions.len(), none.again_at, none.starved.len()), (0, Some(later), 1));
-    assert_eq!(plan(&spec(1, 0), &seen, later).actions.len(), 1);
 }
 
 #[test]
@@ -284,9 +268,28 @@ struct World {
     begun: u32,
     intent: Option<Intent>,
     memory: LaunchMemory,
+    shortages: BTreeMap<Offering, Shortage>,
+    now: i64,
+}
+
+/// What a launch is answered with.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Answer {
+    /// With an instance.
+    Made,
+    /// It is made, and the answer is lost.
+    Lost,
+    /// No capacity for the first type: said after a look whether the same was asked for before.
+    Full,
+    /// Not allowed to launch the first type: said before such a look.
+    Forbidden,
 }
 
 impl World {
+    fn now(&self) -> Timestamp {
+        NOW + SignedDuration::from_secs(self.now)
+    }
+
     fn live(&self, slot: Slot) -> usize {
         self.launched.iter().filter(|((f, _), i)| f.slot == slot && !i.state.is_ended()).count()
     }
@@ -294,7 +297,12 @@ impl World {
     fn observe(&self) -> Observed {
         let instances: Vec<_> = self.launched.values().filter(|i| self.listed.contains(&i.id)).cloned().collect();
         let up = fillers(&instances).into_values().map(|f| f.filler).collect::<Vec<_>>();
-        let mut seen = Observed { intent: self.intent.clone(), launches: self.memory.clone(), ..seen(instances) };
+        let mut seen = Observed {
+            intent: self.intent.clone(),
+            launches: self.memory.clone(),
+            shortages: self.shortages.clone(),
+            ..seen(instances)
+        };
         for host in up {
             let id = host.to_string();
             let view = match self.swarms.get(&host) {
@@ -311,24 +319,42 @@ impl World {
         seen
     }
 
-    fn take(&mut self, action: &Action, refused: &str) {
-        if let Action::Launch(filler, offering) = action {
-            self.memory.attempt(*filler, offering);
-        }
-        match action {
-            // A token that made an instance is answered with it, whatever the capacity is by now.
-            Action::Launch(filler, offering)
-                if offering.instance_type == refused && !self.launched.contains_key(&(*filler, refused.to_owned())) =>
-            {
-                self.memory.note(*filler, offering, &CloudError::Capacity("full".into()), NOW);
+    fn launch(&mut self, filler: Filler, offering: &Offering, answer: Answer) -> Result<(), CloudError> {
+        let key = (filler, offering.instance_type.clone());
+        let first = offering.instance_type == "a.large";
+        let known = self.launched.contains_key(&key);
+        match answer {
+            Answer::Forbidden if first => {
+                let (permission, message) = (Some("ec2:RunInstances".to_owned()), "no".to_owned());
+                return Err(CloudError::Unauthorized { permission, message });
             }
+            Answer::Full if first && !known => return Err(CloudError::Capacity("full".to_owned())),
+            _ => {}
+        }
+        let fresh = instance(&filler.slot.to_string(), filler.incarnation, InstanceState::Running);
+        let id = format!("{}-{}", fresh.id, offering.instance_type);
+        let made = self.launched.entry(key).or_insert(Instance { id, ..fresh });
+        if made.state.is_ended() {
+            return Err(CloudError::Ended);
+        }
+        if answer == Answer::Lost { Err(CloudError::Unavailable("no answer".to_owned())) } else { Ok(()) }
+    }
+
+    fn take(&mut self, before: &Observed, action: &Action, answer: Answer) {
+        let now = self.now();
+        match action {
             Action::Launch(filler, offering) => {
-                let fresh = instance(&filler.slot.to_string(), filler.incarnation, InstanceState::Running);
-                let key = (*filler, offering.instance_type.clone());
-                let id = format!("{}-{}", fresh.id, offering.instance_type);
-                let known = self.launched.entry(key).or_insert(Instance { id, ..fresh });
-                if known.state.is_ended() {
-                    self.memory.note(*filler, offering, &CloudError::Ended, NOW);
+                let launching = before.intent.as_ref().and_then(|i| i.launching(*filler));
+                let again = launching.is_some_and(|l| l.offering == *offering);
+                self.memory.attempt(*filler, offering, again, now);
+                match self.launch(*filler, offering, answer) {
+                    Ok(()) => self.memory.launched(*filler),
+                    Err(error) => {
+                        self.memory.note(*filler, offering, &error, now);
+                        if let Some(lack) = Lack::of(&error) {
+                            self.shortages.insert(offering.clone(), Shortage::new(lack, "no", now));
+                        }
+                    }
                 }
             }
             Action::Init(host) => {
@@ -353,23 +379,36 @@ proptest! {
     fn a_crash_at_any_moment_changes_nothing(
         managers in prop::sample::select(vec![1u32, 3]),
         workers in 0u32..3,
-        steps in prop::collection::vec((0usize..6, any::<bool>(), any::<bool>(), any::<bool>()), 1..30),
+        steps in prop::collection::vec((
+            0usize..6,
+            any::<bool>(),
+            any::<bool>(),
+            prop::sample::select(vec![Answer::Made, Answer::Lost, Answer::Full, Answer::Forbidden]),
+            0i64..20,
+        ), 1..30),
     ) {
         let spec = spec(managers, workers);
         let mut world = World::default();
-        for (survives, lists, crashes, full) in steps {
-            let plan = plan(&spec, &world.observe(), NOW);
+        let mut unlisted = 0;
+        for (survives, lists, crashes, answer, seconds) in steps {
+            let seen = world.observe();
+            let plan = plan(&spec, &seen, world.now());
             if let Some(intent) = plan.save {
                 world.intent = Some(intent);
             }
             for action in plan.actions.iter().take(if crashes { survives } else { usize::MAX }) {
-                world.take(action, if full { "a.large" } else { "" });
+                world.take(&seen, action, answer);
             }
             if crashes {
                 world.memory = LaunchMemory::default();
+                world.shortages.clear();
             }
-            if lists {
+            world.now += seconds;
+            // What was made is listed in time, whoever looks.
+            unlisted = if lists { 0 } else { unlisted + seconds };
+            if lists || unlisted >= 100 {
                 world.listed = world.launched.values().map(|i| i.id.clone()).collect();
+                unlisted = 0;
             }
             for slot in Slot::all(&spec) {
                 prop_assert!(world.live(slot) <= 1, "two instances for {slot}");
@@ -378,11 +417,13 @@ proptest! {
         }
         for _ in 0..8 {
             world.listed = world.launched.values().map(|i| i.id.clone()).collect();
-            let plan = plan(&spec, &world.observe(), NOW);
+            world.now += 60;
+            let seen = world.observe();
+            let plan = plan(&spec, &seen, world.now());
             world.intent = plan.save.or(world.intent);
-            plan.actions.iter().for_each(|a| world.take(a, ""));
+            plan.actions.iter().for_each(|a| world.take(&seen, a, Answer::Made));
         }
         prop_assert_eq!(world.swarms.len(), (managers + workers) as usize);
-        prop_assert_eq!(plan(&spec, &world.observe(), NOW).actions, vec![]);
+        prop_assert_eq!(plan(&spec, &world.observe(), world.now()).actions, vec![]);
     }
 }

@@ -1,0 +1,208 @@
+//! What the process remembers of a cluster. Losing it costs calls and time, never an instance.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Instant,
+};
+
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+
+use super::intent::Filler;
+use crate::cloud::{CloudError, Instance, InstanceState, Offering};
+
+/// A look that comes later than this counts as if it had come then: what happened to a process
+/// that was stopped, or to a machine that slept, is no fault of a host. Twice the longest pause
+/// between two looks at a cluster that is not ready.
+const LATE: SignedDuration = SignedDuration::from_secs(60);
+
+/// How long after it was asked for an instance is listed at the latest, if there is one. EC2
+/// says "a few minutes" of its eventual consistency; seconds are usual.
+const LISTED: SignedDuration = SignedDuration::from_secs(120);
+
+/// All that is remembered of a cluster.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {
+    /// Launches and what they ended in.
+    pub launches: LaunchMemory,
+    /// By the instance's id: for how long it has been as it is.
+    pub clocks: BTreeMap<String, Clock>,
+    /// By the instance's id: what its console says, as a clause.
+    pub consoles: BTreeMap<String, String>,
+    /// Passes that failed in a row.
+    pub failures: u32,
+    /// How often in a row the network could not be removed.
+    pub in_use: u32,
+    /// The terms the cluster was last looked at by.
+    pub terms: String,
+}
+
+impl Memory {
+    /// Takes in which instances there are, and which are engines. Nobody waits for the hosts of a
+    /// paused cluster, or for one that is stopped.
+    pub fn look(&mut self, instances: &[Instance], engines: &BTreeSet<Filler>, paused: bool, now: Instant) {
+        let live = instances.iter().filter(|i| !i.state.is_ended());
+        let mut clocks = std::mem::take(&mut self.clocks);
+        for instance in live {
+            let host = instance.slot.parse().map(|slot| Filler { slot, incarnation: instance.incarnation });
+            let up = host.is_ok_and(|h| engines.contains(&h));
+            let mut clock = clocks.remove(&instance.id).unwrap_or_else(|| Clock::new(up, now));
+            clock.look(up, now);
+            if (up || !paused) && instance.state < InstanceState::Stopping {
+                self.clocks.insert(instance.id.clone(), clock);
+            }
+        }
+        self.consoles.retain(|id, _| self.clocks.contains_key(id));
+    }
+}
+
+/// For how long an instance has been an engine, or has not: by the operator's own clock, which
+/// begins anew when the operator does. It is never compared with another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// Whether its engine answered at the last look.
+    pub up: bool,
+    /// For how long that has been so.
+    pub age: SignedDuration,
+    /// The last look came in time, so that it can be believed that nothing has changed since the one before.
+    pub timely: bool,
+    last: Instant,
+}
+
+impl Clock {
+    /// One that begins now.
+    #[must_use]
+    pub const fn new(up: bool, now: Instant) -> Self {
+        Self { up, age: SignedDuration::ZERO, timely: true, last: now }
+    }
+
+    fn look(&mut self, up: bool, now: Instant) {
+        if up != self.up {
+            *self = Self::new(up, now);
+            return;
+        }
+        let gap = SignedDuration::try_from(now.duration_since(self.last)).unwrap_or(LATE);
+        self.timely = gap <= LATE;
+        self.age = self.age.saturating_add(gap.min(LATE));
+        self.last = now;
+    }
+
+    #[cfg(test)]
+    pub fn after(up: bool, age: SignedDuration) -> Self {
+        Self { age, ..Self::new(up, Instant::now()) }
+    }
+}
+
+/// What became of launches that no instance is listed for.
+#[derive(Clone, Debug, Default)]
+pub struct LaunchMemory {
+    asks: BTreeMap<(Filler, Offering), Ask>,
+    /// Fillers whose instance had ended before it was ever listed.
+    pub ended: BTreeSet<Filler>,
+}
+
+/// A launch that was asked for.
+#[derive(Clone, Copy, Debug, Default)]
+struct Ask {
+    /// When it was last asked for without an answer, so that there may be an instance which is not listed yet.
+    doubt: Option<Timestamp>,
+    /// It was refused, and there is certainly no instance.
+    refused: bool,
+}
+
+impl LaunchMemory {
+    /// Whether this launch was refused so that certainly no instance was made: something else may take its place.
+    #[must_use]
+    pub fn refused(&self, filler: Filler, offering: &Offering) -> bool {
+        self.asks.get(&(filler, offering.clone())).is_some_and(|a| a.refused)
+    }
+
+    /// A launch is about to be asked for. `again`: it was written down before, perhaps by an
+    /// operator that did not live to hear the answer.
+    pub fn attempt(&mut self, filler: Filler, offering: &Offering, again: bool, now: Timestamp) {
+        let key = (filler, offering.clone());
+        let ask = self.asks.entry(key).or_insert(Ask { doubt: again.then_some(now), refused: false });
+        ask.refused = false;
+    }
+
+    /// A launch was answered with an instance.
+    pub fn launched(&mut self, filler: Filler) {
+        self.asks.retain(|(f, _), _| *f != filler);
+    }
+
+    /// Remembers how a launch failed. Says whether the slot is free for another one.
+    pub fn note(&mut self, filler: Filler, offering: &Offering, error: &CloudError, now: Timestamp) -> bool {
+        if *error == CloudError::Ended {
+            self.ended.insert(filler);
+            self.launched(filler);
+            return true;
+        }
+        let ask = self.asks.entry((filler, offering.clone())).or_default();
+        if !error.made_nothing() {
+            ask.doubt = Some(now);
+            return false;
+        }
+        // Who may not ask, or asks too often, is told so before anybody looks whether the same
+        // was asked for before: an earlier call may still have made an instance.
+        let unheard = matches!(error, CloudError::Unauthorized { .. } | CloudError::Throttled(_));
+        let doubted = ask.doubt.is_some_and(|at| now.duration_since(at) < LISTED);
+        if !(unheard && doubted) {
+            *ask = Ask { doubt: None, refused: true };
+        }
+        ask.refused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::{api::NodeRole, cluster::Slot};
+
+    fn filler() -> Filler {
+        Filler { slot: Slot { role: NodeRole::Manager, index: 0 }, incarnation: 0 }
+    }
+
+    #[test]
+    fn a_look_that_comes_late_counts_no_more_than_one_in_time() {
+        let begin = Instant::now();
+        let mut clock = Clock::new(false, begin);
+        clock.look(false, begin + Duration::from_secs(20));
+        assert_eq!((clock.age, clock.timely), (SignedDuration::from_secs(20), true));
+        clock.look(false, begin + Duration::from_secs(3600));
+        assert_eq!((clock.age, clock.timely), (SignedDuration::from_secs(80), false));
+        clock.look(false, begin + Duration::from_secs(3605));
+        assert_eq!((clock.age, clock.timely), (SignedDuration::from_secs(85), true));
+        clock.look(true, begin + Duration::from_secs(3610));
+        assert_eq!((clock.age, clock.up), (SignedDuration::ZERO, true));
+    }
+
+    #[test]
+    fn a_refusal_frees_the_slot_unless_an_instance_may_be_there() {
+        let offering = Offering { instance_type: "t3.medium".into(), subnet: None, spot: false };
+        let at = |s| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(s);
+        let forbidden = CloudError::Unauthorized { permission: Some("ec2:RunInstances".into()), message: "no".into() };
+        let (invalid, throttled) = (CloudError::Invalid("no".into()), CloudError::Throttled("slower".into()));
+        let lost = CloudError::Unavailable("no answer".into());
+        // Whether it was written down before, what it is answered with (and when), and whether the slot is free then.
+        let table: [(bool, &[(&CloudError, i64)], bool); 9] = [
+            (false, &[(&invalid, 0)], true),
+            (false, &[(&forbidden, 0)], true),
+            (false, &[(&throttled, 0)], true),
+            (false, &[(&lost, 0)], false),
+            (false, &[(&lost, 0), (&forbidden, 1)], false),
+            (false, &[(&lost, 0), (&forbidden, 1), (&forbidden, 120)], true),
+            (false, &[(&lost, 0), (&invalid, 1)], true),
+            (true, &[(&throttled, 1)], false),
+            (true, &[(&invalid, 1)], true),
+        ];
+        for (again, answers, free) in table {
+            let mut memory = LaunchMemory::default();
+            for (error, s) in answers {
+                memory.attempt(filler(), &offering, again, at(0));
+                memory.note(filler(), &offering, error, at(*s));
+            }
+            assert_eq!(memory.refused(filler(), &offering), free, "{again} {answers:?}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! The one sentence on the whole of a cluster, and what the conditions make of it.
+
+use crate::{
+    api::{NodeRole, NodeState, NodeStatus, SwarmCluster, reason},
+    cloud::CloudError,
+    cluster::{
+        act::{Failure, Outcome},
+        plan::{Observed, Plan},
+        trouble::Trouble,
+    },
+};
+
+/// What the conditions say.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The cluster is as its spec asks for.
+    pub ready: bool,
+    /// The operator works on it.
+    pub reconciling: bool,
+    /// Only a person can end what is wrong.
+    pub stalled: bool,
+    /// Why, in one word.
+    pub reason: &'static str,
+    /// Why, in one sentence.
+    pub message: String,
+}
+
+/// One sentence on the whole, the most telling thing first.
+pub fn verdict(
+    cluster: &SwarmCluster,
+    seen: &Observed,
+    plan: &Plan,
+    outcome: &Outcome,
+    nodes: &[NodeStatus],
+) -> Verdict {
+    let spec = &cluster.spec;
+    let busy = |reason, message| Verdict { ready: false, reconciling: true, stalled: false, reason, message };
+    let trouble = trouble(cluster, plan);
+    // What a person has to end comes first: the rest may pass by itself.
+    let failure = outcome.failures.iter().find(|(f, _)| judge(f).1).or(outcome.failures.first());
+    if let Some((failure, what)) = failure {
+        let (reason, stalled) = judge(failure);
+        if stalled || !trouble.as_ref().is_some_and(|t| t.stalled) {
+            let message = format!("{what}: {failure}{}", remedy(failure));
+            return Verdict { ready: false, reconciling: !stalled, stalled, reason, message };
+        }
+    }
+    let of = |state| nodes.iter().filter(move |n| n.state == state);
+    let names = |state| of(state).map(|n| n.name.as_str()).collect::<Vec<_>>().join(", ");
+    if seen.deleting {
+        let left = match of(NodeState::Terminating).count() {
+            0 => "its security group is left".to_owned(),
+            n => format!("{} left", counted(n, "instance")),
+        };
+        return busy(reason::DELETING, format!("removing the cluster: {left}"));
+    }
+    let all_ready = nodes.iter().all(|n| n.state == NodeState::Ready);
+    if spec.paused {
+        let message = "spec.paused is true: nothing is changed until it is false".to_owned();
+        return Verdict { ready: all_ready, reconciling: false, stalled: false, reason: reason::PAUSED, message };
+    }
+    if let Some(trouble) = trouble {
+        return trouble;
+    }
+    if of(NodeState::Missing).next().is_some() {
+        return busy(reason::LAUNCHING, format!("launching {}", names(NodeState::Missing)));
+    }
+    if of(NodeState::Down).next().is_some() {
+        let no_quorum = seen.nodes.is_none() && seen.swarm_error.is_some();
+        let reason = if no_quorum { reason::NO_QUORUM } else { reason::NODE_NOT_READY };
+        let why = of(NodeState::Down).find_map(|n| n.message.as_deref()).unwrap_or("down");
+        return busy(reason, format!("{} not ready: {why}", names(NodeState::Down)));
+    }
+    if of(NodeState::Booting).next().is_some() {
+        let why = of(NodeState::Booting).find_map(|n| n.message.as_deref()).unwrap_or("the engine does not answer yet");
+        return busy(reason::BOOTING, format!("waiting for {}: {why}", names(NodeState::Booting)));
+    }
+    if !all_ready || !plan.actions.is_empty() || !plan.pins.is_empty() {
+        let waiting: Vec<&str> =
+            nodes.iter().filter(|n| n.state != NodeState::Ready).map(|n| n.name.as_str()).collect();
+        let message = match waiting.as_slice() {
+            [] => "labelling nodes and removing what is not asked for any more".to_owned(),
+            some => format!("joining {}", some.join(", ")),
+        };
+        return busy(reason::JOINING, message);
+    }
+    let message = all_there(nodes);
+    Verdict { ready: true, reconciling: false, stalled: false, reason: reason::READY, message }
+}
+
+/// What keeps slots from being filled: that of them which a person has to end, else the first.
+fn trouble(cluster: &SwarmCluster, plan: &Plan) -> Option<Verdict> {
+    let all = || plan.troubles.iter();
+    let (first, told) = all().find(|(_, t)| t.stalls()).or_else(|| all().next())?;
+    let others = all().filter(|(slot, t)| *slot != first && same(t, told)).count();
+    let name = format!("{}-{first}", cluster.metadata.name.as_deref().unwrap_or_default());
+    let who = if others == 0 { name } else { format!("{name} (and {others} more)") };
+    let types = cluster.spec.provider.ec2.as_ref().map(|e| e.instance_types.as_slice()).unwrap_or_default();
+    let (stalled, message) = (told.stalls(), told.words(&who, types));
+    Some(Verdict { ready: false, reconciling: !stalled, stalled, reason: told.reason(), message })
+}
+
+/// Whether two slots have the same to be told of, whichever instance it is.
+fn same(a: &Trouble, b: &Trouble) -> bool {
+    (a.reason(), a.stalls()) == (b.reason(), b.stalls())
+}
+
+/// Everybody is there.
+fn all_there(nodes: &[NodeStatus]) -> String {
+    let of = |role| nodes.iter().filter(|n| n.role == role).count();
+    let (managers, workers) = (of(NodeRole::Manager), of(NodeRole::Worker));
+    if workers == 0 {
+        return format!("{} ready", counted(managers, "manager"));
+    }
+    let plural = |n, what: &str| if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") };
+    format!("{} and {} are ready", plural(managers, "manager"), plural(workers, "worker"))
+}
+
+/// A number of things with its verb: `1 manager is`, `3 managers are`.
+fn counted(n: usize, what: &str) -> String {
+    if n == 1 { format!("1 {what} is") } else { format!("{n} {what}s are") }
+}
+
+/// The reason of a failure, and whether only a person can end it.
+fn judge(failure: &Failure) -> (&'static str, bool) {
+    match failure {
+        Failure::Cloud(error) => match error {
+            CloudError::Capacity(_) => (reason::NO_CAPACITY, false),
+            CloudError::Quota(_) => (reason::QUOTA, true),
+            CloudError::Unauthorized { .. } => (reason::UNAUTHORIZED, true),
+            CloudError::Invalid(_) => (reason::INVALID_SPEC, true),
+            CloudError::Throttled(_) => (reason::THROTTLED, false),
+            CloudError::Ended | CloudError::Unavailable(_) => (reason::CLOUD_ERROR, false),
+        },
+        Failure::Host(_) => (reason::HOST_ERROR, false),
+        Failure::Spec(_) => (reason::INVALID_SPEC, true),
+        Failure::InUse(_) => (reason::IN_USE, true),
+        Failure::Unsupported(_) => (reason::UNSUPPORTED, true),
+    }
+}
+
+/// What a person can do about a failure. The operator tries again by itself in every case.
+fn remedy(failure: &Failure) -> &'static str {
+    match failure {
+        Failure::Cloud(CloudError::Quota(_)) => {
+            ". Raise the quota of the account, or remove what uses it up; this is tried again by itself"
+        }
+        Failure::Cloud(CloudError::Unauthorized { .. }) => {
+            ". deploy/iam-policy.json has all permissions the operator needs; this is tried again by itself"
+        }
+        Failure::Cloud(CloudError::Invalid(_)) => {
+            ". Correct spec.provider.ec2, or make what it names; this is tried again by itself"
+        }
+        Failure::Cloud(CloudError::Throttled(_)) => ". This is tried again by itself",
+        Failure::InUse(_) => ". Detach the group there, or remove what uses it; this is tried again by itself",
+        _ => "",
+    }
+}

@@ -1,0 +1,119 @@
+"""What EC2 refuses, takes away or never brings up: the operator says so, goes on by itself, and takes up a correction at once."""
+import ipaddress
+import json
+
+from world import Count, cluster, kubectl, until
+
+
+def ready(space, name):
+    return space.condition("swarmcluster", name, "Ready")
+
+
+def says(space, name, reason, *words, timeout=60):
+    """Waits until the cluster says so; the condition."""
+    def look():
+        now = ready(space, name)
+        return now if now["reason"] == reason and all(w in now["message"] for w in words) else None
+    try:
+        return until(f"{reason} {words}", look, timeout)
+    except AssertionError as error:
+        raise AssertionError(f"{error}; it says {ready(space, name)}") from None
+
+
+def stalled(space, name):
+    return space.condition("swarmcluster", name, "Stalled")["status"] == "True"
+
+
+def events(space, reason):
+    items = json.loads(kubectl("get", "events", "-n", space.name, "-o", "json").stdout)["items"]
+    return [e["message"] for e in items if e["reason"] == reason]
+
+
+def types(space, name):
+    return {i["InstanceType"] for i in space.instances(name)}
+
+
+def test_a_mistyped_type_is_forgotten_once_corrected(space, operator):
+    with Count(space, "typo") as count:
+        space.apply(cluster("typo", 1, 0, instanceTypes=["t3.mediun"]))
+        says(space, "typo", "InvalidConfiguration", "t3.mediun", "instanceTypes")
+        assert stalled(space, "typo")
+        # The operator that was refused is not the one that reads the correction.
+        operator.kill()
+        space.apply(cluster("typo", 1, 0, instanceTypes=["t3.medium"]))
+        operator.start()
+        until("another type", lambda: types(space, "typo") == {"t3.medium"}, 20)
+        space.wait("swarmcluster", "typo", "Ready", 240)
+    assert count.most == {"m0": 1}
+    assert ready(space, "typo")["message"] == "1 manager is ready"
+
+    # The swarm's addresses are not those of the hosts.
+    address = space.status("swarmcluster", "typo")["endpoint"]
+    pools = json.loads(space.ssh("typo", address, "docker", "info", "-f", "'{{json .Swarm.Cluster.DefaultAddrPool}}'"))
+    ingress = space.ssh("typo", address, "docker", "network", "inspect", "ingress", "-f", "'{{(index .IPAM.Config 0).Subnet}}'").strip()
+    assert pools and not any(ipaddress.ip_address(address) in ipaddress.ip_network(p) for p in pools), pools
+    assert any(ipaddress.ip_network(ingress).subnet_of(ipaddress.ip_network(p)) for p in pools), (ingress, pools)
+
+
+def test_over_quota_for_one_type_the_next_is_taken(space, knobs):
+    knobs(fail=[{"action": "RunInstances", "code": "VcpuLimitExceeded", "times": 1}])
+    space.apply(cluster("narrow", 1, 0))
+    until("the second type", lambda: types(space, "narrow") == {"t3a.medium"}, 30)
+
+    # With no type to be had, it is said by who can end it, and its end is noticed.
+    knobs(fail=[{"action": "RunInstances", "code": "VcpuLimitExceeded"}])
+    space.apply(cluster("none", 1, 0))
+    says(space, "none", "QuotaExceeded", "t3.medium, t3a.medium", "VcpuLimitExceeded", "raise the quota")
+    assert stalled(space, "none")
+    knobs(fail=[])
+    until("it is launched", lambda: space.instances("none"), 60)
+
+
+def test_instances_that_die_are_replaced_ever_more_slowly_and_told(space, knobs):
+    knobs(deaths=[{"reason": "Client.VolumeLimitExceeded", "name": "frail-m0", "times": 3}])
+    space.apply(cluster("frail", 1, 0))
+    said = says(space, "frail", "InstanceEnded", "frail-m0", "Client.VolumeLimitExceeded", "number 3 in a row", timeout=120)
+    assert stalled(space, "frail"), said
+    told = events(space, "InstanceEnded")
+    assert len(told) == 3 and all("Client.VolumeLimitExceeded" in t and len(t.encode()) <= 1024 for t in told), told
+    # A person changes something, and is not kept waiting.
+    space.apply({**cluster("frail", 1, 0), "spec": {**cluster("frail", 1, 0)["spec"], "bootTimeout": "10m"}})
+    until("a fourth one", lambda: space.instances("frail"), 20)
+    space.wait("swarmcluster", "frail", "Ready", 240)
+    assert not stalled(space, "frail")
+
+
+def test_a_host_that_is_no_engine_in_time_is_replaced_with_its_last_words(space):
+    def broken(level):
+        made = cluster("mute", 1, 0)
+        made["spec"] |= {"bootTimeout": "30s", "engine": {"daemonJson": {"log-level": level}}}
+        return made
+
+    # An engine that does not start with what its configuration says.
+    space.apply(broken("deafening"))
+    until("an instance", lambda: space.instances("mute"), 30)
+    (first,) = [i["InstanceId"] for i in space.instances("mute")]
+    said = says(space, "mute", "BootFailed", "mute-m0", first, "30s", "its console ", timeout=90)
+    assert all(c.isprintable() for c in said["message"]), said
+    assert space.condition("swarmcluster", "mute", "Reconciling")["status"] == "True"
+    told = events(space, "BootFailed")
+    assert len(told) == 1 and first in told[0], told
+    until("another one", lambda: [i for i in space.instances("mute") if i["InstanceId"] != first], 20)
+
+    # Corrected: what still boots by the wrong configuration is not waited for.
+    space.apply(broken("debug"))
+    space.wait("swarmcluster", "mute", "Ready", 240)
+
+
+def test_a_group_that_is_used_elsewhere_is_named_with_what_uses_it(space):
+    space.apply(cluster("bound", 1, 0))
+    until("an instance", lambda: space.instances("bound"), 30)
+    instance = space.instances("bound")[0]
+    mine = [g["GroupId"] for g in instance["SecurityGroups"]]
+    interface = space.ec2.create_network_interface(SubnetId=instance["SubnetId"], Groups=mine)["NetworkInterface"]["NetworkInterfaceId"]
+    kubectl("delete", "swarmcluster", "bound", "-n", space.name, "--wait=false")
+    said = says(space, "bound", "InUse", interface, timeout=60)
+    assert "instances" not in said["message"], said
+    space.ec2.delete_network_interface(NetworkInterfaceId=interface)
+    space.delete("swarmcluster", "bound")
+    assert space.leftovers("bound") == []
