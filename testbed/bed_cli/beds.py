@@ -4,7 +4,7 @@ import os
 import shutil
 from pathlib import Path
 
-from . import places, registry
+from . import places, registry, users
 from .endpoint import Endpoint
 from .errors import BedError, Ended
 from .kubernetes import ControlPlane
@@ -68,8 +68,11 @@ class Bed:
             started.append("Kubernetes")
         if not kubernetes_only:
             (self.run / "with-hosts").touch()
-            if Endpoint(self.run, slot).ensure():
+            endpoint = Endpoint(self.run, slot)
+            if endpoint.ensure():
                 started.append("EC2 endpoint")
+            # What the operator takes for the name of its installation, unless told another.
+            users.admit(endpoint.url, plane.uid_of_namespace("kube-system"))
         return started
 
     def down(self) -> bool:
@@ -101,14 +104,14 @@ class Bed:
         state = "down" if not pieces else "up" if all(piece["state"] == "answers" for piece in pieces) else "broken"
         return {"name": self.name, "state": state, "run": str(self.run), "pieces": pieces + guests}
 
-    def environment(self) -> dict[str, str]:
-        """What a shell needs to use the bed. The AWS credentials are test credentials: the endpoint takes any."""
+    def environment(self, user: str = users.ADMINISTRATOR) -> dict[str, str]:
+        """What a shell needs to use the bed, with the keys of a user of its EC2 endpoint."""
         variables = {"KUBECONFIG": str(self.run / "kubeconfig"), "TESTBED_NAME": self.name, "TESTBED_RUN": str(self.run),
                      "TESTKIT_LISTEN": f"127.0.0.1:{self._slot().operator}"}
         if not self._kubernetes_only():
             url = self.endpoint_url()
-            variables |= {"TESTBED_URL": url, "AWS_ENDPOINT_URL": url, "AWS_ENDPOINT_URL_EC2": url,
-                          "AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "testbed", "AWS_SECRET_ACCESS_KEY": "testbed", "AWS_EC2_METADATA_DISABLED": "true"}
+            variables |= {"TESTBED_URL": url, "AWS_ENDPOINT_URL": url, "AWS_ENDPOINT_URL_EC2": url, "AWS_REGION": "us-east-1",
+                          "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true", **users.environment(url, user)}
         return variables
 
     def endpoint_url(self) -> str:
@@ -128,14 +131,18 @@ class Bed:
             part.replace(self.bin / binary.name)
 
     def start_guest(self, name: str, command: list[str]) -> int:
-        """A process that belongs to the bed: it has the bed's environment, a log beside the others, and ends with it."""
+        """A process that belongs to the bed: it has the bed's environment, a log beside the others, and ends with it.
+
+        At the EC2 endpoint it is the user of its own name, where there is one: the operator is the user `operator`.
+        """
         if name in OWN:
             raise BedError(f"{name} is the bed's own; `testbed/bed up` starts it")
         guest = Daemon(self.run, name)
         guest.stop(grace=GUEST_ENDS_WITHIN)
         environment = {key: value for key, value in os.environ.items() if key not in ("AWS_PROFILE", "AWS_SESSION_TOKEN")}
         path = {"PATH": f"{self.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
-        return guest.start(command, env=environment | self.environment() | path, cwd=self.run).pid
+        user = users.ADMINISTRATOR if self._kubernetes_only() else users.of_daemon(self.endpoint_url(), name)
+        return guest.start(command, env=environment | self.environment(user) | path, cwd=self.run).pid
 
     def stop_guest(self, name: str) -> None:
         if name in OWN:

@@ -76,9 +76,12 @@ class ControlPlane:
             shutil.rmtree(folder, ignore_errors=True)
         self.kubeconfig.unlink(missing_ok=True)
 
+    def uid_of_namespace(self, name: str) -> str:
+        return http.call(f"{self.url}/api/v1/namespaces/{name}", context=self._trust(), token=self._token())["metadata"]["uid"]
+
     def _settled(self) -> bool:
         """The controllers work when a namespace has its ServiceAccount."""
-        return self._api("/api/v1/namespaces/default/serviceaccounts/default")
+        return all(self._api(f"/api/v1/namespaces/{name}/serviceaccounts/default") for name in ("default", "kube-system"))
 
     def _api(self, path: str) -> bool:
         return http.answers(self.url + path, context=self._trust(), token=self._token())

@@ -8,7 +8,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import doctor, hosts, places, setup
+from . import doctor, hosts, places, setup, users
 from .arguments import one_of
 from .beds import Bed
 from .errors import BedError
@@ -38,9 +38,10 @@ def parser() -> argparse.ArgumentParser:
     verb("down", do_down, "end the bed and remove everything of it").add_argument("--all", action="store_true", help="every bed of this checkout")
     verb("status", do_status, "what runs and what answers; exit code 0 only for a bed that is up").add_argument("-o", dest="output", choices=("json",))
     env = verb("env", do_env, 'print shell exports, for: eval "$(testbed/bed env)"')
+    env.add_argument("--user", default=users.ADMINISTRATOR, help=f"whose AWS keys: {users.OPERATOR} has the policy of deploy/iam-policy.json, {users.CLUSTER} a narrower one (default: {users.ADMINISTRATOR}, who may do everything)")
     env.add_argument("--python", action="store_true", help="print the interpreter with the bed's packages (an AWS SDK, pytest) instead")
     verb("install", do_install, "copy programs into the bed's bin folder, which `env` has on PATH").add_argument("programs", nargs="+", metavar="PROGRAM", type=Path)
-    start = verb("start", do_start, "run a command as a daemon of the bed: its environment, a log in its run directory, its end with it")
+    start = verb("start", do_start, "run a command as a daemon of the bed: its environment, a log in its run directory, its end with it; to the EC2 endpoint it is the user of its name, if there is one")
     start.add_argument("daemon", metavar="DAEMON", help="what to call it")
     start.add_argument("command", nargs="+", metavar="COMMAND", help="after --")
     verb("stop", do_stop, "end a daemon that `start` started").add_argument("daemon", metavar="DAEMON")
@@ -136,7 +137,7 @@ def do_env(options) -> int:
         print(places.venv() / "bin" / "python")
         return 0
     bed = Bed(options.name)
-    for key, value in bed.environment().items():
+    for key, value in bed.environment(options.user).items():
         print(f"export {key}={shlex.quote(value)}")
     folder = shlex.quote(str(bed.bin))
     # Not a fixed PATH: a Python launcher may have changed the one this process sees.

@@ -7,6 +7,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import boto3
@@ -37,18 +38,26 @@ def until(what, look, timeout, every=0.2):
     raise AssertionError(f"{what}: not within {timeout} s; last seen: {last!r}")
 
 
+def user(name):
+    """A user of the EC2 endpoint: its keys and its policy."""
+    with urllib.request.urlopen(f"{os.environ['TESTBED_URL']}/_bed/users/{name}", timeout=10) as answer:
+        return json.load(answer)
+
+
 class Operator:
-    """The operator as a process of its own, that can be killed as a machine dies."""
+    """The operator as a process of its own, that can be killed as a machine dies. Its policy is the one that is shipped."""
 
     def __init__(self, log: Path):
         self.log, self.process = log, None
 
     def start(self):
+        keys = user("operator")
+        keys = {"AWS_ACCESS_KEY_ID": keys["accessKeyId"], "AWS_SECRET_ACCESS_KEY": keys["secretAccessKey"]}
         with open(self.log, "ab") as log:
             log.write(b"--- start\n")
             self.process = subprocess.Popen(
                 ["testkit-operator", "--listen", "127.0.0.1:0"],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, "RUST_LOG": "info,testkit=debug"},
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **keys, "RUST_LOG": "info,testkit=debug"},
             )
         return self
 
