@@ -20,10 +20,15 @@ use testkit::{
 pub const IMAGE: &str = "/aws/service/testkit/docker/28.5/ami-id";
 pub const REGION: &str = "us-east-1";
 
+/// What the policy is for, and the tag of everything that is made.
+const INSTALLATION: &str = "test";
+
 pub struct Bed {
     child: Child,
     run: PathBuf,
     pub url: String,
+    /// Those of a user with the policy that is shipped.
+    keys: StaticCredentials,
 }
 
 impl Bed {
@@ -51,26 +56,29 @@ impl Bed {
         let mut line = String::new();
         BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
         let url = line.trim().strip_prefix("ready ").expect("the endpoint says where it is").to_owned();
-        Some(Self { child, run, url })
-    }
-
-    /// A client as the operator makes one at its start, which remembers nothing.
-    pub async fn ec2(&self) -> Ec2 {
+        let policy = include_str!("../../deploy/iam-policy.json").replace("INSTALLATION", INSTALLATION);
+        let user = ask(&url, "PUT", "/_bed/users/operator", &policy);
+        let key = |name: &str| user[name].as_str().unwrap().to_owned();
         let keys = StaticCredentials {
-            access_key_id: "testbed".to_owned(),
-            secret_access_key: "testbed".to_owned(),
+            access_key_id: key("accessKeyId"),
+            secret_access_key: key("secretAccessKey"),
             session_token: None,
         };
+        Some(Self { child, run, url, keys })
+    }
+
+    /// A client as the operator makes one at its start, which remembers nothing, with the policy that is shipped.
+    pub async fn ec2(&self) -> Ec2 {
         Ec2::connect(Ec2Config {
             region: REGION.to_owned(),
-            installation: "test".to_owned(),
-            credentials: Some(keys),
+            installation: INSTALLATION.to_owned(),
+            credentials: Some(self.keys.clone()),
             endpoint: Some(self.url.clone()),
         })
         .await
     }
 
-    /// A plain client, to look with and to meddle with.
+    /// A plain client that may do everything, to look with and to meddle with.
     pub async fn sdk(&self) -> aws_sdk_ec2::Client {
         let keys = aws_sdk_ec2::config::Credentials::new("testbed", "testbed", None, None, "test");
         let loader = aws_config::defaults(aws_config::BehaviorVersion::v2026_01_12()).region(REGION);
@@ -78,36 +86,36 @@ impl Bed {
     }
 
     pub fn knobs(&self, knobs: &serde_json::Value) {
-        self.ask("PUT", "/_bed/knobs", &knobs.to_string());
+        ask(&self.url, "PUT", "/_bed/knobs", &knobs.to_string());
     }
 
     /// How often an action was called.
     pub fn calls(&self, action: &str) -> u64 {
-        self.ask("GET", "/_bed/calls", "")[action].as_u64().unwrap_or(0)
+        ask(&self.url, "GET", "/_bed/calls", "")[action].as_u64().unwrap_or(0)
     }
 
     /// Every call there was.
     pub fn all_calls(&self) -> u64 {
-        let calls = self.ask("GET", "/_bed/calls", "");
+        let calls = ask(&self.url, "GET", "/_bed/calls", "");
         calls.as_object().unwrap().values().filter_map(serde_json::Value::as_u64).sum()
     }
 
     /// The ids of all instances there ever were, as the endpoint itself knows them.
     pub fn instances(&self) -> Vec<String> {
-        let all = self.ask("GET", "/_bed/instances?all=1", "");
+        let all = ask(&self.url, "GET", "/_bed/instances?all=1", "");
         all.as_array().unwrap().iter().map(|i| i["id"].as_str().unwrap().to_owned()).collect()
     }
+}
 
-    fn ask(&self, method: &str, path: &str, body: &str) -> serde_json::Value {
-        let mut stream = TcpStream::connect(self.url.strip_prefix("http://").unwrap()).unwrap();
-        let length = body.len();
-        write!(stream, "{method} {path} HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).unwrap();
-        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(" 200 "), "{method} {path}: {answer}");
-        serde_json::from_str(body).unwrap()
-    }
+fn ask(url: &str, method: &str, path: &str, body: &str) -> serde_json::Value {
+    let mut stream = TcpStream::connect(url.strip_prefix("http://").unwrap()).unwrap();
+    let length = body.len();
+    write!(stream, "{method} {path} HTTP/1.0\r\nContent-Length: {length}\r\n\r\n{body}").unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains(" 200 "), "{method} {path}: {answer}");
+    serde_json::from_str(body).unwrap()
 }
 
 impl Drop for Bed {

@@ -109,10 +109,12 @@ async fn a_missing_permission_is_named() {
     let bed = bed!();
     let ec2 = bed.ec2().await;
     let wanted = launch(&ec2, "m0").await;
-    bed.knobs(&json!({"unauthorized": ["RunInstances", "DescribeInstances"]}));
+    let other = ec2.launch(&launch(&ec2, "w0").await).await.unwrap();
+    bed.knobs(&json!({"unauthorized": ["RunInstances", "DescribeInstances", "GetConsoleOutput"]}));
     for (e, expected) in [
         (ec2.launch(&wanted).await.unwrap_err(), "ec2:RunInstances"),
         (ec2.list().await.unwrap_err(), "ec2:DescribeInstances"),
+        (ec2.console(&other.id).await.unwrap_err(), "ec2:GetConsoleOutput"),
     ] {
         let CloudError::Unauthorized { permission, message } = e else { panic!("{e:?}") };
         assert_eq!(permission.as_deref(), Some(expected));

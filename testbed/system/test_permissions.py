@@ -1,0 +1,117 @@
+"""Each action of each statement of the shipped policy is taken away from a user of its own: the object names what it misses.
+
+Every row is a SwarmCluster with credentials of its own (spec.provider.ec2.credentials). All of them are there at once, with
+instances that have no hosts, and go when their users have the whole policy again. docs/aws.md has the table.
+"""
+import copy
+import json
+import os
+import re
+import urllib.request
+from pathlib import Path
+
+import pytest
+import world
+from world import cluster, kubectl, until
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+SHIPPED = json.loads((REPOSITORY / "deploy" / "iam-policy.json").read_text())
+# When the operator asks for an action: at once, unless something else stands here.
+STARTS, CIDRS, ENDS = "when it is applied", "when `spec.accessCIDRs` changes", "when it is deleted"
+WHEN = {"ec2:RevokeSecurityGroupIngress": CIDRS, "ec2:DeleteSecurityGroup": ENDS, "ec2:TerminateInstances": ENDS}
+# What no pass of the operator asks for: its client of EC2 does, in tests/ec2_endpoint.
+BY_ITS_CLIENT = {"ec2:GetConsoleOutput"}
+# What a spec needs for the action to be asked for.
+SPECS = {"ec2:DescribeImages": {"ami": {"name": "testkit-docker-28.5-*", "owner": "210987654321"}}}
+
+
+def actions(statement):
+    return [statement["Action"]] if isinstance(statement["Action"], str) else statement["Action"]
+
+
+ALL = [(statement["Sid"], action) for statement in SHIPPED["Statement"] for action in actions(statement)]
+ROWS = [row for row in ALL if row[1] not in BY_ITS_CLIENT]
+
+
+def name_of(sid, action):
+    """Of the row's user, Secret and cluster."""
+    return re.sub("[A-Z]", lambda letter: f"-{letter[0].lower()}", f"{action.partition(':')[2]}{sid}").strip("-")[:40].strip("-")
+
+
+def without(sid, action):
+    document = copy.deepcopy(SHIPPED)
+    statement = next(statement for statement in document["Statement"] if statement["Sid"] == sid)
+    # IAM takes no statement without an action.
+    statement["Action"] = [other for other in actions(statement) if other != action] or "none:None"
+    return document
+
+
+def asked(path, method="GET", body=None):
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(urllib.request.Request(f"{os.environ['TESTBED_URL']}/_bed/{path}", data, method=method), timeout=10) as answer:
+        return json.load(answer)
+
+
+@pytest.fixture(scope="module")
+def rows(bed, tmp_path_factory):
+    """Applies the cluster of every row and gives their namespace, and the function that gives a row's user a policy."""
+    before = asked("knobs")
+    asked("knobs", "PUT", {"boot": False, "buckets": False})
+    uid = json.loads(kubectl("get", "namespace", "kube-system", "-o", "json").stdout)["metadata"]["uid"]
+    permit = lambda row, document: asked(f"users/{name_of(*row)}", "PUT", json.loads(json.dumps(document).replace("INSTALLATION", uid)))
+    space = world.Namespace("permissions")
+    subnet = space.ec2.describe_subnets(Filters=[{"Name": "availability-zone", "Values": ["us-east-1a"]}])["Subnets"][0]["SubnetId"]
+    objects = []
+    for sid, action in ROWS:
+        keys = permit((sid, action), without(sid, action) if WHEN.get(action, STARTS) is STARTS else SHIPPED)
+        name = name_of(sid, action)
+        spec = {"subnets": [subnet]} if action == "ec2:DescribeSubnets" else SPECS.get(action, {})
+        objects.append({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": {
+            "aws_access_key_id": keys["accessKeyId"], "aws_secret_access_key": keys["secretAccessKey"]}})
+        objects.append(cluster(name, managers=1, workers=0, credentials={"name": name}, **spec))
+    operator = world.Operator(tmp_path_factory.mktemp("permissions") / "operator.log").start()
+    try:
+        space.apply({"apiVersion": "v1", "kind": "List", "items": objects})
+        yield space, permit
+        # What is granted again is enough for everything to go. The namespace goes last: with it go the Secrets with the keys.
+        for row in ROWS:
+            permit(row, SHIPPED)
+        kubectl("delete", "swarmclusters", "--all", "-n", space.name, "--timeout=240s", timeout=260)
+        kubectl("delete", "namespace", space.name, "--timeout=60s", timeout=80)
+        left = {name_of(*row): space.leftovers(name_of(*row)) for row in ROWS}
+        assert not any(left.values()), left
+    finally:
+        operator.stop()
+        for row in ROWS:
+            asked(f"users/{name_of(*row)}", "DELETE")
+        asked("knobs", "PUT", before)
+
+
+@pytest.mark.parametrize("sid, action", ROWS)
+def test_what_is_missed_is_named_on_the_object(rows, sid, action):
+    space, permit = rows
+    name, when = name_of(sid, action), WHEN.get(action, STARTS)
+    if when is not STARTS:
+        until("its instance", lambda: space.instances(name), 60)
+        permit((sid, action), without(sid, action))
+        if when is CIDRS:
+            change = json.dumps({"spec": {"accessCIDRs": ["203.0.113.0/24"]}})
+            kubectl("patch", "swarmcluster", name, "-n", space.name, "--type=merge", f"--patch={change}")
+        else:
+            kubectl("delete", "swarmcluster", name, "-n", space.name, "--wait=false")
+
+    def named():
+        said = space.condition("swarmcluster", name, "Ready")
+        assert f"not authorized to perform {action}:" in said["message"], said
+        return said
+
+    said = until(f"a condition names {action}", named, 60)
+    assert (said["status"], said["reason"]) == ("False", "Unauthorized"), said
+
+
+def test_the_page_has_every_row():
+    """docs/aws.md tells when each is missed, and has no row more."""
+    page = (REPOSITORY / "docs" / "aws.md").read_text()
+    told = dict(re.findall(r"^\| (\w+, `[^`]+`) \| (.+) \|$", page, re.MULTILINE))
+    says = lambda action: "`a_missing_permission_is_named` in `tests/ec2_endpoint`" if action in BY_ITS_CLIENT else WHEN.get(action, STARTS)
+    assert told == {f"{sid}, `{action}`": says(action) for sid, action in ALL}
