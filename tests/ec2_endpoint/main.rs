@@ -151,7 +151,7 @@ async fn what_does_not_exist_is_said_with_what_to_do() {
     let with = |image: AmiSelector| Launch { image, ..base.clone() };
     let wrong = [
         (with(by(|a| a.id = Some("ami-0123456789abcdef0".to_owned()))), "spec.provider.ec2.ami"),
-        (with(by(|a| a.ssm_parameter = Some("/no/such".to_owned()))), "spec.provider.ec2.ami"),
+        (with(by(|a| a.ssm_parameter = Some("/aws/service/no/such".to_owned()))), "spec.provider.ec2.ami"),
         (with(by(|a| a.name = Some("no-such-*".to_owned()))), "spec.provider.ec2.ami"),
         (Launch { subnet: Some("subnet-0123456789abcdef0".to_owned()), ..base.clone() }, "spec.provider.ec2.subnets"),
     ];
