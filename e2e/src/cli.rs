@@ -103,14 +103,17 @@ pub(crate) enum Selftest {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Remove what runs that were killed left on the cluster
+    /// Remove what runs left that are over, and bring back what they changed. Every run begins so too
     Clean {
-        /// Only of runs that started longer ago than this
-        #[arg(long, value_name = "DURATION", default_value = "1h", value_parser = duration)]
-        older_than: Duration,
+        /// Of all runs that started longer ago than this by this machine's clock, whether they are over or not
+        #[arg(long, value_name = "DURATION", value_parser = duration)]
+        older_than: Option<Duration>,
         #[command(flatten)]
         engine: EngineArgs,
     },
+    /// Say what became slower or worse between two runs, from their JUnit files
+    #[command(after_help = COMPARE_EXIT_CODES)]
+    Compare(CompareArgs),
     /// Serve HTTP: `/` says the host name, `/fanout` asks others, `/resolve` asks the DNS
     TestServer {
         #[arg(long, value_name = "ADDR", default_value = "0.0.0.0:80")]
@@ -162,6 +165,9 @@ pub(crate) enum Command {
     /// Demote a manager, wait, promote it again, and never end
     #[command(hide = true)]
     DemoteAndPromote { node: String },
+    /// In a task: remove what the engine there has of a run
+    #[command(hide = true)]
+    CleanEngine { run: String },
     /// In a task: start a container beside the swarm that has this engine leave it and join again
     #[command(hide = true)]
     RejoinFromTask {
@@ -193,6 +199,39 @@ pub(crate) enum Command {
     Hang,
 }
 
+/// What is compared, and what counts as slower.
+#[derive(Debug, Args)]
+pub(crate) struct CompareArgs {
+    /// The JUnit files of before; of several rounds, separated by commas, the medians count
+    #[arg(value_name = "A.xml[,…]", value_parser = files)]
+    pub(crate) before: Files,
+    /// Those of now
+    #[arg(value_name = "B.xml[,…]", value_parser = files)]
+    pub(crate) now: Files,
+    /// What takes so many times as long as before is slower
+    #[arg(long, value_name = "FACTOR", default_value_t = 3.0, value_parser = factor)]
+    pub(crate) factor: f64,
+    /// But not what takes less than so much longer
+    #[arg(long, value_name = "DURATION", default_value = "0.5s", value_parser = duration)]
+    pub(crate) min: Duration,
+    /// How it is said
+    #[arg(long, short, value_enum, default_value_t = Output::Text)]
+    pub(crate) output: Output,
+}
+
+/// Files of one side.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Files(pub(crate) Vec<PathBuf>);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Output {
+    Text,
+    Json,
+}
+
+const COMPARE_EXIT_CODES: &str = "Exit codes: 0 nothing is slower by the factor or worse; 1 something is; 2 a file \
+cannot be read, or bad arguments.";
+
 /// How a test server is to be.
 #[derive(Debug, Args)]
 pub(crate) struct MannerArgs {
@@ -210,6 +249,16 @@ fn duration(text: &str) -> Result<Duration, String> {
     let span: jiff::SignedDuration =
         text.parse().map_err(|error| format!("{error}; write a duration such as 90s, 30m or 1h"))?;
     Duration::try_from(span).map_err(|_| "a duration cannot be negative".to_owned())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "it reads an argument")]
+fn files(text: &str) -> Result<Files, String> {
+    Ok(Files(text.split(',').filter(|path| !path.is_empty()).map(PathBuf::from).collect()))
+}
+
+fn factor(text: &str) -> Result<f64, String> {
+    let factor: f64 = text.parse().map_err(|error| format!("{error}; write a number such as 3 or 1.5"))?;
+    if factor > 1.0 { Ok(factor) } else { Err("what takes as long as before is not slower: more than 1".to_owned()) }
 }
 
 #[cfg(test)]
@@ -237,6 +286,18 @@ mod tests {
         assert_eq!(duration("1h"), Ok(Duration::from_secs(3600)));
         assert!(duration("-1h").is_err());
         assert!(duration("soon").unwrap_err().contains("1h"));
+        assert_eq!(duration("0.5s"), Ok(Duration::from_millis(500)));
+    }
+
+    #[test]
+    fn several_rounds_of_a_side_are_separated_by_commas() {
+        let cli = Cli::try_parse_from(["e2e", "compare", "a.xml,b.xml", "c.xml", "--factor", "1.5"]).unwrap();
+        let Some(Command::Compare(args)) = cli.command else { panic!("{cli:?}") };
+        assert_eq!(args.before, Files(vec!["a.xml".into(), "b.xml".into()]));
+        assert_eq!((args.now, args.factor, args.min), (Files(vec!["c.xml".into()]), 1.5, Duration::from_millis(500)));
+        for factor in ["1", "0.5", "NaN", "much"] {
+            assert!(Cli::try_parse_from(["e2e", "compare", "a", "b", "--factor", factor]).is_err(), "{factor}");
+        }
     }
 
     #[test]

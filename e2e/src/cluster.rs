@@ -32,6 +32,8 @@ pub(crate) struct Cluster {
     pub(crate) on_a_node: bool,
     /// The node whose engine the suite talks to.
     pub(crate) node: String,
+    /// The container this process runs in, if that is one of this engine's.
+    pub(crate) container: Option<String>,
     pub(crate) nodes: Vec<Member>,
 }
 
@@ -95,11 +97,11 @@ impl Cluster {
             Unfit::NoManager(format!("the manager on {name:?} cannot list the nodes of its swarm: {}", chain(&error)))
         })?;
         let version = docker.client_version();
+        let (container, own_image) = own(&docker).await.unzip();
+        let asked = args.image.clone().filter(|image| !image.is_empty());
         Ok(Self {
-            image: match args.image.as_ref().filter(|image| !image.is_empty()) {
-                Some(image) => image.clone(),
-                None => own_image(&docker).await.unwrap_or_else(|| DEFAULT_IMAGE.to_owned()),
-            },
+            image: asked.or(own_image).unwrap_or_else(|| DEFAULT_IMAGE.to_owned()),
+            container,
             host: host.to_owned(),
             engine_version: info.server_version.unwrap_or_default(),
             api: (version.major_version, version.minor_version),
@@ -152,11 +154,11 @@ impl From<Node> for Member {
     }
 }
 
-/// The image of the container this process runs in, if that is one of this engine's.
-async fn own_image(docker: &Docker) -> Option<String> {
+/// The container this process runs in and its image, if that is one of this engine's.
+async fn own(docker: &Docker) -> Option<(String, String)> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").ok()?;
     let container = docker.inspect_container(own_container(&mounts)?, None::<InspectContainerOptions>).await.ok()?;
-    container.config?.image
+    container.id.zip(container.config?.image)
 }
 
 /// The id of the container, from its mounts: the engine puts files such as /etc/hosts there, from a folder that

@@ -7,6 +7,7 @@
 mod cases;
 mod cli;
 mod cluster;
+mod compare;
 mod harness;
 mod probe;
 mod serve;

@@ -85,6 +85,25 @@ fn says_what_failed_and_why() {
 }
 
 #[test]
+fn properties_of_a_case_change_nothing() {
+    let property = r#"<properties><property name="wait:3 tasks of web run" value="3.500 of 60, 3 times, 5.000 in all"/><property name="failure">text</property></properties>"#;
+    let junit = |properties: &str| {
+        format!(
+            r#"<testsuites><testsuite name="e2e" failures="1"><properties><property name="engine" value="28.5"/></properties>
+<testcase classname="e2e" name="a" time="1.000">{properties}<system-out>said</system-out></testcase>
+<testcase classname="e2e" name="b">{properties}<failure message="m">text</failure></testcase>
+<testcase classname="e2e" name="c">{properties}<skipped message="needs 3 nodes"/></testcase></testsuite></testsuites>"#
+        )
+    };
+    let (with, without) = (junit(property), junit(""));
+    let read_whole = read(&[("r.xml", &with)]);
+    let plain = read(&[("r.xml", &without)]);
+    assert_eq!((read_whole.cases, read_whole.problems), (plain.cases, plain.problems));
+    assert_eq!(outputs(with.as_bytes()), outputs(without.as_bytes()));
+    assert!(read_whole.junit.unwrap().contains("3.500 of 60"), "who asks for the JUnit gets the waits");
+}
+
+#[test]
 fn files_are_read_together_and_kept_together() {
     let outcome = read(&[
         (

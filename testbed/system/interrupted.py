@@ -2,6 +2,8 @@
 import subprocess
 import time
 
+from world import until
+
 # All that a node has. A worker knows only its own; what the swarm has is told by managers.
 HAS = """
 docker ps -a --format 'container {{.Names}}'
@@ -44,17 +46,39 @@ class Suite:
         said = self.on("leader", "docker logs suite 2>&1; docker rm suite >/dev/null")
         return code, said
 
-    def clean(self):
-        return self.on("leader", f"docker run --rm --net=host -v /var/run/docker.sock:/var/run/docker.sock {IMAGE} clean --older-than 0s")
+    def next(self, *args):
+        """What another run says, which has to pass; it begins by removing what the one before left."""
+        words = ("docker run --rm --net=host -v /var/run/docker.sock:/var/run/docker.sock", IMAGE, *args, "2>&1; echo ended with $?")
+        said = self.on("leader", " ".join(words))
+        assert said.endswith("ended with 0\n"), said
+        return said
 
-    def left(self, before):
+    def clean(self):
+        return self.next("clean", "--older-than", "0s")
+
+    def left(self, before, where="all"):
         """What the nodes have that they had not, once they had the time to remove what ended; and how long that took."""
         began = time.monotonic()
         while True:
-            left = self.has() - before
+            left = self.has(where) - before
             took = time.monotonic() - began
             if not left or took > NODES_TIDY_UP_WITHIN:
                 return left, took
+
+
+def the_next_run_removes_what_a_killed_one_left(cluster, *plugin):
+    """And passes with the cases that the killed one was in the middle of, each of which has a subnet of its own."""
+    suite, cases = Suite(cluster, *plugin), ("NetworkIpam", "AttachableAddressReleased")
+    before = suite.has("leader")
+    suite.run("--selftest", "slow", "SelftestSlow", *cases)
+    begun = lambda: {line for line in suite.has("leader") - before if "network e2e-" in line or "config e2e-subnet-" in line}
+    until("a network, and the claim to a subnet", lambda: len({line.split()[-2] for line in begun()}) == 2, 30)
+    code, said = suite.end("KILL")
+    left = {" ".join(line.split()[-2:]) for line in begun()}
+    assert code == 137 and left, (code, said)
+    said = suite.next(*cases)
+    assert "is over: removing what it left" in said and all(f"e2e: removed {it}" in said for it in left), (left, said)
+    assert suite.left(before, "leader")[0] == set(), said
 
 
 def only_managers_will_do(cluster, *plugin):

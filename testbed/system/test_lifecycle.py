@@ -79,6 +79,7 @@ def test_a_cluster_its_runs_and_its_end(space, tmp_path):
 
     # The suite by itself says where it cannot run.
     interrupted.only_managers_will_do("foo", "-n", space.name)
+    interrupted.the_next_run_removes_what_a_killed_one_left("foo", "-n", space.name)
 
     # What a person does after that.
     inside.files_travel(space, "foo", tmp_path)

@@ -1,6 +1,6 @@
 //! Overlay networks and containers that no service manages; and networks as objects.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use anyhow::{Context as _, Result, ensure};
 use bollard::models::{
@@ -78,9 +78,11 @@ async fn alias(t: Test) -> Result<()> {
 
 /// A container that cannot have its address leaves nothing taken, and the address can be had when it is free.
 async fn address_released(t: Test) -> Result<()> {
-    let network = t.network_with("net", |request| request.ipam = Some(subnet("10.213.74.0/24"))).await?;
+    let own = t.subnet().await?;
+    let network = t.network_with("net", |request| request.ipam = Some(subnet(&own.to_string()))).await?;
+    let address = own.hosts().nth(76).context("the subnet is too small")?.to_string();
     let at = || {
-        let ipam_config = EndpointIpamConfig { ipv4_address: Some("10.213.74.77".into()), ..Default::default() };
+        let ipam_config = EndpointIpamConfig { ipv4_address: Some(address.clone()), ..Default::default() };
         EndpointSettings { ipam_config: Some(ipam_config), ..Default::default() }
     };
     let first = t.container_with("first", &network, at()).await?;
@@ -105,16 +107,18 @@ async fn interface_name(t: Test) -> Result<()> {
 
 /// Tasks have addresses of the subnet that their network was given.
 async fn ipam(t: Test) -> Result<()> {
-    let network = t.network_with("net", |request| request.ipam = Some(subnet("10.213.75.0/24"))).await?;
+    let own = t.subnet().await?;
+    let network = t.network_with("net", |request| request.ipam = Some(subnet(&own.to_string()))).await?;
     let service = t.service("web").on(&network).create().await?;
     service.running(1).await?;
     let client = t.client(&network).await?;
     let name = format!("tasks.{}", service.name);
     let found = t.until("the task has an address", OVERLAY_WITHIN, || client.resolve(&name)).await?;
-    ensure!(found.iter().all(|it| it.to_string().starts_with("10.213.75.")), "it has {found:?}");
+    let within = |it: &IpAddr| matches!(it, IpAddr::V4(it) if own.contains(it));
+    ensure!(found.iter().all(within), "it has {found:?}, the subnet is {own}");
     let told = t.docker().inspect_network(&network.id, None).await?.ipam.and_then(|ipam| ipam.config);
     let told: Vec<_> = told.unwrap_or_default().into_iter().filter_map(|config| config.subnet).collect();
-    ensure!(told == ["10.213.75.0/24"], "the network says {told:?}");
+    ensure!(told == [own.to_string()], "the network says {told:?}");
     Ok(())
 }
 
@@ -141,7 +145,7 @@ async fn refused(t: Test) -> Result<()> {
         (|request| request.ingress = Some(true), "attachable"),
         (|request| (request.ingress, request.attachable) = (Some(true), None), "ingress"),
         (|request| request.driver = Some("no-such-driver".into()), "no-such-driver"),
-        (|request| request.ipam = Some(subnet("10.213.76.0/33")), ""),
+        (|request| request.ipam = Some(subnet("198.18.0.0/33")), ""),
     ];
     if t.cluster().api >= (1, 48) {
         cases.push((|request| request.enable_ipv4 = Some(false), "IPv4 cannot be disabled"));

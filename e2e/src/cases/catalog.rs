@@ -146,25 +146,30 @@ async fn by_name(t: Test) -> Result<()> {
 
 /// What no service can be is refused when it is created, with the reason.
 async fn refused(t: Test) -> Result<()> {
-    type Change = fn(&mut ServiceSpec);
-    let twice = |spec: &mut ServiceSpec| {
-        let port = EndpointPortConfig { target_port: Some(80), published_port: Some(61080), ..Default::default() };
+    type Change = Box<dyn Fn(&mut ServiceSpec) + Send + Sync>;
+    // A port of the swarm's own choice: no other run has it, and neither could have it twice.
+    let port = t.service("holder").replicas(0).published().create().await?.port().await?;
+    let twice = move |spec: &mut ServiceSpec| {
+        let port =
+            EndpointPortConfig { target_port: Some(80), published_port: Some(port.into()), ..Default::default() };
         spec.endpoint_spec = Some(EndpointSpec { ports: Some(vec![port; 2]), ..Default::default() });
     };
     let cases: [(Change, &str); 6] = [
-        (|spec| spec.name = Some("no name at all".into()), "name must be valid"),
-        (|spec| container_of(spec).image = None, "image reference must be provided"),
+        (Box::new(|spec| spec.name = Some("no name at all".into())), "name must be valid"),
+        (Box::new(|spec| container_of(spec).image = None), "image reference must be provided"),
         (
-            |spec| task_of(spec).placement.get_or_insert_default().constraints = Some(vec!["node.id".into()]),
+            Box::new(|spec| {
+                task_of(spec).placement.get_or_insert_default().constraints = Some(vec!["node.id".into()]);
+            }),
             "constraint",
         ),
-        (twice, "duplicate published ports"),
-        (|spec| spec.update_config.get_or_insert_default().delay = Some(-1), "cannot be negative"),
+        (Box::new(twice), "duplicate published ports"),
+        (Box::new(|spec| spec.update_config.get_or_insert_default().delay = Some(-1)), "cannot be negative"),
         (
-            |spec| {
+            Box::new(|spec| {
                 let replicated = Some(ServiceSpecModeReplicated { replicas: Some(-1) });
                 spec.mode = Some(ServiceSpecMode { replicated, ..Default::default() });
-            },
+            }),
             "",
         ),
     ];

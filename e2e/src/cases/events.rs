@@ -93,7 +93,7 @@ async fn heard(t: &Test, since: &str, kind: &str, id: &str, actions: &[&str]) ->
         }
         Ok(())
     };
-    match tokio::time::timeout(HEARD_WITHIN, all).await {
+    match t.within("the events are heard", HEARD_WITHIN, all).await {
         Ok(end) => end?,
         Err(_) => bail!("of {kind} {id} was heard {heard:?} within {HEARD_WITHIN:?}, wanted {actions:?}"),
     }

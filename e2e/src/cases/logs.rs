@@ -57,10 +57,10 @@ async fn follow(t: Test) -> Result<()> {
     service.running(1).await?;
     let mut log = Box::pin(t.docker().service_logs(&service.id, Some(LogsOptions { follow: true, ..all() })));
     // What was written before comes first, and shows that the log is being followed.
-    hears(&mut log, "serving").await?;
+    hears(&t, &mut log, "serving").await?;
     let line = t.name("line");
     service.ask(&format!("/log?line={line}")).await?;
-    hears(&mut log, &line).await
+    hears(&t, &mut log, &line).await
 }
 
 fn all() -> LogsOptions {
@@ -74,7 +74,7 @@ async fn read(log: impl Stream<Item = Result<LogOutput, Error>>) -> Result<Strin
 }
 
 /// Reads a log until it has this.
-async fn hears(log: &mut (impl Stream<Item = Result<LogOutput, Error>> + Unpin), wanted: &str) -> Result<()> {
+async fn hears(t: &Test, log: &mut (impl Stream<Item = Result<LogOutput, Error>> + Unpin), wanted: &str) -> Result<()> {
     let mut heard = String::new();
     let listen = async {
         while !heard.contains(wanted) {
@@ -82,7 +82,7 @@ async fn hears(log: &mut (impl Stream<Item = Result<LogOutput, Error>> + Unpin),
         }
         Ok(())
     };
-    match tokio::time::timeout(SAID_WITHIN, listen).await {
+    match t.within("a line is heard", SAID_WITHIN, listen).await {
         Ok(end) => end,
         Err(_) => bail!("no {wanted:?} in the log within {SAID_WITHIN:?}, but {heard:?}"),
     }

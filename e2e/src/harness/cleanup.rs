@@ -1,4 +1,4 @@
-//! Removal of what the suite made, found by label: after a case, and by `e2e clean`.
+//! Removal of what the suite made, found by label: after a case, and of runs that are over.
 //!
 //! Services first, then containers, then volumes and networks: they go only after the tasks that use them are
 //! really gone. Of volumes those of the engine that is talked to: no other is within reach.
@@ -20,7 +20,7 @@ use futures::future::join_all;
 
 use super::{
     test::{CASE, RUN, STARTED},
-    until,
+    waits::Waits,
 };
 use crate::swarm::node;
 
@@ -29,45 +29,70 @@ const TASKS_GO_WITHIN: Duration = Duration::from_secs(40);
 /// How long tasks of a service that was scaled down may take to go before the service is removed: the engine stops them
 /// a few seconds later.
 const LEAVING_GO_WITHIN: Duration = Duration::from_secs(15);
+/// The length of a run's id.
+const ID: usize = 36;
 /// How long a network may be in use by tasks that are gone.
 const NETWORKS_GO_WITHIN: Duration = Duration::from_secs(20);
 
 type Labels = HashMap<String, String>;
 
-/// Which of the suite's objects.
+/// Which of the suite's objects: label filters in the engine's form, `KEY` or `KEY=VALUE`.
 #[derive(Debug)]
-pub(crate) struct Selection {
-    /// Label filters in the engine's form, `KEY` or `KEY=VALUE`.
-    pub(crate) labels: Vec<String>,
-    /// Only those of runs that started before this second.
-    pub(crate) started_before: Option<i64>,
-}
+pub(crate) struct Selection(Vec<String>);
 
 impl Selection {
-    /// What runs left that started before this second.
-    pub(crate) fn of_all_runs(started_before: i64) -> Self {
-        Self { labels: vec![RUN.to_owned()], started_before: Some(started_before) }
+    /// What a case of a run made.
+    pub(crate) fn of_case(labels: Vec<String>) -> Self {
+        Self(labels)
     }
 
-    /// Whether a node's label is one: `e2e-RUN-NUMBER-WHAT.CASE.STARTED`.
-    fn has_node_label(&self, label: &str) -> bool {
-        let mut parts = label.strip_prefix("e2e-").unwrap_or_default().rsplitn(3, '.');
-        let (Some(started), Some(case), Some(name)) = (parts.next(), parts.next(), parts.next()) else { return false };
+    /// What a run made.
+    pub(crate) fn of_run(run: &str) -> Self {
+        Self(vec![format!("{RUN}={run}")])
+    }
+
+    /// What any run made.
+    pub(crate) fn of_all_runs() -> Self {
+        Self(vec![RUN.to_owned()])
+    }
+
+    /// Whether a node's label is one, and whose.
+    fn node_label(&self, label: &str) -> Option<Owner> {
+        let (owner, case) = Owner::of_node_label(label)?;
         let of = |filter: &String| match filter.split_once('=') {
-            Some((RUN, run)) => name.starts_with(run),
+            Some((RUN, run)) => owner.run == run,
             Some((CASE, wanted)) => case == wanted,
             _ => true,
         };
-        self.labels.iter().all(of) && self.has(Some(&[(STARTED.to_owned(), started.to_owned())].into()))
+        self.0.iter().all(of).then_some(owner)
     }
 
     fn filters(&self) -> Option<HashMap<String, Vec<String>>> {
-        Some([("label".to_owned(), self.labels.clone())].into())
+        Some([("label".to_owned(), self.0.clone())].into())
+    }
+}
+
+/// The run that made something.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub(crate) struct Owner {
+    pub(crate) run: String,
+    /// The second since 1970 at which it started, where that is told.
+    pub(crate) started: Option<i64>,
+}
+
+impl Owner {
+    fn of(labels: Option<&Labels>) -> Self {
+        let label = |key| labels.and_then(|labels| labels.get(key)).cloned();
+        Self { run: label(RUN).unwrap_or_default(), started: label(STARTED).and_then(|it| it.parse().ok()) }
     }
 
-    fn has(&self, labels: Option<&Labels>) -> bool {
-        let started = || labels?.get(STARTED)?.parse::<i64>().ok();
-        self.started_before.is_none_or(|limit| started().is_some_and(|started| started < limit))
+    /// A node's label is named `e2e-RUN-NUMBER-WHAT.CASE.STARTED`. Of the run also the case is told.
+    fn of_node_label(label: &str) -> Option<(Self, &str)> {
+        let mut parts = label.strip_prefix("e2e-")?.rsplitn(3, '.');
+        let (started, case, name) = (parts.next()?, parts.next()?, parts.next()?);
+        // A run's id has hyphens as well, and in what the label is for there may be some.
+        let run = name.get(..ID).filter(|_| name[ID..].starts_with('-'))?;
+        Some((Self { run: run.to_owned(), started: Some(started.parse().ok()?) }, case))
     }
 }
 
@@ -75,8 +100,9 @@ impl Selection {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Object {
     kind: &'static str,
-    id: String,
+    pub(crate) id: String,
     name: String,
+    pub(crate) owner: Owner,
 }
 
 impl std::fmt::Display for Object {
@@ -85,21 +111,25 @@ impl std::fmt::Display for Object {
     }
 }
 
-/// Removes everything selected and proves that it is gone; what was there is returned.
-pub(crate) async fn remove(docker: &Docker, which: &Selection) -> Result<Vec<Object>> {
-    let services = services(docker, which).await.context("cannot list services")?;
-    let (containers, secrets_and_configs) =
-        (containers(docker, which).await.context("cannot list containers")?, stored(docker, which).await?);
-    let networks = networks(docker, which).await.context("cannot list networks")?;
-    let (volumes, labels) = (volumes(docker, which).await?, node_labels(docker, which).await?);
+/// Everything selected.
+pub(crate) async fn find(docker: &Docker, which: &Selection) -> Result<Vec<Object>> {
+    let mut found = services(docker, which).await.context("cannot list services")?;
+    found.extend(containers(docker, which).await.context("cannot list containers")?);
+    found.extend(stored(docker, which).await?);
+    found.extend(networks(docker, which).await.context("cannot list networks")?);
+    found.extend(volumes(docker, which).await?);
+    found.extend(node_labels(docker, which).await?);
+    Ok(found)
+}
 
-    // A task that stays on its way, as on a node that is down, is no reason to leave its service.
-    let _ =
-        until::until("no task is on its way out", LEAVING_GO_WITHIN, |_| (), || none_leaves(docker, &services)).await;
-    all(services.iter().map(|service| gone("service", &service.name, docker.delete_service(&service.id)))).await?;
-    let force = Some(RemoveContainerOptions { force: true, v: true, ..Default::default() });
-    all(containers.iter().map(|it| gone("container", &it.name, docker.remove_container(&it.id, force.clone()))))
-        .await?;
+/// Removes everything selected and proves that it is gone; what was there is returned.
+pub(crate) async fn remove(docker: &Docker, which: &Selection, waits: &Waits) -> Result<Vec<Object>> {
+    let (secrets_and_configs, labels) = (stored(docker, which).await?, node_labels(docker, which).await?);
+    let networks = networks(docker, which).await.context("cannot list networks")?;
+    let volumes = volumes(docker, which).await?;
+
+    let services = remove_services(docker, which, waits).await?;
+    let containers = remove_containers(docker, which).await?;
     all(secrets_and_configs.iter().map(|it| async move {
         match it.kind {
             "secret" => gone(it.kind, &it.name, docker.delete_secret(&it.id)).await,
@@ -112,82 +142,115 @@ pub(crate) async fn remove(docker: &Docker, which: &Selection) -> Result<Vec<Obj
     }))
     .await?;
     // Also when there was no service: somebody may have removed it a moment ago.
-    until::until("the tasks are gone", TASKS_GO_WITHIN, |_| (), || tasks_gone(docker, which)).await?;
-    all([&*volumes, &*networks].concat().iter().map(|it| async move {
+    waits.until("the tasks are gone", TASKS_GO_WITHIN, |_| (), || tasks_gone(docker, which)).await?;
+    remove_unused(docker, &[&*volumes, &*networks].concat(), waits).await?;
+    waits.until("nothing is left", NETWORKS_GO_WITHIN, |_| (), || nothing_left(docker, which)).await?;
+    Ok([services, containers, secrets_and_configs, volumes, labels, networks].concat())
+}
+
+/// Removes the services, and says which. Their tasks may still go.
+pub(crate) async fn remove_services(docker: &Docker, which: &Selection, waits: &Waits) -> Result<Vec<Object>> {
+    let services = services(docker, which).await.context("cannot list services")?;
+    // A task that stays on its way, as on a node that is down, is no reason to leave its service.
+    let none_leaves = || none_leaves(docker, &services);
+    let _ = waits.until("no task is on its way out", LEAVING_GO_WITHIN, |_| (), none_leaves).await;
+    all(services.iter().map(|service| gone("service", &service.name, docker.delete_service(&service.id)))).await?;
+    Ok(services)
+}
+
+async fn remove_containers(docker: &Docker, which: &Selection) -> Result<Vec<Object>> {
+    let containers = containers(docker, which).await.context("cannot list containers")?;
+    let force = Some(RemoveContainerOptions { force: true, v: true, ..Default::default() });
+    all(containers.iter().map(|it| gone("container", &it.name, docker.remove_container(&it.id, force.clone()))))
+        .await?;
+    Ok(containers)
+}
+
+/// Removes what is an engine's own, and not the swarm's: containers that no service manages, and volumes.
+pub(crate) async fn remove_from_engine(docker: &Docker, which: &Selection) -> Result<Vec<Object>> {
+    let mut removed = remove_containers(docker, which).await?;
+    let volumes = volumes(docker, which).await?;
+    remove_unused(docker, &volumes, &Waits::default()).await?;
+    removed.extend(volumes);
+    Ok(removed)
+}
+
+/// Removes volumes and networks, each as soon as nothing uses it.
+async fn remove_unused(docker: &Docker, objects: &[Object], waits: &Waits) -> Result<()> {
+    all(objects.iter().map(|it| async move {
         let remove = || async {
             match it.kind {
                 "volume" => gone(it.kind, &it.name, docker.remove_volume(&it.id, None::<RemoveVolumeOptions>)).await,
                 _ => gone(it.kind, &it.name, docker.remove_network(&it.id)).await,
             }
         };
-        until::until(&format!("{it} is removed"), NETWORKS_GO_WITHIN, |_| (), remove).await.map(|_| ())
+        waits.until(&format!("{it} is removed"), NETWORKS_GO_WITHIN, |_| (), remove).await.map(|_| ())
     }))
-    .await?;
-    until::until("nothing is left", NETWORKS_GO_WITHIN, |_| (), || nothing_left(docker, which)).await?;
-    Ok([services, containers, secrets_and_configs, volumes, labels, networks].concat())
+    .await
 }
 
 async fn services(docker: &Docker, which: &Selection) -> Result<Vec<Object>, Error> {
     let found =
         docker.list_services(Some(ListServicesOptions { filters: which.filters(), ..Default::default() })).await?;
-    let found = found.into_iter().filter_map(|service| {
+    let found = found.into_iter().map(|service| {
         let spec = service.spec.unwrap_or_default();
-        which.has(spec.labels.as_ref()).then(|| object("service", service.id, spec.name))
+        object("service", service.id, spec.name, spec.labels.as_ref())
     });
     Ok(found.collect())
 }
 
 async fn containers(docker: &Docker, which: &Selection) -> Result<Vec<Object>, Error> {
     let options = ListContainersOptions { all: true, filters: which.filters(), ..Default::default() };
-    let found = docker.list_containers(Some(options)).await?.into_iter().filter_map(|container| {
+    let found = docker.list_containers(Some(options)).await?.into_iter().map(|container| {
         let name = container.names.and_then(|names| names.into_iter().next());
-        which.has(container.labels.as_ref()).then(|| object("container", container.id, name))
+        object("container", container.id, name, container.labels.as_ref())
     });
     Ok(found.collect())
 }
 
 async fn networks(docker: &Docker, which: &Selection) -> Result<Vec<Object>, Error> {
     let found = docker.list_networks(Some(ListNetworksOptions { filters: which.filters() })).await?;
-    let found =
-        found.into_iter().filter_map(|net| which.has(net.labels.as_ref()).then(|| object("network", net.id, net.name)));
-    Ok(found.collect())
+    Ok(found.into_iter().map(|net| object("network", net.id, net.name, net.labels.as_ref())).collect())
 }
 
 async fn volumes(docker: &Docker, which: &Selection) -> Result<Vec<Object>> {
     let found = docker.list_volumes(Some(ListVolumesOptions { filters: which.filters() })).await;
     let found = found.context("cannot list volumes")?.volumes.unwrap_or_default();
-    let ours = found.into_iter().filter(|volume| which.has(Some(&volume.labels)));
-    Ok(ours.map(|volume| object("volume", Some(volume.name), None)).collect())
+    Ok(found.into_iter().map(|it| object("volume", Some(it.name), None, Some(&it.labels))).collect())
 }
 
 /// Labels of nodes: the object's id is the node's, its name the label's.
 async fn node_labels(docker: &Docker, which: &Selection) -> Result<Vec<Object>> {
-    let nodes = docker.list_nodes(None).await.context("cannot list nodes")?;
-    let labels = nodes.into_iter().flat_map(|node| {
-        let (id, labels) = (node.id, node.spec.unwrap_or_default().labels.unwrap_or_default());
-        labels.into_keys().map(move |label| object("node label", id.clone(), Some(label)))
-    });
-    Ok(labels.filter(|it| which.has_node_label(&it.name)).collect())
+    let mut found = Vec::new();
+    for node in docker.list_nodes(None).await.context("cannot list nodes")? {
+        let id = node.id.unwrap_or_default();
+        for name in node.spec.and_then(|spec| spec.labels).unwrap_or_default().into_keys() {
+            let owner = which.node_label(&name);
+            found.extend(owner.map(|owner| Object { kind: "node label", id: id.clone(), name, owner }));
+        }
+    }
+    Ok(found)
 }
 
 /// Secrets and configs.
 async fn stored(docker: &Docker, which: &Selection) -> Result<Vec<Object>> {
     let secrets = docker.list_secrets(Some(ListSecretsOptions { filters: which.filters() })).await;
-    let secrets = secrets.context("cannot list secrets")?.into_iter().filter_map(|secret| {
+    let secrets = secrets.context("cannot list secrets")?.into_iter().map(|secret| {
         let spec = secret.spec.unwrap_or_default();
-        which.has(spec.labels.as_ref()).then(|| object("secret", secret.id, spec.name))
+        object("secret", secret.id, spec.name, spec.labels.as_ref())
     });
     let configs = docker.list_configs(Some(ListConfigsOptions { filters: which.filters() })).await;
-    let configs = configs.context("cannot list configs")?.into_iter().filter_map(|config| {
+    let configs = configs.context("cannot list configs")?.into_iter().map(|config| {
         let spec = config.spec.unwrap_or_default();
-        which.has(spec.labels.as_ref()).then(|| object("config", config.id, spec.name))
+        object("config", config.id, spec.name, spec.labels.as_ref())
     });
     Ok(secrets.chain(configs).collect())
 }
 
-fn object(kind: &'static str, id: Option<String>, name: Option<String>) -> Object {
+fn object(kind: &'static str, id: Option<String>, name: Option<String>, labels: Option<&Labels>) -> Object {
     let id = id.unwrap_or_default();
-    Object { kind, name: name.unwrap_or_else(|| id.clone()).trim_start_matches('/').to_owned(), id }
+    let name = name.unwrap_or_else(|| id.clone()).trim_start_matches('/').to_owned();
+    Object { kind, name, id, owner: Owner::of(labels) }
 }
 
 /// A service is removed when none of its tasks is to be removed already: an engine whose reaper deletes one while the
@@ -206,24 +269,11 @@ async fn none_leaves(docker: &Docker, services: &[Object]) -> Result<()> {
 }
 
 async fn tasks_gone(docker: &Docker, which: &Selection) -> Result<()> {
-    // Tasks carry their service's labels for the engine's filter, also after the service is gone, but not in
-    // its answer: there is no age to tell. So a clean-up by age waits for the tasks of removed services only,
-    // which are those whose service no longer exists.
+    // Tasks carry their service's labels for the engine's filter, also after the service is gone.
     let options = ListTasksOptions { filters: which.filters() };
     let tasks = docker.list_tasks(Some(options)).await.context("cannot list tasks")?;
-    if tasks.is_empty() {
-        return Ok(());
-    }
-    let alive: Vec<String> = match which.started_before {
-        None => Vec::new(),
-        Some(_) => {
-            let options = ListServicesOptions { filters: which.filters(), ..Default::default() };
-            docker.list_services(Some(options)).await?.into_iter().filter_map(|service| service.id).collect()
-        }
-    };
     let left: Vec<String> = tasks
         .into_iter()
-        .filter(|task| task.service_id.as_ref().is_none_or(|id| !alive.contains(id)))
         .map(|task| {
             let status = task.status.unwrap_or_default();
             let state = status.state.map(|state| state.to_string()).unwrap_or_default();
@@ -235,12 +285,7 @@ async fn tasks_gone(docker: &Docker, which: &Selection) -> Result<()> {
 }
 
 async fn nothing_left(docker: &Docker, which: &Selection) -> Result<()> {
-    let mut left = services(docker, which).await?;
-    left.extend(containers(docker, which).await?);
-    left.extend(stored(docker, which).await?);
-    left.extend(networks(docker, which).await?);
-    left.extend(volumes(docker, which).await?);
-    left.extend(node_labels(docker, which).await?);
+    let left = find(docker, which).await?;
     if left.is_empty() {
         return Ok(());
     }
@@ -268,35 +313,28 @@ async fn all(removals: impl Iterator<Item = impl Future<Output = Result<()>>>) -
 mod tests {
     use super::*;
 
-    fn labels(started: &str) -> Labels {
-        [(STARTED.to_owned(), started.to_owned())].into()
-    }
-
-    #[test]
-    fn only_runs_that_are_old_enough_are_selected() {
-        let old = Selection::of_all_runs(1000);
-        assert!(old.has(Some(&labels("999"))));
-        assert!(!old.has(Some(&labels("1000"))));
-    }
+    const RUN_ID: &str = "0b2e4a52-6f7c-4d3e-9a51-0c4f7f3c7d11";
 
     #[test]
     fn a_label_of_a_node_is_known_by_its_name() {
-        let label = "e2e-12ab-7-zone.PlacementLabel.999";
-        let of = |run: &str, case: &str| Selection {
-            labels: vec![format!("{RUN}={run}"), format!("{CASE}={case}")],
-            started_before: None,
+        let label = format!("e2e-{RUN_ID}-7-the-zone.PlacementLabel.999");
+        let of = |run: &str, case: &str| {
+            Selection::of_case(vec![format!("{RUN}={run}"), format!("{CASE}={case}")]).node_label(&label)
         };
-        assert!(of("12ab", "PlacementLabel").has_node_label(label));
-        assert!(!of("12ab", "Placement").has_node_label(label) && !of("34cd", "PlacementLabel").has_node_label(label));
-        assert!(
-            Selection::of_all_runs(1000).has_node_label(label) && !Selection::of_all_runs(999).has_node_label(label)
-        );
-        assert!(!Selection::of_all_runs(1000).has_node_label("zone"));
+        let owner = Some(Owner { run: RUN_ID.into(), started: Some(999) });
+        assert_eq!(of(RUN_ID, "PlacementLabel"), owner);
+        assert_eq!((of(RUN_ID, "Placement"), of("0b2e4a52", "PlacementLabel")), (None, None));
+        assert_eq!(Selection::of_all_runs().node_label(&label), owner);
+        assert_eq!(Selection::of_run(RUN_ID).node_label(&label), owner);
+        for label in ["zone", "e2e-zone", "e2e-short.Case.1", "e2e-äääääääääääääääääääääääääääääääääääääää.Case.1"]
+        {
+            assert_eq!(Selection::of_all_runs().node_label(label), None, "{label}");
+        }
     }
 
     #[test]
-    fn what_does_not_say_its_age_is_left_alone() {
-        let old = Selection::of_all_runs(1000);
-        assert!(!old.has(None) && !old.has(Some(&labels("yesterday"))));
+    fn who_made_an_object_is_in_its_labels() {
+        let labels = [(RUN, RUN_ID), (STARTED, "yesterday")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(Owner::of(Some(&labels.into())), Owner { run: RUN_ID.into(), started: None });
     }
 }

@@ -1,6 +1,7 @@
 //! The cluster as a disruptive case found it: remembered before, brought back after, and compared.
 //!
-//! A node is the same when its host name is: one that left and came back has another id.
+//! It is remembered in the swarm too, so that the next run can bring it back when this one is killed. A node is the same
+//! when its host name is: one that left and came back has another id.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -8,20 +9,30 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bollard::{
     Docker,
+    errors::Error,
     models::{Node, NodeSpec, NodeState, Reachability, SwarmSpec},
-    query_parameters::{DeleteNodeOptions, UpdateSwarmOptions},
+    query_parameters::{DeleteNodeOptions, ListConfigsOptions, UpdateSwarmOptions},
 };
+use serde::{Deserialize, Serialize};
 
-use super::until;
+use super::{
+    life,
+    test::{RUN, Run},
+    waits::Waits,
+};
 use crate::swarm::node;
+
+/// The label of what is remembered in the swarm: how many things the run had made before.
+const FOUND: &str = "dev.testkit.e2e.found";
 
 /// How long the swarm may take to be whole again: managers that were demoted join the others anew.
 const WHOLE_WITHIN: Duration = Duration::from_secs(120);
 
 /// What a disruptive case must not leave otherwise.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Found {
     nodes: BTreeMap<String, Seen>,
     spec: SwarmSpec,
@@ -29,7 +40,7 @@ pub(crate) struct Found {
     ingress: Option<Vec<String>>,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Seen {
     spec: NodeSpec,
     up: bool,
@@ -57,16 +68,75 @@ impl Found {
 
     /// Gives the nodes and the swarm the settings they had, forgets nodes that left, and waits until all is as
     /// it was. What does not come back is the error.
-    pub(crate) async fn restore(&self, docker: &Docker) -> Result<Duration> {
+    pub(crate) async fn restore(&self, docker: &Docker, waits: &Waits) -> Result<Duration> {
         let what = "the cluster is as it was found";
         let look = || async {
-            self.set(docker).await?;
+            self.set(docker, |now, before| now.clone_from(before)).await?;
             self.same(&Self::look(docker).await?)
         };
-        until::until(what, WHOLE_WITHIN, |_| (), look).await.map(|((), took)| took)
+        waits.until(what, WHOLE_WITHIN, |_| (), look).await.map(|((), took)| took)
     }
 
-    async fn set(&self, docker: &Docker) -> Result<()> {
+    /// Remembers it in the swarm, until it is [`forget`]ed. It has no case, so that no case's clean-up removes it.
+    pub(crate) async fn keep(&self, run: &Run) -> Result<String> {
+        let number = run.number();
+        let mut labels = run.labels();
+        labels.insert(FOUND.into(), number.to_string());
+        let spec = life::config(format!("e2e-{}-{number}-found", run.id), labels, &serde_json::to_string(self)?);
+        let created = run.cluster.docker.create_config(spec).await;
+        Ok(created.context("cannot store in the swarm how the cluster was found")?.id)
+    }
+
+    /// What a run found before it changed anything, if it is remembered.
+    pub(crate) async fn kept(docker: &Docker, run: &str) -> Result<Option<Self>> {
+        let filters = Some([("label".to_owned(), vec![format!("{RUN}={run}"), FOUND.to_owned()])].into());
+        let configs = docker.list_configs(Some(ListConfigsOptions { filters })).await.context("cannot list configs")?;
+        let number = |labels: Option<HashMap<String, String>>| labels?.get(FOUND)?.parse::<usize>().ok();
+        let first = configs.into_iter().filter_map(|config| config.spec).min_by_key(|spec| number(spec.labels.clone()));
+        let Some(data) = first.and_then(|spec| spec.data) else { return Ok(None) };
+        let found = BASE64_STANDARD.decode(data).context("what a run remembered of the cluster is no base64")?;
+        Ok(Some(serde_json::from_slice(&found).context("what a run remembered of the cluster cannot be read")?))
+    }
+
+    /// Brings back what a run has changed that is over. Since then others may have changed the cluster too: nodes that
+    /// are new, gone or down are left alone, and so are labels that nodes got. Says what was not as it was found.
+    pub(crate) async fn undo(&self, docker: &Docker) -> Result<Vec<String>> {
+        let changed = self.changed(docker).await?;
+        let look = || async {
+            self.set(docker, bring_back).await?;
+            let left = self.changed(docker).await?;
+            ensure!(left.is_empty(), "{}", left.join("; "));
+            Ok(())
+        };
+        let waits = Waits::default();
+        waits.until("the cluster is as that run found it", WHOLE_WITHIN, |_| (), look).await?;
+        Ok(changed)
+    }
+
+    /// What is not as it was found of nodes that are still there, and of the swarm.
+    async fn changed(&self, docker: &Docker) -> Result<Vec<String>> {
+        let now = Self::look(docker).await?;
+        let mut changed = Vec::new();
+        for (name, before) in &self.nodes {
+            let Some(now) = now.nodes.get(name).filter(|it| it.up) else { continue };
+            let mut spec = now.spec.clone();
+            bring_back(&mut spec, &before.spec);
+            if spec != now.spec || now.reachable != before.reachable {
+                let say = |it: &Seen| {
+                    let (role, availability) = (it.spec.role, it.spec.availability);
+                    let words = [role.map(|it| it.to_string()), availability.map(|it| it.to_string())];
+                    words.into_iter().flatten().collect::<Vec<_>>().join(", ")
+                };
+                changed.push(format!("node {name} was {}, and is {}", say(before), say(now)));
+            }
+        }
+        if now.spec != self.spec {
+            changed.push("the swarm's settings are others".to_owned());
+        }
+        Ok(changed)
+    }
+
+    async fn set(&self, docker: &Docker, set: impl Fn(&mut NodeSpec, &NodeSpec)) -> Result<()> {
         let nodes = docker.list_nodes(None).await.context("cannot list the nodes")?;
         for gone in
             nodes.iter().filter(|node| !up(node) && nodes.iter().any(|other| up(other) && name(other) == name(node)))
@@ -81,9 +151,12 @@ impl Found {
         }
         for now in nodes.iter().filter(|node| up(node)) {
             let Some(before) = self.nodes.get(&name(now)) else { continue };
-            if seen(now.clone()).1.spec != before.spec {
+            let spec = seen(now.clone()).1.spec;
+            let mut wanted = spec.clone();
+            set(&mut wanted, &before.spec);
+            if wanted != spec {
                 let id = now.id.as_deref().unwrap_or_default();
-                node::update(docker, id, |spec| *spec = before.spec.clone()).await?;
+                node::update(docker, id, |spec| *spec = wanted.clone()).await?;
             }
         }
         let swarm = docker.inspect_swarm().await.context("cannot inspect the swarm")?;
@@ -112,6 +185,22 @@ impl Found {
     }
 }
 
+/// Forgets what was remembered in the swarm.
+pub(crate) async fn forget(docker: &Docker, kept: &str) -> Result<()> {
+    match docker.delete_config(kept).await {
+        Ok(()) | Err(Error::DockerResponseServerError { status_code: 404, .. }) => Ok(()),
+        Err(error) => Err(error).context("cannot remove from the swarm how the cluster was found"),
+    }
+}
+
+/// Gives a node what it had, and lets it keep the labels it got.
+fn bring_back(now: &mut NodeSpec, before: &NodeSpec) {
+    (now.role, now.availability) = (before.role, before.availability);
+    for (label, value) in before.labels.iter().flatten() {
+        now.labels.get_or_insert_default().entry(label.clone()).or_insert_with(|| value.clone());
+    }
+}
+
 fn name(node: &Node) -> String {
     node.description.as_ref().and_then(|it| it.hostname.clone()).unwrap_or_default()
 }
@@ -127,4 +216,38 @@ fn seen(node: Node) -> (String, Seen) {
     // No labels are told in two ways.
     spec.labels = spec.labels.filter(|labels: &HashMap<_, _>| !labels.is_empty());
     (name, Seen { spec, up, reachable })
+}
+
+#[cfg(test)]
+mod tests {
+    use bollard::models::{NodeSpecAvailabilityEnum as Availability, NodeSpecRoleEnum as Role};
+
+    use super::*;
+
+    fn spec(role: Role, availability: Availability, labels: &[(&str, &str)]) -> NodeSpec {
+        let labels = labels.iter().map(|&(key, value)| (key.to_owned(), value.to_owned())).collect();
+        NodeSpec { role: Some(role), availability: Some(availability), labels: Some(labels), ..Default::default() }
+    }
+
+    #[test]
+    fn a_node_gets_back_what_it_had_and_keeps_the_labels_it_got() {
+        let before = spec(Role::MANAGER, Availability::ACTIVE, &[("slot", "m0"), ("zone", "a")]);
+        let mut now = spec(Role::WORKER, Availability::DRAIN, &[("slot", "m1"), ("new", "yes")]);
+        bring_back(&mut now, &before);
+        let wanted = [("slot", "m1"), ("new", "yes"), ("zone", "a")];
+        assert_eq!(now, spec(Role::MANAGER, Availability::ACTIVE, &wanted));
+    }
+
+    #[test]
+    fn what_is_remembered_in_the_swarm_is_read_again() -> Result<()> {
+        let seen =
+            Seen { spec: spec(Role::WORKER, Availability::PAUSE, &[("a", "b")]), up: true, reachable: Some(false) };
+        let found = Found {
+            nodes: [("node".to_owned(), seen)].into(),
+            spec: SwarmSpec { name: Some("default".into()), ..Default::default() },
+            ingress: Some(vec!["10.0.0.0/24".into()]),
+        };
+        assert_eq!(serde_json::from_str::<Found>(&serde_json::to_string(&found)?)?, found);
+        Ok(())
+    }
 }

@@ -6,7 +6,7 @@ use std::{
     fmt,
     process::Stdio,
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
@@ -141,7 +141,10 @@ impl Test {
     pub(crate) async fn host(&self, verb: Verb, node: &Member) -> Result<()> {
         self.note(format_args!("{} {}", verb.word(), node.hostname));
         let (hosts, address) = (self.hosts()?, node.address.clone());
-        self.make(async move { hosts.act(verb, &address).await }).await
+        let start = Instant::now();
+        let end = self.make(async move { hosts.act(verb, &address).await }).await;
+        self.waits().add(&format!("{} a host", verb.word()), ACTS_WITHIN, start.elapsed());
+        end
     }
 
     /// From here on a node's engine may ask for this key; it gets it after the case, if the case does not give it.

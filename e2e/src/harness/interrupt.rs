@@ -22,7 +22,7 @@ impl Interrupt {
             loop {
                 let name = tokio::select! { _ = int.recv() => "SIGINT", _ = term.recv() => "SIGTERM" };
                 if tell.borrow().is_some() {
-                    eprintln!("e2e: {name} again: leaving; `e2e clean --older-than 0s` removes what is left");
+                    eprintln!("e2e: {name} again: leaving; the next run removes what is left, and so does `e2e clean`");
                     std::process::exit(exit::INTERRUPTED.into());
                 }
                 eprintln!("e2e: {name}: removing what the cases made (once more: leave at once)");

@@ -14,6 +14,9 @@ use quick_xml::{
 
 use super::record::{Outcome, Record};
 
+/// What the name of a property begins with that tells of a case's wait; then comes that of the wait.
+pub(crate) const WAIT: &str = "wait:";
+
 /// A whole run.
 #[derive(Debug)]
 pub(crate) struct Run<'a> {
@@ -64,16 +67,7 @@ fn xml(run: &Run<'_>) -> io::Result<Vec<u8>> {
             .with_attributes([("name", "e2e"), ("id", run.id), ("timestamp", &*started)])
             .with_attributes(totals)
             .write_inner_content(|writer| {
-                writer.create_element("properties").write_inner_content(|writer| {
-                    for (name, value) in run.properties {
-                        let value = printable(value);
-                        writer
-                            .create_element("property")
-                            .with_attributes([("name", *name), ("value", &*value)])
-                            .write_empty()?;
-                    }
-                    Ok(())
-                })?;
+                properties(writer, run.properties.iter().map(|(name, value)| ((*name).to_owned(), value.clone())))?;
                 run.records.iter().try_for_each(|record| case(writer, record))
             })?;
         Ok(())
@@ -83,6 +77,18 @@ fn xml(run: &Run<'_>) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+fn properties(writer: &mut Writer<Vec<u8>>, properties: impl Iterator<Item = (String, String)>) -> io::Result<()> {
+    writer.create_element("properties").write_inner_content(|writer| {
+        for (name, value) in properties {
+            let (name, value) = (printable(&name), printable(&value));
+            let property = [("name", &*name), ("value", &*value)];
+            writer.create_element("property").with_attributes(property).write_empty()?;
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
+
 fn case(writer: &mut Writer<Vec<u8>>, record: &Record) -> io::Result<()> {
     let time = seconds(record.took);
     let element = writer.create_element("testcase").with_attributes([
@@ -90,11 +96,15 @@ fn case(writer: &mut Writer<Vec<u8>>, record: &Record) -> io::Result<()> {
         ("name", &*record.name),
         ("time", &*time),
     ]);
-    if record.outcome == Outcome::Passed && record.output.is_empty() {
+    if record.outcome == Outcome::Passed && record.output.is_empty() && record.waits.is_empty() {
         element.write_empty()?;
         return Ok(());
     }
     element.write_inner_content(|writer| {
+        if !record.waits.is_empty() {
+            let waits = record.waits.iter().map(|(name, wait)| (format!("{WAIT}{name}"), wait.to_string()));
+            properties(writer, waits)?;
+        }
         match &record.outcome {
             Outcome::Passed => {}
             Outcome::Failed { message, details } => {
@@ -132,10 +142,20 @@ fn printable(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
+    use crate::harness::waits::Wait;
+
+    const SECOND: Duration = Duration::from_secs(1);
 
     fn record(name: &str, outcome: Outcome, output: &str) -> Record {
-        Record { name: name.into(), took: Duration::from_millis(1500), outcome, output: output.into() }
+        let wait = Wait { count: 2, total: SECOND * 4, longest: SECOND * 3, limit: SECOND * 60 };
+        let waits = match outcome {
+            Outcome::Skipped { .. } => BTreeMap::new(),
+            _ => [("it is <\"up\">".to_owned(), wait)].into(),
+        };
+        Record { name: name.into(), took: Duration::from_millis(1500), outcome, output: output.into(), waits }
     }
 
     fn sample() -> String {
@@ -181,6 +201,14 @@ mod tests {
         }
         assert_eq!(message, "a < b & \"c\"\nd");
         assert_eq!(quick_xml::escape::unescape(&body).unwrap(), "a < b & \"c\"\nd\n\ntask: \u{fffd}[31m]]>");
+    }
+
+    #[test]
+    fn a_case_tells_how_long_its_waits_took() {
+        let text = sample();
+        let value = r#"value="3.000 of 60, 2 times, 4.000 in all"/>"#;
+        assert_eq!(text.matches(value).count(), 2, "{text}");
+        assert_eq!(text.matches(r#"<property name="wait:it is &lt;&quot;up&quot;&gt;""#).count(), 2, "{text}");
     }
 
     #[test]

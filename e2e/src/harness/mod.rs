@@ -8,11 +8,15 @@ mod diagnosis;
 mod found;
 pub(crate) mod hosts;
 mod interrupt;
-mod junit;
+pub(crate) mod junit;
+mod life;
 mod record;
+mod subnets;
 pub(crate) mod suite;
+pub(crate) mod sweep;
 pub(crate) mod test;
 pub(crate) mod until;
+pub(crate) mod waits;
 
 /// The exit codes of the process. They tell "the cluster failed" from "nothing was tested".
 pub(crate) mod exit {

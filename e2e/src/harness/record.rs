@@ -1,6 +1,8 @@
 //! What became of each case: gathered while the harness library prints, since it keeps neither times nor output.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
+
+use super::waits::Wait;
 
 /// The end of one case.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -18,4 +20,6 @@ pub(crate) struct Record {
     pub(crate) outcome: Outcome,
     /// What the case said while it ran.
     pub(crate) output: String,
+    /// What it waited for.
+    pub(crate) waits: BTreeMap<String, Wait>,
 }

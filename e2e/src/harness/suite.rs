@@ -4,6 +4,7 @@
 use std::{
     any::Any,
     cell::RefCell,
+    collections::BTreeMap,
     panic::AssertUnwindSafe,
     path::PathBuf,
     process::ExitCode,
@@ -11,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result, anyhow, bail};
 use futures::FutureExt as _;
 use libtest_mimic::{Arguments, Completion, Failed, FormatSetting, Trial};
 use tokio::runtime::{Handle, Runtime};
@@ -19,12 +20,15 @@ use tokio::runtime::{Handle, Runtime};
 use super::{
     case::{self, Case},
     cleanup, diagnosis, exit,
-    found::Found,
+    found::{self, Found},
     hosts::Hosts,
     interrupt::Interrupt,
     junit,
+    life::Sign,
     record::{Outcome, Record},
+    sweep::{self, Which, sweep},
     test::{Run, Test},
+    waits::Wait,
 };
 use crate::{
     cases,
@@ -37,6 +41,9 @@ const DIAGNOSIS_WITHIN: Duration = Duration::from_secs(15);
 
 /// How many of the slowest cases are named at the end.
 const SLOWEST: usize = 10;
+
+/// How many of the waits that took more than half of their time are named at the end.
+const CLOSEST: usize = 20;
 
 thread_local! {
     /// Where the panic was that is being unwound on this thread.
@@ -94,6 +101,11 @@ pub(crate) fn run(runtime: &Runtime, args: &RunArgs) -> ExitCode {
     let hosts = args.hosts.as_deref().filter(|command| !command.trim().is_empty()).map(Hosts::new);
     let run = Arc::new(Run::new(cluster, hosts, args.nocapture));
     announce(&run);
+    let disruptive = chosen.iter().any(|case| case.disruptive && case.missing(&run).is_none());
+    let sign = match runtime.block_on(begin(&run, disruptive, &interrupt)) {
+        Ok(sign) => sign,
+        Err(error) => return refuse(exit::COULD_NOT_RUN, &format!("{error:#}")),
+    };
     std::panic::set_hook(Box::new(|info| {
         PANICKED_AT.set(info.location().map(|at| format!("{}:{}", at.file(), at.line())));
     }));
@@ -109,8 +121,10 @@ pub(crate) fn run(runtime: &Runtime, args: &RunArgs) -> ExitCode {
     let conclusion = libtest_mimic::run(&arguments, trials);
 
     let records = std::mem::take(&mut *suite.records.lock().unwrap_or_else(PoisonError::into_inner));
+    runtime.block_on(end(&run, sign));
     if matches!(args.format, Format::Pretty) {
         tell_slowest(&records);
+        tell_close(&records);
     }
     if let Err(why) = write_results(args, &run, &records, start.elapsed()) {
         return refuse(exit::COULD_NOT_RUN, &why);
@@ -139,6 +153,65 @@ fn announce(run: &Run) {
         cluster.engine_version,
         cluster.image
     );
+}
+
+/// Shows that the run lives, and removes what runs left that do not. An error is why no case can run.
+async fn begin(run: &Run, disruptive: bool, interrupt: &Interrupt) -> Result<Sign> {
+    let docker = &run.cluster.docker;
+    let sign = Sign::show(run, disruptive).await?;
+    let which = Which::Over { own: Some(&run.id) };
+    let swept = tokio::select! {
+        swept = sweep(&run.cluster, which, |line| eprintln!("e2e: {line}")) => swept,
+        // No case begins, and what is left of others stays for the next run.
+        _ = interrupt.clone().wait() => return Ok(sign),
+    };
+    let swept = swept.unwrap_or_else(|error| sweep::Swept {
+        left: vec![format!("what other runs left cannot be found: {error:#}")],
+        ..Default::default()
+    });
+    for line in &swept.left {
+        eprintln!("e2e: {line}");
+    }
+    let Some(other) = swept.living.iter().find(|other| disruptive || other.disruptive) else { return Ok(sign) };
+    sign.take_away(docker).await?;
+    let which = if other.disruptive { "which disturbs the cluster" } else { "which this one would disturb" };
+    bail!("run {} goes on, {which}: begin when it has ended", other.run)
+}
+
+/// Takes the sign away that the run lives, unless something is left that the next run is to remove.
+async fn end(run: &Run, sign: Sign) {
+    let docker = &run.cluster.docker;
+    let left = cleanup::find(docker, &cleanup::Selection::of_run(&run.id)).await;
+    let ended = match left.map(|left| left.iter().filter(|it| !sign.is(it)).map(ToString::to_string).collect()) {
+        Ok(left) if Vec::is_empty(&left) => sign.take_away(docker).await,
+        Ok(left) => Err(anyhow!("left to the next run to remove: {}", left.join(", "))),
+        Err(error) => Err(error.context("whether anything of this run is left cannot be told")),
+    };
+    if let Err(error) = ended {
+        eprintln!("e2e: {error:#}");
+    }
+}
+
+/// Tells a person which waits nearly were too long.
+fn tell_close(records: &[Record]) {
+    let mut close: Vec<_> = records
+        .iter()
+        .flat_map(|record| record.waits.iter().map(move |(name, wait)| (&record.name, name, wait)))
+        .filter(|(_, _, wait)| wait.was_close())
+        .collect();
+    if close.is_empty() {
+        return;
+    }
+    let part = |wait: &Wait| wait.longest.as_secs_f64() / wait.limit.as_secs_f64();
+    close.sort_by(|(_, _, one), (_, _, other)| part(other).total_cmp(&part(one)));
+    eprintln!("waits that took more than half of the time they may:");
+    for (case, name, wait) in close.iter().take(CLOSEST) {
+        let (took, limit) = (wait.longest.as_secs_f64(), wait.limit.as_secs_f64());
+        eprintln!("{took:8.1} of {limit} s  {case}: {name}");
+    }
+    if let Some(more) = close.len().checked_sub(CLOSEST).filter(|&more| more > 0) {
+        eprintln!("         and {more} more");
+    }
 }
 
 /// Tells a person where the time went. A run of one case has nothing to compare.
@@ -206,6 +279,7 @@ impl Suite {
             took: Duration::ZERO,
             outcome: Outcome::Skipped { reason },
             output: String::new(),
+            waits: BTreeMap::new(),
         };
         if let Some(signal) = self.interrupt.came() {
             return skipped(format!("not run: {signal} came before"));
@@ -222,13 +296,21 @@ impl Suite {
             }
             let test = Test::new(self.run.clone(), case.name);
             let outcome = self.conduct(case, &test).await;
-            Record { name: case.name.into(), took: test.elapsed(), outcome, output: test.output() }
+            let (took, output, waits) = (test.elapsed(), test.output(), test.waits().all());
+            Record { name: case.name.into(), took, outcome, output, waits }
         })
+    }
+
+    /// How the cluster is, and the config in the swarm that remembers it.
+    async fn remember(&self, test: &Test) -> Result<(Found, String)> {
+        let found = Found::look(test.docker()).await?;
+        let kept = found.keep(&self.run).await?;
+        Ok((found, kept))
     }
 
     async fn conduct(&self, case: &Case, test: &Test) -> Outcome {
         let found = match case.disruptive {
-            true => Found::look(test.docker()).await.map(Some),
+            true => self.remember(test).await.map(Some),
             false => Ok(None),
         };
         let found = match found {
@@ -250,18 +332,19 @@ impl Suite {
             let gathered = tokio::time::timeout(DIAGNOSIS_WITHIN, diagnosis::gather(test)).await;
             details = gathered.unwrap_or_else(|_| "the engine did not answer when asked about its state".into());
         }
-        let ours = cleanup::Selection { labels: test.ours(), started_before: None };
+        let ours = cleanup::Selection::of_case(test.ours());
         let mended = match &self.run.hosts {
             Some(hosts) => hosts.mend().await.context("hosts stay hurt"),
             None => Ok(()),
         };
-        let mut removed = cleanup::remove(test.docker(), &ours).await.map(|_| ());
-        if let Some(found) = found {
+        let mut removed = cleanup::remove(test.docker(), &ours, test.waits()).await.map(|_| ());
+        if let Some((found, kept)) = found {
             // First the cluster: what is left on a node that is gone cannot be removed.
-            removed = match found.restore(test.docker()).await {
+            removed = match found.restore(test.docker(), test.waits()).await {
                 Ok(took) => {
                     test.note(format_args!("the cluster is as it was found (after {:.2}s)", took.as_secs_f64()));
-                    cleanup::remove(test.docker(), &ours).await.map(|_| ())
+                    let removed = cleanup::remove(test.docker(), &ours, test.waits()).await.map(|_| ());
+                    removed.and(found::forget(test.docker(), &kept).await)
                 }
                 Err(error) => Err(error),
             };
@@ -319,6 +402,7 @@ mod tests {
             took: Duration::from_secs(seconds),
             outcome,
             output: String::new(),
+            waits: BTreeMap::new(),
         };
         let mut records: Vec<_> = (1..=12).map(|seconds| record(seconds, Outcome::Passed)).collect();
         records.push(record(99, Outcome::Skipped { reason: "no".into() }));

@@ -14,9 +14,12 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use bollard::Docker;
-use tokio::sync::{OnceCell, Semaphore};
+use tokio::{
+    sync::{OnceCell, Semaphore},
+    time::error::Elapsed,
+};
 
-use super::{hosts::Hosts, until};
+use super::{hosts::Hosts, until, waits::Waits};
 use crate::{cluster::Cluster, swarm::container::Container};
 
 /// The label with the run's UUID, on everything the suite makes.
@@ -46,6 +49,18 @@ impl Run {
         let (id, started) = (uuid::Uuid::new_v4().to_string(), jiff::Timestamp::now());
         Self { id, started, cluster, nocapture, hosts: hosts.map(Arc::new), made: AtomicUsize::new(0) }
     }
+
+    /// A number that this run has used for nothing else.
+    pub(crate) fn number(&self) -> usize {
+        self.made.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// The labels of everything this run makes.
+    pub(crate) fn labels(&self) -> HashMap<String, String> {
+        [(RUN, self.id.clone()), (STARTED, self.started.as_second().to_string())]
+            .map(|(key, value)| (key.to_owned(), value))
+            .into()
+    }
 }
 
 /// A running case. Cheap to clone.
@@ -59,6 +74,8 @@ struct State {
     start: Instant,
     output: Mutex<String>,
     waiting: Mutex<Option<String>>,
+    waits: Waits,
+    subnets: AtomicUsize,
     /// Id and name of the container from which is asked where this process is on no node.
     outside: OnceCell<(String, String)>,
     /// What is being made holds a permit; clean-up takes all of them first, and then there are none.
@@ -68,9 +85,10 @@ struct State {
 impl Test {
     pub(crate) fn new(run: Arc<Run>, case: &'static str) -> Self {
         let start = Instant::now();
-        let (output, waiting, outside) = Default::default();
+        let (output, waiting, outside, subnets) = Default::default();
+        let waits = Waits::new(run.cluster.nodes.iter().map(|node| node.hostname.clone()).collect());
         let making = Arc::new(Semaphore::new(AT_ONCE as usize));
-        Self(Arc::new(State { run, case, start, output, waiting, outside, making }))
+        Self(Arc::new(State { run, case, start, output, waiting, waits, subnets, outside, making }))
     }
 
     /// The swarm under test.
@@ -88,22 +106,33 @@ impl Test {
         self.0.run.hosts.clone().context("there is no command for hosts")
     }
 
+    pub(crate) fn run_id(&self) -> &str {
+        &self.0.run.id
+    }
+
+    pub(crate) fn case(&self) -> &'static str {
+        self.0.case
+    }
+
+    /// How many subnets the case had before this one.
+    pub(crate) fn nth_subnet(&self) -> usize {
+        self.0.subnets.fetch_add(1, Ordering::Relaxed)
+    }
+
     pub(crate) fn elapsed(&self) -> Duration {
         self.0.start.elapsed()
     }
 
     /// A name nothing else on the cluster has: the run's UUID, a number, and what it is for.
     pub(crate) fn name(&self, what: &str) -> String {
-        let number = self.0.run.made.fetch_add(1, Ordering::Relaxed);
-        format!("e2e-{}-{number}-{what}", self.0.run.id)
+        format!("e2e-{}-{}-{what}", self.0.run.id, self.0.run.number())
     }
 
     /// The labels of everything this case makes.
     pub(crate) fn labels(&self) -> HashMap<String, String> {
-        let run = &self.0.run;
-        [(RUN, run.id.clone()), (CASE, self.0.case.into()), (STARTED, run.started.as_second().to_string())]
-            .map(|(key, value)| (key.to_owned(), value))
-            .into()
+        let mut labels = self.0.run.labels();
+        labels.insert(CASE.into(), self.0.case.into());
+        labels
     }
 
     /// The end of a node label's name: the case, and the second at which the run started.
@@ -150,10 +179,28 @@ impl Test {
         F: Future<Output = Result<T>>,
     {
         let missed = |error: &anyhow::Error| *lock(&self.0.waiting) = Some(format!("{what}: {error:#}"));
-        let (value, took) = until::until(what, within, missed, look).await?;
+        let (value, took) = self.0.waits.until(what, within, missed, look).await?;
         *lock(&self.0.waiting) = None;
         self.note(format_args!("{what} (after {:.2}s)", took.as_secs_f64()));
         Ok(value)
+    }
+
+    /// Waits for something that comes by itself, and not longer than this.
+    pub(crate) async fn within<T>(
+        &self,
+        what: &str,
+        limit: Duration,
+        future: impl Future<Output = T>,
+    ) -> Result<T, Elapsed> {
+        let start = Instant::now();
+        let end = tokio::time::timeout(limit, future).await;
+        self.0.waits.add(what, limit, start.elapsed());
+        end
+    }
+
+    /// What was waited for, and for how long.
+    pub(crate) fn waits(&self) -> &Waits {
+        &self.0.waits
     }
 
     /// Fails as soon as `look` does not hold, and is content when it held for so long: for what must not happen.

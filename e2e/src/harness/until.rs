@@ -59,6 +59,11 @@ where
     }
 }
 
+/// For who looks at something that tells of itself at its own pace.
+pub(crate) async fn pause(time: Duration) {
+    tokio::time::sleep(time).await;
+}
+
 /// Looks again and again for this long, and fails when `look` does.
 pub(crate) async fn stays<F>(what: &str, time: Duration, mut look: impl FnMut() -> F) -> Result<()>
 where

@@ -23,7 +23,8 @@ const STEP_WITHIN: Duration = Duration::from_secs(90);
 /// The variable in which a container gets the token: it is for workers, and on a worker's engine no secret.
 pub(super) const TOKEN: &str = "E2E_JOIN_TOKEN";
 
-async fn engine() -> Result<Docker> {
+/// The engine of the node on which this task runs.
+pub(super) async fn engine() -> Result<Docker> {
     Ok(Docker::connect_with_unix(SOCKET, 120, bollard::API_DEFAULT_VERSION)?.negotiate_version().await?)
 }
 

@@ -8,6 +8,7 @@ pub(crate) mod test_server;
 use std::{
     net::SocketAddr,
     process::ExitCode,
+    sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
 
@@ -16,7 +17,12 @@ use anyhow::{Result, bail, ensure};
 use crate::{
     cli::{Command, EngineArgs, MannerArgs},
     cluster::{Cluster, Unfit},
-    harness::{cleanup, exit, until},
+    compare,
+    harness::{
+        cleanup, exit,
+        sweep::{self, Which},
+        until,
+    },
     probe,
     tls::ClientArgs,
 };
@@ -28,6 +34,8 @@ pub(crate) async fn command(command: Command) -> ExitCode {
             Ok(cluster) => clean(&cluster, older_than).await,
             Err(unfit) => return refuse(&unfit),
         },
+        Command::CleanEngine { run } => clean_engine(&run).await,
+        Command::Compare(args) => return ExitCode::from(compare::run(&args)),
         Command::TestServer { listen, tls, manner } => match serve(listen, tls, manner).await {
             Ok(code) => return ExitCode::from(code),
             Err(error) => Err(error),
@@ -87,16 +95,37 @@ fn refuse(unfit: &Unfit) -> ExitCode {
     ExitCode::from(code)
 }
 
-async fn clean(cluster: &Cluster, older_than: Duration) -> Result<()> {
-    let age = i64::try_from(older_than.as_secs()).unwrap_or(i64::MAX);
-    // The second that has begun counts as past: `--older-than 0s` takes everything.
-    let before = (jiff::Timestamp::now().as_second() + 1).saturating_sub(age);
-    let removed = cleanup::remove(&cluster.docker, &cleanup::Selection::of_all_runs(before)).await?;
-    for object in &removed {
-        say(&format!("removed {object}"));
+async fn clean(cluster: &Cluster, older_than: Option<Duration>) -> Result<()> {
+    let which = match older_than {
+        None => Which::Over { own: None },
+        // The second that has begun counts as past: `--older-than 0s` takes everything.
+        Some(age) => Which::StartedBefore(
+            (jiff::Timestamp::now().as_second() + 1).saturating_sub(i64::try_from(age.as_secs()).unwrap_or(i64::MAX)),
+        ),
+    };
+    let said = AtomicBool::new(false);
+    let swept = sweep::sweep(cluster, which, |line| {
+        said.store(true, Ordering::Relaxed);
+        say(line);
+    });
+    let swept = swept.await?;
+    ensure!(swept.left.is_empty(), "{}", swept.left.join("; "));
+    for run in &swept.living {
+        say(&format!("run {} goes on: what it made is left alone", run.run));
     }
-    if removed.is_empty() {
-        say(&format!("nothing is left of runs that started more than {older_than:?} ago"));
+    match older_than {
+        _ if said.into_inner() => {}
+        None => say("nothing is left of runs that are over"),
+        Some(age) => say(&format!("nothing is left of runs that started more than {age:?} ago")),
+    }
+    Ok(())
+}
+
+/// Removes what this engine has of a run, and the swarm has not.
+async fn clean_engine(run: &str) -> Result<()> {
+    let docker = membership::engine().await?;
+    for object in cleanup::remove_from_engine(&docker, &cleanup::Selection::of_run(run)).await? {
+        say(&format!("removed {object}"));
     }
     Ok(())
 }

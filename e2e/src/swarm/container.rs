@@ -13,11 +13,10 @@ use bollard::{
 use futures::StreamExt as _;
 
 use super::network::Network;
-use crate::harness::{
-    test::Test,
-    until::{Never, until},
-};
+use crate::harness::{test::Test, until::Never};
 
+/// How long a command in a container may take.
+const RUN_WITHIN: Duration = Duration::from_secs(60);
 /// How long the swarm may take to attach a container to an overlay: it has a task of its own for that, which is
 /// scheduled like others. An engine gives up after 20 seconds, and takes no harm from being asked again.
 pub(crate) const ATTACHED_WITHIN: Duration = Duration::from_secs(45);
@@ -94,8 +93,7 @@ impl Test {
                 Ok(()) => Ok(()),
             }
         };
-        let ((), took) = until(&format!("container {name} starts"), ATTACHED_WITHIN, |_| (), start).await?;
-        self.note(format_args!("started container {name} (after {:.2}s)", took.as_secs_f64()));
+        self.until(&format!("container {name} starts"), ATTACHED_WITHIN, start).await?;
         Ok(Container { test: self.clone(), id, name })
     }
 }
@@ -142,7 +140,11 @@ impl Container {
             }
             Ok::<_, bollard::errors::Error>(())
         };
-        tokio::time::timeout(Duration::from_secs(60), read).await.with_context(what)?.with_context(what)?;
+        self.test
+            .within("a command in a container ends", RUN_WITHIN, read)
+            .await
+            .with_context(what)?
+            .with_context(what)?;
         let code = docker.inspect_exec(&exec).await.with_context(what)?.exit_code;
         anyhow::ensure!(code == Some(0), "{} ended with {code:?}: {}", what(), said.trim());
         Ok(said)
