@@ -157,7 +157,7 @@ fn other(config: Config) -> Option<Other> {
 
 /// Which of these runs go on. Those of which the engine cannot tell are looked at until they show a sign, and for
 /// `SILENT_FOR` at most.
-pub(crate) async fn judge(cluster: &Cluster, runs: &[Other]) -> BTreeMap<String, Life> {
+pub(crate) async fn judge(cluster: &Cluster, runs: &[Other], say: impl Fn(&str)) -> BTreeMap<String, Life> {
     let mut known = BTreeMap::new();
     for run in runs {
         known.extend(by_container(cluster, run).await.map(|life| (run.run.clone(), life)));
@@ -165,6 +165,10 @@ pub(crate) async fn judge(cluster: &Cluster, runs: &[Other]) -> BTreeMap<String,
     let open =
         |known: &BTreeMap<String, Life>| runs.iter().filter(|it| !known.contains_key(&it.run)).cloned().collect();
     let mut left: Vec<Other> = open(&known);
+    if !left.is_empty() {
+        let names: Vec<&str> = left.iter().map(|it| &*it.run).collect();
+        say(&format!("looking for up to {SILENT_FOR:?} whether these go on: {}", names.join(", ")));
+    }
     let (start, mut deaf) = (Instant::now(), false);
     while !left.is_empty() && start.elapsed() < SILENT_FOR {
         until::pause(LOOKED_AT_EVERY).await;

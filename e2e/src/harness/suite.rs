@@ -34,6 +34,7 @@ use crate::{
     cases,
     cli::{Disruptive, Format, RunArgs},
     cluster::{Cluster, Unfit},
+    swarm::node,
 };
 
 /// How long the engine may take to say what went wrong: it may be what went wrong.
@@ -99,13 +100,14 @@ pub(crate) fn run(runtime: &Runtime, args: &RunArgs) -> ExitCode {
         Err(Unfit::NoManager(why)) => return refuse(exit::NO_SWARM, &why),
     };
     let hosts = args.hosts.as_deref().filter(|command| !command.trim().is_empty()).map(Hosts::new);
-    let run = Arc::new(Run::new(cluster, hosts, args.nocapture));
-    announce(&run);
-    let disruptive = chosen.iter().any(|case| case.disruptive && case.missing(&run).is_none());
-    let sign = match runtime.block_on(begin(&run, disruptive, &interrupt)) {
+    let mut run = Run::new(cluster, hosts, args.nocapture);
+    let disruptive = chosen.iter().any(|case| case.disruptive);
+    let sign = match runtime.block_on(begin(&mut run, disruptive, &interrupt)) {
         Ok(sign) => sign,
         Err(error) => return refuse(exit::COULD_NOT_RUN, &format!("{error:#}")),
     };
+    let run = Arc::new(run);
+    announce(&run);
     std::panic::set_hook(Box::new(|info| {
         PANICKED_AT.set(info.location().map(|at| format!("{}:{}", at.file(), at.line())));
     }));
@@ -156,8 +158,8 @@ fn announce(run: &Run) {
 }
 
 /// Shows that the run lives, and removes what runs left that do not. An error is why no case can run.
-async fn begin(run: &Run, disruptive: bool, interrupt: &Interrupt) -> Result<Sign> {
-    let docker = &run.cluster.docker;
+async fn begin(run: &mut Run, disruptive: bool, interrupt: &Interrupt) -> Result<Sign> {
+    let docker = run.cluster.docker.clone();
     let sign = Sign::show(run, disruptive).await?;
     let which = Which::Over { own: Some(&run.id) };
     let swept = tokio::select! {
@@ -172,8 +174,12 @@ async fn begin(run: &Run, disruptive: bool, interrupt: &Interrupt) -> Result<Sig
     for line in &swept.left {
         eprintln!("e2e: {line}");
     }
-    let Some(other) = swept.living.iter().find(|other| disruptive || other.disruptive) else { return Ok(sign) };
-    sign.take_away(docker).await?;
+    let Some(other) = swept.living.iter().find(|other| disruptive || other.disruptive) else {
+        // Nodes may have been brought back.
+        run.cluster.nodes = node::list(&docker).await?;
+        return Ok(sign);
+    };
+    sign.take_away(&docker).await?;
     let which = if other.disruptive { "which disturbs the cluster" } else { "which this one would disturb" };
     bail!("run {} goes on, {which}: begin when it has ended", other.run)
 }

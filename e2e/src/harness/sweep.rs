@@ -64,7 +64,7 @@ pub(crate) async fn sweep(cluster: &Cluster, which: Which<'_>, say: impl Fn(&str
     match which {
         Which::StartedBefore(second) => runs.retain(|_, started| started.is_some_and(|started| started < second)),
         Which::Over { .. } => {
-            let known = life::judge(cluster, &signs).await;
+            let known = life::judge(cluster, &signs, &say).await;
             let is = |run: &str, lives: &[Life]| known.get(run).is_some_and(|life| lives.contains(life));
             runs.retain(|run, _| !is(run, &[Life::Lives, Life::Gone, Life::Unknown]));
             swept.living.extend(signs.iter().filter(|sign| is(&sign.run, &[Life::Lives])).cloned());
@@ -157,5 +157,6 @@ async fn on_engine(cluster: &Cluster, run: &str, node: &str) -> Result<Vec<Strin
     let all = LogsOptions { stdout: true, stderr: true, ..Default::default() };
     let log: Vec<_> = docker.service_logs(&service, Some(all)).try_collect().await.with_context(|| what)?;
     let log: String = log.iter().map(ToString::to_string).collect();
+    docker.delete_service(&service).await.context("cannot remove the service that cleaned an engine")?;
     Ok(log.lines().map(|line| format!("{} on {host}", line.trim())).collect())
 }

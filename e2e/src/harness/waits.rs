@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use tokio::time::Instant;
 
-use super::until;
+use super::until::{self, Never};
 
 /// The length of a run's id, which is in the names of what it makes.
 const UUID: usize = 36;
@@ -95,7 +95,8 @@ impl Waits {
         Self { nodes, by_name: Mutex::default() }
     }
 
-    /// As [`until::until`], and remembers how long that took, also when it was in vain.
+    /// As [`until::until`], and remembers how long that took, also when it was in vain; but not of what could not come
+    /// true, which says nothing about time.
     pub(crate) async fn until<T, F>(
         &self,
         what: &str,
@@ -108,7 +109,9 @@ impl Waits {
     {
         let start = Instant::now();
         let end = until::until(what, within, on_error, look).await;
-        self.add(what, within, start.elapsed());
+        if !end.as_ref().is_err_and(|error| error.is::<Never>()) {
+            self.add(what, within, start.elapsed());
+        }
         end
     }
 
@@ -226,5 +229,7 @@ mod tests {
         let within = Duration::from_millis(100);
         let never = waits.until("it runs", within, |_| (), || async { Err::<(), _>(anyhow::anyhow!("no")) });
         assert!(never.await.is_err() && waits.all()["it runs"].was_close());
+        let hopeless = || async { Err::<(), _>(Never("no such image".into()).into()) };
+        assert!(waits.until("it ends", within, |_| (), hopeless).await.is_err() && waits.all().len() == 1);
     }
 }
