@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::tls;
+use crate::{serve::membership::RejoinArgs, tls};
 
 /// End-to-end tests of Docker Engine's orchestration, through its public API alone.
 #[derive(Debug, Parser)]
@@ -155,12 +155,24 @@ pub(crate) enum Command {
         #[command(flatten)]
         tls: tls::ClientArgs,
     },
-    /// Print what the engine tells of a service, and never end
+    /// Look for texts in the plain packets of this host, print in how many they were, and never end
     #[command(hide = true)]
-    ShowService {
-        id: String,
-        #[command(flatten)]
-        engine: EngineArgs,
+    Capture {
+        #[arg(required = true)]
+        texts: Vec<String>,
+    },
+    /// Print what this node's engine tells of the swarm, whenever that changes, and never end
+    #[command(hide = true)]
+    ShowSwarm,
+    /// Print which events of the swarm this node's engine has heard of an object, and never end
+    #[command(hide = true)]
+    ShowEvents { kind: String, name: String },
+    /// Make a service through this node's engine, print which there are with a label, and never end
+    #[command(hide = true)]
+    MakeService {
+        /// The service, as JSON; the beginning of the node's id is added to its name
+        spec: String,
+        label: String,
     },
     /// Demote a manager, wait, promote it again, and never end
     #[command(hide = true)]
@@ -170,24 +182,13 @@ pub(crate) enum Command {
     CleanEngine { run: String },
     /// In a task: start a container beside the swarm that has this engine leave it and join again
     #[command(hide = true)]
-    RejoinFromTask {
-        #[arg(long)]
-        image: String,
-        #[arg(long)]
-        labels: String,
-        #[arg(long)]
-        remote: String,
-        #[arg(long)]
-        address: String,
-    },
+    RejoinFromTask(RejoinArgs),
     /// Have this engine leave its swarm and join it again
     #[command(hide = true)]
-    Rejoin {
-        #[arg(long)]
-        remote: String,
-        #[arg(long)]
-        address: String,
-    },
+    Rejoin(RejoinArgs),
+    /// Print the log of a container of this node that has ended, remove it, and never end
+    #[command(hide = true)]
+    ShowLog { name: String },
     /// End at once with 0 and without results
     #[command(hide = true)]
     Noop,

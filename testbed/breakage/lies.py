@@ -156,6 +156,28 @@ def networks_otherwise():
     return [Rule("POST /networks/create", ask=ask)]
 
 
+def another(stored):
+    stored["ID"] = stored["ID"][::-1]
+
+
+def overlays_plain():
+    def ask(request):
+        body = request.json
+        (body.get("Options") or {}).pop("encrypted", None)
+        request.json = body
+    return [Rule("POST /networks/create", ask=ask)]
+
+
+def not_attachable(network):
+    network["Attachable"] = False
+
+
+def hears_of_another(body):
+    container = body["TaskTemplate"]["ContainerSpec"]
+    if (container.get("Args") or [])[:1] == ["show-events"]:
+        container["Args"][-1] = "another"
+
+
 def endpoints_otherwise():
     def ask(request):
         body = request.json
@@ -163,7 +185,12 @@ def endpoints_otherwise():
             for key in ("Aliases", "DriverOpts"):
                 endpoint.pop(key, None)
         request.json = body
-    return [Rule("POST /containers/create", ask=ask)] + spec(no_aliases, CREATE)
+
+    def join(request):
+        body = request.json
+        (body.get("EndpointConfig") or {}).pop("Aliases", None)
+        request.json = body
+    return [Rule("POST /containers/create", ask=ask), Rule("POST /networks/[^/]+/connect", ask=join)] + spec(no_aliases, CREATE)
 
 
 def attachments_lost():

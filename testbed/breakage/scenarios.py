@@ -67,6 +67,7 @@ SCENARIOS = [
     Scenario("placement-ignored", "constraints, preferences, limits of nodes and platforms are forgotten",
              each("not all on", "PlacementConstraintNode") | each("run", "PlacementConstraintManager", "PlacementMaxReplicas", "PlacementConstraintUnmet", "PlacementPlatformUnmet",
                                                                  "PlacementNodeLabel", "PlacementGlobalFollowsLabels", "PlacementHostPortTaken")
+             | each("not all on", "PlacementConstraintRole", "PlacementConstraintLabel")
              | each("in that of one node", "PlacementPreference") | each("Placement", "ServicesInspect"),
              good=("PlacementReservationTooLarge", "ServicesCreate"), rules=lambda: lies.drop("TaskTemplate.Placement")),
     Scenario("managers-alone", "every task is placed on managers",
@@ -86,14 +87,19 @@ SCENARIOS = [
     Scenario("host-network-balanced", "a service on the host's network is told to have a virtual address",
              each("it has a virtual address", "ServiceOnHostNetwork"), good=("ServicesCreate",),
              rules=lambda: lies.told("GET /services/[^/]+", lies.a_virtual_address)),
+    Scenario("networks-forgotten", "services are on none of the networks that they say",
+             each("the host is", "ServiceOnHostNetwork") | each("it reaches itself by its name", "HealthCheckNone") | each("endpoints", "ServiceLeavesNetwork")
+             | each("its task is on", "ServiceNetworksChange"),
+             good=("ServicesCreate",), rules=lambda: lies.drop("TaskTemplate.Networks")),
     Scenario("options-lost", "of what a service says of its containers the environment, health checks and mounts are forgotten",
              each("COLOUR", "ContainerOptionsInside") | each("the file holds", "SecretTemplate", "ConfigTemplate") | each("Env", "ServicesInspect")
              | each("/kept", "VolumeKept") | each("it is mounted as", "TmpfsNotKept")
-             | each("not so within", "HealthGatesLoadBalancing") | each("it is:", "HealthLossReplacesTask") | each("it is not begun", "ServicesRollbackByHand"),
+             | each("not so within", "HealthGatesLoadBalancing") | each("it is:", "HealthLossReplacesTask") | each("it is not begun", "ServicesRollbackByHand")
+             | each("old that run", "ServicesUpdateStartFirstWaits"),
              good=("ServicesCreate", "SecretDelivered"),
              rules=lambda: lies.drop(*(f"TaskTemplate.ContainerSpec.{name}" for name in ("Env", "HealthCheck", "Healthcheck", "Mounts")))),
     Scenario("servers-end", "the program of every task ends at once",
-             each("9", "RestartAfterKill", "RestartNever") | each("serving", "LogsFollow"),
+             each("9", "RestartAfterKill", "RestartNever") | each("serving", "LogsFollow") | each("run", "JobsRun"),
              good=("SecretObjects", "ServicesList"), rules=lambda: lies.spec(lies.ends_at_once)),
 
     # Updates.
@@ -102,11 +108,13 @@ SCENARIOS = [
                   "ServicesUpdatePauses", "ServicesRollbackByHand", "ServicesUpdateForced", "VirtualAddressKept", "ServiceNetworksChange", "PublishedPortChanges", "PublishedTwice",
                   "SecretRotation", "ConfigRotation", "ContainerOptionsChange", "VolumeKept", "TmpfsNotKept", "NoRequestLostUpdating")
              | each("no other is wanted", "ScaleKeepsTasks", "ServiceDiscovery", "NoRequestLostScalingDown") | each("it has", "ServicesLabels") | each("of 1 are", "JobRunsAgainWhenUpdated")
-             | each("was heard", "EventsOfServices"),
+             | each("it is not begun", "EventsOfServices", "ServiceLeavesNetwork") | each("no other is wanted", "ServicesByName"),
              good=("ServicesCreate", "ServicesGlobal"), rules=lambda: lies.answered(200, {}, lies.UPDATE), threads=24),
     Scenario("update-manners-lost", "what a service says of how it is updated is forgotten",
-             each("followed", "ServicesRollingUpdateSucceed") | each("of 2 ran at one moment", "ServicesUpdateStartFirst") | each("it is paused", "ServicesUpdateRollsBack"),
+             each("followed", "ServicesRollingUpdateSucceed") | each("of 2 ran at one moment", "ServicesUpdateStartFirst") | each("it is paused", "ServicesUpdateRollsBack") | each("old that run", "ServicesUpdateStartFirstWaits"),
              good=("ServicesUpdateForced",), rules=lambda: lies.drop("UpdateConfig")),
+    Scenario("rollback-manners-lost", "what a service says of how it is rolled back is forgotten",
+             each("ran", "ServicesRollbackByHand"), good=("ServicesUpdateForced",), rules=lambda: lies.drop("RollbackConfig")),
     Scenario("failures-ignored", "an update goes on although its tasks fail",
              each("the update is", "ServicesUpdatePauses", "ServicesUpdateRollsBack"), good=("ServicesUpdateForced",), rules=lambda: lies.spec(lies.goes_on)),
     Scenario("scaling-replaces", "every update replaces all tasks",
@@ -122,10 +130,11 @@ SCENARIOS = [
              each("and that is all", "ServicesReplicatedJob", "JobRunsAgainWhenUpdated"), good=("ServicesCreate",), rules=lambda: lies.spec(lies.completions)),
 
     Scenario("hosts-spared", "what is to be done to a host is said to be done, and is not",
-             each("it is", "WorkerKilled", "WorkerPartitioned") | each("it runs since", "EngineRestarts") | each("were not replaced", "EveryEngineRestarts"),
+             each("it is", "WorkerKilled", "WorkerPartitioned", "RootCaRotationWaits") | each("it runs since", "EngineRestarts") | each("were not replaced", "EveryEngineRestarts"),
              good=("ServicesCreate",), power="true"),
     Scenario("managers-spared", "what is to be done to the hosts of managers is said to be done, and is not",
-             each("it is", "ManagerKilled", "LeaderKilled", "LeaderPartitioned", "LockedAfterRestart", "LockedOncePromoted") | each("it knows 4 nodes", "QuorumLost"),
+             each("it is", "ManagerKilled", "LeaderKilled", "LeaderPartitioned", "LockedAfterRestart", "ManagerDemotedWhileDown")
+             | each("its task was not replaced", "LockedOncePromoted") | each("it knows 4 nodes", "QuorumLost"),
              good=("ServicesCreate",), power="true", managers=3),
     Scenario("clients-not-asked", "a server does not ask for its clients' certificates",
              each("the client is failed", "TlsEndToEnd"), good=("ServicesCreate",), rules=lambda: lies.spec(lies.clients_not_asked)),
@@ -143,10 +152,17 @@ SCENARIOS = [
     Scenario("stored-otherwise", "secrets and configs have another content",
              each("holds", "SecretDelivered", "SecretRotation", "ConfigRotation", "SecretTemplate", "ConfigTemplate") | each("of the content", "ConfigDelivered"),
              good=("SecretObjects", "ConfigObjects"), rules=lies.stored_otherwise),
+    Scenario("stored-mixed-up", "another secret or config is found than was asked for",
+             each("another is found", "SecretObjects", "ConfigObjects") | each("the name of another is found", "SecretNamedAsAnother", "ConfigNamedAsAnother"),
+             good=("SecretDelivered",), rules=lambda: lies.told("GET /(secrets|configs)/[^/]+", lies.another)),
+    Scenario("overlays-plain", "an overlay that is to be encrypted is not",
+             each("was on the wire", "EncryptedOverlay"), good=("InternalLbProxy",), rules=lies.overlays_plain),
+    Scenario("attachable-forgotten", "a network is told not to be attachable",
+             each("it says that it is attachable", "AttachableRemoved"), good=("AttachableNetwork",), rules=lambda: lies.told("GET /networks/[^/]+", lies.not_attachable)),
     Scenario("subnets-ignored", "a network gets another subnet than it was given",
-             each("it has", "NetworkIpam") | each("attaching to network failed", "AttachableAddressReleased"), good=("ServiceAliases",), rules=lies.networks_otherwise),
+             each("its options are", "NetworkIpam") | each("attaching to network failed", "AttachableAddressReleased"), good=("ServiceAliases",), rules=lies.networks_otherwise),
     Scenario("endpoints-plain", "other names and options on a network are forgotten",
-             each("the alias is found", "AttachableAlias", "ServiceAliases") | each("its interfaces are", "AttachableInterfaceName"), good=("AttachableNetwork",),
+             each("the alias is found", "AttachableAlias", "ServiceAliases") | each("its other names are", "AttachableAliasBeforeStart") | each("its interfaces are", "AttachableInterfaceName"), good=("AttachableNetwork",),
              rules=lies.endpoints_otherwise),
     Scenario("attachments-lost", "a container that is to be on an overlay network is not",
              each("the container reaches the service", "AttachableNetwork") | each("the alias is found", "AttachableAlias"), good=("ServiceAliases",),
@@ -156,12 +172,15 @@ SCENARIOS = [
     Scenario("names-kept", "the name of a service that was removed stays taken",
              each("already exists", "ServicesNameUsedAgain"), good=("ServicesCreate",), rules=lies.names_kept),
     Scenario("events-lost", "events of the swarm are not told",
-             each("was heard []", "EventsOfServices", "EventsOfNetworks", "EventsOfSecrets", "EventsOfConfigs", "EventsOfNodes"), good=("ServicesList",), rules=lies.events_lost),
+             each("was heard []", "EventsOfServices", "EventsOfNetworks", "EventsOfSecrets", "EventsOfConfigs", "EventsOfNodes")
+             | each("service and container are", "EventsByScope"), good=("ServicesList",), rules=lies.events_lost),
+    Scenario("events-elsewhere", "the other nodes hear of what is asked of another",
+             each("has heard []", "EventsOnEveryNode"), good=("EventsOfNetworks",), rules=lambda: lies.spec(lies.hears_of_another)),
     Scenario("logs-lost", "logs of services are empty",
              each("none of", "LogsOfEveryNode") | each("it has not", "LogsOfOneTask") | each("the log ended", "LogsFollow") | each("of 1 did", "ManagersAgree"), good=("ServicesCreate",),
              rules=lies.logs_lost),
     Scenario("list-late", "the list of services is that of a moment before",
-             each("listed are []", "ServicesList") | each("found []", "ServicesFilter"), good=("SecretObjects",), rules=lies.list_late, threads=1),
+             each("listed are []", "ServicesList") | each("found {}", "ServicesFilter"), good=("SecretObjects",), rules=lies.list_late, threads=1),
     Scenario("status-wrong", "the list of services tells one task fewer to run",
              each("it says", "ServicesStatus"), good=("ServicesList",), rules=lambda: lies.told("GET /services", lies.fewer_run)),
     Scenario("nobody-leads", "no manager says that it leads",
@@ -172,7 +191,7 @@ SCENARIOS = [
              each("it has lost its balancer", "IngressKept"), good=("NetworkExternalLb",), rules=lambda: lies.told("GET /networks/ingress", lies.no_balancer)),
     Scenario("nodes-unchanged", "a change of a node is accepted and not done",
              each("scheduling constraints", "PlacementNodeLabel") | each("no other is wanted", "PlacementGlobalFollowsLabels") | each("was heard", "EventsOfNodes")
-             | each("found", "NodesFilter") | each("run there", "NodeDrainAndReactivate") | each("is paused, and had", "NodePause") | each("it is", "WorkerPromoteAndDemote"),
+             | each("found", "NodesFilter") | each("run there", "NodeDrainAndReactivate") | each("it is told to be", "NodePause") | each("it is", "WorkerPromoteAndDemote"),
              good=("ServicesGlobal",), rules=lambda: lies.answered(200, {}, "POST /nodes/[^/]+/update")),
     Scenario("roles-unchanged", "a change of a manager is accepted and not done",
              each("it is", "ManagerDemoteAndPromote", "ManagersDemotedToOne"), good=("ServicesCreate",),
@@ -180,8 +199,8 @@ SCENARIOS = [
     Scenario("leader-told-late", "the manager that led is said to lead when another does",
              each("the one that led is", "LeaderDemoteAndPromote"), good=("ServicesCreate",), rules=lies.leader_told_late, managers=3),
     Scenario("leaving-ignored", "a node that is to leave the swarm does not",
-             each("it is", "WorkerLeavesAndRejoins", "ManagerLost"), good=("ServicesCreate",), rules=lambda: lies.spec(lies.stays), managers=3),
+             each("it is", "WorkerLeavesAndRejoins", "ManagerLost", "EngineOutsideSwarm", "SwarmOfItsOwn"), good=("ServicesCreate",), rules=lambda: lies.spec(lies.stays), managers=3),
     Scenario("swarm-unchanged", "a change of the swarm's settings is accepted and not done",
-             each("alone changed", "JoinTokensRotate") | each("they are told as", "SwarmSettings") | each("the key is not one", "UnlockKey") | each("the root is the old one", "RootCaRotation"),
+             each("alone changed", "JoinTokensRotate") | each("certificates are told", "SwarmSettings") | each("the key is not one", "UnlockKey") | each("the root is the old one", "RootCaRotation"),
              good=("ServicesCreate",), rules=lambda: lies.answered(200, {}, "POST /swarm/update")),
 ]

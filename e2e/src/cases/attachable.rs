@@ -1,23 +1,22 @@
 //! Overlay networks and containers that no service manages; and networks as objects.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use bollard::models::{
     EndpointIpamConfig, EndpointSettings, Ipam, IpamConfig, NetworkConnectRequest, NetworkCreateRequest,
     NetworkDisconnectRequest,
 };
+use hyper::Method;
+use serde_json::{Value, json};
 
-use super::{
-    catalog::{ANY, refusal},
-    networks::OVERLAY_WITHIN,
-};
+use super::{catalog::refusal, networks::OVERLAY_WITHIN};
 use crate::{
     harness::{
         case::{Case, Need},
         test::Test,
     },
-    swarm::container::ATTACHED_WITHIN,
+    swarm::{container::ATTACHED_WITHIN, raw},
 };
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -25,6 +24,8 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("AttachableNetwork", attachable_network),
         Case::new("AttachableAlias", alias),
         Case::new("AttachableAddressReleased", address_released),
+        Case::new("AttachableRemoved", removed),
+        Case::new("AttachableAliasBeforeStart", alias_before_start),
         Case::new("AttachableInterfaceName", interface_name).needs(Need::Api(1, 48)),
         Case::new("NetworkIpam", ipam),
         Case::new("NetworkNameTaken", name_taken),
@@ -32,6 +33,9 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("NetworkRefused", refused),
     ]
 }
+
+/// How long a network that was removed may still be listed.
+const GONE_WITHIN: Duration = Duration::from_secs(5);
 
 /// A container that no service manages finds services, and is found by their tasks.
 async fn attachable_network(t: Test) -> Result<()> {
@@ -54,21 +58,33 @@ async fn attachable_network(t: Test) -> Result<()> {
     Ok(())
 }
 
-/// A container is found by the other name it has on a network, joins it only once, and can leave and come again.
+/// A container is found by its name and by the other names it has on a network, joins it only once, and can leave and
+/// come again.
 async fn alias(t: Test) -> Result<()> {
     let network = t.network("net").await?;
-    let alias = t.name("alias");
-    let endpoint = EndpointSettings { aliases: Some(vec![alias.clone()]), ..Default::default() };
-    let alone = t.container_with("alone", &network, endpoint.clone()).await?;
+    let (alias, other) = (t.name("alias"), t.name("other-alias"));
+    let named = |alias: &str| EndpointSettings { aliases: Some(vec![alias.to_owned()]), ..Default::default() };
+    let alone = t.container_with("alone", &network, named(&alias)).await?;
+    let second = t.container_with("second", &network, named(&other)).await?;
+    for (asks, name, wanted) in [(&second, &alias, &alone), (&second, &alone.name, &alone), (&alone, &other, &second)] {
+        let url = format!("http://{name}/");
+        let ask = ["get", &url];
+        let who = t.until("the alias is found", OVERLAY_WITHIN, || asks.run(&ask)).await?;
+        ensure!(who.trim() == wanted.hostname(), "{who} answered as {name}");
+    }
     let url = format!("http://{alias}/");
     let ask = ["get", &url];
-    let who = t.until("the alias is found", OVERLAY_WITHIN, || alone.run(&ask)).await?;
-    ensure!(who.trim() == alone.hostname(), "{who} answered");
-    let join = NetworkConnectRequest { container: alone.id.clone(), endpoint_config: Some(endpoint) };
+    let join = NetworkConnectRequest { container: alone.id.clone(), endpoint_config: Some(named(&alias)) };
+    let before = alone.inspect().await?;
     let again = t.docker().connect_network(&network.name, join.clone()).await;
-    // The status is another in older engines.
-    let again = again.err().context("it joins the network twice")?;
-    ensure!(again.to_string().contains("already"), "it is refused for another reason: {again}");
+    // Older engines notice later, when the endpoint is made.
+    let (status, words) = match t.cluster().api {
+        api if api >= (1, 42) => (409, "is already attached to network"),
+        _ => (403, "already exists in network"),
+    };
+    refusal(again.map_err(Into::into), status, words).context("it joins the network twice")?;
+    let after = alone.inspect().await?;
+    ensure!(after == before, "what was refused changed it: {before:?}, then {after:?}");
     let leave = NetworkDisconnectRequest { container: alone.id.clone(), force: None };
     t.docker().disconnect_network(&network.name, leave).await.context("the container cannot leave the network")?;
     t.docker().connect_network(&network.name, join).await.context("the container cannot come back")?;
@@ -87,10 +103,69 @@ async fn address_released(t: Test) -> Result<()> {
     };
     let first = t.container_with("first", &network, at()).await?;
     let second = t.container_with("second", &network, at()).await;
-    t.note(second.err().map(|error| format!("{error:#}")).context("two containers have one address")?);
+    let refused = second.err().map(|error| format!("{error:#}")).context("two containers have one address")?;
+    // The engine waits until the swarm has attached the container, and gives up.
+    let words = "attaching to network failed, make sure your network options are correct and check manager logs";
+    ensure!(refused.contains(words), "refused for another reason: {refused}");
     first.remove().await?;
-    t.until("another container gets the address", ATTACHED_WITHIN, || t.container_with("third", &network, at()))
+    let third = t
+        .until("another container gets the address", ATTACHED_WITHIN, || t.container_with("third", &network, at()))
         .await?;
+    let has = third.inspect().await?.network_settings.and_then(|it| it.networks).unwrap_or_default();
+    let has = has.get(&network.name).and_then(|it| it.ip_address.clone());
+    ensure!(has.as_deref() == Some(address.as_str()), "it has {has:?}, wanted {address}");
+    third.remove().await?;
+    t.until("the network is free", ATTACHED_WITHIN, || async { Ok(t.docker().remove_network(&network.id).await?) })
+        .await
+}
+
+/// A network stays attachable once a container is on it, and can be removed at once when that is gone.
+async fn removed(t: Test) -> Result<()> {
+    let network = t.network("net").await?;
+    let attachable = async || {
+        let told = t.docker().inspect_network(&network.id, None).await?.attachable;
+        ensure!(told == Some(true), "it says that it is attachable: {told:?}");
+        Ok(())
+    };
+    attachable().await?;
+    // By the network's id.
+    let alone = t.container("alone", &network).await?;
+    attachable().await?;
+    alone.remove().await?;
+    t.docker().remove_network(&network.id).await.context("the network that nobody is on is not removed")?;
+    t.until("the network is gone", GONE_WITHIN, || async {
+        let left = t.docker().list_networks(None).await?.into_iter().find(|it| it.id.as_ref() == Some(&network.id));
+        left.map_or(Ok(()), |left| bail!("it is listed as {left:?}"))
+    })
+    .await
+}
+
+/// A container that is not started yet can be given other names on its network; as clients before API 1.44 are told,
+/// it has them and its own short id.
+async fn alias_before_start(t: Test) -> Result<()> {
+    let network = t.network("net").await?;
+    let api = t.cluster().api.min((1, 43));
+    for which in ["first", "second"] {
+        let (name, alias, cluster) = (t.name(which), t.name("alias"), t.cluster().clone());
+        let body = json!({
+            "Image": cluster.image, "Cmd": ["test-server"], "Labels": t.labels(),
+            "NetworkingConfig": { "EndpointsConfig": { network.name.as_str(): {} } },
+        });
+        let create = async move {
+            let path = format!("/containers/create?name={name}");
+            raw::ask_at(&cluster.host, api, Method::POST, &path, Some(&body)).await
+        };
+        let id = t.make(create).await?["Id"].as_str().context("the container has no id")?.to_owned();
+        let ask = async |method, path: &str, body: Option<&Value>| {
+            raw::ask_at(&t.cluster().host, api, method, path, body).await
+        };
+        let join = json!({ "Container": id, "EndpointConfig": { "Aliases": [alias] } });
+        ask(Method::POST, &format!("/networks/{}/connect", network.name), Some(&join)).await?;
+        ask(Method::POST, &format!("/containers/{id}/start"), None).await?;
+        let found = ask(Method::GET, &format!("/containers/{id}/json"), None).await?;
+        let found = &found["NetworkSettings"]["Networks"][network.name.as_str()]["Aliases"];
+        ensure!(*found == json!([alias, id[..12]]), "its other names are {found}, wanted {alias} and its short id");
+    }
     Ok(())
 }
 
@@ -105,10 +180,21 @@ async fn interface_name(t: Test) -> Result<()> {
     Ok(())
 }
 
-/// Tasks have addresses of the subnet that their network was given.
+/// Tasks have addresses of the subnet that their network was given, and the network goes on to tell what it was given.
 async fn ipam(t: Test) -> Result<()> {
     let own = t.subnet().await?;
-    let network = t.network_with("net", |request| request.ipam = Some(subnet(&own.to_string()))).await?;
+    let options = Some([("foo".to_owned(), "bar".to_owned())].into());
+    let ipam = Ipam { options, ..subnet(&own.to_string()) };
+    let network = t.network_with("net", |request| request.ipam = Some(ipam)).await?;
+    let kept = async || {
+        let options = t.docker().inspect_network(&network.id, None).await?.ipam.and_then(|ipam| ipam.options);
+        let options = options.unwrap_or_default();
+        let has = |key: &str, value: &str| options.get(key).map(String::as_str) == Some(value);
+        // The engine adds that addresses are given one after the other.
+        ensure!(has("foo", "bar") && has("com.docker.network.ipam.serial", "true"), "its options are {options:?}");
+        Ok(())
+    };
+    t.until("the network tells what it was given", OVERLAY_WITHIN, kept).await?;
     let service = t.service("web").on(&network).create().await?;
     service.running(1).await?;
     let client = t.client(&network).await?;
@@ -119,14 +205,30 @@ async fn ipam(t: Test) -> Result<()> {
     let told = t.docker().inspect_network(&network.id, None).await?.ipam.and_then(|ipam| ipam.config);
     let told: Vec<_> = told.unwrap_or_default().into_iter().filter_map(|config| config.subnet).collect();
     ensure!(told == [own.to_string()], "the network says {told:?}");
-    Ok(())
+    kept().await
 }
 
-/// Two networks of the swarm cannot have one name.
+/// Two networks cannot have one name, whether they are the swarm's or the engine's; but the beginning of the id of one
+/// can be the name of another.
 async fn name_taken(t: Test) -> Result<()> {
-    let first = t.network("net").await?;
-    let again = t.network_with("net", |request| request.name.clone_from(&first.name)).await;
-    refusal(again.map(|_| ()), 409, "already exists")
+    let net = async |driver: &str, name: Option<&str>| {
+        t.network_with("net", |request| {
+            request.driver = Some(driver.into());
+            request.name = name.map_or_else(|| request.name.clone(), str::to_owned);
+            // No engine lets containers of others on its own networks.
+            request.attachable = (driver == "overlay").then_some(true);
+        })
+        .await
+    };
+    for driver in ["overlay", "bridge"] {
+        let first = net(driver, None).await?;
+        for other in ["overlay", "bridge"] {
+            let again = net(other, Some(&first.name)).await.map(|_| ());
+            refusal(again, 409, &format!("network with name {} already exists", first.name))?;
+        }
+        net("overlay", Some(&first.id[..12])).await.context("the beginning of another's id is no name")?;
+    }
+    Ok(())
 }
 
 /// A network that a service is on is not removed.
@@ -141,18 +243,22 @@ async fn in_use(t: Test) -> Result<()> {
 /// What no network of a swarm can be is refused, with the reason.
 async fn refused(t: Test) -> Result<()> {
     type Change = fn(&mut NetworkCreateRequest);
-    let mut cases: Vec<(Change, &str)> = vec![
-        (|request| request.ingress = Some(true), "attachable"),
-        (|request| (request.ingress, request.attachable) = (Some(true), None), "ingress"),
-        (|request| request.driver = Some("no-such-driver".into()), "no-such-driver"),
-        (|request| request.ipam = Some(subnet("198.18.0.0/33")), ""),
+    let mut cases: Vec<(Change, u16, &str)> = vec![
+        (|request| request.ingress = Some(true), 400, "ingress network cannot be attachable"),
+        (|request| (request.ingress, request.attachable) = (Some(true), None), 409, "is already present"),
+        (|request| request.driver = Some("no-such-driver".into()), 404, "plugin \"no-such-driver\" not found"),
+        (|request| request.ipam = Some(subnet("198.18.0.0/33")), 400, "invalid subnet 198.18.0.0/33"),
     ];
     if t.cluster().api >= (1, 48) {
-        cases.push((|request| request.enable_ipv4 = Some(false), "IPv4 cannot be disabled"));
+        let words = "IPv4 cannot be disabled in a Swarm scoped network";
+        cases.push((|request| request.enable_ipv4 = Some(false), 400, words));
     }
-    for (change, words) in cases {
-        refusal(t.network_with("bad", change).await.map(|_| ()), ANY, words)?;
+    let mut wrong = Vec::new();
+    for (change, status, words) in cases {
+        let end = t.network_with("bad", change).await.map(|_| ());
+        wrong.extend(refusal(end, status, words).err().map(|error| format!("{error:#}")));
     }
+    ensure!(wrong.is_empty(), "{}", wrong.join("; "));
     Ok(())
 }
 

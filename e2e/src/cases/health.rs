@@ -2,16 +2,17 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail, ensure};
+use anyhow::{Context as _, Result, ensure};
 use bollard::models::{HealthConfig, TaskSpecRestartPolicy, TaskState};
 
+use super::{networks::OVERLAY_WITHIN, publishing::refuses};
 use crate::{
     harness::{
         case::{Case, Need},
         test::Test,
     },
     swarm::{
-        service::{Builder, Service, TASKS_WITHIN, container_of, nanos, task_of},
+        service::{Builder, Service, TASKS_WITHIN, container_of, containers, nanos, task_of},
         task,
     },
 };
@@ -20,6 +21,7 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new("HealthGatesLoadBalancing", gates).needs(Need::Here),
         Case::new("HealthLossReplacesTask", loss_replaces),
+        Case::new("HealthCheckNone", none),
     ]
 }
 
@@ -27,7 +29,7 @@ pub(crate) fn cases() -> Vec<Case> {
 const GATED_FOR: Duration = Duration::from_secs(3);
 
 /// How often a task may be found ill that is to get well: longer than it is watched.
-const ILL_FOR: i64 = 60;
+pub(super) const ILL_FOR: i64 = 60;
 
 /// How often the engine asks a server whether it is well. Each time it starts a process in the container for it,
 /// which is the dearest thing that these cases have a node do.
@@ -66,13 +68,29 @@ async fn gates(t: Test) -> Result<()> {
     let url = format!("http://{}:{}/", node.address, service.port().await?);
     t.stays("nobody answers at the port", GATED_FOR, || async {
         starting().await?;
-        t.get(&url).await.map_or(Ok(()), |who| bail!("{who} answers"))
+        refuses(t.get(&url)).await
     })
     .await?;
     container.run(&["get", "http://127.0.0.1/well"]).await?;
     service.running(1).await?;
     t.until("the port answers", Duration::from_secs(8), || t.get(&url)).await?;
     Ok(())
+}
+
+/// A service without a health check, as that of its image is taken away, is found by its name at once.
+async fn none(t: Test) -> Result<()> {
+    let network = t.network("net").await?;
+    let service = t.service("web").on(&network).askable();
+    let service = service.with(|spec| container_of(spec).health_check = Some(HealthConfig::default()));
+    let service = service.create().await?;
+    let wanted = containers(&service.running(1).await?)?;
+    let url = format!("/fanout?url=http://{}/", service.name);
+    t.until("it reaches itself by its name", OVERLAY_WITHIN, || async {
+        let who = service.ask(&url).await?;
+        ensure!(who == format!("{{\"{}\":1}}", wanted[0]), "{who} answered, wanted {wanted:?}");
+        Ok(())
+    })
+    .await
 }
 
 /// A task whose server falls ill fails and says why, and another takes its place.

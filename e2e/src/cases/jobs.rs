@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bollard::models::{
-    ServiceSpecMode, ServiceSpecModeReplicatedJob, TaskSpecRestartPolicy,
-    TaskSpecRestartPolicyConditionEnum as Condition, TaskState,
+use bollard::{
+    models::{
+        ServiceSpecMode, ServiceSpecModeReplicatedJob, Task, TaskSpecRestartPolicy,
+        TaskSpecRestartPolicyConditionEnum as Condition, TaskState,
+    },
+    query_parameters::StopContainerOptions,
 };
 
 use crate::{
@@ -14,6 +17,7 @@ use crate::{
         test::Test,
     },
     swarm::{
+        ask::base,
         service::{Builder, Service, TASKS_WITHIN, by_node, nanos, task_of},
         task,
     },
@@ -26,12 +30,31 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("ServicesGlobalJob", global_job).needs(job),
         Case::new("JobRunsAgainWhenUpdated", job_updated).needs(job),
         Case::new("JobTriesAgain", job_tries_again).needs(job),
+        Case::new("JobsRun", jobs_run).needs(job),
         Case::new("RestartNever", |t| restarts(t, Condition::NONE, "0", 1, TaskState::COMPLETE)),
         Case::new("RestartOnFailure", |t| restarts(t, Condition::ON_FAILURE, "3", 3, TaskState::FAILED)),
         Case::new("RestartNotAfterSuccess", |t| restarts(t, Condition::ON_FAILURE, "0", 1, TaskState::COMPLETE)),
         Case::new("RestartAny", |t| restarts(t, Condition::ANY, "0", 3, TaskState::COMPLETE)),
-        Case::new("RestartAfterKill", restart_after_kill),
+        Case::new("RestartAfterKill", restart_after_kill).needs(Need::Here),
     ]
+}
+
+/// A job of either kind that does not say how often it is to run has a task that runs for as long as it likes.
+async fn jobs_run(t: Test) -> Result<()> {
+    let nodes = t.cluster().usable().count();
+    let once = ServiceSpecMode { replicated_job: Some(ServiceSpecModeReplicatedJob::default()), ..Default::default() };
+    let everywhere = ServiceSpecMode { global_job: Some([].into()), ..Default::default() };
+    for (mode, count) in [(once, 1), (everywhere, nodes)] {
+        let service = t.service("job").with(|spec| spec.mode = Some(mode)).create().await?;
+        t.until(&format!("{count} tasks of the job run"), TASKS_WITHIN, || async {
+            let tasks = service.tasks().await?;
+            let run = tasks.iter().filter(|it| task::state(it) == Some(TaskState::RUNNING)).count();
+            ensure!(run == count && tasks.len() == count, "{run} of {} run", tasks.len());
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(())
 }
 
 /// A job runs as often as it was asked to, and its tasks end for good.
@@ -83,21 +106,35 @@ async fn restarts(t: Test, condition: Condition, code: &'static str, runs: usize
     ended(&t, &service, runs, end).await
 }
 
-/// A server that dies is replaced.
+/// A server that dies, or whose container is stopped beside the swarm, is replaced, and no other is.
 async fn restart_after_kill(t: Test) -> Result<()> {
     let policy = TaskSpecRestartPolicy { delay: Some(0), ..Default::default() };
-    let service = t.service("web").askable().with(|spec| task_of(spec).restart_policy = Some(policy));
-    let service = service.create().await?;
-    let before = service.running(1).await?;
-    service.ask("/exit?code=7").await?;
-    t.until("another task runs in its place", TASKS_WITHIN, || async {
-        let tasks = service.tasks().await?;
-        let died = tasks.iter().find(|it| it.id == before[0].id).context("it is forgotten")?;
-        ensure!(task::exit_code(died) == Some(7), "it is: {}", task::describe(t.cluster(), died));
-        ensure!(tasks.iter().any(|it| task::runs(it) && it.id != before[0].id), "none does");
-        Ok(())
-    })
-    .await
+    let here = format!("node.id=={}", t.cluster().node);
+    let service = t.service("web").replicas(3).constraint(&here).askable();
+    let service = service.with(|spec| task_of(spec).restart_policy = Some(policy)).create().await?;
+    let replaced = async |before: &[Task], died: &Task, code: Option<i64>| {
+        t.until("another task runs in its place", TASKS_WITHIN, || async {
+            let tasks = service.tasks().await?;
+            let dead = tasks.iter().find(|it| it.id == died.id).context("it is forgotten")?;
+            let ended = task::state(dead).is_some_and(|it| it != TaskState::RUNNING);
+            let right = ended && code.is_none_or(|code| task::exit_code(dead) == Some(code));
+            ensure!(right, "it is: {}", task::describe(t.cluster(), dead));
+            let running: Vec<_> = tasks.into_iter().filter(task::runs).collect();
+            let kept = before.iter().filter(|it| running.iter().any(|other| other.id == it.id)).count();
+            ensure!(kept + 1 == before.len(), "{} of {} others run on", kept, before.len() - 1);
+            ensure!(running.len() == before.len(), "none does");
+            Ok(running)
+        })
+        .await
+    };
+    let before = service.running(3).await?;
+    let container = task::container_id(&before[1]).context("it has no container")?;
+    t.docker().stop_container(container, None::<StopContainerOptions>).await.context("cannot stop a container")?;
+    let before = replaced(&before, &before[1], None).await?;
+    // Whose server is asked is that of the first.
+    let asked = before.first().context("none runs")?;
+    t.get(&format!("{}/exit?code=7", base(asked, &t.usable().await?)?)).await?;
+    replaced(&before, asked, Some(7)).await.map(|_| ())
 }
 
 fn policy(condition: Condition, attempts: i64) -> TaskSpecRestartPolicy {

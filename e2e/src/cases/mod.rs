@@ -78,23 +78,64 @@ mod tests {
         assert_eq!(names.len(), count);
     }
 
-    /// The names between backticks in the table's second column, of rows whose first is a test's name.
-    fn named(table: &str) -> Vec<&str> {
-        let rows = table.lines().filter(|line| line.starts_with("| Test"));
-        let cells = rows.filter_map(|row| row.split('|').nth(2));
-        cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect()
+    const COVERAGE: &str = include_str!("../../../docs/coverage.md");
+    const BREAKAGE: &str = include_str!("../../../docs/breakage.md");
+    /// Tests of Moby and swarmkit.
+    const TESTS: usize = 171;
+
+    /// The cells of the rows of docs/coverage.md: a test, one of the three words, and what is said of it.
+    fn rows() -> Vec<(&'static str, &'static str, &'static str)> {
+        let rows = COVERAGE.lines().filter_map(|line| line.strip_prefix("| Test")?.strip_suffix(" |"));
+        let cells = rows.map(|row| row.split(" | ").collect::<Vec<_>>());
+        cells
+            .map(|cells| match cells[..] {
+                [test, word, said] => (test, word, said),
+                _ => panic!("a row of docs/coverage.md has not three cells: {cells:?}"),
+            })
+            .collect()
+    }
+
+    /// The names between backticks.
+    fn named(text: &str) -> impl Iterator<Item = &str> {
+        text.split('`').skip(1).step_by(2)
     }
 
     #[test]
     fn coverage_names_cases_that_exist() {
-        let table = include_str!("../../../docs/coverage.md");
         let all = all(None);
-        let unknown: Vec<_> =
-            named(table).into_iter().filter(|name| all.iter().all(|case| case.name != *name)).collect();
+        let names = rows().into_iter().flat_map(|(.., said)| named(said));
+        let unknown: Vec<_> = names.filter(|name| all.iter().all(|case| case.name != *name)).collect();
         assert!(unknown.is_empty(), "docs/coverage.md names no cases: {unknown:?}");
-        let rows: Vec<_> = table.lines().filter(|line| line.starts_with("| Test")).collect();
-        assert_eq!(rows.len(), 171, "tests of Moby and swarmkit");
-        let empty: Vec<_> = rows.iter().filter(|row| !row.contains('`') && !row.contains("not seen")).collect();
-        assert!(empty.is_empty(), "neither a case nor a reason: {empty:?}");
+    }
+
+    #[test]
+    fn coverage_says_of_each_test_one_of_three_words_and_counts_them() {
+        let rows = rows();
+        assert_eq!(rows.len(), TESTS, "tests of Moby and swarmkit");
+        for (test, word, said) in &rows {
+            let cases = named(said).count();
+            // What is missing follows the cases; without a case there is a reason.
+            let right = match *word {
+                "same" => cases > 0,
+                "near" => cases > 0 && said.split_once("; ").is_some_and(|(_, missing)| !missing.is_empty()),
+                "not" => !said.is_empty() && !said.starts_with('`'),
+                _ => false,
+            };
+            assert!(right, "docs/coverage.md: Test{test} | {word} | {said}");
+        }
+        for word in ["same", "near", "not"] {
+            let count = rows.iter().filter(|(_, it, _)| *it == word).count();
+            assert!(COVERAGE.contains(&format!("\n- {count} are *{word}*")), "{count} rows are {word}");
+        }
+    }
+
+    #[test]
+    fn every_case_has_a_scenario_in_which_it_fails() {
+        let rows = BREAKAGE.lines().filter(|line| line.starts_with("| `"));
+        // The scenario, what is wrong, where, and the cases.
+        let cells = rows.filter_map(|row| row.split(" | ").nth(3));
+        let failing: Vec<_> = cells.flat_map(named).collect();
+        let safe: Vec<_> = all(None).iter().map(|case| case.name).filter(|name| !failing.contains(name)).collect();
+        assert!(safe.is_empty(), "no scenario of docs/breakage.md has these fail: {safe:?}");
     }
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bollard::query_parameters::{DeleteNodeOptions, ListNodesOptions};
+use bollard::query_parameters::{DeleteNodeOptions, ListNodesOptions, ListServicesOptions};
+use serde_json::{Value, json};
 
 use super::catalog::refusal;
 use crate::{
@@ -22,6 +23,9 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
+/// How soon all engines tell the same: managers follow the leader at once, workers hear of managers that are new.
+const ALIKE_WITHIN: Duration = Duration::from_secs(30);
+
 /// Every node of the swarm is ready, and one of them leads.
 async fn cluster_node_available(t: Test) -> Result<()> {
     t.until("every node is ready", Duration::from_secs(30), || async {
@@ -37,18 +41,21 @@ async fn cluster_node_available(t: Test) -> Result<()> {
     .await
 }
 
-/// Nodes are found by id, name, role and label. (By membership too, but an engine forgets that of a node whose
-/// labels are changed.)
+/// Nodes are found by id, the beginning of their name, role and label. (By membership too, but an engine forgets that
+/// of a node whose labels are changed.)
 async fn nodes_filter(t: Test) -> Result<()> {
     let all = node::list(t.docker()).await?;
     let one = all.first().context("the swarm has no nodes")?;
     let label = t.node_label("label");
     t.label(&one.id, &label, "yes").await?;
     let managers = all.iter().filter(|node| node.manager).count();
-    let namesakes = all.iter().filter(|node| node.hostname.starts_with(&one.hostname)).count();
+    let begin: String = one.hostname.chars().take(4).collect();
+    let named = |begin: &str| all.iter().filter(|node| node.hostname.starts_with(begin)).count();
     for (filter, value, wanted) in [
         ("id", &*one.id, 1),
-        ("name", &one.hostname, namesakes),
+        ("name", &one.hostname, named(&one.hostname)),
+        ("name", &begin, named(&begin)),
+        ("name", &label, 0),
         ("role", "manager", managers),
         ("role", "worker", all.len() - managers),
         ("node.label", &format!("{label}=yes"), 1),
@@ -65,10 +72,16 @@ async fn nodes_filter(t: Test) -> Result<()> {
 async fn not_removed(t: Test) -> Result<()> {
     let node = t.usable().await?.pop().context("no node is ready and active")?;
     let removed = t.docker().delete_node(&node.id, Some(DeleteNodeOptions { force: false })).await;
-    refusal(removed.map_err(Into::into), 400, "")
+    let words = if node.manager {
+        "is a cluster manager and is a member of the raft cluster. It must be demoted to worker before removal"
+    } else {
+        "is not down and can't be removed"
+    };
+    refusal(removed.map_err(Into::into), 400, &format!("node {} {words}", node.id))
 }
 
-/// The engine knows the addresses of all managers, and counts nodes and managers as the swarm does.
+/// The engine knows the addresses of all managers, and counts nodes and managers as the swarm does. So does every
+/// other, and those of managers list the same nodes.
 async fn manager_addresses(t: Test) -> Result<()> {
     t.until("the engine knows all managers", Duration::from_secs(30), || async {
         let swarm = t.docker().info().await?.swarm.context("no swarm")?;
@@ -87,26 +100,71 @@ async fn manager_addresses(t: Test) -> Result<()> {
         ensure!(counts == right, "it counts {counts:?} nodes and managers, there are {right:?}");
         Ok(())
     })
+    .await?;
+    told_alike(&t).await
+}
+
+/// Every usable node is active in the swarm, manages it or not as the list says, and knows all managers; every manager
+/// lists the same nodes, which are those that there are, and the same leader.
+pub(super) async fn told_alike(t: &Test) -> Result<()> {
+    let usable = t.usable().await?;
+    let service = t.service("tells").global().with_engine().args(&["show-swarm"]).create().await?;
+    service.running(usable.len()).await?;
+    t.until("every node tells the same of the swarm", ALIKE_WITHIN, || async {
+        let told = service.told().await?;
+        let all = t.docker().list_nodes(None).await?;
+        let managers = all.iter().filter_map(|it| Some(json!([it.id.clone()?, it.manager_status.as_ref()?.addr])));
+        let managers = sorted(managers.collect());
+        let nodes = all.into_iter().map(Member::from).map(|it| {
+            json!({ "id": it.id, "state": it.state, "availability": it.availability, "manager": it.manager,
+                    "reachable": it.reachable, "leader": it.leader })
+        });
+        let nodes = sorted(nodes.collect());
+        for node in &usable {
+            let told = told.get(&node.id).with_context(|| format!("{} tells nothing: {told:?}", node.hostname))?;
+            let list = |key: &str| sorted(told[key].as_array().cloned().unwrap_or_default());
+            let manages = (told["state"] == "active", told["manages"] == true);
+            ensure!(manages == (true, node.manager), "{} tells: {told}", node.hostname);
+            ensure!(list("managers") == managers, "{} tells {told}; the managers are {managers:?}", node.hostname);
+            let wanted = if node.manager { &nodes[..] } else { &[] };
+            ensure!(list("nodes") == wanted, "{} tells {told}; the nodes are {nodes:?}", node.hostname);
+        }
+        Ok(())
+    })
     .await
 }
 
-/// Every manager tells the same of a service, whichever leads.
+fn sorted(mut list: Vec<Value>) -> Vec<Value> {
+    list.sort_by_key(Value::to_string);
+    list
+}
+
+/// Services can be made through every manager, whichever leads, and all tell of all of them.
 async fn managers_agree(t: Test) -> Result<()> {
+    agree(&t).await
+}
+
+pub(super) async fn agree(t: &Test) -> Result<()> {
     let label = t.name("label");
-    let told = t.service("told").replicas(0).with(|spec| {
+    let made = t.service("made").replicas(0).with(|spec| {
         spec.labels.get_or_insert_default().insert(label.clone(), "yes".into());
     });
-    let told = told.create().await?;
+    let spec = serde_json::to_string(made.spec())?;
     let managers = t.usable().await?.into_iter().filter(|node| node.manager).count();
-    let service = t.service("asks").global().constraint("node.role==manager").args(&["show-service", &told.id]);
-    let service = service.with_engine().create().await?;
+    let service = t.service("makes").global().constraint("node.role==manager").with_engine();
+    let service = service.args(&["make-service", &spec, &label]).create().await?;
     service.running(managers).await?;
-    t.until("every manager tells of the service", Duration::from_secs(30), || async {
-        let log = service.log().await?;
-        let lines: Vec<_> = log.lines().filter(|line| line.contains(&label)).collect();
-        ensure!(lines.len() == managers, "{} of {managers} did: {log}", lines.len());
-        let same = lines.iter().all(|line| line.contains(&format!("{} {}", told.id, told.name)));
-        ensure!(same, "they tell different things: {log}");
+    t.until("every manager tells of the services of all", ALIKE_WITHIN, || async {
+        let filters = Some([("label".to_owned(), vec![label.clone()])].into());
+        let found = t.docker().list_services(Some(ListServicesOptions { filters, ..Default::default() })).await?;
+        let found = found.into_iter().map(|it| (it.id, it.spec.and_then(|spec| spec.name)));
+        let found = found.map(|(id, name)| json!(format!("{} {}", id.unwrap_or_default(), name.unwrap_or_default())));
+        let found = Value::Array(sorted(found.collect()));
+        let told = service.told().await?;
+        let same = told.values().filter(|it| **it == found).count();
+        let count = found.as_array().map_or(0, Vec::len);
+        ensure!(count == managers, "{count} of {managers} services are there: {found}");
+        ensure!(same == managers, "{same} of {managers} did: {told:?}; there are {found}");
         Ok(())
     })
     .await

@@ -9,12 +9,16 @@ use bollard::models::{
 };
 use bollard::query_parameters::ListContainersOptions;
 
+use super::catalog::as_sent;
 use crate::{
     harness::{
         case::{Case, Need},
         test::Test,
     },
-    swarm::service::{container_of, task_of},
+    swarm::{
+        ask::base,
+        service::{PORT, container_of, task_of},
+    },
 };
 
 pub(crate) fn cases() -> Vec<Case> {
@@ -34,8 +38,8 @@ fn options(spec: &mut ServiceSpec) {
     container.hostname = Some("{{.Node.Hostname}}-{{.Task.Slot}}".into());
     container.env = strings(["COLOUR=red", "SERVICE={{.Service.Name}}"]);
     container.hosts = strings(["10.9.8.7 somewhere.else"]);
-    let (search, options) = (strings(["example.test"]), strings(["ndots:3"]));
-    container.dns_config = Some(TaskSpecContainerSpecDnsConfig { search, options, ..Default::default() });
+    let (nameservers, search, options) = (strings(["10.9.8.7"]), strings(["example.test"]), strings(["ndots:3"]));
+    container.dns_config = Some(TaskSpecContainerSpecDnsConfig { nameservers, search, options });
     container.groups = strings(["4242"]);
     container.sysctls = Some(HashMap::from([("net.ipv4.ip_nonlocal_bind".to_owned(), "1".to_owned())]));
     container.capability_add = strings(["CAP_NET_ADMIN"]);
@@ -48,14 +52,20 @@ fn options(spec: &mut ServiceSpec) {
 
 /// What a service says of its containers is so inside them.
 async fn inside(t: Test) -> Result<()> {
-    let service = t.service("web").askable().with(options).create().await?;
+    let service = t.service("web").askable().with(options);
+    let sent = serde_json::to_value(service.spec())?;
+    let service = service.create().await?;
     let task = service.running(1).await?.remove(0);
+    // Both say that they are what was asked for.
+    as_sent("Spec", &sent, &serde_json::to_value(service.inspect().await?.spec)?)?;
+    as_sent("the task's", &sent["TaskTemplate"], &serde_json::to_value(&task.spec)?)?;
     let name = format!("{}-1", t.cluster().hostname(task.node_id.as_deref().unwrap_or_default()));
     for (ask, wanted) in [
         ("/", &*name),
         ("/env?name=COLOUR", "red"),
         ("/env?name=SERVICE", &service.name),
         ("/file?path=/etc/hosts", "10.9.8.7 somewhere.else"),
+        ("/file?path=/etc/resolv.conf", "nameserver 10.9.8.7"),
         ("/file?path=/etc/resolv.conf", "search example.test"),
         ("/file?path=/etc/resolv.conf", "ndots:3"),
         ("/file?path=/proc/self/status", "Groups: 0 4242"),
@@ -79,51 +89,101 @@ async fn inside(t: Test) -> Result<()> {
     Ok(())
 }
 
-/// What a service says of its containers is so for the engine, and again when it is changed.
-async fn change(t: Test) -> Result<()> {
-    let here = format!("node.id=={}", t.cluster().node);
-    let check = |test: &str| HealthConfig { test: strings([test]), ..Default::default() };
-    let set = |spec: &mut ServiceSpec, tty: bool, signal: &str, pids: i64, dns: &str| {
+/// What can be asked for one way and another.
+#[derive(Debug, Clone, Copy)]
+struct Options {
+    tty: bool,
+    signal: &'static str,
+    /// No limit when it is 0.
+    pids: i64,
+    dns: &'static str,
+    init: Option<bool>,
+    sysctl: &'static str,
+}
+
+const SYSCTL: &str = "net.ipv4.ip_nonlocal_bind";
+
+impl Options {
+    fn set(self, spec: &mut ServiceSpec) {
         task_of(spec).resources.get_or_insert_default().limits =
-            Some(Limit { pids: Some(pids), memory_bytes: Some(64 << 20), nano_cpus: Some(500_000_000) });
+            Some(Limit { pids: Some(self.pids), memory_bytes: Some(64 << 20), nano_cpus: Some(500_000_000) });
         let container = container_of(spec);
-        (container.tty, container.stop_signal) = (Some(tty), Some(signal.into()));
-        container.dns_config = Some(TaskSpecContainerSpecDnsConfig { search: strings([dns]), ..Default::default() });
-        container.health_check = Some(check("NONE"));
-    };
-    let is = |found: &ContainerInspectResponse, tty: bool, signal: &str, pids: i64, dns: &str| {
+        // What it has not is not told.
+        (container.tty, container.stop_signal) = (self.tty.then_some(true), Some(self.signal.into()));
+        let (nameservers, search, options) = (strings(["10.9.8.7"]), strings([self.dns]), strings(["timeout:3"]));
+        container.dns_config = Some(TaskSpecContainerSpecDnsConfig { nameservers, search, options });
+        container.health_check = Some(HealthConfig { test: strings(["NONE"]), ..Default::default() });
+        container.init = self.init;
+        container.sysctls = Some([(SYSCTL.to_owned(), self.sysctl.to_owned())].into());
+    }
+
+    fn are(self, found: &ContainerInspectResponse) -> Result<()> {
         let config = found.config.clone().unwrap_or_default();
         let host = found.host_config.clone().unwrap_or_default();
-        ensure!(config.tty == Some(tty), "its terminal is {:?}", config.tty);
-        ensure!(config.stop_signal.as_deref() == Some(signal), "its signal is {:?}", config.stop_signal);
-        ensure!(host.pids_limit == Some(pids), "its limit of processes is {:?}", host.pids_limit);
+        ensure!(config.tty == Some(self.tty), "its terminal is {:?}", config.tty);
+        ensure!(config.stop_signal.as_deref() == Some(self.signal), "its signal is {:?}", config.stop_signal);
+        let pids = host.pids_limit.unwrap_or_default();
+        ensure!(pids == self.pids, "its limit of processes is {pids}, wanted {}", self.pids);
         ensure!(host.memory == Some(64 << 20), "its limit of memory is {:?}", host.memory);
         ensure!(host.nano_cpus == Some(500_000_000), "its share of processors is {:?}", host.nano_cpus);
-        ensure!(host.dns_search == strings([dns]), "it searches {:?}", host.dns_search);
+        ensure!(host.dns_search == strings([self.dns]), "it searches {:?}", host.dns_search);
+        ensure!(host.init == self.init, "it has an init: {:?}, wanted {:?}", host.init, self.init);
+        let sysctl = host.sysctls.as_ref().and_then(|all| all.get(SYSCTL)).map(String::as_str);
+        ensure!(sysctl == Some(self.sysctl), "{SYSCTL} is {sysctl:?}");
         let health = found.state.as_ref().and_then(|state| state.health.as_ref()).and_then(|health| health.status);
         ensure!(
             matches!(health, None | Some(HealthStatusEnum::NONE | HealthStatusEnum::EMPTY)),
             "it has no health check, and is {health:?}"
         );
         Ok(())
-    };
-    let service = t.service("web").constraint(&here).with(|spec| set(spec, true, "SIGINT", 50, "one.test"));
-    let service = service.create().await?;
-    service.running(1).await?;
-    is(&t.container_of_service(&service.id).await?.inspect().await?, true, "SIGINT", 50, "one.test")?;
-    service.update(|spec| set(spec, false, "SIGQUIT", 60, "two.test")).await?;
-    service.updated(State::COMPLETED).await?;
-    service.running(1).await?;
-    is(&t.container_of_service(&service.id).await?.inspect().await?, false, "SIGQUIT", 60, "two.test")
+    }
 }
 
-/// Containers of tasks are told from those that nobody manages.
+/// What a service says of its containers is so for the engine, and again each time it is changed; service and task tell
+/// it too.
+async fn change(t: Test) -> Result<()> {
+    let here = format!("node.id=={}", t.cluster().node);
+    let one = Options { tty: true, signal: "SIGINT", pids: 50, dns: "one.test", init: None, sysctl: "0" };
+    let two = Options { tty: false, signal: "SIGQUIT", pids: 0, dns: "two.test", init: Some(false), sysctl: "1" };
+    let three = Options { pids: 60, ..two };
+    let service = t.service("web").constraint(&here).with(|spec| one.set(spec)).create().await?;
+    for (number, options) in [one, two, three].into_iter().enumerate() {
+        if number > 0 {
+            service.update(|spec| options.set(spec)).await?;
+            service.updated(State::COMPLETED).await?;
+        }
+        let task = service.running(1).await?.remove(0);
+        let container = t.container_of_service(&service.id).await?;
+        options.are(&container.inspect().await?)?;
+        let mut sent = ServiceSpec::default();
+        options.set(&mut sent);
+        // The client library does not read the check that the engine tells.
+        container_of(&mut sent).health_check = None;
+        let sent = serde_json::to_value(sent)?;
+        let told = service.inspect().await?.spec;
+        if options.pids > 0 {
+            as_sent("Spec", &sent, &serde_json::to_value(told)?)?;
+            as_sent("the task's", &sent["TaskTemplate"], &serde_json::to_value(&task.spec)?)?;
+        } else {
+            // No limit is none, and not told.
+            let limits = told.and_then(|spec| spec.task_template?.resources?.limits).unwrap_or_default();
+            ensure!(limits.pids.unwrap_or_default() == 0, "its limit of processes is told as {:?}", limits.pids);
+        }
+        if number < 2 {
+            let terminal = container.run(&["get", "http://127.0.0.1/terminal"]).await?;
+            ensure!(terminal.trim() == options.tty.to_string(), "that it has a terminal is {terminal:?}");
+        }
+    }
+    Ok(())
+}
+
+/// Containers of tasks are told from those that nobody manages, and with the port that they publish on the host.
 async fn is_task(t: Test) -> Result<()> {
     let network = t.network("net").await?;
     let here = format!("node.id=={}", t.cluster().node);
-    let service = t.service("web").constraint(&here).create().await?;
+    let service = t.service("web").constraint(&here).on(&network).askable().create().await?;
     let alone = t.container("alone", &network).await?;
-    service.running(1).await?;
+    let task = service.running(1).await?.remove(0);
     let managed = t.container_of_service(&service.id).await?;
     for (value, wanted, other) in [("true", &managed.id, &alone.id), ("false", &alone.id, &managed.id)] {
         let filters = Some([("is-task".to_owned(), vec![value.to_owned()])].into());
@@ -131,5 +191,15 @@ async fn is_task(t: Test) -> Result<()> {
         let has = |id: &String| found.iter().any(|it| it.id.as_ref() == Some(id));
         ensure!(has(wanted) && !has(other), "is-task={value} finds {wanted}: {}, {other}: {}", has(wanted), has(other));
     }
+    let published = base(&task, &t.usable().await?)?;
+    let published = published.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+    let filters = Some([("id".to_owned(), vec![managed.id.clone()])].into());
+    let found = t.docker().list_containers(Some(ListContainersOptions { filters, ..Default::default() })).await?;
+    let ports = found.into_iter().flat_map(|it| it.ports.unwrap_or_default());
+    // Once for each kind of address that the host has; the image says of the port, too, that it is there.
+    let mut ports: Vec<_> = ports.filter_map(|it| Some((it.ip?, it.public_port?, it.private_port))).collect();
+    ports.sort_unstable();
+    let wanted: Vec<_> = ["0.0.0.0", "::"].iter().filter_map(|ip| Some(((*ip).to_owned(), published?, PORT))).collect();
+    ensure!(!ports.is_empty() && wanted.starts_with(&ports), "its ports are {ports:?}, wanted {wanted:?}");
     Ok(())
 }

@@ -22,6 +22,8 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new("PlacementConstraintNode", constraint_node),
         Case::new("PlacementConstraintManager", constraint_manager),
+        Case::new("PlacementConstraintRole", constraint_role),
+        Case::new("PlacementConstraintLabel", constraint_label),
         Case::new("PlacementSpread", spread).needs(Need::Nodes(2)),
         Case::new("PlacementMaxReplicas", max_replicas),
         Case::new("PlacementConstraintUnmet", constraint_unmet),
@@ -34,6 +36,8 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
+/// What the scheduler says of a task whose constraints no node meets.
+const UNMET: &str = "scheduling constraints";
 /// How soon the scheduler says why it places a task nowhere.
 const SAYS_WITHIN: Duration = Duration::from_secs(20);
 
@@ -43,6 +47,73 @@ async fn constraint_node(t: Test) -> Result<()> {
     let service = t.service("pinned").replicas(3).constraint(&format!("node.id=={}", node.id)).create().await?;
     let placed = by_node(&service.running(3).await?);
     ensure!(placed == [(node.id.clone(), 3)].into(), "not all on {}: {placed:?}", node.hostname);
+    Ok(())
+}
+
+/// Tasks run where a constraint says, whatever it says, and nowhere where no node is right for it.
+async fn placed(t: &Test, constraints: &[&str], right: &[String]) -> Result<()> {
+    const TASKS: usize = 3;
+    let mut service = t.service("constrained").replicas(3);
+    for constraint in constraints {
+        service = service.constraint(constraint);
+    }
+    let service = service.create().await?;
+    if right.is_empty() {
+        return unplaced(t, &service, TASKS).await;
+    }
+    let placed = by_node(&service.running(TASKS).await?);
+    ensure!(placed.keys().all(|node| right.contains(node)), "{constraints:?}: not all on {right:?}: {placed:?}");
+    Ok(())
+}
+
+/// So many tasks wait, on no node, because of the service's constraints.
+async fn unplaced(t: &Test, service: &Service, count: usize) -> Result<()> {
+    t.until("the tasks are placed nowhere", SAYS_WITHIN, || async {
+        let tasks = service.tasks().await?;
+        let nowhere = |it: &&Task| it.node_id.as_deref().unwrap_or_default().is_empty();
+        let wait = tasks.iter().filter(nowhere).filter(|it| task::error(it).is_some_and(|it| it.contains(UNMET)));
+        let wait = wait.count();
+        ensure!(wait == count && tasks.len() == count, "{wait} of {} wait", tasks.len());
+        Ok(())
+    })
+    .await
+}
+
+/// A constraint on the role puts tasks on nodes that have it, or that have it not, and nowhere where none has it.
+async fn constraint_role(t: Test) -> Result<()> {
+    let nodes = t.usable().await?;
+    let which = |manager: bool| nodes.iter().filter(|it| it.manager == manager).map(|it| it.id.clone()).collect();
+    let (managers, workers): (Vec<_>, Vec<_>) = (which(true), which(false));
+    tokio::try_join!(
+        placed(&t, &["node.role==worker"], &workers),
+        placed(&t, &["node.role!=worker"], &managers),
+        placed(&t, &["node.role==nosuchrole"], &[]),
+    )?;
+    Ok(())
+}
+
+/// A constraint on a label puts tasks on nodes that have that value, or that have it not; all of several have to hold,
+/// and tasks wait until they do.
+async fn constraint_label(t: Test) -> Result<()> {
+    let label = t.node_label("security");
+    let nodes = t.usable().await?;
+    let (one, others) = nodes.split_first().ok_or_else(|| anyhow!("no node is ready and active"))?;
+    let low: Vec<_> = others.iter().map(|it| it.id.clone()).collect();
+    t.label(&one.id, &label, "high").await?;
+    for other in &low {
+        t.label(other, &label, "low").await?;
+    }
+    let is = |operator: &str, value: &str| format!("node.labels.{label}{operator}{value}");
+    let (high, not_high, medium) = (is("==", "high"), is("!=", "high"), is("==", "medium"));
+    let high_and = |node: &str| t.service("both").replicas(3).constraint(&high).constraint(&format!("node.id=={node}"));
+    let (a, b, c) = ([&*high], [&*not_high], [&*medium]);
+    tokio::try_join!(placed(&t, &a, std::slice::from_ref(&one.id)), placed(&t, &b, &low), placed(&t, &c, &[]))?;
+    let Some(other) = low.first() else { return Ok(()) };
+    let both = high_and(other).create().await?;
+    unplaced(&t, &both, 3).await?;
+    t.label(other, &label, "high").await?;
+    let placed = by_node(&both.running(3).await?);
+    ensure!(placed == [(other.clone(), 3)].into(), "not all on {other}, which is right now: {placed:?}");
     Ok(())
 }
 
@@ -77,7 +148,7 @@ async fn max_replicas(t: Test) -> Result<()> {
 /// A task that no node is right for waits.
 async fn constraint_unmet(t: Test) -> Result<()> {
     let service = t.service("nowhere").constraint(&format!("node.labels.{}==yes", t.name("label")));
-    waits(&t, service, 0, "scheduling constraints").await
+    waits(&t, service, 0, UNMET).await
 }
 
 /// A task that reserves more memory than any node has waits.
@@ -118,7 +189,7 @@ async fn host_port_taken(t: Test) -> Result<()> {
 async fn node_label(t: Test) -> Result<()> {
     let label = t.node_label("label");
     let service = t.service("labelled").constraint(&format!("node.labels.{label}==yes")).create().await?;
-    pending(&t, &service, 0, "scheduling constraints").await?;
+    pending(&t, &service, 0, UNMET).await?;
     let node = t.usable().await?.pop().ok_or_else(|| anyhow!("no node is ready and active"))?;
     t.label(&node.id, &label, "yes").await?;
     let placed = by_node(&service.running(1).await?);
@@ -157,6 +228,10 @@ async fn preference(t: Test) -> Result<()> {
     let placed = by_node(&service.create().await?.running(4).await?);
     let small = placed.get(&nodes[0].id).copied().unwrap_or_default();
     ensure!(small == 2, "of 4 tasks in 2 zones, {small} are in that of one node: {placed:?}");
+    let (fewest, most) = ((4 - 2) / (nodes.len() - 1), 2_usize.div_ceil(nodes.len() - 1));
+    let large = nodes[1..].iter().map(|it| placed.get(&it.id).copied().unwrap_or_default());
+    let even = large.clone().all(|count| (fewest..=most).contains(&count));
+    ensure!(even, "of 2 tasks in a zone of {} nodes, they have {:?}", nodes.len() - 1, large.collect::<Vec<_>>());
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! Services as objects: listed, created, scaled.
 
 use anyhow::{Context as _, Result, ensure};
-use bollard::query_parameters::ListServicesOptions;
+use bollard::query_parameters::{InspectServiceOptions, ListServicesOptions};
 
 use crate::{
     harness::{case::Case, test::Test},
@@ -32,7 +32,8 @@ async fn services_list(t: Test) -> Result<()> {
     Ok(())
 }
 
-/// A service that is created runs, and is what was asked for.
+/// A service that is created runs, and is what was asked for; when it is removed, so are its tasks. What it did not
+/// say is told where that is asked for, by its id and its name.
 async fn services_create(t: Test) -> Result<()> {
     let service = t.service("web").replicas(2).create().await?;
     let tasks = service.running(2).await?;
@@ -41,7 +42,13 @@ async fn services_create(t: Test) -> Result<()> {
     ensure!(spec.name.as_ref() == Some(&service.name), "it is called {:?}", spec.name);
     let replicas = spec.mode.and_then(|mode| mode.replicated).and_then(|it| it.replicas);
     ensure!(replicas == Some(2), "it has {replicas:?} replicas, asked for were 2");
-    Ok(())
+    ensure!(spec.update_config.is_none(), "unasked, it tells defaults: {:?}", spec.update_config);
+    for which in [&service.id, &service.name] {
+        let defaults = Some(InspectServiceOptions { insert_defaults: true });
+        let spec = t.docker().inspect_service(which, defaults).await?.spec.unwrap_or_default();
+        ensure!(spec.update_config.is_some(), "asked as {which}, it tells no defaults");
+    }
+    service.remove().await
 }
 
 /// A service scaled from 1 to 3 and back runs so many tasks.

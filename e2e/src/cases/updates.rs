@@ -6,16 +6,21 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use bollard::models::{
+    ServiceSpecRollbackConfig as Rollback, ServiceSpecRollbackConfigOrderEnum as RollbackOrder,
     ServiceSpecUpdateConfig as Update, ServiceSpecUpdateConfigFailureActionEnum as FailureAction,
     ServiceSpecUpdateConfigOrderEnum as Order, ServiceUpdateStatusStateEnum as State, Task,
 };
 
+use super::health::ILL_FOR;
 use crate::{
-    harness::{case::Case, test::Test},
+    harness::{
+        case::{Case, Need},
+        test::Test,
+    },
     swarm::{
-        service::{Service, UPDATED_WITHIN, container_of, nanos, task_of},
+        service::{Service, TASKS_WITHIN, UPDATED_WITHIN, container_of, nanos, task_of},
         task,
     },
 };
@@ -24,6 +29,7 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new("ServicesRollingUpdateSucceed", rolling_update_succeed).timeout(Duration::from_secs(300)),
         Case::new("ServicesUpdateStartFirst", update_start_first),
+        Case::new("ServicesUpdateStartFirstWaits", start_first_waits).needs(Need::Here),
         Case::new("ServicesUpdateRollsBack", update_rolls_back),
         Case::new("ServicesUpdatePauses", update_pauses),
         Case::new("ServicesRollbackByHand", rollback_by_hand),
@@ -31,6 +37,9 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("ScaleKeepsTasks", scale_keeps_tasks),
     ]
 }
+
+/// How long an update that is paused is watched for going on. The engine begins with the next task after eight seconds.
+const PAUSED_FOR: Duration = Duration::from_secs(10);
 
 /// What was seen of an update while it went on.
 #[derive(Debug)]
@@ -117,9 +126,52 @@ async fn update_start_first(t: Test) -> Result<()> {
     Ok(())
 }
 
+/// With start-first, tasks whose successors are not well yet run on, as many as are updated at once; each successor that
+/// is well takes the place of one. A rollback can do so too.
+async fn start_first_waits(t: Test) -> Result<()> {
+    const REPLICAS: usize = 3;
+    let here = format!("node.id=={}", t.cluster().node);
+    let update = Update { parallelism: Some(2), order: Some(Order::START_FIRST), ..Default::default() };
+    let rollback = Rollback { parallelism: Some(3), order: Some(RollbackOrder::START_FIRST), ..Default::default() };
+    let service = t.service("web").replicas(3).constraint(&here).health_checked(ILL_FOR);
+    let service = service.with(|spec| (spec.update_config, spec.rollback_config) = (Some(update), Some(rollback)));
+    let service = service.create().await?;
+    let old = service.running(REPLICAS).await?;
+    service.update(|spec| container_of(spec).args = Some(["test-server", "--ill"].map(str::to_owned).into())).await?;
+    for (at_once, done) in [(2, 0), (1, 2)] {
+        let what = format!("{done} were replaced, {at_once} start, and the others run on");
+        let starting = t
+            .until(&what, TASKS_WITHIN, || async {
+                let tasks = service.tasks().await?;
+                let (of_old, of_new): (Vec<_>, Vec<_>) =
+                    tasks.into_iter().filter(task::wanted).partition(|it| old.iter().any(|old| old.id == it.id));
+                let (run, start): (Vec<_>, Vec<_>) = of_new.into_iter().partition(task::runs);
+                let old = of_old.iter().filter(|it| task::runs(it)).count();
+                let counts = (old, run.len(), start.len());
+                ensure!(counts == (REPLICAS - done, done, at_once), "old that run, new that run and start: {counts:?}");
+                let containers: Option<Vec<_>> =
+                    start.iter().map(|it| task::container_id(it).map(str::to_owned)).collect();
+                containers.context("one that starts has no container yet")
+            })
+            .await?;
+        for id in starting {
+            t.until("its server answers inside", TASKS_WITHIN, || async {
+                t.container_of_task(&id).await?.run(&["get", "http://127.0.0.1/well"]).await
+            })
+            .await?;
+        }
+    }
+    service.updated(State::COMPLETED).await?;
+    let new = service.running(REPLICAS).await?;
+    service.roll_back().await?;
+    let seen = watch(&t, &service, &new, State::ROLLBACK_COMPLETED).await?;
+    ensure!(seen.fewest >= REPLICAS, "only {} of {REPLICAS} ran while it was rolled back", seen.fewest);
+    service.running(REPLICAS).await.map(|_| ())
+}
+
 /// An update whose tasks fail is rolled back by itself, and the service is what it was.
 async fn update_rolls_back(t: Test) -> Result<()> {
-    let service = failing_update(&t, FailureAction::ROLLBACK, State::ROLLBACK_COMPLETED).await?;
+    let (service, _) = failing_update(&t, FailureAction::ROLLBACK, 2, 0.0, State::ROLLBACK_COMPLETED).await?;
     service.running(2).await?;
     let mut spec = service.inspect().await?.spec.unwrap_or_default();
     let command = container_of(&mut spec).command.clone().unwrap_or_default();
@@ -127,42 +179,77 @@ async fn update_rolls_back(t: Test) -> Result<()> {
     Ok(())
 }
 
-/// An update whose tasks fail is paused when that is asked for: the task not yet replaced runs on.
+/// An update is paused when more of its tasks fail than it says: the others are those of before, and run on. It can be
+/// rolled back.
 async fn update_pauses(t: Test) -> Result<()> {
-    let service = failing_update(&t, FailureAction::PAUSE, State::PAUSED).await?;
-    let running = service.tasks().await?.iter().filter(|it| task::runs(it)).count();
-    ensure!(running >= 1, "no task of before the update runs any more");
-    Ok(())
+    // One of four may fail, and not two.
+    let (service, old) = failing_update(&t, FailureAction::PAUSE, 4, 0.25, State::PAUSED).await?;
+    t.stays("two tasks run on, and none is new", PAUSED_FOR, || async {
+        let running: Vec<_> = service.tasks().await?.into_iter().filter(task::runs).collect();
+        let kept = running.iter().filter(|it| old.iter().any(|old| old.id == it.id)).count();
+        ensure!(running.len() == 2 && kept == 2, "{kept} of {} that run are of before", running.len());
+        let state = service.inspect().await?.update_status.unwrap_or_default().state;
+        ensure!(state == Some(State::PAUSED), "the update is {state:?}");
+        Ok(())
+    })
+    .await?;
+    service.roll_back().await?;
+    watch(&t, &service, &old, State::ROLLBACK_COMPLETED).await?;
+    service.running(4).await.map(|_| ())
 }
 
-async fn failing_update(t: &Test, action: FailureAction, end: State) -> Result<Service> {
+/// An update of so many tasks which all fail: when the share that may is exceeded, it is to come to this end. Returns
+/// the tasks of before.
+async fn failing_update(
+    t: &Test,
+    action: FailureAction,
+    replicas: u32,
+    ratio: f64,
+    end: State,
+) -> Result<(Service, Vec<Task>)> {
     let update = Update {
         parallelism: Some(1),
         // Without a delay the engine may begin with the next task before it counts the failure of the one before.
-        delay: Some(nanos(Duration::from_secs(20))),
+        delay: Some(nanos(Duration::from_secs(if ratio > 0.0 { 8 } else { 20 }))),
         failure_action: Some(action),
         monitor: Some(nanos(Duration::from_secs(5))),
-        max_failure_ratio: Some(0.0),
+        max_failure_ratio: Some(ratio),
         ..Default::default()
     };
-    let service = t.service("web").replicas(2).with(|spec| spec.update_config = Some(update)).create().await?;
-    let old = service.running(2).await?;
+    let service = t.service("web").replicas(replicas).with(|spec| spec.update_config = Some(update)).create().await?;
+    let old = service.running(replicas as usize).await?;
     spoil(&service).await?;
     watch(t, &service, &old, end).await?;
-    Ok(service)
+    Ok((service, old))
 }
 
-/// A service that is rolled back by hand is what it was before its last update.
+/// A service that is rolled back by hand is what it was before its last update, at the pace that it says for this.
 async fn rollback_by_hand(t: Test) -> Result<()> {
-    let service = t.service("web").with(|spec| container_of(spec).env = Some(vec!["AGE=old".into()])).create().await?;
-    service.running(1).await?;
+    const DELAY: Duration = Duration::from_secs(4);
+    let rollback = Rollback { parallelism: Some(2), delay: Some(nanos(DELAY)), ..Default::default() };
+    let update = Update { parallelism: Some(0), ..Default::default() };
+    let service = t.service("web").replicas(3).with(|spec| {
+        container_of(spec).env = Some(vec!["AGE=old".into()]);
+        (spec.update_config, spec.rollback_config) = (Some(update), Some(rollback));
+    });
+    let service = service.create().await?;
+    service.running(3).await?;
     service.renew().await?;
     service.updated(State::COMPLETED).await?;
+    let new = service.running(3).await?;
     service.roll_back().await?;
-    service.updated(State::ROLLBACK_COMPLETED).await?;
-    let task = service.running(1).await?.remove(0);
-    let env = task.spec.and_then(|spec| spec.container_spec).and_then(|container| container.env);
-    ensure!(env == Some(vec!["AGE=old".into()]), "its task has {env:?}");
+    let seen = watch(&t, &service, &new, State::ROLLBACK_COMPLETED).await?;
+    for task in service.running(3).await? {
+        let env = task.spec.and_then(|spec| spec.container_spec).and_then(|container| container.env);
+        ensure!(env == Some(vec!["AGE=old".into()]), "its task has {env:?}");
+    }
+    let times = seen.times();
+    // Two are stopped at once, before their successors start.
+    let fewest = seen.fewest;
+    ensure!(times.len() == 3 && fewest == 1, "{} were replaced, and {fewest} ran all the time, not 1", times.len());
+    // What is seen is up to a look late.
+    let apart = times[2].saturating_sub(times[0]);
+    ensure!(apart + Duration::from_secs(1) >= DELAY, "the third followed {apart:?} after the first: {times:?}");
     Ok(())
 }
 

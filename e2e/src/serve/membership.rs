@@ -6,26 +6,65 @@ use anyhow::{Context as _, Result, bail, ensure};
 use bollard::{
     Docker,
     models::{ContainerCreateBody, HostConfig, LocalNodeState, NodeSpecRoleEnum as Role},
-    query_parameters::{CreateContainerOptions, LeaveSwarmOptions, StartContainerOptions},
+    query_parameters::{
+        CreateContainerOptions, LeaveSwarmOptions, LogsOptions, RemoveContainerOptions, StartContainerOptions,
+    },
 };
+use clap::{Args, ValueEnum};
+use futures::TryStreamExt as _;
 use hyper::Method;
 use serde_json::json;
 
+use super::{
+    SOCKET,
+    alone::{self, Alone},
+    engine, say,
+};
 use crate::{
     cluster::Member,
     harness::until::until,
     swarm::{node, raw},
 };
 
-const SOCKET: &str = "/var/run/docker.sock";
 /// How long an engine may take over one step.
 const STEP_WITHIN: Duration = Duration::from_secs(90);
-/// The variable in which a container gets the token: it is for workers, and on a worker's engine no secret.
-pub(super) const TOKEN: &str = "E2E_JOIN_TOKEN";
+/// The variables in which a container gets the tokens: they are for workers, and on a worker's engine no secret.
+const TOKEN: &str = "E2E_JOIN_TOKEN";
+const OLD_TOKEN: &str = "E2E_OLD_JOIN_TOKEN";
 
-/// The engine of the node on which this task runs.
-pub(super) async fn engine() -> Result<Docker> {
-    Ok(Docker::connect_with_unix(SOCKET, 120, bollard::API_DEFAULT_VERSION)?.negotiate_version().await?)
+/// How an engine is to leave and join again.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct RejoinArgs {
+    /// The suite's image
+    #[arg(long)]
+    image: String,
+    /// Labels of what is made, as JSON
+    #[arg(long)]
+    labels: String,
+    /// A manager's address
+    #[arg(long)]
+    remote: String,
+    /// The node's own
+    #[arg(long)]
+    address: String,
+    /// The name of the container that does it, whose log says what came of it; without one it goes when it is done
+    #[arg(long)]
+    name: Option<String>,
+    /// What is played meanwhile
+    #[arg(long)]
+    play: Option<Play>,
+    /// An attachable network, which the engine is to forget
+    #[arg(long)]
+    network: Option<String>,
+}
+
+/// What is played with an engine that has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Play {
+    /// What it refuses in no swarm
+    Outside,
+    /// Swarms that it begins
+    Own,
 }
 
 /// Demotes a node, waits until it manages nothing, and promotes it again; says when it is done.
@@ -71,31 +110,50 @@ async fn node_role(docker: &Docker, id: &str, role: Role) -> Result<()> {
 }
 
 /// In a task: starts a container beside the swarm, which goes on when the swarm's tasks here end.
-pub(super) async fn rejoin_from_task(image: &str, labels: &str, remote: &str, address: &str) -> Result<()> {
+pub(super) async fn rejoin_from_task(args: &RejoinArgs) -> Result<()> {
     let docker = engine().await?;
-    let labels: HashMap<String, String> = serde_json::from_str(labels).context("the labels are no JSON")?;
+    let labels: HashMap<String, String> = serde_json::from_str(&args.labels).context("the labels are no JSON")?;
     let token = std::fs::read_to_string("/run/secrets/token").context("the task has no token")?;
+    let old_token = std::fs::read_to_string("/run/secrets/old-token").unwrap_or_default();
+    let mut cmd = vec!["rejoin".to_owned()];
+    // The same that this task was given.
+    cmd.extend(std::env::args().skip_while(|arg| arg != "rejoin-from-task").skip(1));
     let body = ContainerCreateBody {
-        image: Some(image.into()),
-        cmd: Some(["rejoin", "--remote", remote, "--address", address].map(str::to_owned).into()),
-        env: Some(vec![format!("{TOKEN}={token}")]),
+        image: Some(args.image.clone()),
+        cmd: Some(cmd),
+        env: Some(vec![format!("{TOKEN}={token}"), format!("{OLD_TOKEN}={old_token}")]),
         labels: Some(labels),
         host_config: Some(HostConfig {
             network_mode: Some("host".into()),
             binds: Some(vec![format!("{SOCKET}:{SOCKET}")]),
-            auto_remove: Some(true),
+            auto_remove: Some(args.name.is_none()),
             ..Default::default()
         }),
         ..Default::default()
     };
-    let id = docker.create_container(None::<CreateContainerOptions>, body).await.context("cannot create it")?.id;
+    let options = CreateContainerOptions { name: args.name.clone(), ..Default::default() };
+    let id = docker.create_container(Some(options), body).await.context("cannot create it")?.id;
     docker.start_container(&id, None::<StartContainerOptions>).await.context("cannot start it")
 }
 
-/// Beside the swarm: has the engine leave it and join it again, as a worker that gets no tasks yet.
-pub(super) async fn rejoin(remote: &str, address: &str) -> Result<()> {
+/// Beside the swarm: has the engine leave it and join it again, as the token says, to get no tasks yet.
+pub(super) async fn rejoin(args: &RejoinArgs) -> Result<()> {
     let docker = engine().await?;
-    let token = std::env::var(TOKEN).context("no token in the environment")?;
+    let version = docker.client_version();
+    let variable = |name: &str| std::env::var(name).with_context(|| format!("no {name} in the environment"));
+    let alone = Alone {
+        api: (version.major_version, version.minor_version),
+        image: args.image.clone(),
+        labels: serde_json::from_str(&args.labels).context("the labels are no JSON")?,
+        address: args.address.clone(),
+        remote: args.remote.clone(),
+        token: variable(TOKEN)?,
+        old_token: variable(OLD_TOKEN)?,
+    };
+    let attached = match &args.network {
+        Some(network) => Some((alone.attach(network).await?, network)),
+        None => None,
+    };
     let state = async || Ok::<_, anyhow::Error>(docker.info().await?.swarm.and_then(|swarm| swarm.local_node_state));
     until(
         "the engine leaves",
@@ -112,6 +170,17 @@ pub(super) async fn rejoin(remote: &str, address: &str) -> Result<()> {
         },
     )
     .await?;
+    if let Some((id, network)) = attached {
+        match alone.detached(&id, network).await {
+            Ok(()) => say("detached: ok"),
+            Err(error) => say(&format!("detached: {error:#}")),
+        }
+    }
+    match args.play {
+        Some(Play::Outside) => alone::play(&alone, &alone::OUTSIDE).await,
+        Some(Play::Own) => alone::play(&alone, &alone::OWN).await,
+        None => {}
+    }
     // The swarm is to notice: it has missed the node when three heartbeats are missing.
     until(
         "the engine joins",
@@ -124,17 +193,36 @@ pub(super) async fn rejoin(remote: &str, address: &str) -> Result<()> {
             // Not by the client library, which has no word for the availability.
             let request = json!({
                 "ListenAddr": "0.0.0.0:2377",
-                "AdvertiseAddr": address,
-                "RemoteAddrs": [format!("{remote}:2377")],
-                "JoinToken": token,
+                "AdvertiseAddr": alone.address,
+                "RemoteAddrs": [format!("{}:2377", alone.remote)],
+                "JoinToken": alone.token,
                 "Availability": "drain",
             });
-            let version = docker.client_version();
-            let api = (version.major_version, version.minor_version);
-            raw::ask_at(&format!("unix://{SOCKET}"), api, Method::POST, "/swarm/join", Some(&request)).await?;
+            raw::ask_at(&format!("unix://{SOCKET}"), alone.api, Method::POST, "/swarm/join", Some(&request)).await?;
             bail!("it has not joined yet")
         },
     )
     .await?;
+    say("joined: ok");
     Ok(())
+}
+
+/// Prints the log of a container of this node that has ended, and removes it.
+pub(super) async fn show_log(name: &str) -> Result<()> {
+    let docker = engine().await?;
+    until(
+        &format!("container {name} has ended"),
+        STEP_WITHIN,
+        |_| (),
+        || async {
+            let state = docker.inspect_container(name, None).await?.state.and_then(|state| state.running);
+            ensure!(state == Some(false), "it runs");
+            Ok(())
+        },
+    )
+    .await?;
+    let all = LogsOptions { stdout: true, stderr: true, ..Default::default() };
+    let log: Vec<_> = docker.logs(name, Some(all)).try_collect().await.context("cannot read its log")?;
+    say(log.iter().map(ToString::to_string).collect::<String>().trim());
+    docker.remove_container(name, None::<RemoveContainerOptions>).await.context("cannot remove it")
 }

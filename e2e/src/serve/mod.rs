@@ -2,7 +2,10 @@
 //!
 //! They know nothing of cases.
 
-mod membership;
+pub(crate) mod alone;
+mod capture;
+pub(crate) mod membership;
+mod tell;
 pub(crate) mod test_server;
 
 use std::{
@@ -13,9 +16,10 @@ use std::{
 };
 
 use anyhow::{Result, bail, ensure};
+use bollard::Docker;
 
 use crate::{
-    cli::{Command, EngineArgs, MannerArgs},
+    cli::{Command, MannerArgs},
     cluster::{Cluster, Unfit},
     compare,
     harness::{
@@ -26,6 +30,14 @@ use crate::{
     probe,
     tls::ClientArgs,
 };
+
+/// Where a task finds the engine of its node.
+const SOCKET: &str = "/var/run/docker.sock";
+
+/// The engine of this task's node, whether it manages a swarm or not.
+async fn engine() -> Result<Docker> {
+    Ok(Docker::connect_with_unix(SOCKET, 120, bollard::API_DEFAULT_VERSION)?.negotiate_version().await?)
+}
 
 /// Runs a sub-command to its end.
 pub(crate) async fn command(command: Command) -> ExitCode {
@@ -47,11 +59,13 @@ pub(crate) async fn command(command: Command) -> ExitCode {
         Command::TestServiceDiscovery { name, expect, within } => discover(&name, expect, within).await,
         Command::Get { url, count, tls } => get(&url, count, &tls).await,
         Command::Health { url, tls } => probe::get_with(&url, &tls).await.map(|_| ()),
-        Command::ShowService { id, engine } => match show_service(&id, &engine).await {
-            // It goes on, as a server does: a service whose tasks end is begun again.
-            Ok(()) => std::future::pending().await,
-            Err(error) => Err(error),
+        Command::Capture { texts } => match tokio::task::spawn_blocking(move || capture::capture(&texts)).await {
+            Ok(end) => end,
+            Err(error) => Err(error.into()),
         },
+        Command::ShowSwarm => tell::swarm().await,
+        Command::ShowEvents { kind, name } => tell::events(&kind, &name).await,
+        Command::MakeService { spec, label } => tell::services(&spec, &label).await,
         Command::DemoteAndPromote { node } => match membership::demote_and_promote(&node).await {
             Ok(done) => {
                 say(&done);
@@ -59,13 +73,15 @@ pub(crate) async fn command(command: Command) -> ExitCode {
             }
             Err(error) => Err(error),
         },
-        Command::RejoinFromTask { image, labels, remote, address } => {
-            match membership::rejoin_from_task(&image, &labels, &remote, &address).await {
-                Ok(()) => std::future::pending().await,
-                Err(error) => Err(error),
-            }
-        }
-        Command::Rejoin { remote, address } => membership::rejoin(&remote, &address).await,
+        Command::RejoinFromTask(args) => match membership::rejoin_from_task(&args).await {
+            Ok(()) => std::future::pending().await,
+            Err(error) => Err(error),
+        },
+        Command::Rejoin(args) => membership::rejoin(&args).await,
+        Command::ShowLog { name } => match membership::show_log(&name).await {
+            Ok(()) => std::future::pending().await,
+            Err(error) => Err(error),
+        },
         Command::Noop => Ok(()),
         Command::Exit { code } => return ExitCode::from(code),
         Command::Hang => std::future::pending().await,
@@ -127,18 +143,6 @@ async fn clean_engine(run: &str) -> Result<()> {
     for object in cleanup::remove_from_engine(&docker, &cleanup::Selection::of_run(run)).await? {
         say(&format!("removed {object}"));
     }
-    Ok(())
-}
-
-/// Prints what the engine tells of a service, on one line.
-async fn show_service(id: &str, engine: &EngineArgs) -> Result<()> {
-    let cluster = match Cluster::connect(engine).await {
-        Ok(cluster) => cluster,
-        Err(Unfit::NoEngine(why) | Unfit::NoManager(why)) => bail!("{why}"),
-    };
-    let service = cluster.docker.inspect_service(id, None).await?;
-    let spec = service.spec.unwrap_or_default();
-    say(&format!("{} {} {:?}", service.id.unwrap_or_default(), spec.name.unwrap_or_default(), spec.labels));
     Ok(())
 }
 

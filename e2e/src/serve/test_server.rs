@@ -3,6 +3,7 @@
 //!
 //! `/`                              the host name of the container
 //! `/fanout?url=URL&count=N`        GETs the URL so often, each time anew: JSON, answer to how often it came
+//! `/reach?url=URL&count=N`         the same, and tells no answer: how often one came
 //! `/endpoints?name=NAME`           GETs / of each address of the name: JSON, address to answer
 //! `/resolve?name=NAME`             JSON array of the name's addresses
 //! `/file?path=PATH&or=TEXT`        the content of a file in the container, or the text where there is none
@@ -10,12 +11,14 @@
 //! `/write?path=PATH&content=TEXT`  writes a file
 //! `/env?name=NAME`                 a variable of the environment
 //! `/log?line=TEXT`                 writes a line to standard output
+//! `/terminal`                      whether its standard input is one: `true` or `false`
 //! `/healthy`                       200, or 503 after `/ill` and until `/well`
 //! `/exit?code=N`                   ends the server with this exit code
 
 use std::{
     collections::BTreeMap,
     convert::Infallible,
+    io::IsTerminal as _,
     net::SocketAddr,
     os::unix::fs::MetadataExt as _,
     sync::{
@@ -152,6 +155,7 @@ async fn answer(server: Arc<Server>, request: Request<Incoming>) -> Result<Respo
     let (status, body) = match request.uri().path() {
         "/" => reply(hostname()),
         "/fanout" => reply(fanout(&query).await),
+        "/reach" => reply(reach(&query).await),
         "/endpoints" => reply(endpoints(&query).await),
         "/resolve" => reply(resolve(&query).await),
         "/file" => reply(file(&query)),
@@ -159,6 +163,7 @@ async fn answer(server: Arc<Server>, request: Request<Incoming>) -> Result<Respo
         "/write" => reply(write(&query)),
         "/env" => reply(env(&query)),
         "/log" => reply(log(&query)),
+        "/terminal" => reply(Ok(format!("{}\n", std::io::stdin().is_terminal()))),
         "/healthy" if server.ill.load(Ordering::Relaxed) => (StatusCode::SERVICE_UNAVAILABLE, "ill\n".to_owned()),
         "/healthy" => reply(Ok("healthy\n".to_owned())),
         path @ ("/ill" | "/well") => {
@@ -189,10 +194,19 @@ fn hostname() -> Result<String> {
     Ok(name.trim().to_owned())
 }
 
-async fn fanout(query: &Query) -> Result<String> {
-    let url = query.get("url")?;
+/// Which answer came how often.
+async fn ask(query: &Query) -> Result<BTreeMap<String, usize>> {
     let count = if query.get("count").is_ok() { query.number("count")? } else { 1 };
-    Ok(serde_json::to_string(&probe::count(url, count).await?)?)
+    probe::count(query.get("url")?, count).await
+}
+
+async fn fanout(query: &Query) -> Result<String> {
+    Ok(serde_json::to_string(&ask(query).await?)?)
+}
+
+/// For answers that are to be nowhere but on the way here.
+async fn reach(query: &Query) -> Result<String> {
+    Ok(format!("{}\n", ask(query).await?.values().sum::<usize>()))
 }
 
 async fn endpoints(query: &Query) -> Result<String> {

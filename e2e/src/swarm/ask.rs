@@ -106,6 +106,16 @@ pub(crate) fn base(task: &Task, nodes: &[Member]) -> Result<String> {
 }
 
 impl Client {
+    /// One that a case made itself. It has to be [`Builder::askable`].
+    pub(crate) fn of(service: Service) -> Self {
+        Self(service)
+    }
+
+    /// Asks a URL so often, each time on a new connection. What is answered stays there.
+    pub(crate) async fn reach(&self, url: &str, times: usize) -> Result<()> {
+        self.0.ask_once(&format!("/reach?url={url}&count={times}")).await.map(|_| ())
+    }
+
     /// Which answer a URL gives how often, each time on a new connection.
     pub(crate) async fn count(&self, url: &str, times: usize) -> Result<BTreeMap<String, usize>> {
         counts(&self.0.ask_once(&format!("/fanout?url={url}&count={times}")).await?)

@@ -48,8 +48,16 @@ impl Test {
 
     /// The container of a service's task on the engine that is talked to.
     pub(crate) async fn container_of_service(&self, service: &str) -> Result<Container> {
-        let filter = format!("com.docker.swarm.service.id={service}");
-        let filters = Some([("label".to_owned(), vec![filter])].into());
+        self.found("label", format!("com.docker.swarm.service.id={service}")).await
+    }
+
+    /// The container of this id on the engine that is talked to.
+    pub(crate) async fn container_of_task(&self, id: &str) -> Result<Container> {
+        self.found("id", id.to_owned()).await
+    }
+
+    async fn found(&self, filter: &str, value: String) -> Result<Container> {
+        let filters = Some([(filter.to_owned(), vec![value])].into());
         let found =
             self.docker().list_containers(Some(ListContainersOptions { filters, ..Default::default() })).await?;
         let found = found.into_iter().next().context("no task of the service has a container here")?;

@@ -32,6 +32,13 @@ pub(crate) async fn update(docker: &Docker, id: &str, change: impl Fn(&mut NodeS
     }
 }
 
+/// The engine's own clock, as its events are asked for: seconds since 1970.
+pub(crate) async fn clock(docker: &Docker) -> Result<String> {
+    let told = docker.info().await?.system_time.context("the engine does not say what time it is")?;
+    let time: jiff::Timestamp = told.parse().with_context(|| format!("{told} is no time"))?;
+    Ok(format!("{}.{:09}", time.as_second(), time.subsec_nanosecond()))
+}
+
 impl Test {
     /// The nodes that are ready and active, as they are now.
     pub(crate) async fn usable(&self) -> Result<Vec<Member>> {

@@ -13,6 +13,7 @@ use bollard::{
     query_parameters::{InspectServiceOptions, ListTasksOptions, LogsOptions, UpdateServiceOptions},
 };
 use futures::TryStreamExt as _;
+use serde_json::Value;
 
 use super::{network::Network, task};
 use crate::harness::test::Test;
@@ -162,6 +163,13 @@ impl Service {
         Ok(parts.iter().map(ToString::to_string).collect())
     }
 
+    /// What each of its tasks told last of the engine of its node, whose id its lines begin with.
+    pub(crate) async fn told(&self) -> Result<BTreeMap<String, Value>> {
+        let log = self.log().await?;
+        let lines = log.lines().filter_map(|line| line.split_once(' '));
+        Ok(lines.filter_map(|(node, told)| Some((node.to_owned(), serde_json::from_str(told).ok()?))).collect())
+    }
+
     /// Waits until exactly so many tasks run, none more is wanted, and those that are not have ended.
     pub(crate) async fn running(&self, count: usize) -> Result<Vec<Task>> {
         self.test
@@ -245,6 +253,23 @@ impl Service {
         self.update(|spec| spec.mode = Some(replicated(replicas))).await
     }
 
+    /// Removes it, and waits until its tasks are gone: the swarm forgets a task when its container has ended.
+    pub(crate) async fn remove(&self) -> Result<()> {
+        let removed = self.test.docker().delete_service(&self.id).await;
+        removed.with_context(|| format!("cannot remove service {}", self.name))?;
+        let what = format!("the tasks of {} are gone", self.name);
+        self.test
+            .until(&what, TASKS_WITHIN, || async {
+                // By their labels: a service that is gone is none to ask for.
+                let filters = Some([("label".to_owned(), self.test.ours())].into());
+                let left = self.test.docker().list_tasks(Some(ListTasksOptions { filters })).await?;
+                let left = left.iter().filter(|it| it.service_id.as_ref() == Some(&self.id));
+                let left: Vec<_> = left.map(|it| task::describe(self.test.cluster(), it)).collect();
+                if left.is_empty() { Ok(()) } else { bail!("{} are left: {}", left.len(), left.join("; ")) }
+            })
+            .await
+    }
+
     /// The port on which the nodes publish the test server.
     pub(crate) async fn port(&self) -> Result<u16> {
         let what = format!("the port of {} is published", self.name);
@@ -290,7 +315,8 @@ pub(crate) fn nanos(time: Duration) -> i64 {
     i64::try_from(time.as_nanos()).unwrap_or(i64::MAX)
 }
 
-fn replicated(replicas: u32) -> ServiceSpecMode {
+/// So many tasks.
+pub(crate) fn replicated(replicas: u32) -> ServiceSpecMode {
     let replicated = Some(ServiceSpecModeReplicated { replicas: Some(replicas.into()) });
     ServiceSpecMode { replicated, ..Default::default() }
 }

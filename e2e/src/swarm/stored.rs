@@ -92,54 +92,65 @@ impl Test {
         })
     }
 
-    /// Gives it these labels, and this content if the API lets it.
+    /// Gives it, which is known by its id or name, these labels, and this content if the API lets it.
     pub(crate) async fn change_stored(
         &self,
         kind: Kind,
-        which: &Stored,
+        which: &str,
         labels: HashMap<String, String>,
         data: Option<&str>,
     ) -> Result<()> {
-        let version = self.stored(kind, &which.id).await?.version;
-        let (docker, name, labels) = (self.docker(), Some(which.name.clone()), Some(labels));
+        let now = self.stored(kind, which).await?;
+        let (docker, name, labels, version) = (self.docker(), Some(now.name), Some(labels), now.version);
         let data = data.map(|data| BASE64_STANDARD.encode(data));
         match kind {
             Kind::Secret => {
                 let spec = SecretSpec { name, labels, data, ..Default::default() };
-                docker.update_secret(&which.id, spec, UpdateSecretOptions { version }).await?;
+                docker.update_secret(which, spec, UpdateSecretOptions { version }).await?;
             }
             Kind::Config => {
                 let spec = ConfigSpec { name, labels, data, ..Default::default() };
-                docker.update_config(&which.id, spec, UpdateConfigOptions { version }).await?;
+                docker.update_config(which, spec, UpdateConfigOptions { version }).await?;
             }
         }
         Ok(())
     }
 
-    /// Removes it.
-    pub(crate) async fn remove_stored(&self, kind: Kind, which: &Stored) -> Result<()> {
+    /// Removes what is known by this id or name.
+    pub(crate) async fn remove_stored(&self, kind: Kind, which: &str) -> Result<()> {
         match kind {
-            Kind::Secret => self.docker().delete_secret(&which.id).await?,
-            Kind::Config => self.docker().delete_config(&which.id).await?,
+            Kind::Secret => self.docker().delete_secret(which).await?,
+            Kind::Config => self.docker().delete_config(which).await?,
         }
         Ok(())
     }
 }
 
-/// Has the tasks of a service get it as a file that user 1000 and group 1001 own and only they read.
+/// Has the tasks of a service get this and no other as a file that user 1000 and group 1001 own and only they read.
 pub(crate) fn give(spec: &mut ServiceSpec, kind: Kind, which: &Stored, file: &str) {
+    let container = container_of(spec);
+    match kind {
+        Kind::Secret => container.secrets = None,
+        Kind::Config => container.configs = None,
+    }
+    give_too(spec, kind, which, file);
+}
+
+/// Has them get this too.
+pub(crate) fn give_too(spec: &mut ServiceSpec, kind: Kind, which: &Stored, file: &str) {
     let (name, uid, gid, mode) = (Some(file.to_owned()), Some("1000".into()), Some("1001".into()), Some(0o440));
     let (id, of) = (Some(which.id.clone()), Some(which.name.clone()));
     let container = container_of(spec);
     match kind {
         Kind::Secret => {
             let file = Some(TaskSpecContainerSpecFile { name, uid, gid, mode });
-            container.secrets = Some(vec![TaskSpecContainerSpecSecrets { file, secret_id: id, secret_name: of }]);
+            let secret = TaskSpecContainerSpecSecrets { file, secret_id: id, secret_name: of };
+            container.secrets.get_or_insert_default().push(secret);
         }
         Kind::Config => {
             let file = Some(TaskSpecContainerSpecFile1 { name, uid, gid, mode });
             let config = TaskSpecContainerSpecConfigs { file, config_id: id, config_name: of, ..Default::default() };
-            container.configs = Some(vec![config]);
+            container.configs.get_or_insert_default().push(config);
         }
     }
 }

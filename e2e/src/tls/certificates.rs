@@ -54,6 +54,11 @@ impl Authority {
         self.certificate.pem()
     }
 
+    /// The key to it, with which others can issue in its name.
+    pub(crate) fn key_pem(&self) -> Result<String> {
+        Ok(pem::encode(&pem::Pem::new("PRIVATE KEY", self.issuer.key().pkcs8()?)))
+    }
+
     /// A certificate for these host names and addresses, for servers and clients.
     pub(crate) fn issue(&self, names: &[&str]) -> Result<Issued> {
         let key = Key::generate()?;

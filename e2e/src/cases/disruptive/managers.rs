@@ -3,17 +3,20 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bollard::models::NodeSpecRoleEnum as Role;
+use bollard::models::{Mount, MountType, NodeSpecRoleEnum as Role};
 
 use super::{find, works};
 use crate::{
-    cases::catalog::{ANY, refusal},
+    cases::{catalog::refusal, events::heard_of},
     cluster::Member,
     harness::{
         case::{Case, Need},
         test::Test,
     },
-    swarm::node,
+    swarm::{
+        node,
+        service::{Service, container_of},
+    },
 };
 
 pub(super) fn cases() -> Vec<Case> {
@@ -43,6 +46,34 @@ pub(super) async fn make(t: &Test, member: &Member, role: Role) -> Result<()> {
     .await
 }
 
+/// Where an engine keeps the certificates of its node, on the bed as by default.
+const CERTIFICATES: &str = "/var/lib/docker/swarm/certificates";
+
+/// A server that reads the certificates of a node.
+pub(super) async fn certificates(t: &Test, it: &Member) -> Result<Service> {
+    let mount = Mount {
+        typ: Some(MountType::BIND),
+        source: Some(CERTIFICATES.into()),
+        target: Some("/certificates".into()),
+        read_only: Some(true),
+        ..Default::default()
+    };
+    let service = t.service("certificates").askable().constraint(&format!("node.id=={}", it.id));
+    service.with(|spec| container_of(spec).mounts = Some(vec![mount])).create().await
+}
+
+/// Waits until the node's certificate says this of its role: its subject has it as it is, in the encoding of X.509.
+pub(super) async fn certified(t: &Test, service: &Service, role: &str) -> Result<()> {
+    t.until(&format!("the node's certificate is of a {role}"), ROLE_WITHIN, || async {
+        let file = service.ask("/file?path=/certificates/swarm-node.crt").await?;
+        let certificate = pem::parse(&file).context("this is no certificate")?;
+        let has = certificate.contents().windows(role.len()).any(|some| some == role.as_bytes());
+        ensure!(has, "it is of another");
+        Ok(())
+    })
+    .await
+}
+
 /// A manager that neither leads nor is the one that is talked to.
 async fn follower(t: &Test) -> Result<Member> {
     let nodes = node::list(t.docker()).await?;
@@ -53,21 +84,33 @@ async fn follower(t: &Test) -> Result<Member> {
 /// A manager is demoted and promoted again, and the others go on.
 async fn manager(t: Test) -> Result<()> {
     let it = follower(&t).await?;
+    let before = node::clock(t.docker()).await?;
     make(&t, &it, Role::WORKER).await?;
     works(&t).await?;
+    heard_of(
+        &t,
+        &before,
+        "node",
+        &it.id,
+        &[("update", &[("role.new", "worker"), ("role.old", "manager")])],
+        ROLE_WITHIN,
+    )
+    .await?;
     make(&t, &it, Role::MANAGER).await?;
     works(&t).await
 }
 
-/// A worker is promoted and demoted again, and keeps its task.
+/// A worker is promoted and demoted again, and keeps its task; its certificate is that of its role each time.
 async fn worker(t: Test) -> Result<()> {
     let it = t.usable().await?.into_iter().find(|node| !node.manager).context("there is no worker")?;
-    let service = t.service("web").constraint(&format!("node.id=={}", it.id)).create().await?;
+    let service = certificates(&t, &it).await?;
     let before = service.running(1).await?;
     make(&t, &it, Role::MANAGER).await?;
     works(&t).await?;
+    certified(&t, &service, "swarm-manager").await?;
     make(&t, &it, Role::WORKER).await?;
     works(&t).await?;
+    certified(&t, &service, "swarm-worker").await?;
     ensure!(service.running(1).await?[0].id == before[0].id, "its task was replaced");
     Ok(())
 }
@@ -112,7 +155,7 @@ async fn to_one(t: Test) -> Result<()> {
     works(&t).await?;
     let last = own.first().context("the one that is talked to is no manager")?;
     let demoted = node::update(t.docker(), &last.id, |spec| spec.role = Some(Role::WORKER)).await;
-    refusal(demoted, ANY, "attempting to demote the last manager of the swarm")?;
+    refusal(demoted, 400, "attempting to demote the last manager of the swarm")?;
     for other in &others {
         make(&t, other, Role::MANAGER).await?;
     }

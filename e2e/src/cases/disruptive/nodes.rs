@@ -4,6 +4,7 @@ use anyhow::{Context as _, Result, ensure};
 use bollard::models::NodeSpecAvailabilityEnum as Availability;
 
 use crate::{
+    cases::events::heard_of,
     cluster::Member,
     harness::{
         case::{Case, Need},
@@ -66,13 +67,18 @@ async fn drain(t: Test) -> Result<()> {
 
 /// A node that is paused keeps its tasks and gets no others.
 async fn pause(t: Test) -> Result<()> {
-    let (node, nodes) = (other(&t).await?, t.usable().await?.len());
+    let (it, nodes) = (other(&t).await?, t.usable().await?.len());
     let service = t.service("web").replicas(u32::try_from(nodes)?).create().await?;
     let before = by_node(&service.running(nodes).await?);
-    make(&t, &node, Availability::PAUSE).await?;
+    let since = node::clock(t.docker()).await?;
+    make(&t, &it, Availability::PAUSE).await?;
+    let told = t.docker().inspect_node(&it.id).await?.spec.and_then(|spec| spec.availability);
+    ensure!(told == Some(Availability::PAUSE), "it is told to be {told:?}");
+    let paused = [("availability.new", "pause"), ("availability.old", "active")];
+    heard_of(&t, &since, "node", &it.id, &[("update", &paused)], TASKS_WITHIN).await?;
     service.scale(3 * u32::try_from(nodes)?).await?;
     let after = by_node(&service.running(3 * nodes).await?);
-    ensure!(before.get(&node.id) == Some(&1), "{} had not one of {before:?}", node.hostname);
-    ensure!(after.get(&node.id) == Some(&1), "{} is paused, and had {before:?}, then {after:?}", node.hostname);
+    ensure!(before.get(&it.id) == Some(&1), "{} had not one of {before:?}", it.hostname);
+    ensure!(after.get(&it.id) == Some(&1), "{} is paused, and had {before:?}, then {after:?}", it.hostname);
     Ok(())
 }
