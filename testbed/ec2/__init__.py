@@ -11,7 +11,8 @@ What it adds to moto
 - Zones that are a millisecond apart, there and back (zones).
 - Time (lifecycle): pending, running, stopping, stopped, shutting-down, terminated, each for as long as its knob says.
   A new instance is unknown to DescribeInstances at first.
-- The metadata service, version 2, with hop limit, by the caller's address (imds).
+- The metadata service, version 2, with hop limit, by the caller's address (imds): a process that is told what it serves
+  (metadata, services), so that it answers however busy the endpoint is.
 - Three public AMIs and the SSM parameters that lead to them (amis).
 - RunInstances: ClientToken idempotency, `resolve:ssm:` image ids, MaxCount, all or nothing, the root volume, the limit of
   user-data (launches); types that do not exist, that a zone does not offer or that do not fit the image (catalogue); vCPU

@@ -8,7 +8,7 @@ import threading
 from pathlib import Path
 
 from .fleet import Fleet
-from .network import METADATA, Network, NetworkError
+from .network import Network, NetworkError
 
 
 def arguments() -> argparse.Namespace:
@@ -54,7 +54,7 @@ def work(given: argparse.Namespace, run: Path) -> None:
     if given.clean:
         return
     # Imported late: moto takes a second, and --clean needs none of it.
-    from . import door, imds, server
+    from . import door, metadata, server
 
     over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -67,8 +67,8 @@ def work(given: argparse.Namespace, run: Path) -> None:
             endpoint.knobs.boot = False
         else:
             fleet.up()
-            metadata = imds.Metadata(network.listen(METADATA, 80), endpoint.life.at)
-            threading.Thread(target=metadata.serve_forever, daemon=True).start()
+            endpoint.life.metadata = metadata.Metadata(run, network, endpoint.life)
+            endpoint.life.metadata.start()
         endpoint.warm_up()
         listening.open()
         print(f"ready http://127.0.0.1:{listening.port}", flush=True)
@@ -79,6 +79,8 @@ def work(given: argparse.Namespace, run: Path) -> None:
         if given.no_hosts:
             fleet.clean()
         else:
+            if endpoint.life.metadata:
+                endpoint.life.metadata.end()
             fleet.down()
     # Requests and timers may still hold threads: nothing waits for them.
     (run / "lock").unlink(missing_ok=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from . import processes
 from .machine import Machine
 from .network import Network, Port
+from .services import Service
 
 
 class NoImage(Exception):
@@ -22,6 +23,7 @@ class Fleet:
         """Ends what an earlier daemon of the same run directory left: hosts, network, files."""
         for noted in self.run.glob("hosts/*/process.json"):
             processes.kill_recorded(noted, self.run)
+        Service.clean(self.run)
         self.network.down()
         shutil.rmtree(self.run / "hosts", ignore_errors=True)
         shutil.rmtree(self.run / "uml", ignore_errors=True)
@@ -59,9 +61,3 @@ class Fleet:
     def machines(self) -> list:
         with self._lock:
             return list(self._machines.values())
-
-    def at(self, address: str) -> "str | None":
-        """The instance whose host has an address."""
-        return next((machine.name for machine in self.machines() if machine.port.address == address), None)
-
-

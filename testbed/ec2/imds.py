@@ -1,15 +1,20 @@
 """The instance metadata service, version 2 (and 1 where the instance allows it), by the source address of the caller.
 
+It runs as a process of its own (services) and knows what the endpoint told it (metadata). An address that it was told
+nothing of is not refused, which would mean that there is no user-data: the caller is to ask again.
+
 The answer to a token request leaves with the instance's hop limit as its TTL, so that with a limit of 1 a container
 behind the host's bridge waits in vain, as on EC2.
 """
 import base64
 import secrets
 import socket
+import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-from .addresses import metadata
+from .services import follow
 
 TOKEN_HEADER = "X-aws-ec2-metadata-token"
 TTL_HEADER = "X-aws-ec2-metadata-token-ttl-seconds"
@@ -17,15 +22,15 @@ _LONGEST = 21600
 
 
 class Metadata(ThreadingHTTPServer):
-    """`find(address)` gives the instance with that address, or None."""
+    """`table` has the state of the instance at each address, as `metadata` writes it."""
 
     daemon_threads = True
 
-    def __init__(self, listener: socket.socket, find):
+    def __init__(self, listener: socket.socket, table: dict):
         super().__init__(listener.getsockname(), _Request, bind_and_activate=False)
         self.socket.close()
         self.socket = listener
-        self.find = find
+        self.table = table
         self.tokens: dict = {}
 
 
@@ -48,10 +53,10 @@ class _Request(BaseHTTPRequestHandler):
         token = secrets.token_urlsafe(40)
         now = time.monotonic()
         # A token is good on the instance that asked for it only.
-        self.server.tokens = {t: entry for t, entry in list(self.server.tokens.items()) if entry[1] > now}
-        self.server.tokens[token] = (instance.id, now + seconds)
-        limit = instance.metadata_options.http_put_response_hop_limit
-        self.connection.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, int(limit))
+        for old in [token for token, (_, until) in list(self.server.tokens.items()) if until <= now]:
+            self.server.tokens.pop(old, None)
+        self.server.tokens[token] = (instance["instance"], now + seconds)
+        self.connection.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, instance["hops"])
         self._answer(200, token, [(TTL_HEADER, str(seconds))])
 
     def do_GET(self) -> None:
@@ -60,18 +65,18 @@ class _Request(BaseHTTPRequestHandler):
             return
         token = self.headers.get(TOKEN_HEADER)
         owner, until = self.server.tokens.get(token, (None, 0))
-        good = owner == instance.id and until > time.monotonic()
-        if not good and (token or instance.metadata_options.http_tokens == "required"):
+        good = owner == instance["instance"] and until > time.monotonic()
+        if not good and (token or instance["tokens"] == "required"):
             return self._answer(401)
         path = "/".join(part for part in self.path.split("?")[0].split("/") if part)
         content = _content(instance, path)
         self._answer(404) if content is None else self._answer(200, content)
 
-    def _instance(self):
-        instance = self.server.find(self.client_address[0])
+    def _instance(self) -> "dict | None":
+        instance = self.server.table.get(self.client_address[0])
         if instance is None:
-            self._answer(404)
-        elif instance.metadata_options.http_endpoint == "disabled":
+            self._answer(503)
+        elif instance["endpoint"] == "disabled":
             instance = self._answer(403)
         return instance
 
@@ -87,17 +92,17 @@ class _Request(BaseHTTPRequestHandler):
         """Silent: what hosts ask for is nobody's news."""
 
 
-def _content(instance, path: str) -> "str | bytes | None":
+def _content(instance: dict, path: str) -> "str | bytes | None":
     """What stands at a path; a folder lists its entries. None when there is nothing."""
     version, _, rest = path.partition("/")
     if version not in ("latest", "2021-07-15", "2009-04-04"):
         return None
     if rest == "user-data":
-        return user_data(instance) or None
+        return base64.b64decode(instance["user_data"]) or None
     if rest.split("/")[0] != "meta-data":
         return "meta-data\nuser-data" if not rest else None
     wanted = rest.removeprefix("meta-data").strip("/")
-    entries = _entries(instance)
+    entries = instance["entries"]
     if wanted in entries:
         return entries[wanted]
     under = [entry.removeprefix(f"{wanted}/") if wanted else entry for entry in entries
@@ -106,30 +111,11 @@ def _content(instance, path: str) -> "str | bytes | None":
     return "\n".join(sorted(names)) or None
 
 
-def _entries(instance) -> dict:
-    zone = instance.placement.zone
-    entries = {
-        "ami-id": instance.image_id,
-        "ami-launch-index": str(instance.ami_launch_index),
-        "hostname": instance.private_dns_name,
-        "instance-id": instance.id,
-        "instance-life-cycle": instance.lifecycle or "on-demand",
-        "instance-type": instance.instance_type,
-        "local-hostname": instance.private_dns_name,
-        "placement/availability-zone": zone,
-        "placement/region": zone.rstrip("abcdefgh"),
-        "security-groups": "\n".join(group.name for group in instance.security_groups),
-    }
-    entries |= metadata(instance)
-    if instance.key_name:
-        pair = instance.ec2_backend.key_pairs.get(instance.key_name)
-        if pair:
-            entries["public-keys/0/openssh-key"] = pair.material_public.decode().strip()
-    if instance.metadata_options.instance_metadata_tags == "enabled":
-        entries |= {f"tags/instance/{tag['key']}": tag["value"] for tag in instance.get_tags()}
-    return entries | instance.notices
+def main() -> None:
+    listener, table = socket.socket(fileno=int(sys.argv[1])), {}
+    threading.Thread(target=Metadata(listener, table).serve_forever, daemon=True).start()
+    follow(table)
 
 
-def user_data(instance) -> bytes:
-    """What the launch brought, as bytes: it need not be text."""
-    return base64.b64decode(str(instance.user_data)) if instance.user_data else b""
+if __name__ == "__main__":
+    main()

@@ -34,6 +34,8 @@ class Lifecycle:
     def __init__(self, knobs: Knobs, fleet: Fleet, lock: threading.RLock):
         self.knobs, self.fleet, self.lock = knobs, fleet, lock
         self.instances: dict = {}
+        # What the hosts ask for their metadata, where there are hosts (a `metadata.Metadata`).
+        self.metadata = None
 
     def install(self) -> None:
         plain_init, plain_stop, plain_terminate = Instance.__init__, Instance.stop, Instance.terminate
@@ -71,17 +73,15 @@ class Lifecycle:
         return [instance.instance_type for instance in self.instances.values() if instance.state in ("pending", "running")
                 and instance.region_name == region and (instance.lifecycle == "spot") == spot]
 
-    def at(self, address: str) -> "Instance | None":
-        """The instance whose host has an address: who asks the metadata service."""
-        return self.instances.get(self.fleet.at(address))
-
     def settle(self) -> None:
-        """Puts in force in the hosts' network what the books say: under the lock, after whatever may have changed them."""
+        """Puts in force in the hosts' network, and tells the metadata service, what the books say: under the lock, after whatever may have changed them."""
         network = self.fleet.network
         if network.is_up:
             placed = [(self.instances[machine.name], machine) for machine in self.fleet.machines() if machine.name in self.instances]
             network.filter(rules(state(network, [(instance, machine.port) for instance, machine in placed])))
             zones.settle(placed)
+        if self.metadata:
+            self.metadata.publish()
 
     # -- transitions --------------------------------------------------------------------------------------------
 

@@ -21,6 +21,14 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "hosts: boots real hosts (root, a built host image, about a minute)")
 
 
+def until(what: str, right, seconds: float = 10):
+    deadline = time.monotonic() + seconds
+    while not (answer := right()):
+        assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
+        time.sleep(0.02)
+    return answer
+
+
 class Bed:
     """A running endpoint and a client of it that does not retry, so that tests see every answer."""
 
@@ -68,12 +76,9 @@ class Bed:
     def state(self, instance_id: str) -> str:
         return next(i["state"] for i in self.control("instances?all=1") if i["id"] == instance_id)
 
-    def until(self, what: str, right, seconds: float = 10):
-        deadline = time.monotonic() + seconds
-        while not (answer := right()):
-            assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
-            time.sleep(0.02)
-        return answer
+    @staticmethod
+    def until(what: str, right, seconds: float = 10):
+        return until(what, right, seconds)
 
     def until_state(self, instance_id: str, state: str, seconds: float = 10):
         self.until(f"{instance_id} {state}", lambda: self.state(instance_id) == state, seconds)

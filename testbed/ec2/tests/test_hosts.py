@@ -2,6 +2,7 @@
 
 The images are looked for in $TESTKIT_HOST_IMAGES; `testbed/hosts/image.sh $TESTKIT_HOST_IMAGES 28.5` makes them.
 """
+import json
 import os
 import shlex
 import signal
@@ -132,6 +133,30 @@ def test_metadata_only_for_who_has_a_token(pair):
     *said, token = one.run(ask).splitlines()
     assert said == [one.id, one.address, "t3.medium", "us-east-1a", "#!/bin/bash"]
     assert two.run(f"{status} -H 'X-aws-ec2-metadata-token: {token}' {IMDS}/meta-data/instance-id") == "401"
+
+
+def test_metadata_is_there_while_the_endpoint_stands_still(bed, pair):
+    """However busy it is, with however many launches: this is the most of it."""
+    one, two = pair
+    status = (f"curl -s -m 5 -o /dev/null -w '%{{http_code}}' -H \"X-aws-ec2-metadata-token: $(curl -sf -m 5 -X PUT "
+              f"-H 'X-aws-ec2-metadata-token-ttl-seconds: 60' {IMDS}/api/token)\" {IMDS}/user-data")
+    bed.process.send_signal(signal.SIGSTOP)
+    try:
+        assert [one.run(status), two.run(status)] == ["200", "200"]
+    finally:
+        bed.process.send_signal(signal.SIGCONT)
+
+
+def test_metadata_is_what_the_instance_is_now(bed, pair):
+    one, _ = pair
+    ask = (f"curl -s -m 5 -H \"X-aws-ec2-metadata-token: $(curl -sf -m 5 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' "
+           f"{IMDS}/api/token)\" {IMDS}/meta-data/tags/instance/colour")
+    options = {"InstanceId": one.id, "HttpTokens": "required", "HttpPutResponseHopLimit": 1, "HttpEndpoint": "enabled"}
+    bed.ec2.modify_instance_metadata_options(**options, InstanceMetadataTags="enabled")
+    bed.ec2.create_tags(Resources=[one.id], Tags=[{"Key": "colour", "Value": "blue"}])
+    bed.until("the tag", lambda: one.run(ask) == "blue")
+    bed.ec2.modify_instance_metadata_options(**options, InstanceMetadataTags="disabled")
+    bed.until("no tag", lambda: one.run(ask) == "")
 
 
 def test_a_token_does_not_cross_a_hop(pair):
@@ -269,6 +294,7 @@ def test_an_endpoint_that_was_killed_leaves_nothing_to_its_successor(tmp_path):
     first.process.wait()
     assert groups_working_in(run), "the host outlives the endpoint"
     second = Bed(run, *options)
-    assert second.control("hosts") == [] and groups_working_in(run) == [str(second.process.pid)]
+    services = [str(json.loads(record.read_text())["pid"]) for record in run.glob("*.json")]
+    assert second.control("hosts") == [] and sorted(groups_working_in(run)) == sorted([str(second.process.pid), *services])
     assert second.end() == 0 and not Path("/run/netns", f"{NAMESPACE}2").exists()
 

@@ -1,0 +1,63 @@
+"""What the endpoint tells the metadata service: for each host's address, all that the instance may learn about itself."""
+import base64
+from pathlib import Path
+
+from . import addresses
+from .lifecycle import ENDED, Lifecycle
+from .network import METADATA, Network
+from .services import Service
+
+
+class Metadata:
+    def __init__(self, run: Path, network: Network, life: Lifecycle):
+        self._service, self._life = Service("imds", run, network.listen(METADATA, 80)), life
+
+    def start(self) -> None:
+        self._service.start()
+
+    def publish(self) -> None:
+        """After whatever may have changed an instance, under the endpoint's lock. What did not change is not told again."""
+        table = {}
+        for machine in self._life.fleet.machines():
+            instance = self._life.instances.get(machine.name)
+            if instance and instance.state not in ENDED:
+                table[machine.port.address] = _state(instance)
+        self._service.tell(table)
+
+    def end(self) -> None:
+        self._service.end()
+
+
+def _state(instance) -> dict:
+    options = instance.metadata_options
+    return {"instance": instance.id, "entries": _entries(instance), "user_data": base64.b64encode(user_data(instance)).decode(),
+            "endpoint": options.http_endpoint, "tokens": options.http_tokens, "hops": int(options.http_put_response_hop_limit)}
+
+
+def _entries(instance) -> dict:
+    zone = instance.placement.zone
+    entries = {
+        "ami-id": instance.image_id,
+        "ami-launch-index": str(instance.ami_launch_index),
+        "hostname": instance.private_dns_name,
+        "instance-id": instance.id,
+        "instance-life-cycle": instance.lifecycle or "on-demand",
+        "instance-type": instance.instance_type,
+        "local-hostname": instance.private_dns_name,
+        "placement/availability-zone": zone,
+        "placement/region": zone.rstrip("abcdefgh"),
+        "security-groups": "\n".join(group.name for group in instance.security_groups),
+    }
+    entries |= addresses.metadata(instance)
+    if instance.key_name:
+        pair = instance.ec2_backend.key_pairs.get(instance.key_name)
+        if pair:
+            entries["public-keys/0/openssh-key"] = pair.material_public.decode().strip()
+    if instance.metadata_options.instance_metadata_tags == "enabled":
+        entries |= {f"tags/instance/{tag['key']}": tag["value"] for tag in instance.get_tags()}
+    return entries | instance.notices
+
+
+def user_data(instance) -> bytes:
+    """What the launch brought, as bytes: it need not be text."""
+    return base64.b64decode(str(instance.user_data)) if instance.user_data else b""
