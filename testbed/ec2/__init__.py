@@ -18,7 +18,8 @@ What it adds to moto
   user-data (launches); types that do not exist, that a zone does not offer or that do not fit the image (catalogue); vCPU
   quotas by family, on demand and spot (quotas).
 - DescribeInstances: visibility, every common filter, pages that count instances, EC2's errors for bad ids, filters,
-  tokens; console output; look-ups that stay fast with many tags (listing).
+  tokens; look-ups that stay fast with many tags (listing).
+- GetConsoleOutput: what a kernel, cloud-init and user-data wrote, as it is now or as it was posted, after the end, too (console).
 - What outlives an instance: volumes and network interfaces that are not to end with it. What is in use stays: a security
   group of an instance, of anybody's interface or in another group's rule, an attached interface or volume (dependencies).
 - IAM (users, policies, permissions, resources): every call is signed by a user and judged by the user's policy, resource by
@@ -34,8 +35,8 @@ Where it differs from EC2, knowingly
   is remembered is Linux' choice (5 days for TCP, 2 minutes for UDP). Route tables, network ACLs and peerings are books.
 - Hosts are in default VPCs, which have the bed's own addresses: of at most eight regions, the first that are asked for.
   A host has one network interface, the first, and IPv4 alone. Elastic IPs lead nowhere.
-- `sshd` starts after user-data (on EC2: during it). User-data is a script or nothing; there is no cloud-config. A reboot
-  runs it no more. There is no systemd in the host: `systemctl` and `service` are shims over runit.
+- `sshd` starts after user-data, or when that restarts it (on EC2: before it, with keys of its own). User-data is a script or
+  nothing; there is no cloud-config. There is no systemd in the host: `systemctl` and `service` are shims over runit.
 - Only DescribeInstances is eventually consistent. Delay and loss, those between zones too, are put on the packets a
   host sends, not on those it gets, by its own kernel.
 - Hosts are all alike, whatever the instance type. Hosts have no way out. A spot instance has a request's id, and no request

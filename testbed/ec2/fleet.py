@@ -39,7 +39,7 @@ class Fleet:
 
     def require_image(self, engine: str) -> None:
         if not (self.images / f"ami-{engine}.ext4").is_file() or not (self.images / "linux").is_file():
-            raise NoImage(f"the host image for Docker Engine {engine} is not built: run `testbed/bed setup --engine {engine}`")
+            raise NoImage(f"the host image for engine {engine} is not built: run `testbed/bed setup --engine {engine}`")
 
     def create(self, instance_id: str, engine: str, port: Port, exited) -> Machine:
         """A machine that is not booted yet."""
@@ -48,11 +48,11 @@ class Fleet:
             self._machines[instance_id] = machine
         return machine
 
-    def destroy(self, instance_id: str) -> None:
+    def destroy(self, instance_id: str) -> bytes:
+        """What was on its console stays."""
         with self._lock:
             machine = self._machines.pop(instance_id, None)
-        if machine:
-            machine.destroy()
+        return machine.destroy() if machine else b""
 
     def machine(self, instance_id: str) -> "Machine | None":
         with self._lock:
@@ -61,3 +61,7 @@ class Fleet:
     def machines(self) -> list:
         with self._lock:
             return list(self._machines.values())
+
+    def at(self, address: str) -> "str | None":
+        """The instance whose host has an address."""
+        return next((machine.name for machine in self.machines() if machine.port.address == address), None)

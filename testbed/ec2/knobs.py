@@ -42,6 +42,8 @@ class Knobs:
     pending_s: float = 1.0
     stopping_s: float = 1.0
     shutting_down_s: float = 1.0
+    # When GetConsoleOutput without Latest has what a boot wrote.
+    console_posted_after_s: float = 30.0
     # How long a terminated instance is still listed.
     forgotten_after_s: float = 3600.0
     # False: instances are entries in a list without a host, for tests of API use alone.

@@ -16,6 +16,7 @@ from moto.core.responses import ActionResult
 
 from . import deaths, zones
 from .amis import engine_of
+from .console import Consoles
 from .firewall import rules
 from .fleet import Fleet
 from .groups import state
@@ -33,6 +34,7 @@ class Lifecycle:
 
     def __init__(self, knobs: Knobs, fleet: Fleet, lock: threading.RLock):
         self.knobs, self.fleet, self.lock = knobs, fleet, lock
+        self.consoles = Consoles(knobs, fleet)
         self.instances: dict = {}
         # What the hosts ask for their metadata, where there are hosts (a `metadata.Metadata`).
         self.metadata = None
@@ -99,6 +101,7 @@ class Lifecycle:
         self._after(self.knobs.pending_s, instance, "pending", "running")
         if self.knobs.boot:
             self._aside(lambda: (machine.create(), machine.boot()))
+            self.consoles.booted(instance)
 
     def launched(self, instance: Instance) -> None:
         """It has its tags now."""
@@ -138,6 +141,7 @@ class Lifecycle:
         self._after(self.knobs.pending_s, instance, "pending", "running")
         if machine := self.fleet.machine(instance.id):
             self._aside(machine.boot)
+            self.consoles.booted(instance)
         return previous
 
     def _stop(self, instance: Instance, plain_stop):
@@ -168,6 +172,7 @@ class Lifecycle:
                           f"The instance '{instance.id}' is not in a state from which it can be rebooted.")
         if machine := self.fleet.machine(instance.id):
             self._aside(lambda: (machine.shut_down(), machine.boot()))
+            self.consoles.booted(instance)
 
     def _powered_off(self, machine) -> None:
         """The guest powered itself off: `poweroff` within a host is a stop, or an end if the launch said so."""
@@ -193,6 +198,7 @@ class Lifecycle:
         def work() -> None:
             if machine := self.fleet.machine(instance.id):
                 machine.shut_down()
+                self.consoles.post(instance)
             time.sleep(max(0.0, until - time.monotonic()))
             with self.lock:
                 if instance.state == "stopping":
@@ -201,7 +207,7 @@ class Lifecycle:
         self._aside(work)
 
     def _end(self, instance: Instance, until: float) -> None:
-        self.fleet.destroy(instance.id)
+        self.consoles.ended(instance, self.fleet.destroy(instance.id))
         time.sleep(max(0.0, until - time.monotonic()))
         with self.lock:
             self._become(instance, "terminated")

@@ -35,15 +35,7 @@ def install(life: Lifecycle) -> None:
     def describe_instances(response: InstanceResponse) -> ActionResult:
         return _describe_instances(response, life)
 
-    def get_console_output(response: General) -> ActionResult:
-        instance = response.ec2_backend.get_instance(response._get_param("InstanceId"))
-        machine = life.fleet.machine(instance.id)
-        console = machine.console() if machine else b""
-        return ActionResult({"InstanceId": instance.id, "Timestamp": instance.launch_time,
-                             "Output": base64.b64encode(console).decode()})
-
     InstanceResponse.describe_instances = describe_instances
-    General.get_console_output = get_console_output
     TaggedEC2Resource.get_tags = _tags
     VolumeAttachment.delete_on_termination = property(_ends_with_instance)
 

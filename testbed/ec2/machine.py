@@ -122,7 +122,7 @@ class Machine:
                 self._process = subprocess.Popen(
                     ["nsenter", f"--net={self.port.network.namespace}", "taskset", "--cpu-list", str(self._cpu),
                      str(self._images / "linux"), "seccomp=on",
-                     f"mem={MEMORY}", f"umid={self.name}", "uml_dir=uml/", "quiet",
+                     f"mem={MEMORY}", f"umid={self.name}", "uml_dir=uml/",
                      f"ubd0={here}/disk,{self._images}/ami-{self._engine}.ext4", "root=/dev/ubda", "rw",
                      # Barriers protect against a machine that loses power; ours only ever loses the guest.
                      "rootflags=nobarrier,noinit_itable", "init=/sbin/runit", "noreboot",
@@ -161,13 +161,16 @@ class Machine:
                 pass
         self.kill()
 
-    def destroy(self) -> None:
+    def destroy(self) -> bytes:
+        """Leaves nothing but what was on its console."""
         self.kill()
+        console = self.console()
         self.port.unplug()
         if self._cpu is not None:
             _CPUS.give_back(self._cpu)
             self._cpu = None
         shutil.rmtree(self.folder, ignore_errors=True)
+        return console
 
     def console(self) -> bytes:
         try:

@@ -38,6 +38,7 @@ class Endpoint:
         addresses.install(fleet.network, fleet.at)
         groups.install()
         self.life.install()
+        self.life.consoles.install()
         # Around the life cycle's own changes: these come first.
         self._launches.install()
         listing.install(self.life)

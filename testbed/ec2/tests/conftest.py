@@ -18,7 +18,18 @@ UBUNTU = "resolve:ssm:/aws/service/canonical/ubuntu/server/24.04/stable/current/
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "long: takes minutes; only with --long")
     config.addinivalue_line("markers", "hosts: boots real hosts (root, a built host image, about a minute)")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--long", action="store_true", help="run the tests that take minutes, and no others")
+
+
+def pytest_collection_modifyitems(config, items):
+    wanted = [item for item in items if bool(item.get_closest_marker("long")) == config.getoption("--long")]
+    config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
+    items[:] = wanted
 
 
 def until(what: str, right, seconds: float = 10):
@@ -33,6 +44,7 @@ class Bed:
     """A running endpoint and a client of it that does not retry, so that tests see every answer."""
 
     def __init__(self, run: Path, *options: str):
+        self.run = run
         self.process = subprocess.Popen(
             [sys.executable, "-m", "ec2", "--run", str(run), "--port", "0", *options], cwd=TESTBED, stdout=subprocess.PIPE,
             text=True, env=os.environ | {"PYTHONPATH": str(TESTBED), "PYTHONDONTWRITEBYTECODE": "1"})

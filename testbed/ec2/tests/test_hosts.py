@@ -29,6 +29,8 @@ pytestmark = [
 class Host:
     """A launched instance, reached by the key its user-data installed and known by the host key it brought."""
 
+    more = ""
+
     def __init__(self, bed: Bed, folder: Path, name: str, **launch):
         self.bed, self.keys = bed, folder
         for key in ("key", "host_key"):
@@ -38,10 +40,10 @@ class Host:
         script = ("#!/bin/bash\nset -eu\numask 077\nmkdir -p /root/.ssh\n"
                   f"echo {shlex.quote((folder / 'key.pub').read_text())} > /root/.ssh/authorized_keys\n"
                   f"printf %s {shlex.quote((folder / 'host_key').read_text())} > /etc/ssh/ssh_host_ed25519_key\n"
-                  "echo user-data was here\ndate +%s.%N >> /root/first-boots\n")
+                  f"echo user-data was here\ndate +%s.%N >> /root/first-boots\n{self.more}")
         self.launched = time.monotonic()
-        [instance] = bed.launch(ImageId=ENGINE, UserData=script, TagSpecifications=[
-            {"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": name}]}], **launch)
+        [instance] = bed.launch(**{"ImageId": ENGINE} | launch, UserData=script, TagSpecifications=[
+            {"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": name}]}])
         self.id, self.address = instance["InstanceId"], instance["PrivateIpAddress"]
 
     def command(self, command: str, known: str = "known") -> list:
@@ -65,6 +67,9 @@ class Host:
 
     def do(self, verb: str):
         return self.bed.control(f"hosts/{self.id}/{verb}", "POST")
+
+    def console(self) -> str:
+        return self.bed.ec2.get_console_output(InstanceId=self.id, Latest=True).get("Output", "")
 
     def entry(self) -> dict:
         return next(host for host in self.bed.control("hosts") if host["id"] == self.id)
@@ -106,7 +111,16 @@ def pair(bed, tmp_path_factory) -> tuple:
     """Two hosts for all tests: booting is what takes long."""
     keys = tmp_path_factory.mktemp("keys")
     options = {"MetadataOptions": {"HttpTokens": "required", "HttpPutResponseHopLimit": 1}}
-    hosts = Host(bed, keys, "one", **options), Host(bed, keys, "two", **options)
+    # The metadata service stands still until they have asked for a while: one that is slow is not one that has no user-data.
+    service = json.loads((bed.run / "imds.json").read_text())["pid"]
+    os.kill(service, signal.SIGSTOP)
+    try:
+        hosts = Host(bed, keys, "one", **options), Host(bed, keys, "two", **options)
+        for host in hosts:
+            bed.until("its network", lambda: "network up after" in host.console(), 60)
+        time.sleep(6)
+    finally:
+        os.kill(service, signal.SIGCONT)
     for host in hosts:
         host.until_up()
     return hosts
@@ -116,8 +130,27 @@ def test_user_data_ran_once_as_root_and_its_words_are_on_the_console(bed, pair):
     one, _ = pair
     assert len(one.run("cat /root/first-boots").splitlines()) == 1
     assert one.run("hostname") == f"ip-{one.address.replace('.', '-')}"
-    console = bed.ec2.get_console_output(InstanceId=one.id)["Output"]
-    assert "user-data was here" in console and one.address in console
+    console = one.console()
+    assert "user-data was here" in console and one.address in console and "Linux version" in console
+    assert "Datasource DataSourceEc2" in console
+
+
+def test_a_console_is_posted_a_while_after_the_boot_and_outlives_its_host(bed):
+    bed.knobs(console_posted_after_s=0.5)
+    try:
+        [instance] = bed.launch(ImageId=ENGINE)
+        host = instance["InstanceId"]
+        assert not bed.ec2.get_console_output(InstanceId=host).get("Output")
+        bed.until("posted", lambda: bed.ec2.get_console_output(InstanceId=host).get("Output"))
+        latest = lambda: bed.ec2.get_console_output(InstanceId=host, Latest=True)["Output"]  # noqa: E731
+        bed.until("up", lambda: "this instance has no user-data" in latest(), 90)
+        assert "no user-data" not in bed.ec2.get_console_output(InstanceId=host)["Output"]
+        bed.ec2.terminate_instances(InstanceIds=[host])
+        bed.until_state(host, "terminated")
+        for which in ({}, {"Latest": True}):
+            assert "this instance has no user-data" in bed.ec2.get_console_output(InstanceId=host, **which)["Output"]
+    finally:
+        bed.knobs(console_posted_after_s=30)
 
 
 def test_metadata_only_for_who_has_a_token(pair):
