@@ -1,15 +1,28 @@
 //! The script an instance runs as root at its first boot.
 //!
-//! It installs the key to log in with and the host key to expect at the first connection,
-//! and the engine where the image brings none. Whoever runs a container on the host may read
-//! it: the host key in it is replaced at first contact, and nothing else in it is secret.
+//! It installs the key to log in with and the host key to expect at the first connection, has sshd take
+//! them, and only then installs the engine where the image brings none: what that waits for can be seen
+//! over SSH, and on the console. cloud-init runs user data once in the life of an instance, also where a
+//! reboot cut it off; so the part that takes long is left where cloud-init runs it in every boot, and
+//! removes itself when it is done. Whoever runs a container on the host may read user data: the host key
+//! in it is replaced at first contact, and nothing else in it is secret.
 
-use std::fmt::Write as _;
+use std::{fmt::Write as _, time::Duration};
 
 use crate::api::EngineSpec;
 
 /// Docker's own script, for images without an engine: <https://github.com/docker/docker-install>.
 const INSTALL_SCRIPT: &str = "https://get.docker.com";
+
+/// The part that installs the engine, behind lines that set `url`, `how` and `patience`.
+const INSTALL_ENGINE: &str = include_str!("install-engine.sh");
+
+/// Where cloud-init runs scripts in every boot (its module "Scripts Per Boot").
+const PER_BOOT: &str = "/var/lib/cloud/scripts/per-boot";
+
+/// For how long the steps of installing the engine are tried again. With the boot before it, less than the five
+/// minutes after which a host that did not come up is of no use: its console has the reason by then.
+const PATIENCE: Duration = Duration::from_secs(210);
 
 /// EC2 accepts at most 16 KiB of user data before base64 (EC2 User Guide, "User data").
 pub const LIMIT: usize = 16 * 1024;
@@ -40,21 +53,22 @@ pub fn user_data(authorized: &str, boot_key: &str, engine: Option<&EngineSpec>) 
         file(&mut script, "/etc/docker/daemon.json", &format!("{json:#}"));
         script.push_str("if systemctl is-active docker >/dev/null 2>&1; then systemctl restart docker; fi\n");
     }
+    let _ = writeln!(script, "if command -v dockerd >/dev/null 2>&1; then exit 0; fi\nmkdir -p {PER_BOOT}");
+    file(&mut script, &format!("{PER_BOOT}/testkit-engine"), &installer(engine));
+    let _ = writeln!(script, "chmod 700 {PER_BOOT}/testkit-engine\nexec {PER_BOOT}/testkit-engine");
+    script
+}
+
+/// The script that installs the engine, and can be run again at any time.
+fn installer(engine: Option<&EngineSpec>) -> String {
     let url = engine.and_then(|e| e.install_script.as_deref()).unwrap_or(INSTALL_SCRIPT);
     let how = match engine.and_then(|e| e.version.as_deref()) {
         Some(channel @ ("stable" | "test")) => format!("CHANNEL={channel}"),
         Some(version) => format!("VERSION={version}"),
-        None => String::new(),
+        None => "CHANNEL=stable".to_owned(),
     };
-    let _ = write!(
-        script,
-        "command -v dockerd >/dev/null 2>&1 || {{\n\
-         \tcurl -fsSL --retry 5 --retry-connrefused -o /run/install-docker.sh '{}'\n\
-         \tenv {how} sh /run/install-docker.sh\n\
-         \tsystemctl enable --now docker\n}}\n",
-        url.replace('\'', "%27"),
-    );
-    script
+    let (url, patience) = (url.replace('\'', "%27"), PATIENCE.as_secs());
+    format!("#!/bin/sh\nurl='{url}' how={how} patience={patience}\n{INSTALL_ENGINE}")
 }
 
 /// Appends a here-document. Its delimiter is quoted, so nothing in the content is expanded.
@@ -81,16 +95,25 @@ mod tests {
         ];
         for variant in variants {
             let script = user_data("ssh-ed25519 AAAA x", "KEY", variant.as_ref());
-            assert!(script.len() < LIMIT);
-            let shell = std::process::Command::new("sh").args(["-n", "-c", &script]).output().unwrap();
-            assert!(shell.status.success(), "{}\n{script}", String::from_utf8_lossy(&shell.stderr));
+            assert!(script.len() < LIMIT / 3, "{} bytes: what is left is daemon.json's", script.len());
+            for script in [script, installer(variant.as_ref())] {
+                let shell = std::process::Command::new("sh").args(["-n", "-c", &script]).output().unwrap();
+                assert!(shell.status.success(), "{}\n{script}", String::from_utf8_lossy(&shell.stderr));
+            }
         }
+    }
+
+    #[test]
+    fn who_logs_in_does_not_wait_for_the_engine() {
+        let script = user_data("k", "KEY", None);
+        assert!(script.find("systemctl try-restart ssh").unwrap() < script.find("testkit-engine").unwrap(), "{script}");
     }
 
     #[test]
     fn an_engine_in_the_image_is_left_alone() {
         let script = user_data("k", "KEY", None);
-        assert!(script.contains("command -v dockerd >/dev/null 2>&1 ||"), "{script}");
+        let (ours, installs) = script.split_once("if command -v dockerd >/dev/null 2>&1; then exit 0; fi\n").unwrap();
+        assert!(!ours.contains(INSTALL_SCRIPT) && installs.contains(INSTALL_SCRIPT), "{script}");
         assert!(!script.contains("daemon.json"));
     }
 }
