@@ -80,8 +80,13 @@ class Hosts:
 
     def knobs(self, settings: list[str]) -> dict:
         if settings:
-            http.call(f"{self.url}/_bed/knobs", method="PUT", body=dict(_setting(word) for word in settings))
+            http.call(f"{self.url}/_bed/knobs", method="PUT", body=dict(_setting(word, "knobs") for word in settings))
         return http.call(f"{self.url}/_bed/knobs")
+
+    def mirror(self, settings: list[str]) -> dict:
+        if settings:
+            http.call(f"{self.url}/_bed/mirror", method="PUT", body=dict(_setting(word, "mirror") for word in settings))
+        return http.call(f"{self.url}/_bed/mirror")
 
     def calls(self, reset: bool) -> dict[str, int]:
         counts = http.call(f"{self.url}/_bed/calls")
@@ -142,10 +147,10 @@ def _query(number: tuple[str, str] | None) -> str:
     return "?" + urllib.parse.urlencode([number]) if number else ""
 
 
-def _setting(word: str) -> tuple[str, object]:
+def _setting(word: str, verb: str) -> tuple[str, object]:
     key, equals, value = word.partition("=")
     if not equals:
-        raise BedError(f"{word!r} is not KEY=VALUE; `testbed/bed knobs` lists the keys and what they are now")
+        raise BedError(f"{word!r} is not KEY=VALUE; `testbed/bed {verb}` lists the keys and what they are now")
     try:
         return key, json.loads(value)
     except ValueError:

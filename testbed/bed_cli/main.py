@@ -83,6 +83,9 @@ def parser() -> argparse.ArgumentParser:
             made.add_argument("number", metavar=unit.upper(), type=float)
         made.set_defaults(unit=unit)
     verb("knobs", do_knobs, "show or set the faults of the EC2 endpoint; a value is JSON or a word").add_argument("settings", nargs="*", metavar="KEY=VALUE")
+    mirror = verb("mirror", do_mirror, "show or set what goes wrong with the install script and the packages that hosts without an engine download")
+    mirror.add_argument("settings", nargs="*", metavar="KEY=VALUE", help="script_fails and packages_fails: how often each download fails at first for each host, or always; "
+                        "how: 503, 404, reset, hang or garble; bytes_per_s: a speed, or null; package_lock_s: how long a host that boots finds its package manager locked")
     verb("calls", do_calls, "how often each action was asked of the EC2 endpoint").add_argument("--reset", action="store_true", help="count from 0 after this")
     return top
 
@@ -237,6 +240,12 @@ def do_ssh(options) -> int:
 
 def do_knobs(options) -> int:
     for key, value in sorted(hosts.Hosts(Bed(options.name)).knobs(options.settings).items()):
+        print(f"{key}={json.dumps(value)}")
+    return 0
+
+
+def do_mirror(options) -> int:
+    for key, value in sorted(hosts.Hosts(Bed(options.name)).mirror(options.settings).items()):
         print(f"{key}={json.dumps(value)}")
     return 0
 

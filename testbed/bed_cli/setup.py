@@ -10,7 +10,8 @@ from .errors import BedError
 from .kubernetes import COMPONENTS
 from .progress import Progress, Step
 
-ENGINES = ("28.5", "26.1", "20.10")
+# The last one is Debian without an engine.
+ENGINES = ("28.5", "26.1", "20.10", "none")
 # What setup can be asked for. Seconds of processor are those of two cores with nothing warm.
 BED, KUBERNETES, RUST, CHECKS, DEMO = "bed", "kubernetes", "rust", "checks", "demo"
 WHATS = {
@@ -133,7 +134,8 @@ def _image(engine: str) -> list[Step]:
         return []
     script = 'mkdir -p "$2" && ln -sf "$4" "$2/linux" && "$1" "$2" "$3" && touch "$2/complete-$3"'
     build = places.TESTBED / "hosts" / "image.sh"
-    return [Step(f"host image with Docker {engine}", ["sh", "-c", script, "image", build, places.images(), engine, places.kernel()], cpu=45, wait=15, after=(PACKAGES,))]
+    name = "host image without an engine" if engine == "none" else f"host image with Docker {engine}"
+    return [Step(name, ["sh", "-c", script, "image", build, places.images(), engine, places.kernel()], cpu=45, wait=15, after=(PACKAGES,))]
 
 
 def _programs() -> list[Step]:

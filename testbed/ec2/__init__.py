@@ -13,7 +13,8 @@ What it adds to moto
   A new instance is unknown to DescribeInstances at first.
 - The metadata service, version 2, with hop limit, by the caller's address (imds): a process that is told what it serves
   (metadata, services), so that it answers however busy the endpoint is.
-- Three public AMIs and the SSM parameters that lead to them (amis).
+- Four public AMIs and the SSM parameters that lead to them (amis). One has no engine: its hosts find Docker's install script
+  and an apt repository where Docker and Debian have theirs, over https, slow or failing if told so (mirror, mirror_server).
 - RunInstances: ClientToken idempotency, `resolve:ssm:` image ids, MaxCount, all or nothing, the root volume, the limit of
   user-data (launches); types that do not exist, that a zone does not offer or that do not fit the image (catalogue); vCPU
   quotas by family, on demand and spot (quotas).
@@ -37,6 +38,7 @@ Where it differs from EC2, knowingly
   A host has one network interface, the first, and IPv4 alone. Elastic IPs lead nowhere.
 - `sshd` starts after user-data, or when that restarts it (on EC2: before it, with keys of its own). User-data is a script or
   nothing; there is no cloud-config. There is no systemd in the host: `systemctl` and `service` are shims over runit.
+- Canonical's parameter leads to an image with an engine, since half of all tests would wait for one otherwise; Ubuntu's has none.
 - Only DescribeInstances is eventually consistent. Delay and loss, those between zones too, are put on the packets a
   host sends, not on those it gets, by its own kernel.
 - Hosts are all alike, whatever the instance type. Hosts have no way out. A spot instance has a request's id, and no request

@@ -54,7 +54,7 @@ def work(given: argparse.Namespace, run: Path) -> None:
     if given.clean:
         return
     # Imported late: moto takes a second, and --clean needs none of it.
-    from . import door, metadata, server
+    from . import door, server
 
     over = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -67,8 +67,7 @@ def work(given: argparse.Namespace, run: Path) -> None:
             endpoint.knobs.boot = False
         else:
             fleet.up()
-            endpoint.life.metadata = metadata.Metadata(run, network, endpoint.life)
-            endpoint.life.metadata.start()
+            endpoint.serve_hosts(run, given.images, network)
         endpoint.warm_up()
         listening.open()
         print(f"ready http://127.0.0.1:{listening.port}", flush=True)
@@ -79,8 +78,7 @@ def work(given: argparse.Namespace, run: Path) -> None:
         if given.no_hosts:
             fleet.clean()
         else:
-            if endpoint.life.metadata:
-                endpoint.life.metadata.end()
+            endpoint.end_services()
             fleet.down()
     # Requests and timers may still hold threads: nothing waits for them.
     (run / "lock").unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""The images a region offers: one for each engine version, as a publisher of real AMIs would offer them."""
+"""The images a region offers: one for each engine version and one without an engine, as a publisher of real AMIs would offer them."""
 import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timezone
@@ -8,6 +8,8 @@ from moto.ssm.models import Parameter, ParameterDict
 
 PUBLISHER = "210987654321"
 DEFAULT_ENGINE = "28.5"
+# In place of a version: Debian as it is, which is what Ubuntu's own images are like.
+NO_ENGINE = "none"
 ROOT_DEVICE = "/dev/xvda"
 ROOT_GIB = 8
 _PUBLISHED = datetime(2026, 11, 1, 9, 30, tzinfo=timezone.utc)
@@ -21,14 +23,27 @@ class Engine:
 
     @property
     def name(self) -> str:
+        if self.version == NO_ENGINE:
+            return f"testkit-debian-{self.debian}-amd64-{_PUBLISHED:%Y%m%d}"
         return f"testkit-docker-{self.version}-debian-{self.debian}-amd64-{_PUBLISHED:%Y%m%d}"
+
+    @property
+    def description(self) -> str:
+        return f"Debian {self.debian}" + ("" if self.version == NO_ENGINE else f" with Docker Engine {self.version}")
+
+    @property
+    def parameter(self) -> str:
+        """Of Systems Manager, with the image's id in every region."""
+        if self.version == NO_ENGINE:
+            return f"/aws/service/testkit/debian/{self.debian}/ami-id"
+        return f"/aws/service/testkit/docker/{self.version}/ami-id"
 
     def image_id(self, region: str) -> str:
         """The same in every run, another one in every region, as AMI ids are."""
         return "ami-0" + hashlib.sha256(f"{region}/{self.name}".encode()).hexdigest()[:16]
 
 
-ENGINES = (Engine("20.10", 12), Engine("26.1", 13), Engine("28.5", 14))
+ENGINES = (Engine("20.10", 12), Engine("26.1", 13), Engine("28.5", 14), Engine(NO_ENGINE, 14))
 
 
 def engine_of(image_id: str, region: str) -> "Engine | None":
@@ -37,7 +52,7 @@ def engine_of(image_id: str, region: str) -> "Engine | None":
 
 def parameters(region: str) -> dict:
     """What Systems Manager's public parameters say."""
-    found = {f"/aws/service/testkit/docker/{engine.version}/ami-id": engine.image_id(region) for engine in ENGINES}
+    found = {engine.parameter: engine.image_id(region) for engine in ENGINES}
     found[_UBUNTU] = next(e for e in ENGINES if e.version == DEFAULT_ENGINE).image_id(region)
     return found
 
@@ -48,7 +63,7 @@ def install() -> None:
     def load(backend: AmiBackend) -> None:
         for engine in ENGINES:
             image = Ami(backend, engine.image_id(backend.region_name), name=engine.name, owner_id=PUBLISHER, public=True,
-                        description=f"Debian {engine.debian} with Docker Engine {engine.version}", architecture="x86_64",
+                        description=engine.description, architecture="x86_64",
                         virtualization_type="hvm", hypervisor="xen", root_device_type="ebs", root_device_name=ROOT_DEVICE,
                         image_location=f"{PUBLISHER}/{engine.name}", creation_date=_PUBLISHED, region_name=f"{backend.region_name}a",
                         tags={"engine": engine.version, "Name": engine.name})

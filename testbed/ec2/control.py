@@ -1,6 +1,7 @@
 """The test bed's own interface, under /_bed/: hosts and what happens to them, knobs, counts of calls, users."""
 import json
 from collections import Counter
+from dataclasses import asdict
 
 from werkzeug.exceptions import BadRequest, HTTPException, NotFound
 from werkzeug.routing import Map, Rule
@@ -12,6 +13,7 @@ from .faults import Faults
 from .knobs import Knobs, Limits
 from .lifecycle import ENDED, Lifecycle
 from .machine import HostError, Machine
+from .mirror import Mirror
 from .network import NetworkError
 from .users import Users
 
@@ -23,6 +25,7 @@ _ROUTES = Map([
     Rule("/_bed/instances/<instance>/<verb>", endpoint="instance", methods=["POST"]),
     Rule("/_bed/outage", endpoint="outage", methods=["POST"]),
     Rule("/_bed/knobs", endpoint="turn_knobs", methods=["GET", "PUT"]),
+    Rule("/_bed/mirror", endpoint="change_mirror", methods=["GET", "PUT"]),
     Rule("/_bed/calls", endpoint="calls", methods=["GET"]),
     Rule("/_bed/calls/reset", endpoint="reset_calls", methods=["POST"]),
     Rule("/_bed/users", endpoint="users", methods=["GET"]),
@@ -40,6 +43,8 @@ class Control:
         # The endpoint's listening socket, when there is one.
         self.door: "Door | None" = None
         self.calls: Counter = Counter()
+        # Where there are hosts.
+        self.mirror: "Mirror | None" = None
 
     def __call__(self, environ, start_response):
         request = Request(environ)
@@ -156,14 +161,7 @@ class Control:
     def _turn_knobs(self, request: Request) -> dict:
         """PUT changes the knobs it names and leaves the others as they are."""
         if request.method == "PUT":
-            try:
-                wanted = json.loads(request.get_data() or b"{}")
-                if not isinstance(wanted, dict):
-                    raise ValueError("knobs are a JSON object")
-                self._knobs.change(wanted)
-            except ValueError as error:
-                raise BadRequest(str(error)) from None
-            if "buckets" in wanted:
+            if "buckets" in _change(request, self._knobs.change):
                 self._limits.reset()
         return self._knobs.as_dict()
 
@@ -175,6 +173,14 @@ class Control:
         else:
             self.door.shut(seconds)
         return {"seconds": seconds, "region": region}
+
+    def _change_mirror(self, request: Request) -> dict:
+        """PUT changes the faults it names and leaves the others as they are."""
+        if self.mirror is None:
+            raise Refused("there are no hosts, and so nothing they could find elsewhere")
+        if request.method == "PUT":
+            _change(request, self.mirror.change)
+        return asdict(self.mirror.faults)
 
     def _reset_calls(self, _request) -> dict:
         self.calls.clear()
@@ -199,6 +205,18 @@ class Control:
             return user.as_dict()
         except ValueError as error:
             raise BadRequest(str(error)) from None
+
+
+def _change(request: Request, change) -> dict:
+    """What the request wants to be changed, and is."""
+    try:
+        wanted = json.loads(request.get_data() or b"{}")
+        if not isinstance(wanted, dict):
+            raise ValueError("a JSON object is expected")
+        change(wanted)
+    except ValueError as error:
+        raise BadRequest(str(error)) from None
+    return wanted
 
 
 def _amount(request: Request, verb: str) -> dict:

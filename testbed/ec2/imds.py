@@ -3,6 +3,8 @@
 It runs as a process of its own (services) and knows what the endpoint told it (metadata). An address that it was told
 nothing of is not refused, which would mean that there is no user-data: the caller is to ask again.
 
+What stands under /testbed/ is no metadata: what the bed itself tells the hosts' images.
+
 The answer to a token request leaves with the instance's hop limit as its TTL, so that with a limit of 1 a container
 behind the host's bridge waits in vain, as on EC2.
 """
@@ -60,6 +62,8 @@ class _Request(BaseHTTPRequestHandler):
         self._answer(200, token, [(TTL_HEADER, str(seconds))])
 
     def do_GET(self) -> None:
+        if self.path.startswith("/testbed/"):
+            return self._answer(200, str(self.server.table.get("testbed", {}).get(self.path.rpartition("/")[2], "")))
         instance = self._instance()
         if instance is None:
             return

@@ -9,7 +9,6 @@ from moto.core.responses import ActionResult
 from moto.ec2.models.core import TaggedEC2Resource
 from moto.ec2.models.elastic_block_store import VolumeAttachment
 from moto.ec2.models.instances import Instance, Reservation
-from moto.ec2.responses.general import General
 from moto.ec2.responses.instances import InstanceResponse
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, filter_dict_attribute_mapping, get_prefix, passes_filter_dict
 

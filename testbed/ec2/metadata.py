@@ -1,23 +1,25 @@
 """What the endpoint tells the metadata service: for each host's address, all that the instance may learn about itself."""
 import base64
+import math
 from pathlib import Path
 
 from . import addresses
 from .lifecycle import ENDED, Lifecycle
+from .mirror import Mirror
 from .network import METADATA, Network
 from .services import Service
 
 
 class Metadata:
-    def __init__(self, run: Path, network: Network, life: Lifecycle):
-        self._service, self._life = Service("imds", run, network.listen(METADATA, 80)), life
+    def __init__(self, run: Path, network: Network, life: Lifecycle, mirror: Mirror):
+        self._service, self._life, self._mirror = Service("imds", run, network.listen(METADATA, 80)), life, mirror
 
     def start(self) -> None:
         self._service.start()
 
     def publish(self) -> None:
         """After whatever may have changed an instance, under the endpoint's lock. What did not change is not told again."""
-        table = {}
+        table = {"testbed": {"package-lock": math.ceil(self._mirror.faults.package_lock_s)}}
         for machine in self._life.fleet.machines():
             instance = self._life.instances.get(machine.name)
             if instance and instance.state not in ENDED:

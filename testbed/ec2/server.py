@@ -6,6 +6,7 @@ Calls run one after the other, as moto's state is one; what takes time is done a
 """
 import threading
 import time
+from pathlib import Path
 
 from moto import settings
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
@@ -19,7 +20,9 @@ from .fleet import Fleet
 from .knobs import Knobs, Limits, refuse_by_luck_or_rate
 from .launches import Launches
 from .lifecycle import Lifecycle
-from .network import NetworkError
+from .metadata import Metadata
+from .mirror import Mirror
+from .network import Network, NetworkError
 from .requests import Call, Refusal
 from .users import Users, authorize
 
@@ -32,6 +35,7 @@ class Endpoint:
         self.life, self._users = Lifecycle(self.knobs, fleet, self._lock), Users()
         self._launches = Launches(self.knobs, fleet, self.life)
         self._faults = Faults(self.knobs)
+        self._mirror: "Mirror | None" = None
         self._control = Control(self.knobs, self._limits, self.life, self._users, self._faults)
         settings.EC2_ENABLE_INSTANCE_TYPE_VALIDATION = settings.ENABLE_KEYPAIR_VALIDATION = True
         amis.install()
@@ -79,6 +83,17 @@ class Endpoint:
             return call.refuse(refusal)(environ, start_response)
         except NetworkError as error:
             return call.refuse(Refusal("InternalError", str(error), 500))(environ, start_response)
+
+    def serve_hosts(self, run: Path, images: Path, network: Network) -> None:
+        """What hosts ask. Before the first call."""
+        self._mirror = self._control.mirror = Mirror(run, images, network)
+        self.life.metadata = Metadata(run, network, self.life, self._mirror)
+        self._mirror.start()
+        self.life.metadata.start()
+
+    def end_services(self) -> None:
+        for service in filter(None, (self.life.metadata, self._mirror)):
+            service.end()
 
     def attach(self, door: Door) -> None:
         """The socket that the endpoint listens on."""

@@ -258,7 +258,7 @@ def test_an_interface_that_was_there_outlives_its_instance(bed):
 def test_amis_are_what_a_publisher_offers(bed, region):
     ec2, ssm = bed.client("ec2", region), bed.client("ssm", region)
     images = ec2.describe_images(Owners=["210987654321"], Filters=by("name", "testkit-docker-28.5-*"))["Images"]
-    assert len(images) == 1 and len(ec2.describe_images()["Images"]) == 3
+    assert len(images) == 1 and len(ec2.describe_images()["Images"]) == 4
     [image] = images
     assert image["Architecture"] == "x86_64" and image["RootDeviceName"] == "/dev/xvda" and image["State"] == "available"
     assert {"Key": "engine", "Value": "28.5"} in image["Tags"] and image["Public"]
@@ -267,4 +267,7 @@ def test_amis_are_what_a_publisher_offers(bed, region):
         assert ssm.get_parameter(Name=name)["Parameter"]["Value"] == image["ImageId"]
     older = ssm.get_parameter(Name="/aws/service/testkit/docker/20.10/ami-id")["Parameter"]["Value"]
     assert older != image["ImageId"]
+    plain = ssm.get_parameter(Name="/aws/service/testkit/debian/14/ami-id")["Parameter"]["Value"]
+    [without] = ec2.describe_images(ImageIds=[plain])["Images"]
+    assert without["Name"].startswith("testkit-debian-14-amd64-") and "Docker" not in without["Description"]
     assert bed.client("sts").get_caller_identity()["Account"] == "123456789012"
