@@ -46,16 +46,17 @@ class Host:
             {"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": name}]}])
         self.id, self.address = instance["InstanceId"], instance["PrivateIpAddress"]
 
-    def command(self, command: str, known: str = "known") -> list:
+    def command(self, command: str, known: str = "known", connect: int = 2) -> list:
         return ["ssh", "-F", "none", "-i", self.keys / "key", "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes",
                 "-o", f"UserKnownHostsFile={self.keys / known}", "-o", "GlobalKnownHostsFile=none", "-o", "HostKeyAlias=bed",
-                "-o", "LogLevel=ERROR", "-o", "ConnectTimeout=2", f"root@{self.address}", command]
+                "-o", "LogLevel=ERROR", "-o", f"ConnectTimeout={connect}", f"root@{self.address}", command]
 
-    def ssh(self, command: str, known: str = "known", seconds: float = 20) -> subprocess.CompletedProcess:
-        return subprocess.run(self.command(command, known), capture_output=True, text=True, timeout=seconds)
+    def ssh(self, command: str, known: str = "known", seconds: float = 20, connect: int = 2) -> subprocess.CompletedProcess:
+        """`connect` is for how long sshd may take to say who it is: 2 s are enough to see that nobody is there."""
+        return subprocess.run(self.command(command, known, connect), capture_output=True, text=True, timeout=seconds)
 
-    def run(self, command: str, seconds: float = 20) -> str:
-        done = self.ssh(command, seconds=seconds)
+    def run(self, command: str, seconds: float = 60) -> str:
+        done = self.ssh(command, seconds=seconds, connect=30)
         assert done.returncode == 0, f"{command}: {done.stderr or done.stdout}"
         return done.stdout.strip()
 
@@ -63,7 +64,8 @@ class Host:
         return self.ssh("true").returncode == 0
 
     def until_up(self, seconds: float = 90):
-        self.bed.until(f"ssh to {self.id}", self.answers, seconds)
+        # On a busy machine sshd may need several seconds.
+        self.bed.until(f"ssh to {self.id}", lambda: self.ssh("true", seconds=60, connect=30).returncode == 0, seconds)
 
     def do(self, verb: str):
         return self.bed.control(f"hosts/{self.id}/{verb}", "POST")
