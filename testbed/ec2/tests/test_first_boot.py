@@ -15,7 +15,7 @@ from test_hosts import IMAGES, Host, groups_working_in, pytestmark as needs_host
 
 PLAIN = "resolve:ssm:/aws/service/testkit/debian/14/ami-id"
 INSTALLER = TESTBED.parent / "src" / "cluster" / "install-engine.sh"
-NET, NAMESPACE = "10.77.202", "ec2first"
+NETWORK = ("--namespace", "ec2first", "--net", "10.114.0.0/16", "--public", "198.19.16.0/22")
 PLAIN_MIRROR = {"script_fails": 0, "packages_fails": 0, "how": "503", "bytes_per_s": None, "package_lock_s": 0}
 INSTALLED, GIVES_UP = "testkit: the engine is installed", "testkit: giving up: "
 
@@ -45,10 +45,10 @@ class Plain(Host):
 @pytest.fixture(scope="module")
 def bed(tmp_path_factory):
     run = tmp_path_factory.mktemp("first")
-    bed = Bed(run, "--namespace", NAMESPACE, "--images", IMAGES, "--net", NET)
+    bed = Bed(run, "--images", IMAGES, *NETWORK)
     yield bed
     assert bed.end() == 0
-    left = subprocess.run(["ip", "link", "show", NAMESPACE], capture_output=True)
+    left = subprocess.run(["ip", "link", "show", "ec2first"], capture_output=True)
     assert left.returncode and not list(run.rglob("*")) and not groups_working_in(run)
 
 
