@@ -62,7 +62,9 @@ class Launches:
         # moto mistakes a launch without a token for one with the token ABCDE.
         call.parameters.setdefault("ClientToken", "")
         if token and (call.region, token) in self._tokens:
-            return  # Nothing is launched, so nothing can be missing for it.
+            # Nothing is launched, so nothing can be missing for it; but moto reads the disks first.
+            self._complete_root_volume(call)
+            return
         self._check_count(call)
         self._check_image(call)
         self._check_interfaces(call)

@@ -8,17 +8,15 @@
 mod bed;
 
 use std::{
-    collections::BTreeSet,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
-use aws_sdk_ec2::types::{IpPermission, IpRange};
 use bed::{Bed, launch, network, owner, until};
 use serde_json::json;
 use testkit::{
     api::{AmiSelector, label},
-    cloud::{CloudError, CloudProvider, InstanceState, Inventory, Launch, NetworkSpec, Removal},
+    cloud::{CloudError, CloudProvider, InstanceState, Inventory, Launch, NetworkSpec},
 };
 
 macro_rules! bed {
@@ -29,6 +27,8 @@ macro_rules! bed {
         }
     };
 }
+
+mod groups;
 
 #[tokio::test]
 async fn a_second_try_after_a_crash_finds_the_first_ones_instance() {
@@ -174,7 +174,7 @@ async fn instances_are_tagged_hardened_and_read_back() {
     let bed = bed!();
     let ec2 = bed.ec2().await;
     let mut wanted = launch(&ec2, "w3").await;
-    wanted.volume = Some(testkit::api::Volume { size_gib: 12, type_: None, device_name: Some("/dev/xvda".to_owned()) });
+    wanted.volume = Some(testkit::api::Volume { size_gib: 12, type_: None, device_name: None });
     let made = ec2.launch(&wanted).await.unwrap();
     assert_eq!(made.state, InstanceState::Pending);
     assert!(made.private_address.is_some());
@@ -193,114 +193,79 @@ async fn instances_are_tagged_hardened_and_read_back() {
 
     let volumes = sdk.describe_volumes().send().await.unwrap();
     let [volume] = volumes.volumes() else { panic!("{volumes:?}") };
-    assert_eq!(volume.size(), Some(12));
+    assert_eq!(volume.size(), Some(12), "the root volume, by the device that the image names");
+    let [disk] = instance.block_device_mappings() else { panic!("{instance:?}") };
+    assert_eq!(disk.device_name(), instance.root_device_name());
+    assert_eq!(disk.ebs().and_then(|e| e.delete_on_termination()), Some(true));
+    let [interface] = instance.network_interfaces() else { panic!("{instance:?}") };
+    assert_eq!(interface.attachment().and_then(|a| a.delete_on_termination()), Some(true));
+    let groups: Vec<_> = interface.groups().iter().filter_map(|g| g.group_id()).collect();
+    assert_eq!(groups, wanted.security_groups);
+    assert_eq!(listed.subnet.as_deref(), instance.subnet_id());
     assert!(volume.tags().iter().any(|t| t.key() == Some(label::CLUSTER_UID) && t.value() == Some(&owner().uid)));
 }
 
-/// The rules of the cluster's group, in words.
-async fn rules(bed: &Bed, group: &str) -> BTreeSet<String> {
-    let found = bed.sdk().await.describe_security_groups().group_ids(group).send().await.unwrap();
-    let mut words = BTreeSet::new();
-    for p in found.security_groups()[0].ip_permissions() {
-        let v4 = p.ip_ranges().iter().filter_map(|r| r.cidr_ip());
-        let v6 = p.ipv6_ranges().iter().filter_map(|r| r.cidr_ipv6());
-        let groups = p.user_id_group_pairs().iter().filter_map(|g| g.group_id());
-        for source in v4.chain(v6).chain(groups.map(|g| if g == group { "self" } else { g })) {
-            let ports = p
-                .from_port()
-                .zip(p.to_port())
-                .filter(|_| p.ip_protocol() != Some("50"))
-                .map(|(from, to)| format!(" {from}-{to}"))
-                .unwrap_or_default();
-            words.insert(format!("{}{ports} {source}", p.ip_protocol().unwrap()));
-        }
-    }
-    words
-}
-
 #[tokio::test]
-async fn the_group_has_exactly_its_rules_and_is_repaired() {
+async fn an_image_is_looked_up_once_for_all_its_launches() {
     let bed = bed!();
-    let group = bed.ec2().await.ensure_network(&owner(), &network()).await.unwrap().security_group;
-    let expected: BTreeSet<String> = [
-        "tcp 22-22 203.0.113.0/24",
-        "tcp 22-22 2001:db8::/32",
-        "tcp 2377-2377 self",
-        "tcp 7946-7946 self",
-        "udp 7946-7946 self",
-        "udp 4789-4789 self",
-        "50 self",
-        "tcp 30000-32767 self",
-        "udp 30000-32767 self",
-        "icmp -1--1 self",
-    ]
-    .map(str::to_owned)
-    .into();
-    assert_eq!(rules(&bed, &group).await, expected);
-
-    let sdk = bed.sdk().await;
-    let tcp = |port, cidr: &str| {
-        let range = IpRange::builder().cidr_ip(cidr).build();
-        IpPermission::builder().ip_protocol("tcp").from_port(port).to_port(port).ip_ranges(range).build()
-    };
-    let open = sdk.authorize_security_group_ingress().group_id(&group).ip_permissions(tcp(2375, "0.0.0.0/0"));
-    open.send().await.unwrap();
-    let shut = sdk.revoke_security_group_ingress().group_id(&group).ip_permissions(tcp(22, "203.0.113.0/24"));
-    shut.send().await.unwrap();
-    assert_ne!(rules(&bed, &group).await, expected);
-
     let ec2 = bed.ec2().await;
-    assert_eq!(ec2.ensure_network(&owner(), &network()).await.unwrap().security_group, group);
-    assert_eq!(rules(&bed, &group).await, expected);
-
-    let before = bed.all_calls();
-    ec2.ensure_network(&owner(), &network()).await.unwrap();
-    assert_eq!(bed.all_calls(), before, "what was just verified costs no call");
-
-    // The one listing of all groups verifies: what it saw changed is repaired at the next look.
-    ec2.list_networks().await.unwrap();
-    let before = bed.all_calls();
-    ec2.ensure_network(&owner(), &network()).await.unwrap();
-    assert_eq!(bed.all_calls(), before, "what the listing verified costs no call");
-    let open = sdk.authorize_security_group_ingress().group_id(&group).ip_permissions(tcp(2375, "0.0.0.0/0"));
-    open.send().await.unwrap();
-    ec2.list_networks().await.unwrap();
-    ec2.ensure_network(&owner(), &network()).await.unwrap();
-    assert_eq!(rules(&bed, &group).await, expected);
-
-    let narrower = NetworkSpec { access_cidrs: vec!["198.51.100.7/32".to_owned()], subnets: vec![] };
-    ec2.ensure_network(&owner(), &narrower).await.unwrap();
-    let outside: Vec<String> = rules(&bed, &group).await.into_iter().filter(|r| !r.ends_with("self")).collect();
-    assert_eq!(outside, ["tcp 22-22 198.51.100.7/32"]);
+    let base = launch(&ec2, "m0").await;
+    let slots = ["m0", "m1", "m2", "w0"].map(|slot| Launch { slot: slot.to_owned(), ..base.clone() });
+    futures::future::try_join_all(slots.iter().map(|launch| ec2.launch(launch))).await.unwrap();
+    assert_eq!((bed.calls("GetParameters"), bed.calls("DescribeImages")), (1, 1));
+    bed.knobs(&json!({"unauthorized": ["ssm:GetParameters"]}));
+    let other = AmiSelector { ssm_parameter: Some("/aws/service/other".to_owned()), ..AmiSelector::default() };
+    let e = ec2.launch(&Launch { image: other, ..base }).await.unwrap_err();
+    assert!(matches!(&e, CloudError::Unauthorized { permission: Some(p), .. } if p == "ssm:GetParameters"), "{e:?}");
 }
 
 #[tokio::test]
-async fn the_network_goes_after_the_instances_and_only_then() {
+async fn a_public_address_is_had_where_the_subnet_gives_none() {
+    let bed = bed!();
+    let (ec2, sdk) = (bed.ec2().await, bed.sdk().await);
+    let base = launch(&ec2, "m0").await;
+    let vpcs = sdk.describe_vpcs().send().await.unwrap();
+    let subnet = sdk.create_subnet().vpc_id(vpcs.vpcs()[0].vpc_id().unwrap()).cidr_block("172.31.200.0/24");
+    let subnet = subnet.send().await.unwrap().subnet.unwrap().subnet_id;
+    let plain = Launch { subnet: subnet.clone(), ..base };
+    let without = ec2.launch(&plain).await.unwrap();
+    let with = ec2.launch(&Launch { slot: "m1".to_owned(), public_address: true, ..plain }).await.unwrap();
+    let (without, with) =
+        (until(&ec2, &without.id, InstanceState::Running).await, until(&ec2, &with.id, InstanceState::Running).await);
+    assert_eq!((&without.subnet, &with.subnet), (&subnet, &subnet));
+    assert_eq!(without.public_address, None);
+    assert!(with.public_address.is_some(), "{with:?}");
+}
+
+#[tokio::test]
+async fn an_instance_that_ended_says_why_with_its_code() {
     let bed = bed!();
     let ec2 = bed.ec2().await;
     let instance = ec2.launch(&launch(&ec2, "m0").await).await.unwrap();
-    let networks = ec2.list_networks().await.unwrap();
-    assert_eq!(networks.iter().map(|n| &n.owner).collect::<Vec<_>>(), [&owner()]);
-    assert!(matches!(ec2.delete_network(&owner()).await.unwrap(), Removal::InUse(users) if !users.is_empty()));
-
-    let unknown = "i-0123456789abcdef0".to_owned();
-    ec2.terminate(&[unknown.clone(), instance.id.clone()]).await.unwrap();
-    ec2.terminate(&[unknown]).await.unwrap();
-    until(&ec2, &instance.id, InstanceState::Terminated).await;
-    assert_eq!(ec2.delete_network(&owner()).await.unwrap(), Removal::Gone);
-    assert_eq!(ec2.delete_network(&owner()).await.unwrap(), Removal::Gone, "nothing left is fine");
-    assert_eq!(ec2.list_networks().await.unwrap(), []);
+    ec2.terminate(std::slice::from_ref(&instance.id)).await.unwrap();
+    let reason = until(&ec2, &instance.id, InstanceState::Terminated).await.state_reason.unwrap();
+    assert_eq!(reason.code, "Client.UserInitiatedShutdown");
+    assert_eq!(reason.to_string(), "User initiated shutdown (Client.UserInitiatedShutdown)");
 }
 
 #[tokio::test]
-async fn a_group_that_somebody_removed_is_made_again() {
+async fn a_launch_that_is_refused_says_what_to_correct_and_made_nothing() {
     let bed = bed!();
     let ec2 = bed.ec2().await;
-    let wanted = launch(&ec2, "m0").await;
-    bed.sdk().await.delete_security_group().group_id(&wanted.security_groups[0]).send().await.unwrap();
-    let e = ec2.launch(&wanted).await.unwrap_err();
-    assert!(matches!(e, CloudError::Unavailable(_)), "{e:?}");
-    ec2.launch(&launch(&ec2, "m0").await).await.unwrap();
+    let base = launch(&ec2, "m0").await;
+    let typo = Launch { instance_type: "t3.mediun".to_owned(), ..base.clone() };
+    let e = ec2.launch(&typo).await.unwrap_err();
+    assert!(e.made_nothing());
+    let said = |m: &str| m.contains("t3.mediun") && m.contains("spec.provider.ec2.instanceTypes");
+    assert!(matches!(&e, CloudError::Invalid(m) if said(m)), "{e:?}");
+
+    // The same with other words when the token is known: what the lookup is refused for is no word on the launch.
+    let made = ec2.launch(&base).await.unwrap();
+    bed.knobs(&json!({"unauthorized": ["DescribeInstances"]}));
+    let again = Launch { user_data: "#!/bin/sh\n".to_owned(), ..base };
+    let e = ec2.launch(&again).await.unwrap_err();
+    assert!(!e.made_nothing(), "there is {}: {e:?}", made.id);
+    assert_eq!(bed.instances(), [made.id]);
 }
 
 #[tokio::test]

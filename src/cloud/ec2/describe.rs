@@ -137,7 +137,29 @@ fn state(name: &InstanceStateName) -> Option<InstanceState> {
 
 #[cfg(test)]
 mod tests {
-    use super::names;
+    use aws_sdk_ec2::types::StateReason as Told;
+
+    use super::{Described, names, reason};
+
+    #[test]
+    fn a_reason_has_its_code_apart_from_its_words() {
+        for (code, message, shown) in [
+            (
+                "Client.UserInitiatedShutdown",
+                "Client.UserInitiatedShutdown: User initiated shutdown",
+                "User initiated shutdown (Client.UserInitiatedShutdown)",
+            ),
+            ("Server.InternalError", "Server.InternalError", "Server.InternalError"),
+            ("pending", "pending", "pending"),
+        ] {
+            let told = Told::builder().code(code).message(message).build();
+            let found = reason(&Described::builder().state_reason(told).build()).unwrap();
+            assert_eq!((found.code.as_str(), found.to_string().as_str()), (code, shown));
+        }
+        let words = Described::builder().state_transition_reason("User initiated (2026-11-27 13:00:00 GMT)").build();
+        assert_eq!(reason(&words).unwrap().to_string(), "User initiated (2026-11-27 13:00:00 GMT)");
+        assert_eq!(reason(&Described::builder().state_transition_reason("").build()), None);
+    }
 
     #[test]
     fn ids_are_found_in_messages_as_whole_words() {

@@ -3,6 +3,9 @@
 //! Nothing else in the room decides what an error means; callers only ask for a code that
 //! is part of a protocol, such as "this group exists already".
 
+use std::fmt;
+
+use crate::cloud::CloudError;
 use aws_sdk_ec2::{
     config::{
         interceptors::InterceptorContext,
@@ -12,12 +15,10 @@ use aws_sdk_ec2::{
     operation::run_instances::RunInstancesError,
 };
 
-use crate::cloud::CloudError;
-
 /// A call that AWS refused, or that did not reach it.
 #[derive(Debug)]
 pub(super) struct Failure {
-    /// The call, such as `RunInstances`.
+    /// The call, such as `RunInstances`; that of another service with its name before it, as IAM writes it.
     action: &'static str,
     /// AWS's code; empty when the answer was not one of AWS's.
     code: String,
@@ -50,23 +51,51 @@ impl Failure {
         &self.message
     }
 
-    fn words(&self) -> String {
-        // A kilobyte of base64 that only `aws sts decode-authorization-message` reads.
-        let message = self.message.split(" Encoded authorization failure message:").next().unwrap_or_default();
-        let message = message.trim_end().trim_end_matches('.');
-        if self.code.is_empty() {
-            format!("{}: {message}", self.action)
-        } else {
-            format!("{}: {message} ({})", self.action, self.code)
+    /// Whether AWS says that an image is not there, or not to be launched.
+    pub(super) fn is_of_image(&self) -> bool {
+        self.code.starts_with("InvalidAMIID.")
+    }
+
+    /// What AWS says the architectures of an instance type and of an image are that do not go
+    /// together: in both of its wordings the type's stands first.
+    pub(super) fn architectures(&self) -> Option<(&str, &str)> {
+        if !self.message.contains("architecture") {
+            return None;
         }
+        let words = self.message.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+        let mut named = words.filter(|word| ARCHITECTURES.contains(word));
+        Some((named.next()?, named.next()?))
     }
 
     /// The permission that is missing: AWS names it in newer messages, else it is the call's own.
     fn permission(&self) -> String {
         let named = self.message.split("not authorized to perform: ").nth(1).and_then(|m| m.split_whitespace().next());
-        named.map_or_else(|| format!("ec2:{}", self.action), str::to_owned)
+        match named {
+            Some(named) => named.to_owned(),
+            None if self.code == SPOT_ROLE => "iam:CreateServiceLinkedRole".to_owned(),
+            None if self.action.contains(':') => self.action.to_owned(),
+            None => format!("ec2:{}", self.action),
+        }
     }
 }
+
+/// The call, AWS's words, and its code.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let call = self.action.rsplit(':').next().unwrap_or_default();
+        // A kilobyte of base64 that only `aws sts decode-authorization-message` reads.
+        let message = self.message.split(" Encoded authorization failure message:").next().unwrap_or_default();
+        let message = message.trim_end().trim_end_matches('.');
+        write!(f, "{call}: {message}")?;
+        if self.code.is_empty() { Ok(()) } else { write!(f, " ({})", self.code) }
+    }
+}
+
+/// The values of EC2's ArchitectureType.
+const ARCHITECTURES: [&str; 5] = ["arm64", "arm64_mac", "i386", "x86_64", "x86_64_mac"];
+
+/// An account that never used spot instances lacks the role they need, and the caller may not make it.
+const SPOT_ROLE: &str = "AuthFailure.ServiceLinkedRoleCreationNotPermitted";
 
 /// What there is to say of an answer without words of AWS's, or of no answer.
 fn without_words(error: &dyn std::error::Error, status: Option<u16>) -> String {
@@ -96,7 +125,7 @@ enum Meaning {
 
 impl From<Failure> for CloudError {
     fn from(failure: Failure) -> Self {
-        let words = failure.words();
+        let words = failure.to_string();
         match meaning(&failure.code, &failure.message, failure.status) {
             Meaning::Capacity => Self::Capacity(words),
             Meaning::Quota => Self::Quota(format!("{words}: ask AWS for a higher quota, or end something")),
@@ -119,34 +148,49 @@ impl From<Failure> for CloudError {
     }
 }
 
-/// AWS says "no capacity" with status 500, which the SDK would try again for seconds while
-/// another type could be launched.
+/// For RunInstances: an attempt is followed by another only when it was throttled, which is as
+/// certain to have made nothing as the last word will be. AWS says "no capacity" with status
+/// 500, which the SDK would try again for seconds while another type could be launched.
 #[derive(Debug)]
-pub(super) struct NoCapacity;
+pub(super) struct OnlyThrottled;
 
-impl ClassifyRetry for NoCapacity {
+impl ClassifyRetry for OnlyThrottled {
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
-        let error = context.output_or_error().and_then(Result::err).and_then(|e| e.as_operation_error());
-        let code = error.and_then(|e| e.downcast_ref::<RunInstancesError>()).and_then(|e| e.code());
-        match code.map(|code| meaning(code, "", None)) {
-            Some(Meaning::Capacity | Meaning::Quota) => RetryAction::RetryForbidden,
-            _ => RetryAction::NoActionIndicated,
+        let Some(Err(error)) = context.output_or_error() else { return RetryAction::NoActionIndicated };
+        let refusal = error.as_operation_error().and_then(|e| e.downcast_ref::<RunInstancesError>());
+        match refusal.and_then(|e| e.code()).map(|code| meaning(code, "", None)) {
+            Some(Meaning::Throttled) => RetryAction::NoActionIndicated,
+            _ => RetryAction::RetryForbidden,
         }
     }
 
     fn name(&self) -> &'static str {
-        "no capacity"
+        "only throttled"
     }
 }
 
 const IMAGE: &str = "name an image of this region in spec.provider.ec2.ami";
+const TYPES: &str = "name instance types of this region in spec.provider.ec2.instanceTypes";
+const TYPES_OR_IMAGE: &str = "choose other spec.provider.ec2.instanceTypes or another image";
+const VOLUME: &str = "correct spec.provider.ec2.volume";
+const SUBNETS: &str = "name subnets of this region in spec.provider.ec2.subnets";
+const GROUPS: &str = "name groups of the same VPC in spec.provider.ec2.securityGroups";
 
 /// The table. Codes are those of the EC2 API reference's "Error codes"; what is not listed
 /// goes by its family, then by the status of the answer.
 fn meaning(code: &str, message: &str, status: Option<u16>) -> Meaning {
+    let message = message.to_lowercase();
+    let says = |words: &str| message.contains(words);
     match code {
+        // Two architectures come under several codes, and another zone does not help.
+        "Unsupported" | "UnsupportedOperation" | "InvalidParameterValue" if says("architecture") => {
+            Meaning::Invalid(TYPES_OR_IMAGE)
+        }
         // Another type, zone or subnet may do. "Unsupported" is a type the zone does not offer.
         "InsufficientInstanceCapacity"
+        | "InsufficientCapacityOnHost"
+        | "InsufficientVolumeCapacity"
+        | "UnfulfillableCapacity"
         | "InsufficientHostCapacity"
         | "InsufficientReservedInstanceCapacity"
         | "InsufficientCapacity"
@@ -167,9 +211,11 @@ fn meaning(code: &str, message: &str, status: Option<u16>) -> Meaning {
         "MaxSpotInstanceCountExceeded" | "VcpuLimitExceeded" | "InsufficientAddressCapacity" => Meaning::Quota,
         _ if code.ends_with("LimitExceeded") => Meaning::Quota,
 
-        "UnauthorizedOperation" | "AccessDenied" | "AccessDeniedException" | "Client.UnauthorizedOperation" => {
-            Meaning::Forbidden
-        }
+        "UnauthorizedOperation"
+        | "AccessDenied"
+        | "AccessDeniedException"
+        | "Client.UnauthorizedOperation"
+        | SPOT_ROLE => Meaning::Forbidden,
         "AuthFailure"
         | "Blocked"
         | "ExpiredToken"
@@ -201,28 +247,25 @@ fn meaning(code: &str, message: &str, status: Option<u16>) -> Meaning {
         | "Unavailable" => Meaning::Unavailable,
 
         _ if code.starts_with("InvalidAMIID.") || code.starts_with("InvalidAMIName.") => Meaning::Invalid(IMAGE),
-        "ParameterNotFound" | "SsmInvalidParameter" => Meaning::Invalid(IMAGE),
-        _ if message.contains("resolve:ssm:") => Meaning::Invalid(IMAGE),
-        _ if code.starts_with("InvalidSubnetID.") => {
-            Meaning::Invalid("name subnets of this region in spec.provider.ec2.subnets")
-        }
+        _ if code.starts_with("InvalidSubnetID.") => Meaning::Invalid(SUBNETS),
         _ if code.starts_with("InvalidGroup.") || code.starts_with("InvalidSecurityGroupID.") => {
-            Meaning::Invalid("name groups of the same VPC in spec.provider.ec2.securityGroups")
+            Meaning::Invalid(GROUPS)
         }
+        _ if says("belong to different networks") => Meaning::Invalid(GROUPS),
         "VPCIdNotSpecified" | "DefaultVpcDoesNotExist" | "MissingInput" => Meaning::Invalid(NO_DEFAULT_VPC),
-        "UnsupportedOperation" => Meaning::Invalid("choose other spec.provider.ec2.instanceTypes or another image"),
-        _ if message.to_lowercase().contains("instance profile") => {
-            Meaning::Invalid("name an existing one in spec.provider.ec2.instanceProfile")
-        }
-        _ if message.to_lowercase().contains("instance type") || message.contains("architecture") => {
-            Meaning::Invalid("choose other spec.provider.ec2.instanceTypes or another image")
-        }
+        _ if says("no default subnet") => Meaning::Invalid(NO_DEFAULT_VPC),
+        "InvalidBlockDeviceMapping" | "VolumeTypeNotAvailableInZone" => Meaning::Invalid(VOLUME),
+        "UnsupportedOperation" => Meaning::Invalid(TYPES_OR_IMAGE),
+        _ if says("instance profile") => Meaning::Invalid("name an existing one in spec.provider.ec2.instanceProfile"),
+        // "Invalid value 't3.mediun' for InstanceType."
+        _ if says("for instancetype") => Meaning::Invalid(TYPES),
+        _ if says("instance type") => Meaning::Invalid(TYPES_OR_IMAGE),
         _ if code.starts_with("Invalid") || code.starts_with("Missing") || code.starts_with("Malformed") => {
             Meaning::Invalid("")
         }
 
         // Without an answer there may still be words that tell: the SDK found no credentials at all.
-        "" if status.is_none() && message.to_lowercase().contains("credential") => Meaning::Credentials,
+        "" if status.is_none() && says("credential") => Meaning::Credentials,
         _ => match status {
             Some(429) => Meaning::Throttled,
             Some(401 | 403) => Meaning::Credentials,
@@ -243,98 +286,4 @@ pub(super) fn failure(action: &'static str, code: &str, message: &str) -> Failur
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{CloudError, Failure, Meaning, failure, meaning};
-
-    #[test]
-    fn codes_have_the_meaning_aws_gives_them() {
-        let table = [
-            ("InsufficientInstanceCapacity", Meaning::Capacity),
-            ("SpotMaxPriceTooLow", Meaning::Capacity),
-            ("Unsupported", Meaning::Capacity),
-            ("InsufficientFreeAddressesInSubnet", Meaning::Capacity),
-            ("InstanceLimitExceeded", Meaning::Quota),
-            ("VcpuLimitExceeded", Meaning::Quota),
-            ("MaxSpotInstanceCountExceeded", Meaning::Quota),
-            ("SecurityGroupLimitExceeded", Meaning::Quota),
-            ("RulesPerSecurityGroupLimitExceeded", Meaning::Quota),
-            ("VolumeLimitExceeded", Meaning::Quota),
-            ("RequestLimitExceeded", Meaning::Throttled),
-            ("Throttling", Meaning::Throttled),
-            ("UnauthorizedOperation", Meaning::Forbidden),
-            ("AuthFailure", Meaning::Credentials),
-            ("InvalidClientTokenId", Meaning::Credentials),
-            ("SignatureDoesNotMatch", Meaning::Credentials),
-            ("RequestExpired", Meaning::Credentials),
-            ("IdempotentInstanceTerminated", Meaning::Ended),
-            ("InternalError", Meaning::Unavailable),
-            ("ServiceUnavailable", Meaning::Unavailable),
-            ("InvalidParameterValue", Meaning::Invalid("")),
-            ("MissingParameter", Meaning::Invalid("")),
-        ];
-        for (code, expected) in table {
-            assert_eq!(meaning(code, "", Some(400)), expected, "{code}");
-        }
-        for code in
-            ["InvalidAMIID.NotFound", "InvalidAMIID.Malformed", "InvalidSubnetID.NotFound", "InvalidGroup.NotFound"]
-        {
-            assert!(matches!(meaning(code, "", Some(400)), Meaning::Invalid(remedy) if !remedy.is_empty()), "{code}");
-        }
-    }
-
-    #[test]
-    fn unknown_codes_go_by_the_status() {
-        for (status, expected) in [
-            (Some(429), Meaning::Throttled),
-            (Some(403), Meaning::Credentials),
-            (Some(404), Meaning::Invalid("")),
-            (Some(500), Meaning::Unavailable),
-            (Some(503), Meaning::Unavailable),
-            (None, Meaning::Unavailable),
-        ] {
-            assert_eq!(meaning("SomethingNew", "", status), expected, "{status:?}");
-        }
-    }
-
-    #[test]
-    fn a_refusal_names_the_permission() {
-        let old = failure("RunInstances", "UnauthorizedOperation", "You are not authorized to perform this operation.");
-        let CloudError::Unauthorized { permission, message } = old.into() else { panic!() };
-        assert_eq!(permission.as_deref(), Some("ec2:RunInstances"));
-        assert!(message.contains("You are not authorized to perform this operation"), "{message}");
-        assert!(message.contains("IAM policy"), "{message}");
-
-        let new = failure(
-            "RunInstances",
-            "UnauthorizedOperation",
-            "You are not authorized to perform this operation. User: arn:aws:iam::1:user/t is not authorized to perform: \
-             ec2:CreateTags on resource: arn:aws:ec2:us-east-1:1:instance/* because no identity-based policy allows the \
-             ec2:CreateTags action. Encoded authorization failure message: AAAABBBB",
-        );
-        let CloudError::Unauthorized { permission, message } = new.into() else { panic!() };
-        assert_eq!(permission.as_deref(), Some("ec2:CreateTags"));
-        assert!(!message.contains("AAAABBBB"), "{message}");
-    }
-
-    #[test]
-    fn what_a_person_must_change_is_said_beside_the_clouds_words() {
-        let e: CloudError =
-            failure("RunInstances", "InvalidAMIID.NotFound", "The image id '[ami-1]' does not exist").into();
-        let CloudError::Invalid(message) = e else { panic!() };
-        assert_eq!(
-            message,
-            "RunInstances: The image id '[ami-1]' does not exist (InvalidAMIID.NotFound): name an image of this region in spec.provider.ec2.ami"
-        );
-    }
-
-    #[test]
-    fn no_credentials_at_all_is_not_an_outage() {
-        let f = Failure {
-            action: "DescribeInstances",
-            code: String::new(),
-            message: "dispatch failure: other: the credential provider was not enabled".to_owned(),
-            status: None,
-        };
-        assert!(matches!(CloudError::from(f), CloudError::Unauthorized { permission: None, .. }));
-    }
-}
+mod tests;

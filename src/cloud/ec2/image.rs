@@ -1,75 +1,102 @@
-//! Which image an instance boots.
+//! Which image an instance boots, and what disks it brings.
 
 use aws_sdk_ec2::types::Image as Described;
 
 use super::{Ec2, error::Failure, tags};
 use crate::{api::AmiSelector, cloud::CloudError};
 
-/// The root device where the image does not tell: that of Ubuntu's and Debian's images.
-const ROOT_DEVICE: &str = "/dev/sda1";
-
-/// An image as RunInstances takes it.
+/// An image, as far as a launch has to know it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Image {
-    /// An id, or `resolve:ssm:` and a parameter.
     pub id: String,
-    /// The device a root volume is attached as.
-    pub root_device: String,
+    /// What the root volume is attached as.
+    pub root_device: Option<String>,
+    /// The other volumes that would stay when their instance ends.
+    pub staying: Vec<Disk>,
+}
+
+/// A volume that an image brings beside the root volume.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Disk {
+    pub device: String,
+    /// In GiB.
+    pub size: Option<i32>,
 }
 
 impl Ec2 {
-    /// Finds an image. `root_device` says whether the caller needs to know that too.
-    pub(super) async fn image(&self, ami: &AmiSelector, root_device: bool) -> Result<Image, CloudError> {
-        let plain = |id: String| Image { id, root_device: ROOT_DEVICE.to_owned() };
-        match ami {
-            // RunInstances looks parameters up by itself.
-            AmiSelector { ssm_parameter: Some(parameter), .. } => Ok(plain(format!("resolve:ssm:{parameter}"))),
-            AmiSelector { id: Some(id), .. } if !root_device => Ok(plain(id.clone())),
-            _ => {
-                if let Some(known) = self.images.get(ami) {
-                    return Ok(known);
-                }
-                let found = self.find_image(ami).await?;
-                self.images.put(ami.clone(), found.clone());
-                Ok(found)
-            }
+    /// Finds an image: with one call for all that ask for it at once, and for a while after.
+    pub(super) async fn image(&self, ami: &AmiSelector) -> Result<Image, CloudError> {
+        let _turn = self.looking.lock().await;
+        if let Some(known) = self.images.get(ami) {
+            return Ok(known);
         }
+        let found = self.find_image(ami).await?;
+        self.images.put(ami.clone(), found.clone());
+        Ok(found)
     }
 
     async fn find_image(&self, ami: &AmiSelector) -> Result<Image, CloudError> {
-        let request = self.client.describe_images();
-        let (request, what) = match (&ami.id, &ami.name) {
-            (Some(id), _) => (request.image_ids(id), format!("image {id}")),
-            (None, Some(name)) => {
+        let all = self.client.describe_images();
+        let (request, what) = match ami {
+            AmiSelector { id: Some(id), .. } => (all.image_ids(id), format!("image {id}")),
+            AmiSelector { ssm_parameter: Some(parameter), .. } => {
+                // RunInstances would look it up by itself, but not tell what disks the image has.
+                let id = self.parameter(parameter).await?;
+                (all.image_ids(&id), format!("image {id}, which SSM parameter {parameter} names,"))
+            }
+            AmiSelector { name: Some(name), .. } => {
                 // Anybody may publish an image of any name: without an owner, only our own and Amazon's are looked at.
                 let owners =
                     ami.owner.clone().map_or_else(|| vec!["self".to_owned(), "amazon".to_owned()], |o| vec![o]);
                 let what = format!("available image named {name:?} of owner {}", owners.join(" or "));
-                let request = request.filters(tags::filter("name", name)).filters(tags::filter("state", "available"));
+                let request = all.filters(tags::filter("name", name)).filters(tags::filter("state", "available"));
                 (request.set_owners(Some(owners)), what)
             }
-            (None, None) => return Err(CloudError::Invalid("spec.provider.ec2.ami names no image".to_owned())),
+            _ => return Err(CloudError::Invalid("spec.provider.ec2.ami names no image".to_owned())),
         };
+        // What is named by its id may be old; by a name, only what is offered is found.
+        let request = if ami.name.is_none() { request.include_deprecated(true) } else { request };
         let found = request.send().await.map_err(Failure::of("DescribeImages"))?;
-        newest(found.images()).ok_or_else(|| {
-            let region = &self.region;
-            CloudError::Invalid(format!("there is no {what} in {region}: correct spec.provider.ec2.ami"))
-        })
+        newest(found.images()).ok_or_else(|| self.no_image(&what))
+    }
+
+    /// The id of the image that a parameter names.
+    async fn parameter(&self, name: &str) -> Result<String, CloudError> {
+        let found = self.parameters.get_parameters().names(name).send().await;
+        let found = found.map_err(Failure::of("ssm:GetParameters"))?;
+        let value = found.parameters().iter().find_map(|p| p.value());
+        let value = value.ok_or_else(|| self.no_image(&format!("SSM parameter {name}")))?;
+        if !value.starts_with("ami-") {
+            return Err(CloudError::Invalid(format!(
+                "SSM parameter {name} holds {:?}, which is no image's id: correct spec.provider.ec2.ami.ssmParameter",
+                value.chars().take(32).collect::<String>()
+            )));
+        }
+        Ok(value.to_owned())
+    }
+
+    fn no_image(&self, what: &str) -> CloudError {
+        CloudError::Invalid(format!("there is no {what} in {}: correct spec.provider.ec2.ami", self.region))
     }
 }
 
 /// The image that was made last. AWS writes the dates so that they sort as text.
 fn newest(images: &[Described]) -> Option<Image> {
     let newest = images.iter().max_by_key(|i| (i.creation_date().unwrap_or_default(), i.image_id()))?;
-    Some(Image {
-        id: newest.image_id()?.to_owned(),
-        root_device: newest.root_device_name().unwrap_or(ROOT_DEVICE).to_owned(),
-    })
+    let root = newest.root_device_name().filter(|d| !d.is_empty());
+    let staying = newest.block_device_mappings().iter().filter_map(|mapping| {
+        let (device, disk) = (mapping.device_name()?, mapping.ebs()?);
+        let stays = Some(device) != root && disk.delete_on_termination() != Some(true);
+        stays.then(|| Disk { device: device.to_owned(), size: disk.volume_size() })
+    });
+    Some(Image { id: newest.image_id()?.to_owned(), root_device: root.map(str::to_owned), staying: staying.collect() })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Described, newest};
+    use aws_sdk_ec2::types::{BlockDeviceMapping, EbsBlockDevice};
+
+    use super::{Described, Disk, newest};
 
     #[test]
     fn the_newest_image_is_used() {
@@ -82,7 +109,30 @@ mod tests {
             image("ami-1", "2025-12-31T23:59:59.000Z"),
         ];
         let found = newest(&images).unwrap();
-        assert_eq!((found.id.as_str(), found.root_device.as_str()), ("ami-3", "/dev/xvda"));
+        assert_eq!((found.id.as_str(), found.root_device.as_deref()), ("ami-3", Some("/dev/xvda")));
         assert_eq!(newest(&[]), None);
+    }
+
+    #[test]
+    fn volumes_that_would_stay_are_known() {
+        let disk = |device: &str, snapshot: Option<&str>, goes: Option<bool>| {
+            let ebs = EbsBlockDevice::builder().volume_size(20).set_snapshot_id(snapshot.map(str::to_owned));
+            let ebs = ebs.set_delete_on_termination(goes).build();
+            BlockDeviceMapping::builder().device_name(device).ebs(ebs).build()
+        };
+        let image = Described::builder()
+            .image_id("ami-1")
+            .root_device_name("/dev/sda1")
+            .block_device_mappings(disk("/dev/sda1", Some("snap-1"), Some(false)))
+            .block_device_mappings(disk("/dev/sdb", Some("snap-2"), Some(true)))
+            .block_device_mappings(disk("/dev/sdc", Some("snap-3"), Some(false)))
+            .block_device_mappings(disk("/dev/sdd", None, None))
+            // An instance's own disk, which ends with it.
+            .block_device_mappings(
+                BlockDeviceMapping::builder().device_name("/dev/sde").virtual_name("ephemeral0").build(),
+            )
+            .build();
+        let staying = |device: &str, size| Disk { device: device.to_owned(), size };
+        assert_eq!(newest(&[image]).unwrap().staying, [staying("/dev/sdc", Some(20)), staying("/dev/sdd", Some(20))]);
     }
 }

@@ -3,10 +3,12 @@
 //! The ClientToken is made of what fixes the instance (whose, which slot, which incarnation,
 //! of which type and where), so that a second try after a crash finds the first one's
 //! instance, and nothing else does. What may differ between the tries (an image that was
-//! published in between, user data of a newer version) is not part of it: AWS then answers
-//! IdempotentParameterMismatch, and the instance of the first try is looked up and kept.
+//! published in between, user data of a newer version, whether a public address is asked for)
+//! is not part of it: AWS then answers IdempotentParameterMismatch, and the instance of the
+//! first try is looked up and kept. What that one lacks, the cluster sees when it runs.
 
 use std::{
+    collections::BTreeMap,
     sync::PoisonError,
     time::{Duration, Instant},
 };
@@ -14,14 +16,20 @@ use std::{
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, HttpTokensState, IamInstanceProfileSpecification, Instance as Described,
     InstanceInterruptionBehavior, InstanceMarketOptionsRequest, InstanceMetadataEndpointState,
-    InstanceMetadataOptionsRequest, MarketType, ResourceType, ShutdownBehavior, SpotInstanceType, SpotMarketOptions,
+    InstanceMetadataOptionsRequest, InstanceNetworkInterfaceSpecification, MarketType, ResourceType, ShutdownBehavior,
+    SpotInstanceType, SpotMarketOptions, builders::EbsBlockDeviceBuilder,
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sha2::{Digest, Sha256};
 
-use super::{Ec2, describe, error::Failure, image::Image, tags};
+use super::{
+    Ec2, describe,
+    error::{Failure, OnlyThrottled},
+    image::Image,
+    tags,
+};
 use crate::{
-    api::label,
+    api::{Volume, label},
     cloud::{CloudError, Instance, Launch},
 };
 
@@ -31,11 +39,17 @@ const SETTLES: Duration = Duration::from_secs(60);
 impl Ec2 {
     pub(super) async fn run_instance(&self, launch: &Launch) -> Result<Instance, CloudError> {
         let token = token(&self.installation, launch);
-        let needs_device = launch.volume.as_ref().is_some_and(|v| v.device_name.is_none());
-        let image = self.image(&launch.image, needs_device).await?;
-        let made = match self.request(launch, image, &token).await {
+        let image = self.image(&launch.image).await?;
+        let disks = disks(launch.volume.as_ref(), &image)?;
+        let made = match self.request(launch, &image.id, disks, &token).await {
             Ok(made) => made,
             Err(e) if e.is("IdempotentParameterMismatch") => self.earlier(&token, e).await?,
+            Err(e) if e.is_of_image() => {
+                // A corrected one is to be seen at the next try.
+                self.images.forget(|_, known| known.id == image.id);
+                return Err(e.into());
+            }
+            Err(e) if e.architectures().is_some() => return Err(mismatch(launch, &image, &e)),
             Err(e) if self.is_own_group(&e) => {
                 // Not known yet, or removed by somebody: the next try makes sure of it.
                 self.groups.forget(|_, (_, network)| e.message().contains(&network.security_group));
@@ -52,7 +66,13 @@ impl Ec2 {
         if instance.state.is_ended() { Err(CloudError::Ended) } else { Ok(instance) }
     }
 
-    async fn request(&self, launch: &Launch, image: Image, token: &str) -> Result<Described, Failure> {
+    async fn request(
+        &self,
+        launch: &Launch,
+        image: &str,
+        disks: Vec<BlockDeviceMapping>,
+        token: &str,
+    ) -> Result<Described, Failure> {
         let mut all = tags::of_cluster(&self.installation, &launch.owner, &launch.name);
         all.push(tags::tag(label::SLOT, &launch.slot));
         all.push(tags::tag(label::INCARNATION, &launch.incarnation.to_string()));
@@ -65,11 +85,19 @@ impl Ec2 {
             .client_token(token)
             .min_count(1)
             .max_count(1)
-            .image_id(image.id)
+            .image_id(image)
             .instance_type(launch.instance_type.as_str().into())
-            .set_subnet_id(launch.subnet.clone())
-            .set_security_group_ids(Some(launch.security_groups.clone()))
-            .set_block_device_mappings(launch.volume.as_ref().map(|v| vec![root_volume(v, &image.root_device)]))
+            .network_interfaces(
+                // Subnet and groups stand here, since a public address can be asked for only here.
+                InstanceNetworkInterfaceSpecification::builder()
+                    .device_index(0)
+                    .set_subnet_id(launch.subnet.clone())
+                    .set_groups(Some(launch.security_groups.clone()))
+                    .set_associate_public_ip_address(launch.public_address.then_some(true))
+                    .delete_on_termination(true)
+                    .build(),
+            )
+            .set_block_device_mappings(Some(disks))
             .set_iam_instance_profile(
                 launch
                     .instance_profile
@@ -91,6 +119,9 @@ impl Ec2 {
                 (!launch.spot).then_some(ShutdownBehavior::Terminate),
             )
             .set_tag_specifications(Some(specifications.to_vec()));
+        // After an attempt without an answer, a refusal would not tell that nothing was made.
+        let settings = aws_sdk_ec2::config::Config::builder().retry_classifier(OnlyThrottled);
+        let request = request.customize().config_override(settings);
         // Never closed: acquiring cannot fail.
         let _turn = self.launches.acquire().await;
         let run = request.send().await.map_err(Failure::of("RunInstances"))?;
@@ -100,7 +131,9 @@ impl Ec2 {
 
     /// The instance an earlier try with other parameters made.
     async fn earlier(&self, token: &str, mismatch: Failure) -> Result<Described, CloudError> {
-        if let Some(found) = self.find_by_token(token).await? {
+        // Whatever keeps it from being looked up: there may be one.
+        let found = self.find_by_token(token).await.map_err(|e| CloudError::Unavailable(e.to_string()))?;
+        if let Some(found) = found {
             return Ok(found);
         }
         // Listed a moment later, or the earlier try made none. AWS never says which; with the
@@ -149,13 +182,37 @@ fn token(installation: &str, launch: &Launch) -> String {
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn root_volume(volume: &crate::api::Volume, root_device: &str) -> BlockDeviceMapping {
-    let disk = EbsBlockDevice::builder()
-        .volume_size(i32::try_from(volume.size_gib).unwrap_or(i32::MAX))
-        .set_volume_type(volume.type_.as_deref().map(Into::into))
-        .delete_on_termination(true)
-        .build();
-    BlockDeviceMapping::builder().device_name(volume.device_name.as_deref().unwrap_or(root_device)).ebs(disk).build()
+/// What differs from the image's own disks: the root volume as it is asked for, and that every
+/// volume ends with its instance, whatever the image says. What is not given stays the image's.
+fn disks(volume: Option<&Volume>, image: &Image) -> Result<Vec<BlockDeviceMapping>, CloudError> {
+    let ends = || EbsBlockDevice::builder().delete_on_termination(true);
+    let mut disks: BTreeMap<&str, EbsBlockDeviceBuilder> =
+        image.staying.iter().map(|disk| (disk.device.as_str(), ends().set_volume_size(disk.size))).collect();
+    disks.extend(image.root_device.as_deref().map(|device| (device, ends())));
+    if let Some(volume) = volume {
+        let device = volume.device_name.as_deref().or(image.root_device.as_deref()).ok_or_else(|| {
+            let remedy = "name it in spec.provider.ec2.volume.deviceName";
+            CloudError::Invalid(format!("image {} does not tell its root device: {remedy}", image.id))
+        })?;
+        let root = ends()
+            .volume_size(i32::try_from(volume.size_gib).unwrap_or(i32::MAX))
+            .set_volume_type(volume.type_.as_deref().map(Into::into));
+        disks.insert(device, root);
+    }
+    let mapping = |(device, disk): (&str, EbsBlockDeviceBuilder)| {
+        BlockDeviceMapping::builder().device_name(device).ebs(disk.build()).build()
+    };
+    Ok(disks.into_iter().map(mapping).collect())
+}
+
+/// AWS says that type and image do not go together, but not which they were.
+fn mismatch(launch: &Launch, image: &Image, refusal: &Failure) -> CloudError {
+    let (types, images) = refusal.architectures().unwrap_or_default();
+    let (wanted, id) = (&launch.instance_type, &image.id);
+    CloudError::Invalid(format!(
+        "instance type {wanted} is {types} and image {id} is {images}: name types and an image of one architecture in \
+         spec.provider.ec2.instanceTypes and spec.provider.ec2.ami ({refusal})"
+    ))
 }
 
 fn spot() -> InstanceMarketOptionsRequest {
@@ -172,8 +229,14 @@ fn spot() -> InstanceMarketOptionsRequest {
 
 #[cfg(test)]
 mod tests {
-    use super::{Launch, token};
-    use crate::{api::AmiSelector, cloud::Owner};
+    use super::{BlockDeviceMapping, CloudError, Image, Launch, Volume, disks, mismatch, token};
+    use crate::{
+        api::AmiSelector,
+        cloud::{
+            Owner,
+            ec2::{error::failure, image::Disk},
+        },
+    };
 
     fn launch() -> Launch {
         Launch {
@@ -193,6 +256,69 @@ mod tests {
         }
     }
 
+    fn image(root: Option<&str>, staying: &[(&str, Option<i32>)]) -> Image {
+        let disk = |&(device, size): &(&str, Option<i32>)| Disk { device: device.to_owned(), size };
+        Image {
+            id: "ami-1".to_owned(),
+            root_device: root.map(str::to_owned),
+            staying: staying.iter().map(disk).collect(),
+        }
+    }
+
+    #[test]
+    fn no_volume_outlives_its_instance() {
+        let volume = |device: Option<&str>| Volume {
+            size_gib: 12,
+            type_: Some("gp3".to_owned()),
+            device_name: device.map(str::to_owned),
+        };
+        let told = |disks: &[BlockDeviceMapping]| -> Vec<(String, Option<i32>)> {
+            let one = |d: &BlockDeviceMapping| {
+                assert_eq!(d.ebs().and_then(|e| e.delete_on_termination()), Some(true), "{d:?}");
+                (d.device_name().unwrap_or_default().to_owned(), d.ebs().and_then(|e| e.volume_size()))
+            };
+            disks.iter().map(one).collect()
+        };
+        let plain = image(Some("/dev/xvda"), &[]);
+        let all = image(Some("/dev/sda1"), &[("/dev/sdb", None), ("/dev/sdc", Some(20))]);
+        let kept = |device: &str, size| (device.to_owned(), size);
+        let disks_of = |volume: Option<Volume>, image| told(&disks(volume.as_ref(), image).unwrap());
+        assert_eq!(disks_of(None, &plain), [kept("/dev/xvda", None)]);
+        assert_eq!(disks_of(Some(volume(None)), &plain), [kept("/dev/xvda", Some(12))]);
+        let three = [kept("/dev/sda1", None), kept("/dev/sdb", None), kept("/dev/sdc", Some(20))];
+        assert_eq!(disks_of(None, &all), three);
+        let other = disks_of(Some(volume(Some("/dev/sdz"))), &plain);
+        assert_eq!(other, [kept("/dev/sdz", Some(12)), kept("/dev/xvda", None)]);
+
+        let silent = image(None, &[]);
+        assert_eq!(disks_of(None, &silent), []);
+        assert_eq!(disks_of(Some(volume(Some("/dev/sda1"))), &silent), [kept("/dev/sda1", Some(12))]);
+        let e = disks(Some(&volume(None)), &silent).unwrap_err();
+        assert!(matches!(&e, CloudError::Invalid(m) if m.contains("volume.deviceName")), "{e:?}");
+    }
+
+    #[test]
+    fn type_and_image_of_two_architectures_are_named_with_both() {
+        for words in [
+            "The architecture 'arm64' of the specified instance type does not match the architecture 'x86_64' of the \
+             specified AMI. Specify an instance type and an AMI that have matching architectures, and try again. You can \
+             use 'describe-instance-types' or 'describe-images' to discover the architecture of the instance type or AMI.",
+            "The requested instance type's architecture (arm64) does not match the architecture in the manifest for \
+             ami-1 (x86_64)",
+        ] {
+            for code in ["InvalidParameterValue", "Unsupported"] {
+                let refusal = failure("RunInstances", code, words);
+                let wanted = Launch { instance_type: "m6g.medium".to_owned(), ..launch() };
+                let e = mismatch(&wanted, &image(None, &[]), &refusal);
+                let begin = "instance type m6g.medium is arm64 and image ami-1 is x86_64: name types and an image of one \
+                             architecture in spec.provider.ec2.instanceTypes and spec.provider.ec2.ami (RunInstances: The";
+                assert!(matches!(&e, CloudError::Invalid(m) if m.starts_with(begin)), "{e:?}");
+            }
+        }
+        let other = failure("RunInstances", "InvalidParameterValue", "Invalid value 'm6g.mediun' for InstanceType.");
+        assert_eq!(other.architectures(), None);
+    }
+
     #[test]
     fn the_token_fits_what_aws_takes() {
         let token = token("testkit", &launch());
@@ -208,6 +334,7 @@ mod tests {
         again.user_data = "other".to_owned();
         again.security_groups.clear();
         again.spot = true;
+        again.public_address = true;
         assert_eq!(token("a", &again), first);
     }
 

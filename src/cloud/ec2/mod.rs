@@ -1,8 +1,8 @@
 //! EC2 through the AWS SDK.
 //!
 //! One file a concern: [`launch`] an instance exactly once, the [`image`] it boots, what
-//! [`describe`] lists of it, the security group of the [`network`], and what each [`error`]
-//! means. Only this folder sees a type of the SDK.
+//! [`describe`] lists of it, the security group of the [`network`] with its [`rules`], and what
+//! each [`error`] means. Only this folder sees a type of the SDK.
 
 mod describe;
 mod error;
@@ -56,9 +56,13 @@ pub struct Ec2Config {
 /// An account in one region.
 pub struct Ec2 {
     client: Client,
+    /// Where images' ids are looked up by the names of SSM's parameters.
+    parameters: aws_sdk_ssm::Client,
     region: String,
     installation: String,
     launches: Semaphore,
+    /// Who looks for an image: one at a time, so that the next one finds what was found.
+    looking: tokio::sync::Mutex<()>,
     images: Believed<crate::api::AmiSelector, image::Image>,
     vpcs: Believed<Vec<String>, String>,
     /// The IPv4 blocks of a VPC.
@@ -97,12 +101,14 @@ impl Ec2 {
         if let Some(endpoint) = config.endpoint {
             loader = loader.endpoint_url(endpoint);
         }
-        let settings = aws_sdk_ec2::config::Builder::from(&loader.load().await);
+        let settings = loader.load().await;
         Self {
-            client: Client::from_conf(settings.retry_classifier(error::NoCapacity).build()),
+            client: Client::new(&settings),
+            parameters: aws_sdk_ssm::Client::new(&settings),
             region: config.region,
             installation: config.installation,
             launches: Semaphore::new(LAUNCHES_AT_ONCE),
+            looking: tokio::sync::Mutex::default(),
             images: Believed::during(BELIEVED),
             vpcs: Believed::during(BELIEVED),
             blocks: Believed::during(BELIEVED),

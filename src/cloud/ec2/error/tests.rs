@@ -1,0 +1,176 @@
+use super::{CloudError, Failure, Meaning, failure, meaning};
+
+#[test]
+fn codes_have_the_meaning_aws_gives_them() {
+    let table = [
+        ("InsufficientInstanceCapacity", Meaning::Capacity),
+        ("SpotMaxPriceTooLow", Meaning::Capacity),
+        ("Unsupported", Meaning::Capacity),
+        ("InsufficientFreeAddressesInSubnet", Meaning::Capacity),
+        ("InsufficientCapacityOnHost", Meaning::Capacity),
+        ("UnfulfillableCapacity", Meaning::Capacity),
+        ("InstanceLimitExceeded", Meaning::Quota),
+        ("VcpuLimitExceeded", Meaning::Quota),
+        ("MaxSpotInstanceCountExceeded", Meaning::Quota),
+        ("SecurityGroupLimitExceeded", Meaning::Quota),
+        ("RulesPerSecurityGroupLimitExceeded", Meaning::Quota),
+        ("VolumeLimitExceeded", Meaning::Quota),
+        ("RequestLimitExceeded", Meaning::Throttled),
+        ("Throttling", Meaning::Throttled),
+        ("UnauthorizedOperation", Meaning::Forbidden),
+        ("AuthFailure.ServiceLinkedRoleCreationNotPermitted", Meaning::Forbidden),
+        ("AuthFailure", Meaning::Credentials),
+        ("InvalidClientTokenId", Meaning::Credentials),
+        ("SignatureDoesNotMatch", Meaning::Credentials),
+        ("RequestExpired", Meaning::Credentials),
+        ("IdempotentInstanceTerminated", Meaning::Ended),
+        ("InternalError", Meaning::Unavailable),
+        ("ServiceUnavailable", Meaning::Unavailable),
+        ("InvalidParameterValue", Meaning::Invalid("")),
+        ("MissingParameter", Meaning::Invalid("")),
+    ];
+    for (code, expected) in table {
+        assert_eq!(meaning(code, "", Some(400)), expected, "{code}");
+    }
+    for code in ["InvalidAMIID.NotFound", "InvalidAMIID.Malformed", "InvalidSubnetID.NotFound", "InvalidGroup.NotFound"]
+    {
+        assert!(matches!(meaning(code, "", Some(400)), Meaning::Invalid(remedy) if !remedy.is_empty()), "{code}");
+    }
+}
+
+#[test]
+fn a_refusal_of_a_launch_has_made_nothing_unless_it_does_not_say() {
+    let answer = |code: &str, status| {
+        let f = Failure { action: "RunInstances", code: code.to_owned(), message: String::new(), status };
+        CloudError::from(f).made_nothing()
+    };
+    for code in [
+        "InsufficientInstanceCapacity",
+        "InsufficientFreeAddressesInSubnet",
+        "Unsupported",
+        "VcpuLimitExceeded",
+        "InstanceLimitExceeded",
+        "MaxSpotInstanceCountExceeded",
+        "UnauthorizedOperation",
+        "AuthFailure",
+        "InvalidParameterValue",
+        "InvalidAMIID.NotFound",
+        "UnsupportedOperation",
+        "RequestLimitExceeded",
+        "SomethingNew",
+    ] {
+        assert!(answer(code, Some(400)), "{code}");
+    }
+    // AWS says these with a status that means its own failure.
+    assert!(answer("InsufficientInstanceCapacity", Some(500)) && answer("RequestLimitExceeded", Some(503)));
+    for (code, status) in [
+        ("IdempotentInstanceTerminated", Some(400)),
+        ("IdempotentParameterMismatch", Some(400)),
+        ("InternalError", Some(500)),
+        ("Unavailable", Some(503)),
+        ("SomethingNew", Some(502)),
+        ("", Some(504)),
+        ("", None),
+    ] {
+        assert!(!answer(code, status), "{code} {status:?}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_a_launch_is_said_with_where_to_correct_it() {
+    for (code, message, remedy) in [
+        ("InvalidParameterValue", "Invalid value 't3.mediun' for InstanceType.", "spec.provider.ec2.instanceTypes"),
+        (
+            "InvalidParameterCombination",
+            "Non-Windows instances with a virtualization type of 'hvm' are currently not supported for this instance type.",
+            "spec.provider.ec2.instanceTypes",
+        ),
+        ("Unsupported", "The architecture 'arm64' of the specified instance type does not match", "another image"),
+        (
+            "InvalidParameter",
+            "Security group sg-1 and subnet subnet-1 belong to different networks.",
+            "ec2.securityGroups",
+        ),
+        (
+            "InvalidBlockDeviceMapping",
+            "Volume of size 8GB is smaller than snapshot 'snap-1', expect size >= 30GB",
+            "spec.provider.ec2.volume",
+        ),
+        (
+            "InvalidParameterValue",
+            "Value (x) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name",
+            "instanceProfile",
+        ),
+        ("MissingInput", "No subnets found for the default VPC 'vpc-1'. Please specify a subnet.", "ec2.subnets"),
+        ("InvalidInput", "No default subnet for availability zone: 'us-east-1e'.", "ec2.subnets"),
+    ] {
+        let e: CloudError = failure("RunInstances", code, message).into();
+        let words = message.trim_end_matches('.');
+        assert!(matches!(&e, CloudError::Invalid(m) if m.contains(remedy) && m.contains(words)), "{e:?}");
+    }
+    let plain = "The requested configuration is currently not supported. Please check the documentation";
+    assert_eq!(meaning("Unsupported", plain, Some(400)), Meaning::Capacity, "in this zone");
+}
+
+#[test]
+fn unknown_codes_go_by_the_status() {
+    for (status, expected) in [
+        (Some(429), Meaning::Throttled),
+        (Some(403), Meaning::Credentials),
+        (Some(404), Meaning::Invalid("")),
+        (Some(500), Meaning::Unavailable),
+        (Some(503), Meaning::Unavailable),
+        (None, Meaning::Unavailable),
+    ] {
+        assert_eq!(meaning("SomethingNew", "", status), expected, "{status:?}");
+    }
+}
+
+#[test]
+fn a_refusal_names_the_permission() {
+    let old = failure("RunInstances", "UnauthorizedOperation", "You are not authorized to perform this operation.");
+    let CloudError::Unauthorized { permission, message } = old.into() else { panic!() };
+    assert_eq!(permission.as_deref(), Some("ec2:RunInstances"));
+    assert!(message.contains("You are not authorized to perform this operation"), "{message}");
+    assert!(message.contains("IAM policy"), "{message}");
+
+    let spot = failure("RunInstances", "AuthFailure.ServiceLinkedRoleCreationNotPermitted", "The provided credentials");
+    let other = failure("ssm:GetParameters", "AccessDeniedException", "no words");
+    for (refusal, needed) in [(spot, "iam:CreateServiceLinkedRole"), (other, "ssm:GetParameters")] {
+        let CloudError::Unauthorized { permission, .. } = refusal.into() else { panic!() };
+        assert_eq!(permission.as_deref(), Some(needed));
+    }
+
+    let new = failure(
+        "RunInstances",
+        "UnauthorizedOperation",
+        "You are not authorized to perform this operation. User: arn:aws:iam::1:user/t is not authorized to perform: \
+         ec2:CreateTags on resource: arn:aws:ec2:us-east-1:1:instance/* because no identity-based policy allows the \
+         ec2:CreateTags action. Encoded authorization failure message: AAAABBBB",
+    );
+    let CloudError::Unauthorized { permission, message } = new.into() else { panic!() };
+    assert_eq!(permission.as_deref(), Some("ec2:CreateTags"));
+    assert!(!message.contains("AAAABBBB"), "{message}");
+}
+
+#[test]
+fn what_a_person_must_change_is_said_beside_the_clouds_words() {
+    let e: CloudError =
+        failure("RunInstances", "InvalidAMIID.NotFound", "The image id '[ami-1]' does not exist").into();
+    let CloudError::Invalid(message) = e else { panic!() };
+    assert_eq!(
+        message,
+        "RunInstances: The image id '[ami-1]' does not exist (InvalidAMIID.NotFound): name an image of this region in spec.provider.ec2.ami"
+    );
+}
+
+#[test]
+fn no_credentials_at_all_is_not_an_outage() {
+    let f = Failure {
+        action: "DescribeInstances",
+        code: String::new(),
+        message: "dispatch failure: other: the credential provider was not enabled".to_owned(),
+        status: None,
+    };
+    assert!(matches!(CloudError::from(f), CloudError::Unauthorized { permission: None, .. }));
+}

@@ -1,0 +1,114 @@
+//! The security group of a cluster: its rules, what else uses it, and its end.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_ec2::types::{IpPermission, IpRange};
+use testkit::cloud::{CloudError, CloudProvider, InstanceState, NetworkSpec, Removal};
+
+use crate::bed::{Bed, launch, network, owner, until};
+
+/// The rules of the cluster's group, in words.
+async fn rules(bed: &Bed, group: &str) -> BTreeSet<String> {
+    let found = bed.sdk().await.describe_security_groups().group_ids(group).send().await.unwrap();
+    let mut words = BTreeSet::new();
+    for p in found.security_groups()[0].ip_permissions() {
+        let v4 = p.ip_ranges().iter().filter_map(|r| r.cidr_ip());
+        let v6 = p.ipv6_ranges().iter().filter_map(|r| r.cidr_ipv6());
+        let groups = p.user_id_group_pairs().iter().filter_map(|g| g.group_id());
+        for source in v4.chain(v6).chain(groups.map(|g| if g == group { "self" } else { g })) {
+            let ports = p
+                .from_port()
+                .zip(p.to_port())
+                .filter(|_| p.ip_protocol() != Some("50"))
+                .map(|(from, to)| format!(" {from}-{to}"))
+                .unwrap_or_default();
+            words.insert(format!("{}{ports} {source}", p.ip_protocol().unwrap()));
+        }
+    }
+    words
+}
+
+#[tokio::test]
+async fn the_group_has_exactly_its_rules_and_is_repaired() {
+    let bed = bed!();
+    let group = bed.ec2().await.ensure_network(&owner(), &network()).await.unwrap().security_group;
+    let expected: BTreeSet<String> = [
+        "tcp 22-22 203.0.113.0/24",
+        "tcp 22-22 2001:db8::/32",
+        "tcp 2377-2377 self",
+        "tcp 7946-7946 self",
+        "udp 7946-7946 self",
+        "udp 4789-4789 self",
+        "50 self",
+        "tcp 30000-32767 self",
+        "udp 30000-32767 self",
+        "icmp -1--1 self",
+    ]
+    .map(str::to_owned)
+    .into();
+    assert_eq!(rules(&bed, &group).await, expected);
+
+    let sdk = bed.sdk().await;
+    let tcp = |port, cidr: &str| {
+        let range = IpRange::builder().cidr_ip(cidr).build();
+        IpPermission::builder().ip_protocol("tcp").from_port(port).to_port(port).ip_ranges(range).build()
+    };
+    let open = sdk.authorize_security_group_ingress().group_id(&group).ip_permissions(tcp(2375, "0.0.0.0/0"));
+    open.send().await.unwrap();
+    let shut = sdk.revoke_security_group_ingress().group_id(&group).ip_permissions(tcp(22, "203.0.113.0/24"));
+    shut.send().await.unwrap();
+    assert_ne!(rules(&bed, &group).await, expected);
+
+    let ec2 = bed.ec2().await;
+    assert_eq!(ec2.ensure_network(&owner(), &network()).await.unwrap().security_group, group);
+    assert_eq!(rules(&bed, &group).await, expected);
+
+    let before = bed.all_calls();
+    ec2.ensure_network(&owner(), &network()).await.unwrap();
+    assert_eq!(bed.all_calls(), before, "what was just verified costs no call");
+
+    // The one listing of all groups verifies: what it saw changed is repaired at the next look.
+    ec2.list_networks().await.unwrap();
+    let before = bed.all_calls();
+    ec2.ensure_network(&owner(), &network()).await.unwrap();
+    assert_eq!(bed.all_calls(), before, "what the listing verified costs no call");
+    let open = sdk.authorize_security_group_ingress().group_id(&group).ip_permissions(tcp(2375, "0.0.0.0/0"));
+    open.send().await.unwrap();
+    ec2.list_networks().await.unwrap();
+    ec2.ensure_network(&owner(), &network()).await.unwrap();
+    assert_eq!(rules(&bed, &group).await, expected);
+
+    let narrower = NetworkSpec { access_cidrs: vec!["198.51.100.7/32".to_owned()], subnets: vec![] };
+    ec2.ensure_network(&owner(), &narrower).await.unwrap();
+    let outside: Vec<String> = rules(&bed, &group).await.into_iter().filter(|r| !r.ends_with("self")).collect();
+    assert_eq!(outside, ["tcp 22-22 198.51.100.7/32"]);
+}
+
+#[tokio::test]
+async fn the_network_goes_after_the_instances_and_only_then() {
+    let bed = bed!();
+    let ec2 = bed.ec2().await;
+    let instance = ec2.launch(&launch(&ec2, "m0").await).await.unwrap();
+    let networks = ec2.list_networks().await.unwrap();
+    assert_eq!(networks.iter().map(|n| &n.owner).collect::<Vec<_>>(), [&owner()]);
+    assert!(matches!(ec2.delete_network(&owner()).await.unwrap(), Removal::InUse(users) if !users.is_empty()));
+
+    let unknown = "i-0123456789abcdef0".to_owned();
+    ec2.terminate(&[unknown.clone(), instance.id.clone()]).await.unwrap();
+    ec2.terminate(&[unknown]).await.unwrap();
+    until(&ec2, &instance.id, InstanceState::Terminated).await;
+    assert_eq!(ec2.delete_network(&owner()).await.unwrap(), Removal::Gone);
+    assert_eq!(ec2.delete_network(&owner()).await.unwrap(), Removal::Gone, "nothing left is fine");
+    assert_eq!(ec2.list_networks().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_group_that_somebody_removed_is_made_again() {
+    let bed = bed!();
+    let ec2 = bed.ec2().await;
+    let wanted = launch(&ec2, "m0").await;
+    bed.sdk().await.delete_security_group().group_id(&wanted.security_groups[0]).send().await.unwrap();
+    let e = ec2.launch(&wanted).await.unwrap_err();
+    assert!(matches!(e, CloudError::Unavailable(_)), "{e:?}");
+    ec2.launch(&launch(&ec2, "m0").await).await.unwrap();
+}
