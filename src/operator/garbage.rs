@@ -10,7 +10,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::{
     api::SwarmCluster,
-    cloud::{Account, CloudError, Clouds, Owner},
+    cloud::{Account, CloudError, Clouds, Owner, Removal},
 };
 
 /// How often to look; an orphan lives for one to two rounds.
@@ -63,8 +63,14 @@ async fn remove(account: &Account, owner: &Owner) {
             cloud.terminate(&live).await?;
             inventory.note_terminating(&live);
         }
-        // A group still in use is tried again in the next round.
-        cloud.delete_network(owner).await.map(drop)
+        if let Removal::InUse(users) = cloud.delete_network(owner).await? {
+            tracing::warn!(
+                cluster = owner.name,
+                users = users.join(", "),
+                "its security group is in use; the next round tries again"
+            );
+        }
+        Ok(())
     }
     .await;
     if let Err(error) = removed {

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use aws_sdk_ec2::types::{IpPermission, IpRange};
+use aws_sdk_ec2::types::{IpPermission, IpRange, UserIdGroupPair};
+use serde_json::json;
 use testkit::cloud::{CloudError, CloudProvider, InstanceState, NetworkSpec, Removal};
 
 use crate::bed::{Bed, launch, network, owner, until};
@@ -41,14 +42,21 @@ async fn the_group_has_exactly_its_rules_and_is_repaired() {
         "udp 4789-4789 self",
         "50 self",
         "tcp 30000-32767 self",
-        "udp 30000-32767 self",
-        "icmp -1--1 self",
+        "tcp 32768-60999 self",
     ]
     .map(str::to_owned)
     .into();
     assert_eq!(rules(&bed, &group).await, expected);
 
     let sdk = bed.sdk().await;
+    let found = sdk.describe_security_groups().group_ids(&group).send().await.unwrap();
+    let permissions = found.security_groups()[0].ip_permissions();
+    let mut reasons = permissions.iter().flat_map(|p| {
+        let v4 = p.ip_ranges().iter().map(|r| r.description());
+        let v6 = p.ipv6_ranges().iter().map(|r| r.description());
+        v4.chain(v6).chain(p.user_id_group_pairs().iter().map(|g| g.description())).collect::<Vec<_>>()
+    });
+    assert!(reasons.all(|r| r.is_some_and(|r| !r.is_empty())), "{permissions:?}");
     let tcp = |port, cidr: &str| {
         let range = IpRange::builder().cidr_ip(cidr).build();
         IpPermission::builder().ip_protocol("tcp").from_port(port).to_port(port).ip_ranges(range).build()
@@ -100,6 +108,50 @@ async fn the_network_goes_after_the_instances_and_only_then() {
     assert_eq!(ec2.delete_network(&owner()).await.unwrap(), Removal::Gone);
     assert_eq!(ec2.delete_network(&owner()).await.unwrap(), Removal::Gone, "nothing left is fine");
     assert_eq!(ec2.list_networks().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn a_group_that_somebody_else_uses_is_named_with_its_users() {
+    let bed = bed!();
+    let (ec2, sdk) = (bed.ec2().await, bed.sdk().await);
+    let base = launch(&ec2, "m0").await;
+    let ours = base.security_groups[0].as_str();
+    let stranger = ec2.launch(&base).await.unwrap();
+
+    let vpc = sdk.describe_vpcs().send().await.unwrap().vpcs()[0].vpc_id().unwrap().to_owned();
+    let other = sdk.create_security_group().group_name("theirs").description("x").vpc_id(vpc).send().await.unwrap();
+    let other = other.group_id.unwrap();
+    let ours_may = UserIdGroupPair::builder().group_id(ours).build();
+    let web =
+        IpPermission::builder().ip_protocol("tcp").from_port(80).to_port(80).user_id_group_pairs(ours_may).build();
+    sdk.authorize_security_group_ingress().group_id(&other).ip_permissions(web).send().await.unwrap();
+    let alone = sdk.create_network_interface().subnet_id(stranger.subnet.as_deref().unwrap()).groups(ours);
+    let alone = alone.description("ELB app/front/1").send().await.unwrap().network_interface.unwrap();
+
+    let Removal::InUse(users) = ec2.delete_network(&owner()).await.unwrap() else { panic!("it is in use") };
+    let users = users.join("; ");
+    for user in [
+        format!("of instance {} (foo-m0)", stranger.id),
+        format!("network interface {} (ELB app/front/1)", alone.network_interface_id().unwrap()),
+        format!("the rules of security group {other} (theirs)"),
+    ] {
+        assert!(users.contains(&user), "{users} lacks {user}");
+    }
+    assert!(!users.contains(&format!("security group {ours}")), "its own rules are no user: {users}");
+
+    bed.knobs(&json!({"unauthorized": ["DescribeNetworkInterfaces"]}));
+    let Removal::InUse(users) = ec2.delete_network(&owner()).await.unwrap() else { panic!("it is in use") };
+    assert!(users[0].contains("dependent object") && users[0].contains("ec2:DescribeNetworkInterfaces"), "{users:?}");
+}
+
+#[tokio::test]
+async fn a_network_is_told_with_all_its_blocks() {
+    let bed = bed!();
+    let sdk = bed.sdk().await;
+    let vpc = sdk.describe_vpcs().send().await.unwrap().vpcs()[0].vpc_id().unwrap().to_owned();
+    sdk.associate_vpc_cidr_block().vpc_id(vpc).cidr_block("10.7.0.0/16").send().await.unwrap();
+    let ec2 = bed.ec2().await;
+    assert_eq!(ec2.ensure_network(&owner(), &network()).await.unwrap().cidrs, ["10.7.0.0/16", "172.31.0.0/16"]);
 }
 
 #[tokio::test]

@@ -1,8 +1,8 @@
 //! EC2 through the AWS SDK.
 //!
 //! One file a concern: [`launch`] an instance exactly once, the [`image`] it boots, what
-//! [`describe`] lists of it, the security group of the [`network`] with its [`rules`], and what
-//! each [`error`] means. Only this folder sees a type of the SDK.
+//! [`describe`] lists of it, the security group of the [`network`] with its [`rules`] and its
+//! [`users`], and what each [`error`] means. Only this folder sees a type of the SDK.
 
 mod describe;
 mod error;
@@ -11,6 +11,7 @@ mod launch;
 mod network;
 mod rules;
 mod tags;
+mod users;
 
 use std::{
     collections::HashMap,

@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use aws_sdk_ec2::types::{ResourceType, SecurityGroup, Vpc, VpcCidrBlockStateCode as BlockState};
+use aws_sdk_ec2::types::{IpPermission, ResourceType, SecurityGroup, Vpc, VpcCidrBlockStateCode as BlockState};
 
 use super::{
     Ec2,
@@ -37,8 +37,10 @@ impl Ec2 {
             None => self.make_group(owner, spec).await?,
         };
         let wanted = rules::wanted(spec, &id);
-        self.authorize(&id, &wanted.difference(&present).cloned().collect()).await?;
-        self.revoke(&id, &present.difference(&wanted).cloned().collect()).await?;
+        let missing = wanted.iter().filter(|(rule, _)| !present.contains(*rule));
+        self.authorize(&id, missing.map(|(rule, reason)| rules::permission(rule, Some(reason))).collect()).await?;
+        let extra = present.iter().filter(|rule| !wanted.contains_key(*rule));
+        self.revoke(&id, extra.map(|rule| rules::permission(rule, None)).collect()).await?;
         let network = Network { security_group: id, cidrs: self.blocks_of(&vpc).await? };
         self.groups.put(owner.uid.clone(), (spec.clone(), network.clone()));
         Ok(network)
@@ -83,19 +85,19 @@ impl Ec2 {
         }
     }
 
-    async fn authorize(&self, id: &str, missing: &BTreeSet<Rule>) -> Result<(), CloudError> {
+    async fn authorize(&self, id: &str, missing: Vec<IpPermission>) -> Result<(), CloudError> {
         if missing.is_empty() {
             return Ok(());
         }
-        let all = self.authorize_at_once(id, missing.iter()).await;
+        let all = self.authorize_at_once(id, missing.clone()).await;
         match all {
             Err(e) if e.is("InvalidPermission.Duplicate") => {}
             Err(e) if e.is("InvalidGroup.NotFound") => return Err(not_there(&e)),
             other => return Ok(other?),
         }
         // One that is there already fails them all: each for itself.
-        for rule in missing {
-            match self.authorize_at_once(id, [rule]).await {
+        for one in missing {
+            match self.authorize_at_once(id, vec![one]).await {
                 Err(e) if e.is("InvalidPermission.Duplicate") => {}
                 other => other?,
             }
@@ -103,19 +105,17 @@ impl Ec2 {
         Ok(())
     }
 
-    async fn authorize_at_once<'a>(&self, id: &str, rules: impl IntoIterator<Item = &'a Rule>) -> Result<(), Failure> {
-        let permissions = rules::permissions(rules);
-        let call = self.client.authorize_security_group_ingress().group_id(id).set_ip_permissions(Some(permissions));
+    async fn authorize_at_once(&self, id: &str, missing: Vec<IpPermission>) -> Result<(), Failure> {
+        let call = self.client.authorize_security_group_ingress().group_id(id).set_ip_permissions(Some(missing));
         call.send().await.map(drop).map_err(Failure::of("AuthorizeSecurityGroupIngress"))
     }
 
-    async fn revoke(&self, id: &str, extra: &BTreeSet<Rule>) -> Result<(), CloudError> {
+    async fn revoke(&self, id: &str, extra: Vec<IpPermission>) -> Result<(), CloudError> {
         if extra.is_empty() {
             return Ok(());
         }
         tracing::info!(group = id, rules = extra.len(), "removing rules that are not the cluster's");
-        let permissions = rules::permissions(extra);
-        let call = self.client.revoke_security_group_ingress().group_id(id).set_ip_permissions(Some(permissions));
+        let call = self.client.revoke_security_group_ingress().group_id(id).set_ip_permissions(Some(extra));
         match call.send().await.map_err(Failure::of("RevokeSecurityGroupIngress")) {
             Ok(_) => Ok(()),
             Err(e) if e.is("InvalidPermission.NotFound") => Ok(()),
@@ -172,9 +172,10 @@ impl Ec2 {
         self.groups.forget(|uid, _| *uid == owner.uid);
         let mut users = Vec::new();
         for group in self.groups_of(Some(owner)).await? {
-            let call = self.client.delete_security_group().set_group_id(group.group_id);
+            let Some(id) = group.group_id() else { continue };
+            let call = self.client.delete_security_group().group_id(id);
             match call.send().await.map_err(Failure::of("DeleteSecurityGroup")) {
-                Err(e) if e.is("DependencyViolation") => users.push(e.message().to_owned()),
+                Err(e) if e.is("DependencyViolation") => users.extend(self.users_of(id, &e).await),
                 Err(e) if e.is("InvalidGroup.NotFound") => {}
                 other => drop(other?),
             }
@@ -190,7 +191,7 @@ impl Ec2 {
             groups.iter().filter_map(|g| Some((g.group_id()?, rules::present(g.ip_permissions())))).collect();
         self.groups.seen(asked, |_, (spec, network)| {
             let id = network.security_group.as_str();
-            present.get(id).is_some_and(|present| *present == rules::wanted(spec, id))
+            present.get(id).is_some_and(|present| rules::are_as_wanted(present, &rules::wanted(spec, id)))
         });
         let owned =
             |g: &SecurityGroup| Some(OwnedNetwork { owner: tags::owner(g.tags())?, id: g.group_id()?.to_owned() });

@@ -1,7 +1,11 @@
-//! Who may reach a cluster's hosts: the rules of its security group, and how a group's
-//! rules differ from them. Pure.
+//! Who may reach a cluster's hosts: the rules of its security group, each with its reason, and
+//! what AWS tells of a group's rules. Pure.
+//!
+//! The rules are what swarm and the end-to-end suite need, and no more. Not among them:
+//! answers of every kind, ICMP's included, which AWS lets in by itself; what tasks ask of each
+//! other, which travels inside the overlay's packets; and the Docker API, which has no port.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use aws_sdk_ec2::types::{IpPermission, IpRange, Ipv6Range, PrefixListId, UserIdGroupPair};
 
@@ -31,34 +35,41 @@ pub(super) enum Source {
     List(String),
 }
 
-/// What swarm nodes and the services on them need of each other.
-const AMONG_NODES: &[(&str, Option<(i32, i32)>)] = &[
-    ("tcp", Some((2377, 2377))),
-    ("tcp", Some((7946, 7946))),
-    ("udp", Some((7946, 7946))),
-    ("udp", Some((4789, 4789))),
-    // ESP: overlay networks with encryption.
-    ("50", None),
-    // Ports that services publish without naming one: tests reach them on every node.
-    ("tcp", Some((30000, 32767))),
-    ("udp", Some((30000, 32767))),
-    // Path MTU discovery and ping.
-    ("icmp", Some((-1, -1))),
+/// Rules, each with its reason, which is also its description at EC2.
+pub(super) type Reasoned = BTreeMap<Rule, &'static str>;
+
+/// Why the outside reaches SSH: everything the operator does on a host goes over it.
+const SSH: &str = "SSH: the operator and kubectl testkit";
+
+/// What nodes need of each other: a protocol, its ports, and the reason.
+const AMONG_NODES: &[(&str, Option<(i32, i32)>, &str)] = &[
+    ("tcp", Some((2377, 2377)), "swarm: managers, and nodes that join (swarmkit, its default port)"),
+    ("tcp", Some((7946, 7946)), "swarm: nodes exchange the state of networks (memberlist)"),
+    ("udp", Some((7946, 7946)), "swarm: nodes look whether each other live (memberlist)"),
+    ("udp", Some((4789, 4789)), "swarm: overlay networks (VXLAN, its default data path port)"),
+    ("50", None, "swarm: overlay networks with encryption (ESP)"),
+    // Both ranges are TCP only: no case publishes anything else. From there, a test asks every
+    // node, and a task is asked by itself, from the network of the host that the suite runs on.
+    // swarmkit, manager/allocator/portallocator.go: dynamicPortStart, dynamicPortEnd.
+    ("tcp", Some((30000, 32767)), "suite: ports published through the mesh, as swarm numbers them"),
+    // moby, libnetwork/portallocator: the host's net.ipv4.ip_local_port_range, which is Linux's
+    // default on every image that does not change it.
+    ("tcp", Some((32768, 60999)), "suite: ports published on the host, as the engine numbers them"),
 ];
 
 /// The rules of a cluster's group.
-pub(super) fn wanted(network: &NetworkSpec, group: &str) -> BTreeSet<Rule> {
-    let ssh = network.access_cidrs.iter().map(|cidr| Rule {
-        protocol: "tcp".to_owned(),
-        ports: Some((22, 22)),
-        source: block(cidr),
-    });
-    let among = AMONG_NODES.iter().map(|(protocol, ports)| Rule {
-        protocol: (*protocol).to_owned(),
-        ports: *ports,
-        source: Source::Group(group.to_owned()),
-    });
+pub(super) fn wanted(network: &NetworkSpec, group: &str) -> Reasoned {
+    let rule = |protocol: &str, ports, source| Rule { protocol: protocol.to_owned(), ports, source };
+    let ssh = network.access_cidrs.iter().map(|cidr| (rule("tcp", Some((22, 22)), block(cidr)), SSH));
+    let among = AMONG_NODES
+        .iter()
+        .map(|&(protocol, ports, reason)| (rule(protocol, ports, Source::Group(group.to_owned())), reason));
     ssh.chain(among).collect()
+}
+
+/// Whether a group has the rules it should have. What describes them is for people, and is theirs to change.
+pub(super) fn are_as_wanted(present: &BTreeSet<Rule>, wanted: &Reasoned) -> bool {
+    present.iter().eq(wanted.keys())
 }
 
 /// A CIDR block as AWS keeps it: without the bits the mask cuts off. What does not parse
@@ -101,27 +112,30 @@ fn rules_of(permission: &IpPermission) -> impl Iterator<Item = Rule> {
     sources.into_iter().map(move |source| Rule { protocol: protocol.clone(), ports, source })
 }
 
-/// Rules as AWS takes them.
-pub(super) fn permissions<'a>(rules: impl IntoIterator<Item = &'a Rule>) -> Vec<IpPermission> {
-    rules.into_iter().map(permission).collect()
-}
-
-fn permission(rule: &Rule) -> IpPermission {
+/// Rule and description as AWS takes them.
+pub(super) fn permission(rule: &Rule, description: Option<&str>) -> IpPermission {
+    let words = description.map(str::to_owned);
     // EC2 ignores the ports of protocols that have none; not every endpoint goes without.
     let (from, to) = rule.ports.unwrap_or((0, 0));
     let all = IpPermission::builder().ip_protocol(&rule.protocol).from_port(from).to_port(to);
     match &rule.source {
-        Source::V4(cidr) => all.ip_ranges(IpRange::builder().cidr_ip(cidr).build()),
-        Source::V6(cidr) => all.ipv6_ranges(Ipv6Range::builder().cidr_ipv6(cidr).build()),
-        Source::Group(id) => all.user_id_group_pairs(UserIdGroupPair::builder().group_id(id).build()),
-        Source::List(id) => all.prefix_list_ids(PrefixListId::builder().prefix_list_id(id).build()),
+        Source::V4(cidr) => all.ip_ranges(IpRange::builder().cidr_ip(cidr).set_description(words).build()),
+        Source::V6(cidr) => all.ipv6_ranges(Ipv6Range::builder().cidr_ipv6(cidr).set_description(words).build()),
+        Source::Group(id) => {
+            all.user_id_group_pairs(UserIdGroupPair::builder().group_id(id).set_description(words).build())
+        }
+        Source::List(id) => {
+            all.prefix_list_ids(PrefixListId::builder().prefix_list_id(id).set_description(words).build())
+        }
     }
     .build()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{IpPermission, NetworkSpec, Rule, Source, UserIdGroupPair, block, permissions, present, wanted};
+    use super::{
+        IpPermission, NetworkSpec, Rule, Source, UserIdGroupPair, are_as_wanted, block, permission, present, wanted,
+    };
 
     fn spec(cidrs: &[&str]) -> NetworkSpec {
         NetworkSpec { access_cidrs: cidrs.iter().map(|&c| c.to_owned()).collect(), subnets: vec![] }
@@ -130,7 +144,7 @@ mod tests {
     #[test]
     fn only_ssh_is_open_to_the_outside() {
         let outside: Vec<Rule> = wanted(&spec(&["203.0.113.0/24", "2001:db8::/32"]), "sg-1")
-            .into_iter()
+            .into_keys()
             .filter(|r| r.source != Source::Group("sg-1".to_owned()))
             .collect();
         let ssh = |source| Rule { protocol: "tcp".to_owned(), ports: Some((22, 22)), source };
@@ -141,7 +155,21 @@ mod tests {
     #[test]
     fn what_aws_tells_of_our_rules_is_our_rules() {
         let rules = wanted(&spec(&["0.0.0.0/0", "::/0"]), "sg-1");
-        assert_eq!(present(&permissions(&rules)), rules);
+        let told: Vec<_> = rules.iter().map(|(rule, reason)| permission(rule, Some(reason))).collect();
+        assert!(are_as_wanted(&present(&told), &rules));
+        let unnamed: Vec<_> = rules.keys().map(|rule| permission(rule, None)).collect();
+        assert!(are_as_wanted(&present(&unnamed), &rules), "whatever describes them");
+        assert!(!are_as_wanted(&present(&told[1..]), &rules));
+    }
+
+    #[test]
+    fn every_rule_has_a_reason_that_ec2_takes() {
+        for (rule, reason) in wanted(&spec(&["0.0.0.0/0"]), "sg-1") {
+            // The API reference of IpRange: at most 255 of these.
+            let taken = |c: char| c.is_ascii_alphanumeric() || " ._-:/()#,@[]+=&;{}!$*".contains(c);
+            assert!(!reason.is_empty() && reason.len() <= 255 && reason.chars().all(taken), "{rule:?}: {reason}");
+            assert!(include_str!("../../../docs/aws.md").contains(reason), "docs/aws.md does not tell {reason:?}");
+        }
     }
 
     #[test]

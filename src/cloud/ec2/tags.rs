@@ -42,6 +42,11 @@ pub(super) fn filter(name: &str, value: &str) -> Filter {
     Filter::builder().name(name).values(value).build()
 }
 
+/// A filter for any of several values.
+pub(super) fn filter_any(name: &str, values: Vec<String>) -> Filter {
+    Filter::builder().name(name).set_values(Some(values)).build()
+}
+
 /// A filter for the value of a tag.
 pub(super) fn tagged(key: &str, value: &str) -> Filter {
     filter(&format!("tag:{key}"), value)
