@@ -36,7 +36,7 @@ def results(suite, socket, scenario, folder, everything):
     # Disruptive cases are run where a row names them.
     chosen = [] if everything else ["--disruptive", "--exact", *scenario.fail, *scenario.good]
     power = ["--hosts", scenario.power] if scenario.power else []
-    command = [suite, *power, "--host", f"unix://{socket}", "--nodes-answer-here", "--image", "dockerswarm/e2e:latest", "--junit", report, "--test-threads", str(scenario.threads), *chosen]
+    command = [suite, *power, "--host", f"unix://{socket}", "--image", "dockerswarm/e2e:latest", "--junit", report, "--test-threads", str(scenario.threads), *chosen]
     done = subprocess.run(command, capture_output=True, text=True, timeout=RUN_WITHIN)
     assert done.returncode in (0, 1), f"the suite could not run: {done.stderr[-1000:]}"
     found = {}

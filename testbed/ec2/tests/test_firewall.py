@@ -266,3 +266,29 @@ def test_rules_are_one_text_for_one_state():
     assert rules(state) == rules(replace(state)) and "policy drop" in rules(state)
     assert rules(replace(state, groups=(Group("sg-1", (Rule("tcp", (22, 22), "sg-2"),)),))) .count("accept") == rules(state).count("accept"), \
         "a rule for a group nobody is in"
+
+
+def test_zones_are_far_from_each_other_where_there_are_hosts():
+    """What a host is told of the packets it sends: faults to one peer come first, and add to the distance."""
+    from types import SimpleNamespace as Thing
+
+    from ec2 import zones
+    from ec2.machine import Faults
+
+    class Place:
+        def __init__(self, zone: str, block: str, vpc: str = "vpc-1"):
+            self.faults = Faults()
+            self.instance = Thing(nics={0: Thing(subnet=Thing(vpc_id=vpc, availability_zone=zone, cidr_block=block))})
+
+        def keep_apart(self, blocks: tuple) -> None:
+            self.faults.far = blocks
+
+    near, next_door, far, elsewhere = places = [
+        Place("a", "10.0.0.0/23"), Place("a", "10.0.4.0/23"), Place("b", "10.0.2.0/23"), Place("b", "10.1.0.0/23", "vpc-2")]
+    zones.settle([(place.instance, place) for place in places[:2]])
+    assert near.faults.line() == "faults" and not near.faults
+    zones.settle([(place.instance, place) for place in places])
+    assert near.faults.line() == next_door.faults.line() == "faults 10.0.2.0/23,0.5,0"
+    assert far.faults.line() == "faults 10.0.0.0/23,0.5,0 10.0.4.0/23,0.5,0" and not elsewhere.faults
+    near.faults.all, near.faults.peers = {"delay": 3}, {"10.0.2.7": {"delay": 20}, "10.0.0.9": {"loss": 5}}
+    assert near.faults.line() == "faults all,3,0 10.0.2.7/32,20.5,0 10.0.0.9/32,0,5 10.0.2.0/23,3.5,0"
