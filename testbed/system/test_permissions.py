@@ -19,8 +19,9 @@ SHIPPED = json.loads((REPOSITORY / "deploy" / "iam-policy.json").read_text())
 # When the operator asks for an action: at once, unless something else stands here.
 STARTS, CIDRS, ENDS = "when it is applied", "when `spec.accessCIDRs` changes", "when it is deleted"
 WHEN = {"ec2:RevokeSecurityGroupIngress": CIDRS, "ec2:DeleteSecurityGroup": ENDS, "ec2:TerminateInstances": ENDS}
-# What no pass of the operator asks for: its client of EC2 does, in tests/ec2_endpoint.
-BY_ITS_CLIENT = {"ec2:GetConsoleOutput"}
+# What no pass of the operator depends on: its client of EC2 asks for it, in these tests of tests/ec2_endpoint.
+BY_ITS_CLIENT = {"ec2:DescribeNetworkInterfaces": "a_group_that_somebody_else_uses_is_named_with_its_users",
+                 "ec2:GetConsoleOutput": "a_missing_permission_is_named"}
 # What a spec needs for the action to be asked for.
 SPECS = {"ec2:DescribeImages": {"ami": {"name": "testkit-docker-28.5-*", "owner": "210987654321"}}}
 
@@ -113,5 +114,6 @@ def test_the_page_has_every_row():
     """docs/aws.md tells when each is missed, and has no row more."""
     page = (REPOSITORY / "docs" / "aws.md").read_text()
     told = dict(re.findall(r"^\| (\w+, `[^`]+`) \| (.+) \|$", page, re.MULTILINE))
-    says = lambda action: "`a_missing_permission_is_named` in `tests/ec2_endpoint`" if action in BY_ITS_CLIENT else WHEN.get(action, STARTS)
+    by_test = {action: f"`{test}` in `tests/ec2_endpoint`" for action, test in BY_ITS_CLIENT.items()}
+    says = lambda action: by_test.get(action) or WHEN.get(action, STARTS)
     assert told == {f"{sid}, `{action}`": says(action) for sid, action in ALL}
