@@ -139,7 +139,7 @@ async fn clean(cluster: &Cluster, older_than: Option<Duration>) -> Result<()> {
 
 /// Removes what this engine has of a run, and the swarm has not.
 async fn clean_engine(run: &str) -> Result<()> {
-    let docker = membership::engine().await?;
+    let docker = engine().await?;
     for object in cleanup::remove_from_engine(&docker, &cleanup::Selection::of_run(run)).await? {
         say(&format!("removed {object}"));
     }
