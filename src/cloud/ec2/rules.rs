@@ -11,13 +11,16 @@ use aws_sdk_ec2::types::{IpPermission, IpRange, Ipv6Range, PrefixListId, UserIdG
 
 use crate::cloud::NetworkSpec;
 
+/// A range of ports, where the protocol has any.
+type Ports = Option<(i32, i32)>;
+
 /// One rule: a range of ports of a protocol, open for one source.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Rule {
     /// `tcp`, `udp`, a protocol's number, or `-1` for all.
     pub protocol: String,
     /// First and last port; for ICMP, type and code.
-    pub ports: Option<(i32, i32)>,
+    pub ports: Ports,
     /// Who may come in.
     pub source: Source,
 }
@@ -42,7 +45,7 @@ pub(super) type Reasoned = BTreeMap<Rule, &'static str>;
 const SSH: &str = "SSH: the operator and kubectl testkit";
 
 /// What nodes need of each other: a protocol, its ports, and the reason.
-const AMONG_NODES: &[(&str, Option<(i32, i32)>, &str)] = &[
+const AMONG_NODES: &[(&str, Ports, &str)] = &[
     ("tcp", Some((2377, 2377)), "swarm: managers, and nodes that join (swarmkit, its default port)"),
     ("tcp", Some((7946, 7946)), "swarm: nodes exchange the state of networks (memberlist)"),
     ("udp", Some((7946, 7946)), "swarm: nodes look whether each other live (memberlist)"),
