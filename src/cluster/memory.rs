@@ -185,7 +185,8 @@ mod tests {
         let (invalid, throttled) = (CloudError::Invalid("no".into()), CloudError::Throttled("slower".into()));
         let lost = CloudError::Unavailable("no answer".into());
         // Whether it was written down before, what it is answered with (and when), and whether the slot is free then.
-        let table: [(bool, &[(&CloudError, i64)], bool); 9] = [
+        type Row<'a> = (bool, &'a [(&'a CloudError, i64)], bool);
+        let table: [Row<'_>; 9] = [
             (false, &[(&invalid, 0)], true),
             (false, &[(&forbidden, 0)], true),
             (false, &[(&throttled, 0)], true),

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::{ByteString, api::core::v1::Secret, jiff::Timestamp};
+use k8s_openapi::{
+    ByteString,
+    api::core::v1::{ObjectReference, Secret},
+    jiff::Timestamp,
+};
 use kube::{
     Api, Resource, ResourceExt,
     api::{Patch, PatchParams},
@@ -46,7 +50,13 @@ pub async fn report(
     for (slot, losses) in plan.lost.iter().filter(|_| outcome.saved) {
         let trouble = Trouble::Lost { losses: losses.clone(), stalls: losses.stalls(&template::terms(&cluster.spec)) };
         let note = trouble.words(&format!("{}-{slot}", cluster.name_any()), &[]);
-        publish(context, cluster, EventType::Warning, trouble.reason(), &note).await;
+        // Each instance has an Event of its own: those about the same are counted as one.
+        let instance = ObjectReference {
+            kind: Some("Instance".to_owned()),
+            name: Some(losses.instance.clone()).filter(|id| !id.is_empty()),
+            ..ObjectReference::default()
+        };
+        publish(context, cluster, EventType::Warning, trouble.reason(), &note, Some(instance)).await;
     }
     for (failure, what) in &outcome.failures {
         tracing::warn!(cluster = seen.name, %failure, "{what} failed");
@@ -83,18 +93,25 @@ async fn announce(context: &Context, cluster: &SwarmCluster, new: &SwarmClusterS
         [reason::LAUNCHING, reason::BOOTING, reason::JOINING, reason::READY, reason::PAUSED, reason::DELETING];
     let good = expected.contains(&now.reason.as_str()) && !is_true(&new.conditions, type_::STALLED);
     let type_ = if good { EventType::Normal } else { EventType::Warning };
-    publish(context, cluster, type_, &now.reason, &now.message).await;
+    publish(context, cluster, type_, &now.reason, &now.message, None).await;
 }
 
 /// Writes an Event. One that cannot be written must not hold up the cluster.
-async fn publish(context: &Context, cluster: &SwarmCluster, type_: EventType, reason: &str, note: &str) {
+async fn publish(
+    context: &Context,
+    cluster: &SwarmCluster,
+    type_: EventType,
+    reason: &str,
+    note: &str,
+    related: Option<ObjectReference>,
+) {
     tracing::info!(cluster = cluster.name_any(), reason, "{note}");
     let event = Event {
         type_,
         action: "Reconcile".to_owned(),
         reason: reason.to_owned(),
         note: Some(event_note(note)),
-        secondary: None,
+        secondary: related,
     };
     if let Err(error) = context.recorder.publish(&event, &cluster.object_ref(&())).await {
         tracing::warn!(%error, "writing an Event failed");

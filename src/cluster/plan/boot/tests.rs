@@ -9,6 +9,8 @@ use super::{
 };
 use crate::{api::NodeRole, cloud::Offering, cluster::memory::Clock, swarm::LocalState};
 
+type Change<'a> = &'a dyn Fn(&mut SwarmClusterSpec, &mut Observed);
+
 const LIMIT: SignedDuration = SignedDuration::from_mins(5);
 
 fn at(seconds: i64) -> Timestamp {
@@ -75,14 +77,14 @@ fn a_host_that_is_no_engine_in_time_is_asked_for_its_last_words_and_then_replace
 
 #[test]
 fn nobody_is_given_up_who_may_be_a_node_or_cannot_be_judged() {
-    let late = |change: &dyn Fn(&mut SwarmClusterSpec, &mut Observed)| {
+    let late = |change: Change<'_>| {
         let (mut spec, mut seen) = waiting(LIMIT * 10);
         seen.consoles.insert("i-m0-0".into(), "its console says nothing".into());
         change(&mut spec, &mut seen);
         plan(&spec, &seen, NOW)
     };
     assert!(terminates(&late(&|_, _| {})));
-    let keeps: [(&str, &dyn Fn(&mut SwarmClusterSpec, &mut Observed)); 8] = [
+    let keeps: [(&str, Change<'_>); 8] = [
         ("its engine answers now", &|_, seen| {
             seen.hosts.insert(filler("m0.0"), engine(LocalState::Inactive, None, false));
         }),
@@ -152,7 +154,7 @@ fn pauses(lost: impl Fn(&SwarmClusterSpec, u32, &mut Observed, Timestamp), round
         };
         assert_eq!(launched.incarnation, n + 1);
         pauses.push(now.duration_since(since).as_secs());
-        now = now + SignedDuration::from_secs(60);
+        now += SignedDuration::from_secs(60);
     }
     pauses
 }
@@ -254,7 +256,7 @@ fn how_long_an_engine_must_hold_to_end_a_row_depends_on_what_began_it() {
 
 #[test]
 fn a_missing_public_address_is_told_and_not_waited_for() {
-    let public = |change: &dyn Fn(&mut SwarmClusterSpec, &mut Observed)| {
+    let public = |change: Change<'_>| {
         let (mut spec, mut seen) = waiting(LIMIT);
         spec.provider.ec2.as_mut().unwrap().connect_to = AddressKind::Public;
         seen.consoles.insert("i-m0-0".into(), String::new());
@@ -272,7 +274,7 @@ fn a_missing_public_address_is_told_and_not_waited_for() {
         seen.hosts.insert(filler("m0.0"), engine(LocalState::Active, Some("m0.0"), true));
     });
     assert_eq!(answers.troubles.len(), 1);
-    let fine: [&dyn Fn(&mut SwarmClusterSpec, &mut Observed); 3] = [
+    let fine: [Change<'_>; 3] = [
         &|_, seen| seen.instances.as_mut().unwrap()[0].public_address = Some("203.0.113.7".into()),
         &|spec, _| spec.provider.ec2.as_mut().unwrap().connect_to = AddressKind::Private,
         &|_, seen| seen.clocks.get_mut("i-m0-0").unwrap().age = SignedDuration::from_secs(1),
