@@ -7,6 +7,7 @@ usage: python floor.py --endpoint http://127.0.0.1:23004 --count 3 [--engine 28.
 """
 import argparse
 import json
+import os
 import shlex
 import subprocess
 import sys
@@ -69,13 +70,18 @@ def main() -> None:
     with tempfile.TemporaryDirectory(prefix="floor-", dir="/tmp") as folder:
         data = user_data(folder)
         image = f"resolve:ssm:/aws/service/testkit/docker/{given.engine}/ami-id"
+        # To be reached by ssh, and to reach each other.
+        group = ec2.create_security_group(GroupName=f"floor-{os.getpid()}-{time.time_ns()}", Description="floor.py's hosts")["GroupId"]
+        ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[
+            {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]},
+            {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group}]}])
         phases, begun = {}, time.monotonic()
 
         def reached(phase: str) -> None:
             phases[phase] = round(time.monotonic() - begun, 2)
 
         launched = ec2.run_instances(
-            ImageId=image, MinCount=given.count, MaxCount=given.count, InstanceType="t3.medium", UserData=data,
+            ImageId=image, MinCount=given.count, MaxCount=given.count, InstanceType="t3.medium", UserData=data, SecurityGroupIds=[group],
             TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": "floor"}]}])
         ids = [instance["InstanceId"] for instance in launched["Instances"]]
         hosts = [Host(instance["PrivateIpAddress"], folder) for instance in launched["Instances"]]
@@ -102,6 +108,7 @@ def main() -> None:
             if not given.keep:
                 ec2.terminate_instances(InstanceIds=ids)
                 ec2.get_waiter("instance_terminated").wait(InstanceIds=ids, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
+                ec2.delete_security_group(GroupId=group)
     print(json.dumps({"seconds": phases["ready"], "phases": phases, "hosts": [host.address for host in hosts]}))
 
 

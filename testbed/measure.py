@@ -9,6 +9,7 @@ attach_…             see measure_attach.py
 import argparse
 import json
 import os
+import signal
 import statistics
 import subprocess
 import sys
@@ -101,7 +102,7 @@ def ready_seconds(space, n, managers):
 
 
 def floor_seconds(managers):
-    done = subprocess.run([sys.executable, str(Path(__file__).with_name("floor.py")), "--endpoint", BED, "--count", str(managers)], capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, str(Path(__file__).with_name("floor.py")), "--endpoint", BED, "--count", str(managers)], stdout=subprocess.PIPE, text=True, check=True)
     return json.loads(done.stdout.strip().splitlines()[-1])["seconds"]
 
 
@@ -174,6 +175,7 @@ def main():
     parser.add_argument("parts", nargs="*", type=one_of(PARTS), metavar="PART", help=f"what to measure: {', '.join(PARTS)} [default: all]")
     options = parser.parse_args()
     parts, effort = options.parts or PARTS, SMOKE if options.smoke else Effort(rounds=options.rounds)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     operator = Operator(Path(options.output).with_name("bench-operator.log")).start()
     measured = {}
 
