@@ -285,6 +285,7 @@ impl Actor<'_> {
             &keys.client.public_line(&comment),
             keys.seed.boot_key(&id).to_openssh().as_str(),
             self.cluster.spec.engine.as_ref(),
+            self.cluster.spec.boot_timeout.get(),
         );
         if user_data.len() > user_data::LIMIT {
             let text = format!("spec.engine.daemonJson is too long: the user data may have {} bytes", user_data::LIMIT);

@@ -20,10 +20,6 @@ const INSTALL_ENGINE: &str = include_str!("install-engine.sh");
 /// Where cloud-init runs scripts in every boot (its module "Scripts Per Boot").
 const PER_BOOT: &str = "/var/lib/cloud/scripts/per-boot";
 
-/// For how long the steps of installing the engine are tried again. With the boot before it, less than the five
-/// minutes after which a host that did not come up is of no use: its console has the reason by then.
-const PATIENCE: Duration = Duration::from_secs(210);
-
 /// EC2 accepts at most 16 KiB of user data before base64 (EC2 User Guide, "User data").
 pub const LIMIT: usize = 16 * 1024;
 
@@ -34,8 +30,9 @@ HostKey /etc/ssh/ssh_host_ed25519_key
 MaxStartups 64:30:256
 MaxSessions 256";
 
-/// Writes the script. `boot_key` is an OpenSSH private key, `authorized` an `authorized_keys` line.
-pub fn user_data(authorized: &str, boot_key: &str, engine: Option<&EngineSpec>) -> String {
+/// Writes the script. `boot_key` is an OpenSSH private key, `authorized` an `authorized_keys` line, `boot_timeout`
+/// the time after which a host that has no engine is replaced.
+pub fn user_data(authorized: &str, boot_key: &str, engine: Option<&EngineSpec>, boot_timeout: Duration) -> String {
     let mut script = String::from("#!/bin/sh\n# First boot of a host of a SwarmCluster.\nset -eu\numask 077\n");
     file(&mut script, "/etc/ssh/ssh_host_ed25519_key", boot_key);
     script.push_str("mkdir -p /root/.ssh /etc/ssh/sshd_config.d\n");
@@ -54,20 +51,23 @@ pub fn user_data(authorized: &str, boot_key: &str, engine: Option<&EngineSpec>) 
         script.push_str("if systemctl is-active docker >/dev/null 2>&1; then systemctl restart docker; fi\n");
     }
     let _ = writeln!(script, "if command -v dockerd >/dev/null 2>&1; then exit 0; fi\nmkdir -p {PER_BOOT}");
-    file(&mut script, &format!("{PER_BOOT}/testkit-engine"), &installer(engine));
+    file(&mut script, &format!("{PER_BOOT}/testkit-engine"), &installer(engine, boot_timeout));
     let _ = writeln!(script, "chmod 700 {PER_BOOT}/testkit-engine\nexec {PER_BOOT}/testkit-engine");
     script
 }
 
 /// The script that installs the engine, and can be run again at any time.
-fn installer(engine: Option<&EngineSpec>) -> String {
+///
+/// Its steps are tried again for seven tenths of `boot_timeout`: with the boot before it, less than all of it, so that
+/// the console has the reason by then.
+fn installer(engine: Option<&EngineSpec>, boot_timeout: Duration) -> String {
     let url = engine.and_then(|e| e.install_script.as_deref()).unwrap_or(INSTALL_SCRIPT);
     let how = match engine.and_then(|e| e.version.as_deref()) {
         Some(channel @ ("stable" | "test")) => format!("CHANNEL={channel}"),
         Some(version) => format!("VERSION={version}"),
         None => "CHANNEL=stable".to_owned(),
     };
-    let (url, patience) = (url.replace('\'', "%27"), PATIENCE.as_secs());
+    let (url, patience) = (url.replace('\'', "%27"), boot_timeout.as_secs() * 7 / 10);
     format!("#!/bin/sh\nurl='{url}' how={how} patience={patience}\n{INSTALL_ENGINE}")
 }
 
@@ -79,6 +79,8 @@ fn file(script: &mut String, path: &str, content: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const BOOT: Duration = Duration::from_secs(300);
 
     fn engine(json: serde_json::Value) -> EngineSpec {
         serde_json::from_value(json).unwrap()
@@ -94,9 +96,9 @@ mod tests {
             Some(engine(serde_json::json!({"version": "test", "installScript": "https://example.com/it's.sh"}))),
         ];
         for variant in variants {
-            let script = user_data("ssh-ed25519 AAAA x", "KEY", variant.as_ref());
+            let script = user_data("ssh-ed25519 AAAA x", "KEY", variant.as_ref(), BOOT);
             assert!(script.len() < LIMIT / 3, "{} bytes: what is left is daemon.json's", script.len());
-            for script in [script, installer(variant.as_ref())] {
+            for script in [script, installer(variant.as_ref(), BOOT)] {
                 let shell = std::process::Command::new("sh").args(["-n", "-c", &script]).output().unwrap();
                 assert!(shell.status.success(), "{}\n{script}", String::from_utf8_lossy(&shell.stderr));
             }
@@ -105,13 +107,18 @@ mod tests {
 
     #[test]
     fn who_logs_in_does_not_wait_for_the_engine() {
-        let script = user_data("k", "KEY", None);
+        let script = user_data("k", "KEY", None, BOOT);
         assert!(script.find("systemctl try-restart ssh").unwrap() < script.find("testkit-engine").unwrap(), "{script}");
     }
 
     #[test]
+    fn the_reason_is_on_the_console_before_the_host_is_replaced() {
+        assert!(user_data("k", "KEY", None, BOOT).contains(" patience=210\n"));
+    }
+
+    #[test]
     fn an_engine_in_the_image_is_left_alone() {
-        let script = user_data("k", "KEY", None);
+        let script = user_data("k", "KEY", None, BOOT);
         let (ours, installs) = script.split_once("if command -v dockerd >/dev/null 2>&1; then exit 0; fi\n").unwrap();
         assert!(!ours.contains(INSTALL_SCRIPT) && installs.contains(INSTALL_SCRIPT), "{script}");
         assert!(!script.contains("daemon.json"));

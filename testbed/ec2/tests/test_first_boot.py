@@ -26,7 +26,7 @@ pytestmark = [*needs_hosts, pytest.mark.skipif(not Path(IMAGES or "/nowhere", "a
 class Plain(Host):
     """Its user-data goes on as the operator's does: sshd takes the keys, then comes the engine."""
 
-    def __init__(self, bed: Bed, folder: Path, name: str, how: str = "CHANNEL=stable", patience: int = 240, first: str = ""):
+    def __init__(self, bed: Bed, folder: Path, name: str, how: str = "CHANNEL=stable", patience: int = 400, first: str = ""):
         installer = f"#!/bin/sh\nurl=https://get.docker.com how={how} patience={patience}\n{INSTALLER.read_text()}"
         per_boot = "/var/lib/cloud/scripts/per-boot"
         self.more = (f"systemctl try-restart ssh sshd\n{first}\nmkdir -p {per_boot}\n"
@@ -46,6 +46,8 @@ class Plain(Host):
 def bed(tmp_path_factory):
     run = tmp_path_factory.mktemp("first")
     bed = Bed(run, "--images", IMAGES, *NETWORK)
+    # Consoles are looked at more often than EC2 allows.
+    bed.knobs(buckets=False)
     yield bed
     assert bed.end() == 0
     left = subprocess.run(["ip", "link", "show", "ec2first"], capture_output=True)
@@ -74,7 +76,7 @@ def test_an_engine_is_installed_however_the_first_try_went(boot):
     host = boot({"script_fails": 1, "package_lock_s": 15})
     host.until_up()
     assert "dockerd" not in host.ssh("command -v dockerd").stdout, "who logs in does not wait for the engine"
-    console = host.until_console(INSTALLED, 240)
+    console = host.until_console(INSTALLED, 420)
     assert "downloading https://get.docker.com failed with status 22 (try 1); again in 5 s" in console
     assert "unattended-upgrades holds the package manager for 15 s" in console and GIVES_UP not in console
     assert host.engine().startswith("28.5")
@@ -84,7 +86,7 @@ def test_an_engine_is_installed_however_the_first_try_went(boot):
 @pytest.mark.long
 def test_a_locked_package_manager_is_waited_for(boot):
     host = boot({"package_lock_s": 40})
-    console = host.until_console(INSTALLED, 300)
+    console = host.until_console(INSTALLED, 500)
     assert "(unattended-upgr)" in console, "apt's own words"
     assert host.engine().startswith("28.5")
 
@@ -108,7 +110,7 @@ def test_what_fails_for_ever_is_given_up_and_the_console_has_it(boot):
     # The next boot goes on.
     host.bed.control("mirror", "PUT", PLAIN_MIRROR)
     host.ssh("reboot")
-    host.until_console(INSTALLED, 240)
+    host.until_console(INSTALLED, 420)
 
 
 @pytest.mark.long
@@ -138,14 +140,14 @@ def test_a_reboot_in_the_middle_goes_on(boot):
     host.until_console("docker.io docker-cli", 120)
     host.bed.control("mirror", "PUT", PLAIN_MIRROR)
     host.ssh("reboot")
-    host.until_console(INSTALLED, 300)
+    host.until_console(INSTALLED, 500)
     assert host.engine().startswith("28.5")
 
 
 @pytest.mark.long
 def test_an_image_without_curl(boot):
     host = boot({}, first="rm /usr/bin/curl")
-    console = host.until_console(INSTALLED, 300)
+    console = host.until_console(INSTALLED, 500)
     assert "there is neither curl nor wget here: curl is installed" in console
     assert host.engine().startswith("28.5")
 
