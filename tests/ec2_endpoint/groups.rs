@@ -117,6 +117,8 @@ async fn a_group_that_somebody_else_uses_is_named_with_its_users() {
     let base = launch(&ec2, "m0").await;
     let ours = base.security_groups[0].as_str();
     let stranger = ec2.launch(&base).await.unwrap();
+    // Before EC2 lists it, its name cannot be told.
+    until(&ec2, &stranger.id, InstanceState::Running).await;
 
     let vpc = sdk.describe_vpcs().send().await.unwrap().vpcs()[0].vpc_id().unwrap().to_owned();
     let other = sdk.create_security_group().group_name("theirs").description("x").vpc_id(vpc).send().await.unwrap();

@@ -24,7 +24,9 @@ def private(bed, subnets) -> dict:
     for reservation in bed.ec2.describe_instances(Filters=[{"Name": "subnet-id", "Values": [subnet["SubnetId"]]}])["Reservations"]:
         for instance in reservation["Instances"]:
             bed.ec2.terminate_instances(InstanceIds=[instance["InstanceId"]])
-    for nic in bed.ec2.describe_network_interfaces(Filters=[{"Name": "subnet-id", "Values": [subnet["SubnetId"]]}])["NetworkInterfaces"]:
+    interfaces = lambda: bed.ec2.describe_network_interfaces(Filters=[{"Name": "subnet-id", "Values": [subnet["SubnetId"]]}])["NetworkInterfaces"]
+    bed.until("what was terminated has let go of its interfaces", lambda: all(nic["Status"] == "available" for nic in interfaces()))
+    for nic in interfaces():
         bed.ec2.delete_network_interface(NetworkInterfaceId=nic["NetworkInterfaceId"])
     bed.ec2.delete_subnet(SubnetId=subnet["SubnetId"])
 
