@@ -28,7 +28,7 @@ class Host:
         self.address = address
         self._ssh = ["ssh", "-F", "none", "-i", f"{folder}/key", "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes",
                      "-o", f"UserKnownHostsFile={folder}/known_hosts", "-o", "HostKeyAlias=floor", "-o", "LogLevel=ERROR",
-                     "-o", "ConnectTimeout=1", "-o", "ControlMaster=auto", "-o", f"ControlPath={folder}/{address}",
+                     "-o", "ConnectTimeout=3", "-o", "ControlMaster=auto", "-o", f"ControlPath={folder}/{address}",
                      "-o", "ControlPersist=60", f"root@{address}"]
 
     def run(self, command: str) -> "str | None":
