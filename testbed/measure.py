@@ -139,7 +139,7 @@ def measure_operator(space, operator, image, effort, note):
     note(ready_ratio=round(statistics.median(readies) / statistics.median(floors), 3), floor_s=floors, ready_s=readies)
 
     space.apply(cluster("idle-0", managers=1, workers=0))
-    space.wait("swarmcluster", "idle-0", "Ready", 120)
+    space.wait("swarmcluster", "idle-0", "Ready", 240)
     subprocess.run(["kubectl", "testkit", "load", image, "--cluster", "idle-0", "-n", space.name], check=True)
     overheads = [run_overhead(space, "idle-0", n) for n in range(effort.runs)]
     note(run_overhead_s=round(statistics.median(overheads), 2), run_overheads=overheads)
