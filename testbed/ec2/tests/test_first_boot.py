@@ -73,12 +73,12 @@ def boot(bed, tmp_path):
 
 
 def test_an_engine_is_installed_however_the_first_try_went(boot):
-    host = boot({"script_fails": 1, "package_lock_s": 15})
+    host = boot({"script_fails": 1, "package_lock_s": 5})
     host.until_up()
     assert "dockerd" not in host.ssh("command -v dockerd").stdout, "who logs in does not wait for the engine"
     console = host.until_console(INSTALLED, 420)
     assert "downloading https://get.docker.com failed with status 22 (try 1); again in 5 s" in console
-    assert "unattended-upgrades holds the package manager for 15 s" in console and GIVES_UP not in console
+    assert "unattended-upgrades holds the package manager for 5 s" in console and GIVES_UP not in console
     assert host.engine().startswith("28.5")
     assert host.ssh("ls /var/lib/cloud/scripts/per-boot").stdout == "", "it is done"
 
