@@ -1,4 +1,4 @@
-"""`testbed/test`: runs the stages one after the other, whatever fails, and says the sum on its last line."""
+"""`testbed/test`: runs the stages, whatever fails, and says the sum on its last line."""
 import argparse
 import os
 import signal
@@ -11,11 +11,13 @@ from bed_cli.errors import BedError
 from . import counting
 from .counting import Count
 from .runner import Runner
-from .stages import Stages
+from .stages import COMPONENT, EC2, SYSTEM, Stages
 
 # All stages end by then, and the bed is taken down after it.
 DEADLINE = 78 * 60
 GROUPS = {"lint": ("fmt", "clippy", "deny")}
+# The stages that have tests which take minutes.
+LONG = (EC2, SYSTEM)
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -32,20 +34,29 @@ def _run(argv: list[str] | None) -> int:
     every = stages.every()
     parser = argparse.ArgumentParser(prog="testbed/test", description="Every check and test of the project. The last line is the sum.")
     parser.add_argument("--only", action="append", choices=[*every, *GROUPS], help="this stage alone; may be repeated")
+    parser.add_argument("--long", action="store_true", help=f"the tests that take minutes each, and no others, of {' and '.join(LONG)}")
+    parser.add_argument("-k", metavar="WORDS", help="of the tests that drive the bed, those whose names match, as pytest has it; such as -k locked")
     options = parser.parse_args(argv)
-    chosen = [name for word in options.only or every for name in GROUPS.get(word, (word,))]
+    wanted = {name for word in options.only or (LONG if options.long else every) for name in GROUPS.get(word, (word,))}
+    chosen = [name for name in every if name in wanted]
+    # From the first of these on.
+    beside = next((name for name in chosen if name in (COMPONENT, SYSTEM, EC2)), None)
+    stages.selection = (["--long"] if options.long else []) + (["-k", options.k] if options.k else [])
     total, code = Count(), 0
     try:
         stages.runner.clean_up_after_a_crash()
         stages.tear_down()
         total += stages.setup()
         for name in chosen:
+            if name == beside and EC2 in chosen:
+                total += stages.begin_ec2()
             total += _stage(name, every[name])
     except KeyboardInterrupt:
         print("interrupted", flush=True)
         total += counting.one_failure("interrupted")
         code = 130
     finally:
+        stages.end_what_runs_beside()
         total += _tear_down(stages)
     for failure in total.failures:
         print(f"FAILED {failure}")

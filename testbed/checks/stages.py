@@ -1,7 +1,7 @@
 """The stages of `make test`: what each runs, how long it may take, and how its result is counted."""
 import os
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bed_cli import places
@@ -10,23 +10,31 @@ from bed_cli.errors import BedError
 
 from . import counting
 from .counting import Count
-from .runner import Runner
+from .runner import Runner, Running
 
 BED = "test"
 MINUTE = 60
+PYTEST = {"PYTHONPATH": str(places.TESTBED), "PYTHONDONTWRITEBYTECODE": "1"}
+# pytest's exit code where no test is chosen (https://docs.pytest.org/en/stable/reference/exit-codes.html).
+NONE_CHOSEN = 5
 # The cargo integration test that needs an API server; every other file in tests/ needs none.
 COMPONENT, SYSTEM = "component", "system"
+EC2 = "ec2"
 
 
 @dataclass
 class Stages:
     runner: Runner
+    # For the tests that drive the bed: which of them.
+    selection: list = field(default_factory=list)
+    # The tests of the EC2 endpoint, while they run.
+    beside: Running | None = None
     # Whether the tests' own bed may have been started.
     bed_used: bool = False
 
     def every(self) -> dict:
-        return {"fmt": self.fmt, "clippy": self.clippy, "deny": self.deny, "unit": self.unit, "bed": self.bed, "ec2": self.ec2,
-                COMPONENT: self.component, SYSTEM: self.system}
+        return {"fmt": self.fmt, "clippy": self.clippy, "deny": self.deny, "unit": self.unit, "bed": self.bed, "ec2-client": self.ec2_client,
+                COMPONENT: self.component, SYSTEM: self.system, EC2: self.ec2}
 
     def setup(self) -> Count:
         """The Rust and the Python packages that every stage stands on. It is no test: only its failure counts."""
@@ -60,15 +68,29 @@ class Stages:
         """What the bed's own command line plans and foretells."""
         return self._pytest("bed", places.TESTBED / "bed_cli" / "tests", 2 * MINUTE, {})
 
+    def ec2_client(self) -> Count:
+        """The operator's own client of EC2 against the bed's endpoint, each test with one of its own."""
+        if not self._setup("ec2-client", "checks"):
+            return counting.one_failure("ec2-client: the Python packages cannot be set up")
+        command = ["cargo", "test", "--locked", "--no-fail-fast", "--workspace", "--test", "ec2_endpoint", "--", "--test-threads=2"]
+        return self._libtest("ec2-client", command, 20 * MINUTE, {"TESTBED_PYTHON": str(places.venv() / "bin" / "python")})
+
+    def begin_ec2(self) -> Count:
+        """Lets the EC2 endpoint's own tests run beside the stages that come next: they wait more than they compute."""
+        if not self._setup(EC2, "bed", "--engine", "28.5", "--engine", "none"):
+            return counting.one_failure("ec2: the test bed cannot be set up")
+        tests = places.TESTBED / "ec2" / "tests"
+        self.beside = self.runner.begin(EC2, self._pytest_command(EC2, tests), 20 * MINUTE, places.CHECKOUT,
+                                        PYTEST | {"TESTKIT_HOST_IMAGES": str(places.images())})
+        print(f"ec2: begun, beside what comes next; {self.beside.daemon.log} grows", flush=True)
+        return Count()
+
     def ec2(self) -> Count:
         """The EC2 endpoint's own tests, which drive it with an AWS SDK and boot hosts."""
-        if not self._setup("ec2", "bed", "--engine", "28.5", "--engine", "none"):
-            return counting.one_failure("ec2: the test bed cannot be set up")
-        count = self._pytest("ec2", places.TESTBED / "ec2" / "tests", 15 * MINUTE, {"TESTKIT_HOST_IMAGES": str(places.images())})
-        # The operator's own client of EC2 against the same endpoint, each test with one of its own.
-        command = ["cargo", "test", "--locked", "--no-fail-fast", "--workspace", "--test", "ec2_endpoint", "--", "--test-threads=2"]
-        count += self._libtest("ec2-client", command, 20 * MINUTE, {"TESTBED_PYTHON": str(places.venv() / "bin" / "python")})
-        return count
+        if not self.beside:
+            return Count()
+        beside, self.beside = self.beside, None
+        return self._counted(EC2, *beside.followed())
 
     def component(self) -> Count:
         """The operator's parts and the plugin against a real API server."""
@@ -81,7 +103,7 @@ class Stages:
     def system(self) -> Count:
         """The whole on real hosts: the operator as a process, kubectl and its plugin as a person has them."""
         target = Path(os.environ["CARGO_TARGET_DIR"]) / "debug"
-        failure = self._bed_up(SYSTEM, "bed", [])
+        failure = self._bed_up(SYSTEM, "bed", [], "--engine", "28.5", "--engine", "none")
         if failure:
             return failure
         image = self._suite_image()
@@ -93,13 +115,17 @@ class Stages:
                 return counting.one_failure(f"{SYSTEM}: {name} failed")
         return self._pytest(SYSTEM, places.TESTBED / "system", 40 * MINUTE, self._bed_environment() | {"TESTKIT_E2E_IMAGE": str(image)})
 
+    def end_what_runs_beside(self) -> None:
+        if self.beside:
+            self.beside.end()
+
     def tear_down(self) -> None:
         bed = Bed(BED)
         with bed.locked():
             bed.down()
 
-    def _bed_up(self, stage: str, what: str, flags: list) -> Count | None:
-        if not self._setup(stage, what):
+    def _bed_up(self, stage: str, what: str, flags: list, *more: str) -> Count | None:
+        if not self._setup(stage, what, *more):
             return counting.one_failure(f"{stage}: the test bed cannot be set up")
         self.bed_used = True
         if self._run(f"{stage}-bed", [places.TESTBED / "bed", "up", "--name", BED, *flags], 5 * MINUTE)[0]:
@@ -112,11 +138,19 @@ class Stages:
         return bed.environment() | {"PATH": f"{bed.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
 
     def _pytest(self, stage: str, tests: Path, seconds: float, env: dict) -> Count:
-        report = self.runner.folder / f"{stage}.xml"
-        report.unlink(missing_ok=True)
-        code, log = self._run(stage, [places.venv() / "bin" / "python", "-m", "pytest", "-v", "-p", "no:cacheprovider", f"--junit-xml={report}", tests],
-                              seconds, env | {"PYTHONPATH": str(places.TESTBED), "PYTHONDONTWRITEBYTECODE": "1"})
-        return counting.junit(report)(stage, code, log)
+        return self._counted(stage, *self._run(stage, self._pytest_command(stage, tests), seconds, env | PYTEST))
+
+    def _pytest_command(self, stage: str, tests: Path) -> list:
+        self._report(stage).unlink(missing_ok=True)
+        return [places.venv() / "bin" / "python", "-m", "pytest", "-v", "-p", "no:cacheprovider", "--durations=12", f"--junit-xml={self._report(stage)}", *self.selection, tests]
+
+    def _counted(self, stage: str, code: int, log: str) -> Count:
+        if self.selection and code == NONE_CHOSEN:
+            return Count()
+        return counting.junit(self._report(stage))(stage, code, log)
+
+    def _report(self, stage: str) -> Path:
+        return self.runner.folder / f"{stage}.xml"
 
     def _suite_image(self) -> Path | None:
         """The suite's image, made again when what it is made of has changed: to link it takes most of a minute."""
@@ -124,7 +158,7 @@ class Stages:
         folder, image = places.cache() / "suite", self.runner.folder / "e2e.tar"
         kept = folder / f"{places.fingerprint(*sources)}.tar"
         if not kept.exists():
-            if self._run("system-image", [places.CHECKOUT / "e2e" / "image.sh", image], 20 * MINUTE)[0]:
+            if self._run("system-image", [places.CHECKOUT / "e2e" / "image.sh", "--quick", image], 20 * MINUTE)[0]:
                 return None
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir()

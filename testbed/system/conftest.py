@@ -7,6 +7,7 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from long_tests import pytest_addoption, pytest_collection_modifyitems, pytest_configure  # noqa: F401 (pytest finds them here)
 
 import world
 

@@ -10,26 +10,18 @@ import urllib.request
 from pathlib import Path
 
 import boto3
+import long_tests
 import pytest
 from botocore.config import Config
+from long_tests import pytest_addoption, pytest_collection_modifyitems  # noqa: F401 (pytest finds them here)
 
 TESTBED = Path(__file__).resolve().parents[2]
 UBUNTU = "resolve:ssm:/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "long: takes minutes; only with --long")
+    long_tests.pytest_configure(config)
     config.addinivalue_line("markers", "hosts: boots real hosts (root, a built host image, about a minute)")
-
-
-def pytest_addoption(parser):
-    parser.addoption("--long", action="store_true", help="run the tests that take minutes, and no others")
-
-
-def pytest_collection_modifyitems(config, items):
-    wanted = [item for item in items if bool(item.get_closest_marker("long")) == config.getoption("--long")]
-    config.hook.pytest_deselected(items=[item for item in items if item not in wanted])
-    items[:] = wanted
 
 
 def until(what: str, right, seconds: float = 10):

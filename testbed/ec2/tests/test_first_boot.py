@@ -1,6 +1,6 @@
 """First boots of an image without an engine, as Ubuntu's are: by the operator's own installer, from the bed's mirror.
 
-What goes wrong there takes minutes; all of it but one host is for `testbed/firstboot` only.
+What goes wrong there takes minutes; all of it but one host is for `testbed/test --long` only.
 """
 import json
 import os
