@@ -36,7 +36,7 @@ def types(space, name):
 def test_a_mistyped_type_is_forgotten_once_corrected(space, operator):
     with Count(space, "typo") as count:
         space.apply(cluster("typo", 1, 0, instanceTypes=["t3.mediun"]))
-        says(space, "typo", "InvalidConfiguration", "t3.mediun", "spec.provider.ec2")
+        says(space, "typo", "InvalidConfiguration", "t3.mediun", "spec.provider.ec2.instanceTypes")
         assert stalled(space, "typo")
         # The operator that was refused is not the one that reads the correction.
         operator.kill()
@@ -113,7 +113,7 @@ def test_a_group_that_is_used_elsewhere_is_named_with_what_uses_it(space):
     interface = space.ec2.create_network_interface(SubnetId=instance["SubnetId"], Groups=mine)["NetworkInterface"]["NetworkInterfaceId"]
     try:
         kubectl("delete", "swarmcluster", "bound", "-n", space.name, "--wait=false")
-        said = says(space, "bound", "InUse", "it is used by", timeout=90)
+        said = says(space, "bound", "InUse", "it is used by", interface, timeout=90)
         assert "instances are left" not in said["message"], said
     finally:
         space.ec2.delete_network_interface(NetworkInterfaceId=interface)
