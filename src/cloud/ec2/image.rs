@@ -62,17 +62,15 @@ impl Ec2 {
 
     /// The id of the image that a parameter names.
     async fn parameter(&self, name: &str) -> Result<String, CloudError> {
-        let found = self.parameters.get_parameters().names(name).send().await;
-        let found = found.map_err(Failure::of("ssm:GetParameters"))?;
-        let value = found.parameters().iter().find_map(|p| p.value());
-        let value = value.ok_or_else(|| self.no_image(&format!("SSM parameter {name}")))?;
+        let found = self.parameters.get(name).await.map_err(Failure::of("ssm:GetParameters"))?;
+        let value = found.ok_or_else(|| self.no_image(&format!("SSM parameter {name}")))?;
         if !value.starts_with("ami-") {
             return Err(CloudError::Invalid(format!(
                 "SSM parameter {name} holds {:?}, which is no image's id: correct spec.provider.ec2.ami.ssmParameter",
                 value.chars().take(32).collect::<String>()
             )));
         }
-        Ok(value.to_owned())
+        Ok(value)
     }
 
     fn no_image(&self, what: &str) -> CloudError {

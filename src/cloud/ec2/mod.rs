@@ -1,7 +1,7 @@
 //! EC2 through the AWS SDK.
 //!
-//! One file a concern: [`launch`] an instance exactly once, the [`image`] it boots, what
-//! [`describe`] lists of it, the security group of the [`network`] with its [`rules`] and its
+//! One file a concern: [`launch`] an instance exactly once, the [`image`] it boots and the [`parameters`]
+//! that name one, what [`describe`] lists of it, the security group of the [`network`] with its [`rules`] and its
 //! [`users`], and what each [`error`] means. Only this folder sees a type of the SDK.
 
 mod describe;
@@ -9,6 +9,7 @@ mod error;
 mod image;
 mod launch;
 mod network;
+mod parameters;
 mod rules;
 mod tags;
 mod users;
@@ -58,7 +59,7 @@ pub struct Ec2Config {
 pub struct Ec2 {
     client: Client,
     /// Where images' ids are looked up by the names of SSM's parameters.
-    parameters: aws_sdk_ssm::Client,
+    parameters: parameters::Parameters,
     region: String,
     installation: String,
     launches: Semaphore,
@@ -105,7 +106,7 @@ impl Ec2 {
         let settings = loader.load().await;
         Self {
             client: Client::new(&settings),
-            parameters: aws_sdk_ssm::Client::new(&settings),
+            parameters: parameters::Parameters::new(&settings).await,
             region: config.region,
             installation: config.installation,
             launches: Semaphore::new(LAUNCHES_AT_ONCE),
