@@ -25,7 +25,6 @@ class Consoles:
         consoles = self
 
         def get_console_output(response: General) -> ActionResult:
-            response.error_on_dryrun()
             instance = response.ec2_backend.get_instance(response._get_param("InstanceId"))
             return ActionResult(consoles._output(instance, response._get_bool_param("Latest", False)))
 

@@ -39,6 +39,8 @@ class Knobs:
     spot_vcpu_limit: "int | dict | None" = None
     # How long Describe calls do not know a new instance.
     visible_after_s: float = 0.5
+    # The same for a new security group, in lists.
+    groups_visible_after_s: float = 0.0
     pending_s: float = 1.0
     stopping_s: float = 1.0
     shutting_down_s: float = 1.0

@@ -1,8 +1,4 @@
 """DescribeInstances in full, and what moto's other lists lack: who may see an instance yet, filters, pages, speed."""
-import base64
-import binascii
-import fnmatch
-import re
 import time
 
 from moto.core.responses import ActionResult
@@ -12,7 +8,9 @@ from moto.ec2.models.instances import Instance, Reservation
 from moto.ec2.responses.instances import InstanceResponse
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, filter_dict_attribute_mapping, get_prefix, passes_filter_dict
 
+from . import filters
 from .lifecycle import Lifecycle
+from .pages import read_token, require, write_token
 from .requests import Refusal
 
 MOST_IDS = 1000
@@ -53,18 +51,17 @@ def _ends_with_instance(attachment: VolumeAttachment) -> bool:
 
 
 def _describe_instances(response: InstanceResponse, life: Lifecycle) -> ActionResult:
-    response.error_on_dryrun()
     backend = response.ec2_backend
     life.forget(backend)
     ids, most = response._get_param("InstanceIds", []), response._get_param("MaxResults")
-    token, filters = response._get_param("NextToken"), response._filters_from_querystring()
+    token, asked = response._get_param("NextToken"), response._filters_from_querystring()
     newest = time.monotonic() - life.knobs.visible_after_s
     seen = {instance.id: (reservation, instance) for reservation in backend.reservations.values()
             for instance in reservation.instances if instance.born <= newest}
     if ids:
         _check_ids(ids, most, seen)
     wanted = [seen[i] for i in dict.fromkeys(ids)] if ids else list(seen.values())
-    matching = [(reservation, instance) for reservation, instance in wanted if _passes(reservation, instance, filters)]
+    matching = [(reservation, instance) for reservation, instance in wanted if _passes(reservation, instance, asked)]
     matching.sort(key=lambda pair: pair[1].order)
     page, next_token = _page(matching, most, token)
     return ActionResult({"Reservations": _by_reservation(page), "NextToken": next_token})
@@ -76,33 +73,30 @@ def _check_ids(ids: list, most, seen: dict) -> None:
                       "The parameter instancesSet cannot be used with the parameter maxResults")
     if len(ids) > MOST_IDS:
         raise Refusal("InvalidParameterValue", f"At most {MOST_IDS} instance IDs can be given; there are {len(ids)}")
-    for wanted in ids:
-        if not re.fullmatch("i-([0-9a-f]{8}|[0-9a-f]{17})", wanted):
-            raise Refusal("InvalidInstanceID.Malformed", f'Invalid id: "{wanted}"')
-    missing = [wanted for wanted in ids if wanted not in seen]
-    if missing:
-        raise Refusal("InvalidInstanceID.NotFound", f"The instance IDs '{', '.join(missing)}' do not exist"
-                      if len(missing) > 1 else f"The instance ID '{missing[0]}' does not exist")
+    require([wanted for wanted in ids if wanted not in seen], "InvalidInstanceID.NotFound", "instance ID")
 
 
-def _passes(reservation: Reservation, instance: Instance, filters: dict) -> bool:
-    for name, patterns in filters.items():
+def _passes(reservation: Reservation, instance: Instance, wanted: dict) -> bool:
+    for name, patterns in wanted.items():
         if name == "reservation-id" or name in _MORE_FILTERS:
             value = reservation.id if name == "reservation-id" else _MORE_FILTERS[name](instance)
-            if not any(fnmatch.fnmatchcase(value, pattern) for pattern in patterns):
+            if not any(filters.matches(pattern, value) for pattern in patterns):
                 return False
         elif name in filter_dict_attribute_mapping or name in ("tag-key", "tag-value") or name.startswith("tag:"):
             if not passes_filter_dict(instance, {name: patterns}):
                 return False
         else:
-            raise Refusal("InvalidParameterValue", f"The filter '{name}' is invalid")
+            raise NotImplementedError(name)
     return True
 
 
 def _page(matching: list, most, token: "str | None") -> tuple:
     """Pages count instances, as EC2's do, and go on behind the last one seen, whatever came or went meanwhile."""
     if token:
-        last = _read_token(token)
+        try:
+            last = int(read_token(token, "instances"))
+        except ValueError:
+            raise Refusal("InvalidNextToken", "The specified NextToken is not valid.") from None
         matching = [pair for pair in matching if pair[1].order > last]
     if most is None:
         size = _PAGE[-1]
@@ -112,21 +106,7 @@ def _page(matching: list, most, token: "str | None") -> tuple:
         raise Refusal("InvalidParameterValue", f"Value ( {most} ) for parameter maxResults is invalid. "
                                                f"Expecting a value between {_PAGE[0]} and {_PAGE[-1]}.")
     page = matching[:size]
-    return page, _write_token(page[-1][1].order) if len(matching) > size else None
-
-
-def _write_token(order: int) -> str:
-    return base64.urlsafe_b64encode(f"instances after {order}".encode()).decode()
-
-
-def _read_token(token: str) -> int:
-    try:
-        words = base64.b64decode(token, altchars=b"-_", validate=True).decode().rpartition(" ")
-        if words[0] == "instances after":
-            return int(words[2])
-    except (binascii.Error, ValueError):
-        pass
-    raise Refusal("InvalidNextToken", "The specified NextToken is not valid.")
+    return page, write_token("instances", page[-1][1].order) if len(matching) > size else None
 
 
 def _by_reservation(page: list) -> list:

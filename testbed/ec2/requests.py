@@ -1,7 +1,9 @@
 """One call of the API as it comes over the wire, and the answers the layer gives in moto's place."""
 import json
+import re
 import uuid
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta, timezone
 from io import BytesIO
 from urllib.parse import parse_qsl, urlencode
 
@@ -9,6 +11,9 @@ from moto.core.exceptions import ServiceException
 from werkzeug.wrappers import Response
 
 ACCOUNT = "123456789012"
+_TIME = "%Y%m%dT%H%M%SZ"
+# How far a signature's time may be off ("Error codes for the Amazon EC2 API"; IAM's "Elements of a request signature").
+_EC2_PATIENCE, _PATIENCE = timedelta(minutes=15), timedelta(minutes=5)
 _EC2_ERROR = ("<?xml version='1.0' encoding='UTF-8'?>\n<Response><Errors><Error><Code>{code}</Code><Message>{message}"
               "</Message></Error></Errors><RequestID>{request}</RequestID></Response>")
 _QUERY_ERROR = ("<?xml version='1.0' encoding='UTF-8'?>\n<ErrorResponse><Error><Type>Sender</Type><Code>{code}</Code><Message>{message}"
@@ -86,6 +91,10 @@ class Call:
                  if key.startswith(f"{name}.") and key.split(".", 2)[2:] == [of]]
         return sorted(found)
 
+    def fields_of(self, name: str, of: str) -> list:
+        """The values of `name.1.of` and so on, whatever parts the name has itself."""
+        return [value for key, value in self.parameters.items() if re.fullmatch(rf"{re.escape(name)}\.\d+\.{of}", key)]
+
     def pairs(self, name: str) -> dict:
         """The tags `name.1.Key`, `name.1.Value` and so on."""
         return {value: self.parameters.get(f"{key.removesuffix('.Key')}.Value", "") for key, value in self.parameters.items()
@@ -111,6 +120,23 @@ class Call:
                        "The request signature we calculated does not match the signature you provided. Check your AWS Secret "
                        "Access Key and signing method. Consult the service documentation for details.", 403)
 
+    def check_time(self) -> None:
+        """A signature is good for a while: a clock that is wrong is a common reason why nothing works."""
+        try:
+            said = datetime.strptime(self.headers.get("x-amz-date", ""), _TIME).replace(tzinfo=timezone.utc)
+        except ValueError:
+            raise Refusal("IncompleteSignature", "Date must be in ISO-8601 'basic format'.", 403 if self.service != "ec2" else 400) from None
+        now, patience = datetime.now(timezone.utc), _EC2_PATIENCE if self.service == "ec2" else _PATIENCE
+        if abs(now - said) <= patience:
+            return
+        if self.service == "ec2":
+            raise Refusal("RequestExpired", "Request has expired.")
+        late = said < now
+        edge = now - patience if late else now + patience
+        raise Refusal("InvalidSignatureException" if self.is_json else "SignatureDoesNotMatch",
+                      f"Signature {'expired' if late else 'not yet current'}: {said:{_TIME}} is {'now earlier' if late else 'still later'} "
+                      f"than {edge:{_TIME}} ({now:{_TIME}} {'-' if late else '+'} {patience.seconds // 60} min.)", 403)
+
     def refuse(self, refusal: Refusal) -> Response:
         """In the form the service's clients understand."""
         if self.is_json:
@@ -120,8 +146,9 @@ class Call:
         code, message, form = refusal.code, refusal.message, _EC2_ERROR
         if self.service != "ec2":
             code, form = _QUERY_CODES.get(code, code), _QUERY_ERROR
-        elif refusal.encoded:
-            message = f"You are not authorized to perform this operation. {message}. Encoded authorization failure message: {refusal.encoded}"
+        elif code == "UnauthorizedOperation":
+            message = f"You are not authorized to perform this operation. {message}"
+            message += f". Encoded authorization failure message: {refusal.encoded}" if refusal.encoded else ""
         body = form.format(code=code, message=_escaped(message), request=uuid.uuid4())
         return Response(body, status=refusal.status, content_type="text/xml;charset=UTF-8")
 

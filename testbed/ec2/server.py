@@ -6,13 +6,15 @@ Calls run one after the other, as moto's state is one; what takes time is done a
 """
 import threading
 import time
+import traceback
 from pathlib import Path
 
 from moto import settings
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.test import Client
+from werkzeug.wrappers import Response
 
-from . import addresses, amis, dependencies, groups, listing, permissions
+from . import addresses, amis, dependencies, filters, groups, listing, model, pages, permissions, tags
 from .control import Control
 from .door import Door
 from .faults import Faults, cut
@@ -45,6 +47,8 @@ class Endpoint:
         self.life.consoles.install()
         # Around the life cycle's own changes: these come first.
         self._launches.install()
+        filters.install()
+        pages.install(self.knobs)
         listing.install(self.life)
         dependencies.install()
         self._moto = DomainDispatcherApplication(create_backend_app)
@@ -68,12 +72,17 @@ class Endpoint:
             fault = self._faults.strike(call)
             if fault and not fault.get("lost"):
                 raise self._faults.refusal(fault)
+            if call.service == "ec2":
+                model.check(call)
+                tags.check(call)
             with self._lock:
                 authorize(user, permissions.asks(call, user.arn), self.knobs.unauthorized)
                 if call.service == "ec2" and call.action == "RunInstances":
                     self._launches.prepare(call)
                     call.write(environ)
-                answer = self._moto(environ, start_response)
+                if call.service == "ec2" and call.parameters.get("DryRun") == "true":
+                    raise Refusal("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412)
+                answer = self._ask_moto(call, environ)(environ, start_response)
                 if not call.action.startswith(_READS):
                     self.life.settle()
             if fault:
@@ -83,6 +92,20 @@ class Endpoint:
             return call.refuse(refusal)(environ, start_response)
         except NetworkError as error:
             return call.refuse(Refusal("InternalError", str(error), 500))(environ, start_response)
+
+    def _ask_moto(self, call: Call, environ: dict) -> Response:
+        """What moto does not know or trips over it answers with a page for people, which no client can read, or not at all."""
+        why = ""
+        try:
+            answer = Response.from_app(self._moto, environ)
+            if answer.status_code < 500 or answer.mimetype != "text/html":
+                return answer
+        except (Refusal, NetworkError):
+            raise
+        except Exception as error:
+            traceback.print_exc()
+            why = f" ({type(error).__name__}: {error})"
+        raise Refusal("InternalFailure", f"The test bed cannot do {call.service}:{call.action} as it is asked to{why}", 501)
 
     def serve_hosts(self, run: Path, images: Path, network: Network) -> None:
         """What hosts ask. Before the first call."""
