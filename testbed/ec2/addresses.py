@@ -107,8 +107,8 @@ def _install_subnets(network: Network, has_host) -> None:
                 return address
             if has_host(address):
                 free.append(address)
-        raise Refusal("InsufficientFreeAddressesInSubnet", f"The specified subnet does not have enough free addresses to "
-                                                           f"satisfy the request: {subnet.id} is {subnet.cidr_block}.")
+        raise Refusal("InsufficientFreeAddressesInSubnet", f"There are not enough free addresses in subnet '{subnet.id}' to satisfy "
+                                                           "the requested number of instances.")
 
     def request_ip(subnet: Subnet, ip: str, instance) -> None:
         if not subnet.cidr[_KEPT] <= IPv4Address(ip) < subnet.cidr.broadcast_address:

@@ -3,16 +3,20 @@
 The groups of an instance are those of its interface, changed at either; without any it is in the default group of its VPC,
 whose members reach each other. A rule that EC2 refuses is refused here, since it could not be put in force.
 """
+import time
 from ipaddress import IPv4Address, IPv4Network
 
 from moto.ec2.models.elastic_network_interfaces import NetworkInterface, NetworkInterfaceBackend
 from moto.ec2.models.instances import Instance, InstanceBackend
 from moto.ec2.models.security_groups import SecurityGroup, SecurityGroupBackend, SecurityGroupRule
 
+from . import group_rules
 from .firewall import Group, Host, Rule, State
 from .network import Network
 from .requests import Refusal
 
+# The quota of a new account.
+_MOST_OF_AN_INTERFACE = 5
 _PROTOCOLS = {"all": "-1", "6": "tcp", "17": "udp", "1": "icmp", "58": "icmpv6"}
 _WITH_PORTS = ("tcp", "udp")
 
@@ -20,7 +24,8 @@ _WITH_PORTS = ("tcp", "udp")
 def install() -> None:
     plain_rule, plain_group = SecurityGroupRule.__init__, SecurityGroup.__init__
     plain_create = NetworkInterfaceBackend.create_network_interface
-    plain_modify = SecurityGroupBackend.modify_security_group_rules
+    plain_modify, plain_make = SecurityGroupBackend.modify_security_group_rules, SecurityGroupBackend.create_security_group
+    group_rules.install()
 
     def rule(made, ec2_backend, ip_protocol, group_id, from_port, to_port, *args, **kwargs) -> None:
         protocol, ports = _checked(ip_protocol, from_port, to_port)
@@ -30,9 +35,15 @@ def install() -> None:
 
     def group(made, *args, **kwargs) -> None:
         plain_group(made, *args, **kwargs)
+        made.born = time.monotonic()
         if made.is_default:
             made.ingress_rules.append(SecurityGroupRule(
                 made.ec2_backend, "-1", made.id, None, None, None, {"GroupId": made.id, "UserId": made.owner_id}, is_egress=False))
+
+    def create_security_group(backend, name, description, vpc_id=None, tags=None, force=False, is_default=None):
+        if not (force or is_default):
+            _check_group(backend, name, description, vpc_id)
+        return plain_make(backend, name, description, vpc_id, tags, force, is_default)
 
     def create_network_interface(backend, subnet, address, addresses=None, group_ids=None, *more, **named):
         subnet = backend.get_subnet(subnet) if isinstance(subnet, str) else subnet
@@ -73,11 +84,35 @@ def install() -> None:
         lambda instance: instance.nics[0]._group_set if getattr(instance, "nics", None) else instance.asked_groups,
         lambda instance, groups: setattr(instance, "asked_groups", groups))
     SecurityGroupBackend.modify_security_group_rules = modify_security_group_rules
+    SecurityGroupBackend.create_security_group = create_security_group
+
+
+def _check_group(backend, name: str, description: str, vpc_id: "str | None") -> None:
+    """A group that somebody makes; `default` makes itself."""
+    for what, text in (("GroupName", name), ("GroupDescription", description)):
+        if not text.isascii():
+            raise Refusal("InvalidParameterValue", f"Value ({text}) for parameter {what} is invalid. Character sets beyond ASCII "
+                                                   "are not supported.")
+    if name.startswith("sg-"):
+        raise Refusal("InvalidParameterValue", f"Value ({name}) for parameter GroupName is invalid. Group names may not be in the "
+                                               "format sg-*.")
+    if name == "default":
+        raise Refusal("InvalidParameterValue", "Cannot use reserved security group name: default")
+    for what, text in (("name", name), ("description", description)):
+        if not group_rules.DESCRIPTION.fullmatch(text):
+            raise Refusal("InvalidParameterValue", f"Invalid security group {what}. Valid {what}s are {group_rules.DESCRIBED}")
+    if vpc_id and vpc_id not in backend.vpcs:
+        raise Refusal("InvalidVpcID.NotFound", f"The vpc ID '{vpc_id}' does not exist")
+    vpc_id = vpc_id or backend.default_vpc.id
+    if any(group.name == name for group in backend.groups[vpc_id].values()):
+        raise Refusal("InvalidGroup.Duplicate", f"The security group '{name}' already exists for VPC '{vpc_id}'")
 
 
 def _groups(backend, ids, subnet) -> list:
     """The groups with these ids, each once, all of the VPC the subnet is in."""
     found = []
+    if len(set(ids or [])) > _MOST_OF_AN_INTERFACE:
+        raise Refusal("SecurityGroupsPerInterfaceLimitExceeded", "The maximum number of security groups per interface has been reached.")
     for wanted in dict.fromkeys(ids or []):
         group = backend.get_security_group_from_id(wanted)
         if group is None:
@@ -109,6 +144,8 @@ def _checked(protocol, first, last) -> tuple:
     elif not (-1 <= first <= 255 and -1 <= last <= 255):
         raise Refusal("InvalidParameterValue", f"ICMP code ({last}) out of range" if -1 <= first <= 255
                       else f"ICMP type ({first}) out of range")
+    elif first == -1 and last != -1:
+        raise Refusal("InvalidParameterValue", f"ICMP code ({last}) must be -1 where the type is -1, which is all of them")
     return name, (first, last)
 
 
