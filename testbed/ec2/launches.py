@@ -1,24 +1,24 @@
 """RunInstances before moto sees it: what is asked for is made exact, refused, or recognized as asked for before."""
 import base64
-import re
 import threading
 
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.instances import Instance, InstanceBackend, Reservation
+from moto.iam.models import iam_backends
 from moto.ssm.models import ssm_backends
 
-from . import amis, catalogue, quotas
+from . import amis, catalogue, quotas, volumes
 from .addresses import require_network
 from .fleet import Fleet, NoImage
 from .knobs import Knobs, refuse_for_capacity
 from .lifecycle import Lifecycle
+from .metadata_options import MetadataDefaults
 from .requests import Call, Refusal
 
 # In bytes, before they are encoded (RunInstances in the EC2 API reference).
 MOST_USER_DATA = 16384
 _SSM = "resolve:ssm:"
-_ROOT = "BlockDeviceMapping"
 
 
 class Launches:
@@ -27,6 +27,7 @@ class Launches:
         # (region, token) -> (what was asked for, what came of it)
         self._tokens: dict = {}
         self._current = threading.local()
+        self._metadata = MetadataDefaults()
 
     def install(self) -> None:
         plain_run, plain_init = InstanceBackend.run_instances, Instance.__init__
@@ -38,8 +39,10 @@ class Launches:
 
         def init(instance, ec2_backend, *args, **kwargs):
             instance.keeps_interfaces = launches._current.kept_interfaces
+            instance.spot_type = launches._current.spot_type
             plain_init(instance, ec2_backend, *args, **kwargs)
 
+        self._metadata.install()
         # EC2Backend inherits it.
         InstanceBackend.run_instances, Instance.__init__ = run_instances, init
 
@@ -59,19 +62,23 @@ class Launches:
         self._current.interface_tags = {} if call.has("NetworkInterface.1.NetworkInterfaceId") else next(
             (call.pairs(f"TagSpecification.{number}.Tag") for number, kind in call.fields("TagSpecification", "ResourceType")
              if kind == "network-interface"), {})
+        self._current.spot_type = asked.get("InstanceMarketOptions.SpotOptions.SpotInstanceType", "one-time")
         # moto mistakes a launch without a token for one with the token ABCDE.
         call.parameters.setdefault("ClientToken", "")
         if token and (call.region, token) in self._tokens:
             # Nothing is launched, so nothing can be missing for it; but moto reads the disks first.
-            self._complete_root_volume(call)
+            volumes.complete(call)
             return
         self._check_count(call)
         self._check_image(call)
         self._check_interfaces(call)
         self._check_user_data(call)
         self._check_type(call)
-        self._complete_root_volume(call)
-        self._complete_metadata_options(call)
+        volumes.complete(call)
+        volumes.check(call)
+        self._check_spot(call)
+        self._check_profile(call)
+        self._metadata.complete(call)
 
     def _once(self, backend, launch) -> Reservation:
         region, token, asked = self._current.launch
@@ -107,9 +114,7 @@ class Launches:
     @staticmethod
     def _check_count(call: Call) -> None:
         for name in ("MinCount", "MaxCount"):
-            if name not in call.parameters:
-                raise Refusal("MissingParameter", f"The request must contain the parameter {name}")
-            if not call.parameters[name].isdigit() or int(call.parameters[name]) < 1:
+            if int(call.parameters[name]) < 1:
                 raise Refusal("InvalidParameterValue", f"Value ({call.parameters[name]}) for parameter {name} is invalid.")
         if int(call.parameters["MinCount"]) > int(call.parameters["MaxCount"]):
             raise Refusal("InvalidParameterValue", "minCount must not be greater than maxCount.")
@@ -123,8 +128,6 @@ class Launches:
             if not found:
                 raise Refusal("SsmInvalidParameter", f"The following aliases are invalid: {image.removeprefix(_SSM)}")
             image = call.parameters["ImageId"] = found
-        elif image and not re.fullmatch("ami-([0-9a-f]{8}|[0-9a-f]{17})", image):
-            raise Refusal("InvalidAMIID.Malformed", f'Invalid id: "{image}"')
         if image not in ec2_backends[DEFAULT_ACCOUNT_ID][call.region].amis:
             raise Refusal("InvalidAMIID.NotFound", f"The image id '[{image}]' does not exist")
         if self._knobs.boot:
@@ -153,6 +156,23 @@ class Launches:
             raise Refusal("InvalidParameterValue", "Invalid BASE64 encoding of user data.") from None
         if len(content) > MOST_USER_DATA:
             raise Refusal("InvalidParameterValue", f"User data is limited to {MOST_USER_DATA} bytes")
+
+    @staticmethod
+    def _check_profile(call: Call) -> None:
+        for what, words in (("Name", "name"), ("Arn", "ARN")):
+            named = call.parameters.get(f"IamInstanceProfile.{what}")
+            if named and not any(named == getattr(profile, what.lower())
+                                 for profile in iam_backends[DEFAULT_ACCOUNT_ID]["aws"].instance_profiles.values()):
+                raise Refusal("InvalidParameterValue", f"Value ({named}) for parameter iamInstanceProfile.{what.lower()} is invalid. "
+                                                       f"Invalid IAM Instance Profile {words}")
+
+    def _check_spot(self, call: Call) -> None:
+        """Spot requests that are made by a launch are one-time, unless told otherwise."""
+        kind = self._current.spot_type
+        behavior = call.parameters.get("InstanceMarketOptions.SpotOptions.InstanceInterruptionBehavior", "terminate")
+        if kind == "one-time" and behavior != "terminate":
+            raise Refusal("InvalidParameterCombination", f"The request with type '{kind}' is not supported when "
+                                                         f"instanceInterruptionBehavior is set to '{behavior}'.")
 
     def _check_type(self, call: Call) -> None:
         """Whether the type exists, fits the image, is to be had where it is wanted, and as often as it is wanted."""
@@ -206,29 +226,6 @@ class Launches:
         offered = [zone for zone in zones if zone in catalogue.zones_with(instance_type, call.region)]
         free = [zone for zone in offered if not self._knobs.lacks(instance_type, zone)]
         return (free or offered or zones)[0]
-
-    @staticmethod
-    def _complete_root_volume(call: Call) -> None:
-        """An AMI's root volume is always there, ends with the instance unless told not to, and has the AMI's size."""
-        names = {name.split(".")[1]: value for name, value in call.parameters.items()
-                 if name.startswith(f"{_ROOT}.") and name.endswith(".DeviceName")}
-        index = next((i for i, device in names.items() if device == amis.ROOT_DEVICE), None)
-        if index is None:
-            index = str(max((int(i) for i in names), default=0) + 1)
-            call.parameters[f"{_ROOT}.{index}.DeviceName"] = amis.ROOT_DEVICE
-        ebs = f"{_ROOT}.{index}.Ebs"
-        call.parameters.setdefault(f"{ebs}.DeleteOnTermination", "true")
-        call.parameters.setdefault(f"{ebs}.VolumeType", "gp3")
-        call.parameters.setdefault(f"{ebs}.VolumeSize", str(amis.ROOT_GIB))
-        if int(call.parameters[f"{ebs}.VolumeSize"]) < amis.ROOT_GIB:
-            raise Refusal("InvalidBlockDeviceMapping", f"Volume of size {call.parameters[f'{ebs}.VolumeSize']}GB is smaller "
-                                                       f"than snapshot, expect size >= {amis.ROOT_GIB}GB")
-
-    @staticmethod
-    def _complete_metadata_options(call: Call) -> None:
-        """What an AMI with ImdsSupport=v2.0 means for a launch that does not say."""
-        call.parameters.setdefault("MetadataOptions.HttpTokens", "required")
-        call.parameters.setdefault("MetadataOptions.HttpPutResponseHopLimit", "2")
 
 
 def image_of(call: Call) -> "str | None":
