@@ -14,7 +14,7 @@ from moto.ec2.models.instances import Instance, InstanceBackend, StateReason
 from moto.ec2.responses.instances import InstanceResponse
 from moto.core.responses import ActionResult
 
-from . import deaths, zones
+from . import deaths, transitions, zones
 from .amis import engine_of
 from .console import Consoles
 from .firewall import rules
@@ -22,7 +22,6 @@ from .fleet import Fleet
 from .groups import state
 from .knobs import Knobs
 from .network import Port
-from .requests import Refusal
 
 CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
 ENDED = ("shutting-down", "terminated")
@@ -61,7 +60,9 @@ class Lifecycle:
 
         Instance.__init__, Instance.start, Instance.stop = init, start, stop
         Instance.terminate, Instance.reboot = terminate, reboot
-        InstanceResponse.terminate_instances = _terminate_instances
+        transitions.install()
+        for verb, name in (("start", "StartingInstances"), ("stop", "StoppingInstances"), ("terminate", "TerminatingInstances")):
+            setattr(InstanceResponse, f"{verb}_instances", _answer(verb, name))
         # moto's answers hold the state an action leads to in the end, whatever the instance's is.
         InstanceResponse.RESPONSE_KEY_PATH_TO_TRANSFORMER = {
             path: transform for path, transform in InstanceResponse.RESPONSE_KEY_PATH_TO_TRANSFORMER.items()
@@ -129,11 +130,8 @@ class Lifecycle:
 
     def _start(self, instance: Instance):
         previous = copy.copy(instance._state)
-        if instance.state in ("pending", "running"):
-            return previous
         if instance.state != "stopped":
-            raise Refusal("IncorrectInstanceState",
-                          f"The instance '{instance.id}' is not in a state from which it can be started.")
+            return previous
         self._become(instance, "pending")
         for nic in instance.nics.values():
             nic.start()
@@ -146,11 +144,8 @@ class Lifecycle:
 
     def _stop(self, instance: Instance, plain_stop):
         previous = copy.copy(instance._state)
-        if instance.state in ("stopping", "stopped"):
+        if instance.state != "running":
             return previous
-        if instance.state in ENDED or instance.state == "pending":
-            raise Refusal("IncorrectInstanceState",
-                          f"The instance '{instance.id}' is not in a state from which it can be stopped.")
         plain_stop(instance)
         self._become(instance, "stopping")
         self._stop_host(instance)
@@ -167,10 +162,7 @@ class Lifecycle:
         return previous
 
     def _reboot(self, instance: Instance) -> None:
-        if instance.state != "running":
-            raise Refusal("IncorrectInstanceState",
-                          f"The instance '{instance.id}' is not in a state from which it can be rebooted.")
-        if machine := self.fleet.machine(instance.id):
+        if instance.state == "running" and (machine := self.fleet.machine(instance.id)):
             self._aside(lambda: (machine.shut_down(), machine.boot()))
             self.consoles.booted(instance)
 
@@ -253,10 +245,11 @@ def _gone_with_the_instance(plain: property, nothing=lambda: None) -> property:
     return property(lambda instance: nothing() if instance.state == "terminated" else plain.fget(instance))
 
 
-def _terminate_instances(response: InstanceResponse) -> ActionResult:
-    """As moto's, with the state each instance is in: one that is terminated stays so."""
-    response.error_on_dryrun()
-    ended = response.ec2_backend.terminate_instances(response._get_param("InstanceIds", []))
-    return ActionResult({"TerminatingInstances": [
-        {"InstanceId": instance.id, "CurrentState": instance._state, "PreviousState": previous}
-        for instance, previous in ended]})
+def _answer(verb: str, name: str):
+    """As moto's answer, with the state each instance is in: one that is terminated stays so."""
+    def answer(response: InstanceResponse) -> ActionResult:
+        told = getattr(response.ec2_backend, f"{verb}_instances")(response._get_param("InstanceIds", []))
+        return ActionResult({name: [{"InstanceId": instance.id, "CurrentState": instance._state, "PreviousState": previous}
+                                    for instance, previous in told]})
+
+    return answer

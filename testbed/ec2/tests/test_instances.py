@@ -49,6 +49,32 @@ def test_every_state_takes_its_time(bed):
     assert "PrivateIpAddress" not in gone and gone["StateReason"]["Code"] == "Client.UserInitiatedShutdown"
 
 
+def test_all_of_a_call_are_told_or_none(bed):
+    one, other = ids(bed.launch(MinCount=2, MaxCount=2))
+    both = [one, other]
+    for instance in both:
+        bed.until_state(instance, "running")
+    bed.ec2.modify_instance_attribute(InstanceId=other, DisableApiTermination={"Value": True})
+    with refused("OperationNotPermitted", f"The instance '{other}' may not be terminated. Modify its 'disableApiTermination' instance attribute and try "
+                 "again.", status=400):
+        bed.ec2.terminate_instances(InstanceIds=both)
+    assert bed.state(one) == "running"
+    bed.ec2.modify_instance_attribute(InstanceId=other, DisableApiTermination={"Value": False})
+    told = bed.ec2.start_instances(InstanceIds=[one])["StartingInstances"][0]
+    assert told["CurrentState"]["Name"] == told["PreviousState"]["Name"] == "running"
+    bed.ec2.terminate_instances(InstanceIds=[other])
+    bed.until_state(other, "terminated")
+    for verb in (bed.ec2.stop_instances, bed.ec2.start_instances):
+        with refused("IncorrectInstanceState", other):
+            verb(InstanceIds=both)
+    assert bed.state(one) == "running"
+    bed.ec2.reboot_instances(InstanceIds=both)
+    bed.ec2.stop_instances(InstanceIds=[one])
+    bed.until_state(one, "stopped")
+    with refused("IncorrectInstanceState", "can be rebooted"):
+        bed.ec2.reboot_instances(InstanceIds=[one])
+
+
 def test_a_new_instance_is_unknown_at_first(bed):
     bed.knobs(visible_after_s=0.5)
     [one] = ids(bed.launch())
