@@ -28,7 +28,8 @@ _KINDS = {"spot-instance-request": "spot-instances-request"}
 
 
 def asks(call: Call, user_arn: str) -> list:
-    """Every one of them must be allowed. A resource that does not exist is none: the call itself says so."""
+    """Every one of them must be allowed. A resource that does not exist is none: the call itself says so, to whoever may do
+    such a thing at all."""
     common = _common(call, user_arn)
     if (call.service, call.action) == ("sts", "GetCallerIdentity"):
         return []
@@ -37,20 +38,21 @@ def asks(call: Call, user_arn: str) -> list:
             Ask(f"ssm:{call.action}", "*", common)]
     if call.service != "ec2":
         return [Ask(f"{call.service}:{call.action}", "*", common)]
+    everywhere, common = common, common | context({"ec2:Region": call.region})
     tags = _tags_to_be(call)
     backend = ec2_backends[DEFAULT_ACCOUNT_ID][call.region]
     judged = _launched(call, backend, tags) if call.action == "RunInstances" else _concerned(call, backend, tags)
     found = [_ask("ec2", call.action, resource, common) for resource in judged]
-    if not found and not _resource_types("ec2", call.action):
-        found = [Ask(f"ec2:{call.action}", "*", common)]
+    if not found:
+        found = [Ask(f"ec2:{call.action}", None if _resource_types("ec2", call.action) else "*", common)]
     if call.action not in ("CreateTags", "DeleteTags"):
         created = {"ec2:CreateAction": call.action}
         found += [_ask("ec2", "CreateTags", _new(call, kind, wanted, created), common) for kind, wanted in tags.items()]
     if call.action == "RunInstances":
         image = call.parameters.get("ImageId", "")
         if image.startswith(_SSM):
-            found.append(_ask("ssm", "GetParameters", _parameter(call.region, image.removeprefix(_SSM)), common))
-        found += [Ask("iam:PassRole", role, common | context({"iam:PassedToService": "ec2.amazonaws.com"}))
+            found.append(_ask("ssm", "GetParameters", _parameter(call.region, image.removeprefix(_SSM)), everywhere))
+        found += [Ask("iam:PassRole", role, everywhere | context({"iam:PassedToService": "ec2.amazonaws.com"}))
                   for role in resources.roles_of_profile(call.parameters)]
     return found
 
@@ -61,7 +63,8 @@ def _common(call: Call, user_arn: str) -> dict:
     return context({
         "aws:CurrentTime": now.isoformat(), "aws:EpochTime": int(time.time()), "aws:PrincipalAccount": DEFAULT_ACCOUNT_ID,
         "aws:PrincipalArn": user_arn, "aws:PrincipalType": "User", "aws:RequestedRegion": call.region, "aws:SourceIp": call.source,
-        "aws:UserAgent": call.headers.get("user-agent"), "aws:username": user_arn.rpartition("/")[2], "ec2:Region": call.region,
+        "aws:UserAgent": call.headers.get("user-agent"), "aws:username": user_arn.rpartition("/")[2],
+        "aws:PrincipalIsAWSService": False, "aws:ViaAWSService": False,
         # As it would be at AWS; the bed's endpoint is HTTP on loopback.
         "aws:SecureTransport": True})
 
@@ -83,12 +86,21 @@ def _concerned(call: Call, backend, tags: dict) -> list:
         return [resource.with_facts(wanted) for resource in known if resource]
     found = []
     for kind, required in _resource_types("ec2", call.action).items():
-        named = call.parameters.get(_NAMED_BY.get(kind, "-"))
-        names = [named] if named else call.many(_NAMED_BY.get(kind, "-"))
+        names = _names(call, backend, kind)
         found += filter(None, (resources.existing(backend, kind, name) for name in names))
         if not names and (kind in tags or required and call.action.startswith("Create")):
             found.append(_new(call, kind, tags.get(kind, {})))
     return found
+
+
+def _names(call: Call, backend, kind: str) -> list:
+    """The ids of the resources of a kind that a call names."""
+    parameter = _NAMED_BY.get(kind, "-")
+    if kind == "security-group" and "GroupName" in call.parameters and not call.action.startswith("Create"):
+        group = backend.get_security_group_by_name_or_id(call.parameters["GroupName"])
+        return [group.id] if group else []
+    named = call.parameters.get(parameter)
+    return [named] if named else call.many(parameter)
 
 
 def _launched(call: Call, backend, tags: dict) -> list:

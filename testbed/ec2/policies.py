@@ -3,12 +3,15 @@
 The rules are those of the IAM user guide, "Policy evaluation logic" and "Condition operators", for identity-based policies.
 """
 import ipaddress
+import json
 import re
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from functools import lru_cache
 
 ALLOWED, DENIED, NOT_ALLOWED = "allowed", "explicitly denied", "not allowed"
+# Of a managed policy, without white space.
+_LONGEST = 6144
 _ELEMENTS = {"Sid", "Effect", "Action", "NotAction", "Resource", "NotResource", "Condition"}
 
 
@@ -18,22 +21,32 @@ class BadPolicy(ValueError):
 
 @dataclass(frozen=True)
 class Ask:
-    """One action on one resource. `context` has the condition keys and the values of each; a key that is not there is absent."""
+    """One action on one resource. `context` has the condition keys and the values of each; a key that is not there is absent.
+
+    Without a resource, on one that is not there: whoever may do it to some is told so.
+    """
 
     action: str
-    resource: str
+    resource: "str | None"
     context: dict = field(default_factory=dict)
 
 
 class Policy:
     def __init__(self, document: dict):
         self.document = document
-        if not isinstance(document, dict) or document.get("Version") != "2012-10-17":
+        if not isinstance(document, dict) or document.get("Version") != "2012-10-17" or "Statement" not in document:
             raise BadPolicy('a policy is an object with "Version": "2012-10-17" and "Statement"')
-        self._statements = [_Statement(statement) for statement in _list(document.get("Statement"))]
+        if len("".join(json.dumps(document, ensure_ascii=False, separators=(",", ":")).split())) > _LONGEST:
+            raise BadPolicy(f"Cannot exceed quota for PolicySize: {_LONGEST}")
+        self._statements = [_Statement(statement) for statement in _list(document["Statement"])]
+        sids = [statement["Sid"] for statement in _list(document["Statement"]) if "Sid" in statement]
+        if len(set(sids)) < len(sids):
+            raise BadPolicy("Statement IDs (SID) in a single policy must be unique.")
 
     def judge(self, ask: Ask) -> str:
         """One Deny that applies is enough; without one, one Allow."""
+        if ask.resource is None:
+            return ALLOWED if any(statement.effect == "Allow" and statement.names(ask.action) for statement in self._statements) else NOT_ALLOWED
         effects = {statement.effect for statement in self._statements if statement.applies(ask)}
         return DENIED if "Deny" in effects else ALLOWED if "Allow" in effects else NOT_ALLOWED
 
@@ -45,7 +58,7 @@ class _Statement:
         name = statement.get("Sid") or statement
         if unknown := set(statement) - _ELEMENTS:
             raise BadPolicy(f"statement {name} has {', '.join(sorted(unknown))}, which a policy of a user does not have")
-        self.effect = statement.get("Effect")
+        self.effect, self.sid = statement.get("Effect"), statement.get("Sid", "")
         if self.effect not in ("Allow", "Deny"):
             raise BadPolicy(f"the Effect of statement {name} is neither Allow nor Deny")
         for one, other in (("Action", "NotAction"), ("Resource", "NotResource")):
@@ -55,11 +68,25 @@ class _Statement:
             raise BadPolicy(f"statement {name} has a policy variable: these are not evaluated here")
         self._actions, self._but_actions = _list(statement.get("Action")), _list(statement.get("NotAction"))
         self._resources, self._but_resources = _list(statement.get("Resource")), _list(statement.get("NotResource"))
+        self._check(name)
         self._conditions = [(_operator(operator), key, [_text(value) for value in _list(values)])
                             for operator, keys in statement.get("Condition", {}).items() for key, values in keys.items()]
 
+    def _check(self, name: object) -> None:
+        if not re.fullmatch("[0-9A-Za-z]*", str(self.sid)):
+            raise BadPolicy(f"Statement IDs (SID) must be alpha-numeric; {self.sid!r} is not")
+        for action in self._actions + self._but_actions or [""]:
+            if action != "*" and not re.fullmatch("[A-Za-z0-9-]+:[A-Za-z0-9*?]+", action):
+                raise BadPolicy(f"Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.: {action!r} in statement {name}")
+        for resource in self._resources + self._but_resources or [""]:
+            if resource != "*" and not resource.startswith("arn:"):
+                raise BadPolicy(f'Resource {resource} must be in ARN format or "*".')
+
+    def names(self, action: str) -> bool:
+        return _about(action, self._actions, self._but_actions, _same_action)
+
     def applies(self, ask: Ask) -> bool:
-        return (_about(ask.action, self._actions, self._but_actions, _same_action)
+        return (self.names(ask.action)
                 and _about(ask.resource, self._resources, self._but_resources, _same_resource)
                 and all(operator.holds(ask.context.get(key.lower()), wanted) for operator, key, wanted in self._conditions))
 
@@ -80,7 +107,8 @@ def _same_action(pattern: str, action: str) -> bool:
 def _same_resource(pattern: str, resource: str) -> bool:
     if pattern == "*":
         return True
-    return resource != "*" and _same_arn(pattern, resource)
+    # One that is cut short ends with anything.
+    return resource != "*" and _same_arn(pattern + ":*" * (5 - pattern.count(":")), resource)
 
 
 def _same_arn(pattern: str, arn: str) -> bool:

@@ -27,9 +27,9 @@ def arn(region: str, kind: str, name: str) -> str:
 
 
 def existing(backend, kind: str, name: str) -> "Resource | None":
-    """A resource by its id; None when there is none of it, or none of that kind is known here."""
+    """A resource by its id; None when there is none of it. Of a kind that is not known here, there is whatever is asked for."""
     find = _FACTS.get(kind)
-    facts = find(backend, name) if find else None
+    facts = find(backend, name) if find else {} if kind else None
     if facts is None:
         return None
     for tag, value in backend.tags.get(name, {}).items():

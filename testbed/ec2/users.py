@@ -70,10 +70,12 @@ class Users:
         if not call.key_id:
             raise Refusal("MissingAuthenticationToken", "Request is missing Authentication Token", 403)
         user = next((user for user in self.every() if user.key_id == call.key_id), None)
-        if user is None:
+        # Keys of a user that go with a session's token are none: most often the token is left over from another pair.
+        if user is None or "x-amz-security-token" in call.headers:
             raise call.unknown_key()
         if _signature(call, user) != call.signature:
             raise call.wrong_signature()
+        call.check_time()
         return user
 
 
@@ -89,8 +91,11 @@ def authorize(user: User, asks: list, withheld: list) -> None:
 def _refusal(user: User, ask: Ask, verdict: str) -> Refusal:
     why = (f"with an explicit deny in an identity-based policy: {user.arn}" if verdict == DENIED
            else f"because no identity-based policy allows the {ask.action} action")
-    words = f"User: {user.arn} is not authorized to perform: {ask.action} on resource: {ask.resource} {why}"
-    return Refusal("UnauthorizedOperation", words, 403, encoded=_encoded(ask, verdict))
+    # EC2 names no resource, and encodes nothing, of what has none.
+    bare = ask.action.startswith("ec2:") and ask.resource in ("*", None)
+    of = "" if bare else f" on resource: {ask.resource}"
+    words = f"User: {user.arn} is not authorized to perform: {ask.action}{of} {why}"
+    return Refusal("UnauthorizedOperation", words, 403, encoded="" if bare else _encoded(ask, verdict))
 
 
 def _encoded(ask: Ask, verdict: str) -> str:

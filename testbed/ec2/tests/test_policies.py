@@ -26,7 +26,8 @@ def test_actions(action, allowed):
 @pytest.mark.parametrize("resource, allowed", [
     ("*", True), (INSTANCE, True), ("arn:aws:ec2:*:*:instance/*", True), ("arn:aws:ec2:us-east-1:123456789012:instance/i-0*", True),
     ("arn:*:ec2:*:*:*", True), ("arn:aws:ec2:*:*:volume/*", False), ("arn:aws:ec2:eu-*:*:instance/*", False),
-    ("arn:aws:ec2:*:instance/*", False), ("arn:aws:ec2:*::instance/*", False), ("arn:aws:EC2:*:*:instance/*", False)])
+    ("arn:aws:ec2:*:instance/*", False), ("arn:aws:ec2:*::instance/*", False), ("arn:aws:EC2:*:*:instance/*", False),
+    ("arn:aws:ec2", True), ("arn:aws:ec2:*", True), ("arn:aws:ec2:us-east-1", True), ("arn:aws:ec2:eu-central-1", False), ("arn:aws:ssm", False)])
 def test_resources(resource, allowed):
     assert (judged({"Resource": resource}) == ALLOWED) == allowed
 
@@ -34,6 +35,12 @@ def test_resources(resource, allowed):
 def test_an_action_without_a_resource_needs_all_of_them():
     assert judged({"Resource": "arn:aws:ec2:*:*:instance/*"}, resource="*") == NOT_ALLOWED
     assert judged({}, resource="*") == ALLOWED
+
+
+def test_what_is_not_there_is_told_to_whoever_may_do_such_a_thing():
+    only_mine = {"Resource": "arn:aws:ec2:*:*:instance/*", "Condition": {"StringEquals": {"ec2:ResourceTag/a": "b"}}}
+    assert judged(only_mine, resource=None) == ALLOWED and judged(only_mine, action="ec2:StartInstances", resource=None) == NOT_ALLOWED
+    assert judged({"Effect": "Deny"}, resource=None) == NOT_ALLOWED
 
 
 def test_what_is_not_named():
@@ -90,10 +97,19 @@ def test_documents_that_are_none(document, words):
         Policy(document)
 
 
+def test_a_policy_as_a_whole():
+    with pytest.raises(BadPolicy, match="must be unique"):
+        policy({"Sid": "a"}, {"Sid": "a"})
+    policy(*({"Sid": f"a{n}", "Resource": INSTANCE} for n in range(40)))
+    with pytest.raises(BadPolicy, match="PolicySize: 6144"):
+        policy(*({"Sid": f"a{n}", "Resource": INSTANCE} for n in range(60)))
+
+
 @pytest.mark.parametrize("change, words", [
     ({"Effect": "Maybe"}, "neither Allow nor Deny"), ({"NotAction": "ec2:*"}, "one of Action and NotAction"), ({"Principal": "*"}, "Principal"),
     ({"Condition": {"StringSame": {"a": "b"}}}, "StringSame"), ({"Condition": {"ForSome:StringEquals": {"a": "b"}}}, "ForSome"),
-    ({"Resource": "arn:aws:ec2:*:*:instance/${aws:username}"}, "policy variable")])
+    ({"Resource": "arn:aws:ec2:*:*:instance/${aws:username}"}, "policy variable"), ({"Resource": "instance/*"}, "ARN format"),
+    ({"Action": "StopInstances"}, "vendor"), ({"Action": []}, "vendor"), ({"Sid": "a-b"}, "alpha-numeric")])
 def test_statements_that_cannot_be_read(change, words):
     with pytest.raises(BadPolicy, match=words):
         policy(change)

@@ -56,31 +56,6 @@ def group(ec2, tags=MINE, **other) -> str:
     return ec2.create_security_group(GroupName=uuid.uuid4().hex, Description="test", TagSpecifications=tags, **other)["GroupId"]
 
 
-# -- who ----------------------------------------------------------------------------------------------------------
-
-
-def test_a_key_that_is_nobodys_is_refused(bed):
-    nobody = {"accessKeyId": "AKIAIOSFODNN7EXAMPLE", "secretAccessKey": "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"}
-    with refused("AuthFailure", "AWS was not able to validate the provided access credentials", status=401):
-        client(bed, nobody).describe_instances()
-    with refused("UnrecognizedClientException", "The security token included in the request is invalid."):
-        client(bed, nobody, "ssm").get_parameter(Name="/aws/service/testkit/docker/28.5/ami-id")
-    with refused("InvalidClientTokenId", "The security token included in the request is invalid.", status=403):
-        client(bed, nobody, "sts").get_caller_identity()
-
-
-def test_a_wrong_secret_is_refused(bed, user):
-    one = user({"Action": "*"})
-    wrong = {"aws_secret_access_key": one["secretAccessKey"][::-1]}
-    with refused("AuthFailure", status=401):
-        client(bed, one, **wrong).describe_instances()
-    with refused("SignatureDoesNotMatch", "does not match the signature you provided", status=403):
-        client(bed, one, "sts", **wrong).get_caller_identity()
-    with refused("InvalidSignatureException"):
-        client(bed, one, "ssm", **wrong).get_parameter(Name="/aws/service/testkit/docker/28.5/ami-id")
-    client(bed, one).describe_instances()
-
-
 def test_users_are_kept_over_the_control(bed, user):
     one = user({"Action": "ec2:DescribeImages"})
     with refused("UnauthorizedOperation", "ec2:DescribeInstances"):
@@ -154,9 +129,14 @@ def test_only_what_is_ours_is_touched(bed, operator):
                 ("CreateTags", f"instance/{mine}", lambda: operator.create_tags(Resources=[mine], Tags=MINE)),
                 ("DeleteTags", f"instance/{mine}", lambda: operator.delete_tags(Resources=[mine], Tags=MINE)),
                 ("DescribeKeyPairs", "*", operator.describe_key_pairs)):
-            arn = "*" if resource == "*" else f"arn:aws:ec2:us-east-1:123456789012:{resource}"
-            with refused("UnauthorizedOperation", f"ec2:{action} on resource: {arn} {NOT_ALLOWED.format(f'ec2:{action}')}", status=403):
+            with refused("UnauthorizedOperation", status=403) as raised:
                 call()
+            words, allows = raised.value.response["Error"]["Message"], f"because no identity-based policy allows the ec2:{action} action"
+            if resource == "*":
+                assert words.endswith(f" is not authorized to perform: ec2:{action} {allows}")
+            else:
+                on = f"ec2:{action} on resource: arn:aws:ec2:us-east-1:123456789012:{resource}"
+                assert f"{on} {allows}. Encoded authorization failure message: " in words
         assert bed.state(mine) in ("pending", "running") and bed.state(other) in ("pending", "running"), "not even one of the two"
 
 
@@ -165,6 +145,54 @@ def test_what_does_not_exist_is_said_to_whoever_may(operator):
         operator.terminate_instances(InstanceIds=["i-0123456789abcdef0"])
     with refused("InvalidGroup.NotFound"):
         operator.delete_security_group(GroupId="sg-0123456789abcdef0")
+
+
+@pytest.mark.parametrize("call, action", [
+    (lambda ec2, of: ec2.terminate_instances(InstanceIds=["i-0123456789abcdef0"]), "TerminateInstances"),
+    (lambda ec2, of: ec2.get_console_output(InstanceId="i-0123456789abcdef0"), "GetConsoleOutput"),
+    (lambda ec2, of: ec2.delete_security_group(GroupId="sg-0123456789abcdef0"), "DeleteSecurityGroup"),
+    (lambda ec2, of: ec2.delete_security_group(GroupName=of["name"]), "DeleteSecurityGroup"),
+    (lambda ec2, of: ec2.authorize_security_group_ingress(GroupName=of["name"], IpProtocol="tcp", FromPort=1, ToPort=1, CidrIp="0.0.0.0/0"),
+     "AuthorizeSecurityGroupIngress"),
+    (lambda ec2, of: ec2.create_tags(Resources=[of["gateway"]], Tags=MINE), "CreateTags"),
+    (lambda ec2, of: ec2.delete_internet_gateway(InternetGatewayId=of["gateway"]), "DeleteInternetGateway"),
+    (lambda ec2, of: ec2.allocate_address(), "AllocateAddress")])
+def test_nothing_is_done_without_a_word_of_the_policy(bed, user, call, action):
+    """Whatever a call names its resources by, and whether they are there."""
+    name = uuid.uuid4().hex
+    made = bed.ec2.create_security_group(GroupName=name, Description="x")["GroupId"]
+    gateway = bed.ec2.create_internet_gateway()["InternetGateway"]["InternetGatewayId"]
+    with refused("UnauthorizedOperation", f"ec2:{action}", status=403):
+        call(client(bed, user({"Action": "ec2:Describe*"})), {"name": name, "gateway": gateway})
+    [left] = bed.ec2.describe_security_groups(GroupIds=[made])["SecurityGroups"]
+    assert not left["IpPermissions"] and not bed.ec2.describe_internet_gateways(InternetGatewayIds=[gateway])["InternetGateways"][0]["Tags"]
+
+
+def test_a_group_is_judged_by_its_tags_whatever_it_is_named_by(bed, operator):
+    name = uuid.uuid4().hex
+    bed.ec2.create_security_group(GroupName=name, Description="x")
+    with refused("UnauthorizedOperation", "ec2:DeleteSecurityGroup on resource: arn:aws:ec2:us-east-1:123456789012:security-group/sg-"):
+        operator.delete_security_group(GroupName=name)
+
+
+@pytest.mark.parametrize("key, value, allowed", [
+    ("aws:ViaAWSService", "false", True), ("aws:PrincipalIsAWSService", "false", True), ("aws:SecureTransport", "true", True),
+    ("aws:ViaAWSService", "true", False), ("aws:MultiFactorAuthPresent", "false", False)])
+def test_keys_of_every_request(bed, user, key, value, allowed):
+    one = client(bed, user({"Action": "ec2:DescribeVpcs", "Condition": {"Bool": {key: value}}}))
+    if allowed:
+        one.describe_vpcs()
+    else:
+        with refused("UnauthorizedOperation"):
+            one.describe_vpcs()
+
+
+def test_a_key_of_ec2_is_no_key_of_systems_manager(bed, user):
+    here = {"Condition": {"StringEquals": {"ec2:Region": "us-east-1"}}}
+    one = user({"Action": ["ec2:DescribeVpcs", "ssm:GetParameters"]} | here)
+    client(bed, one).describe_vpcs()
+    with refused("AccessDeniedException", "ssm:GetParameters"):
+        client(bed, one, "ssm").get_parameters(Names=["/aws/service/testkit/docker/28.5/ami-id"])
 
 
 def test_a_group_is_made_with_our_tag_only(operator):
@@ -260,6 +288,6 @@ def test_no_action_of_the_shipped_policy_is_in_it_twice(bed, user, sid, action):
     call = calls.get(action) or (lambda ec2: ec2._make_api_call(name, {}))
     if action == "ec2:RevokeSecurityGroupIngress":
         full.authorize_security_group_ingress(GroupId=made, IpPermissions=rule)
-    with refused("UnauthorizedOperation", f"not authorized to perform: {action} on resource", NOT_ALLOWED.format(action)):
+    with refused("UnauthorizedOperation", f"not authorized to perform: {action}", f"because no identity-based policy allows the {action} action"):
         call(less)
     call(full)
