@@ -21,6 +21,11 @@ from .services import follow
 TOKEN_HEADER = "X-aws-ec2-metadata-token"
 TTL_HEADER = "X-aws-ec2-metadata-token-ttl-seconds"
 _LONGEST = 21600
+# Each serves the same here.
+_VERSIONS = ("1.0", "2007-01-19", "2007-03-01", "2007-08-29", "2007-10-10", "2007-12-15", "2008-02-01", "2008-09-01", "2009-04-04",
+             "2011-01-01", "2011-05-01", "2012-01-12", "2014-02-25", "2014-11-05", "2015-10-20", "2016-04-19", "2016-06-30",
+             "2016-09-02", "2018-03-28", "2018-08-17", "2018-09-24", "2019-10-01", "2020-10-27", "2021-01-03", "2021-03-23",
+             "2021-07-15", "2022-09-24", "2024-04-11", "latest")
 
 
 class Metadata(ThreadingHTTPServer):
@@ -61,6 +66,11 @@ class _Request(BaseHTTPRequestHandler):
         self.connection.setsockopt(socket.IPPROTO_IP, socket.IP_TTL, instance["hops"])
         self._answer(200, token, [(TTL_HEADER, str(seconds))])
 
+    def do_POST(self) -> None:
+        self._answer(405)
+
+    do_DELETE = do_POST
+
     def do_GET(self) -> None:
         if self.path.startswith("/testbed/"):
             return self._answer(200, str(self.server.table.get("testbed", {}).get(self.path.rpartition("/")[2], "")))
@@ -98,20 +108,24 @@ class _Request(BaseHTTPRequestHandler):
 
 def _content(instance: dict, path: str) -> "str | bytes | None":
     """What stands at a path; a folder lists its entries. None when there is nothing."""
+    if not path:
+        return "\n".join(_VERSIONS)
     version, _, rest = path.partition("/")
-    if version not in ("latest", "2021-07-15", "2009-04-04"):
+    if version not in _VERSIONS:
         return None
     if rest == "user-data":
         return base64.b64decode(instance["user_data"]) or None
-    if rest.split("/")[0] != "meta-data":
-        return "meta-data\nuser-data" if not rest else None
-    wanted = rest.removeprefix("meta-data").strip("/")
-    entries = instance["entries"]
-    if wanted in entries:
-        return entries[wanted]
-    under = [entry.removeprefix(f"{wanted}/") if wanted else entry for entry in entries
-             if not wanted or entry.startswith(f"{wanted}/")]
+    tree = {f"meta-data/{name}": value for name, value in instance["entries"].items()}
+    tree |= {f"dynamic/{name}": value for name, value in instance.get("dynamic", {}).items()}
+    if rest in tree:
+        return tree[rest]
+    under = [entry.removeprefix(f"{rest}/") if rest else entry for entry in tree if not rest or entry.startswith(f"{rest}/")]
     names = {f"{name.split('/')[0]}/" if "/" in name else name for name in under}
+    # What lists its entries in words of its own is a folder all the same.
+    names -= {name.rstrip("/") for name in names if name.endswith("/")}
+    if not rest:
+        # Without a slash, and user-data where there is some.
+        names = {name.rstrip("/") for name in names} | ({"user-data"} if instance["user_data"] else set())
     return "\n".join(sorted(names)) or None
 
 

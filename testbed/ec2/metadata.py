@@ -1,5 +1,6 @@
 """What the endpoint tells the metadata service: for each host's address, all that the instance may learn about itself."""
 import base64
+import json
 import math
 from pathlib import Path
 
@@ -32,7 +33,7 @@ class Metadata:
 
 def _state(instance) -> dict:
     options = instance.metadata_options
-    return {"instance": instance.id, "entries": _entries(instance), "user_data": base64.b64encode(user_data(instance)).decode(),
+    return {"instance": instance.id, "entries": _entries(instance), "dynamic": _document(instance), "user_data": base64.b64encode(user_data(instance)).decode(),
             "endpoint": options.http_endpoint, "tokens": options.http_tokens, "hops": int(options.http_put_response_hop_limit)}
 
 
@@ -47,17 +48,27 @@ def _entries(instance) -> dict:
         "instance-type": instance.instance_type,
         "local-hostname": instance.private_dns_name,
         "placement/availability-zone": zone,
-        "placement/region": zone.rstrip("abcdefgh"),
+        "placement/region": instance.region_name,
         "security-groups": "\n".join(group.name for group in instance.security_groups),
     }
     entries |= addresses.metadata(instance)
     if instance.key_name:
         pair = instance.ec2_backend.key_pairs.get(instance.key_name)
         if pair:
+            entries["public-keys"] = f"0={instance.key_name}"
             entries["public-keys/0/openssh-key"] = pair.material_public.decode().strip()
     if instance.metadata_options.instance_metadata_tags == "enabled":
         entries |= {f"tags/instance/{tag['key']}": tag["value"] for tag in instance.get_tags()}
     return entries | instance.notices
+
+
+def _document(instance) -> dict:
+    """The identity document, unsigned."""
+    return {"instance-identity/document": json.dumps({
+        "accountId": instance.owner_id, "architecture": instance.architecture, "availabilityZone": instance.placement.zone,
+        "imageId": instance.image_id, "instanceId": instance.id, "instanceType": instance.instance_type,
+        "pendingTime": f"{instance.launch_time:%Y-%m-%dT%H:%M:%SZ}", "privateIp": instance.private_ip_address,
+        "region": instance.region_name, "version": "2017-09-30"}, indent=2)}
 
 
 def user_data(instance) -> bytes:

@@ -32,9 +32,9 @@ class Metadata:
         """By the last number of the address of the loopback network that asks."""
         self.service.tell({f"127.0.0.{number[1:]}": state for number, state in states.items()})
 
-    def ask(self, who: str, path: str, method: str = "GET", **headers) -> tuple:
+    def ask(self, who: str, path: str, method: str = "GET", version: str = "latest", **headers) -> tuple:
         connection = HTTPConnection(*self.listener.getsockname(), timeout=10, source_address=(f"127.0.0.{who[1:]}", 0))
-        connection.request(method, f"/latest/{path}", headers={name.replace("_", "-"): value for name, value in headers.items()})
+        connection.request(method, f"/{version}/{path}", headers={name.replace("_", "-"): value for name, value in headers.items()})
         answer = connection.getresponse()
         said = answer.status, answer.read().decode()
         connection.close()
@@ -70,6 +70,31 @@ def test_it_serves_what_it_was_told_last(metadata):
     assert metadata.get("_2", "user-data") == (200, "other")
     metadata.tell(_2=state("i-2", "other"))
     until("told", lambda: metadata.ask("_3", "meta-data/")[0] == 503)
+
+
+def test_a_token_is_had_by_a_put_that_was_not_handed_on(metadata):
+    metadata.tell(_2=state("i-2"))
+    until("told", lambda: metadata.ask("_2", "api/token", "PUT", **{TTL: "60"})[0] == 200)
+    for seconds, status in (("1", 200), ("21600", 200), ("0", 400), ("21601", 400), ("soon", 400)):
+        assert metadata.ask("_2", "api/token", "PUT", **{TTL: seconds})[0] == status, seconds
+    assert metadata.ask("_2", "api/token", "PUT")[0] == 400
+    assert metadata.ask("_2", "api/token", "PUT", **{TTL: "60", "X-Forwarded-For": "10.0.0.1"})[0] == 403
+    assert metadata.ask("_2", "meta-data/instance-id", "POST", **{TOKEN: metadata.token("_2")})[0] == 405
+
+
+def test_every_version_serves_what_is_there(metadata):
+    more = {"instance-id": "i-2", "public-keys": "0=mine", "public-keys/0/openssh-key": "ssh-ed25519 A", "tags/instance/Name": "foo"}
+    metadata.tell(_2=state("i-2", "data", entries=more, dynamic={"instance-identity/document": "{}"}))
+    until("told", lambda: metadata.ask("_2", "api/token", "PUT", **{TTL: "60"})[0] == 200)
+    token = {TOKEN: metadata.token("_2")}
+    for version in ("1.0", "2009-04-04", "2016-09-02", "2021-03-23", "latest"):
+        assert metadata.ask("_2", "meta-data/instance-id", version=version, **token) == (200, "i-2")
+    assert metadata.ask("_2", "meta-data/instance-id", version="2000-01-01", **token)[0] == 404
+    for path, said in (("", "dynamic\nmeta-data\nuser-data"), ("meta-data/", "instance-id\npublic-keys/\ntags/"), ("meta-data/public-keys/", "0=mine"),
+                       ("meta-data/public-keys/0/", "openssh-key"), ("dynamic/instance-identity/document", "{}"), ("meta-data/tags/instance", "Name")):
+        assert metadata.ask("_2", path, **token) == (200, said), path
+    for path in ("meta-data/spot/instance-action", "meta-data/events/recommendations/rebalance", "meta-data/instance-idx", "nothing"):
+        assert metadata.ask("_2", path, **token)[0] == 404, path
 
 
 def test_a_token_is_good_on_the_instance_that_asked_for_it_only(metadata):
