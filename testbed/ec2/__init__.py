@@ -9,17 +9,20 @@ What it adds to moto
 - Addresses (addresses): private ones from the subnet, public ones where subnet or launch say so, until the next stop.
   The public one is for outside, the private one for inside; one host reaches another's public address as from outside.
 - Zones that are a millisecond apart, there and back (zones).
-- Time (lifecycle): pending, running, stopping, stopped, shutting-down, terminated, each for as long as its knob says.
+- Time (lifecycle): pending, running, stopping, stopped, shutting-down, terminated, each for as long as its knob says, and what
+  may be done in each (transitions).
   A new instance is unknown to DescribeInstances at first.
 - The metadata service, version 2, with hop limit, by the caller's address (imds): a process that is told what it serves
   (metadata, services), so that it answers however busy the endpoint is.
 - Four public AMIs and the SSM parameters that lead to them (amis). One has no engine: its hosts find Docker's install script
   and an apt repository where Docker and Debian have theirs, over https, slow or failing if told so (mirror, mirror_server).
-- RunInstances: ClientToken idempotency, `resolve:ssm:` image ids, MaxCount, all or nothing, the root volume, the limit of
-  user-data (launches); types that do not exist, that a zone does not offer or that do not fit the image (catalogue); vCPU
+- Security groups: all rules of a call or none, in EC2's form, with its limits and names (groups, group_rules).
+- RunInstances: ClientToken idempotency, `resolve:ssm:` image ids, MaxCount, all or nothing, the limit of user-data (launches);
+  volumes (volumes); metadata options and the account's defaults for them (metadata_options); types that do not exist, that a zone does not offer or that do not fit the image (catalogue); vCPU
   quotas by family, on demand and spot (quotas).
-- DescribeInstances: visibility, every common filter, pages that count instances, EC2's errors for bad ids, filters,
-  tokens; look-ups that stay fast with many tags (listing).
+- Every call is held against AWS's model of it: parameters, values, filters, ids (model), tags (tags). Filters match as EC2's do
+  (filters), lists come in pages (pages), and a dry run is dry.
+- DescribeInstances: visibility, every common filter, pages that count instances; look-ups that stay fast with many tags (listing).
 - GetConsoleOutput: what a kernel, cloud-init and user-data wrote, as it is now or as it was posted, after the end, too (console).
 - What outlives an instance: volumes and network interfaces that are not to end with it. What is in use stays: a security
   group of an instance, of anybody's interface or in another group's rule, an attached interface or volume (dependencies).
@@ -39,10 +42,10 @@ Where it differs from EC2, knowingly
 - `sshd` starts after user-data, or when that restarts it (on EC2: before it, with keys of its own). User-data is a script or
   nothing; there is no cloud-config. There is no systemd in the host: `systemctl` and `service` are shims over runit.
 - Canonical's parameter leads to an image with an engine, since half of all tests would wait for one otherwise; Ubuntu's has none.
-- Only DescribeInstances is eventually consistent. Delay and loss, those between zones too, are put on the packets a
-  host sends, not on those it gets, by its own kernel.
+- Only DescribeInstances is eventually consistent, and the list of security groups where a knob says so. Delay and loss,
+  those between zones too, are put on the packets a host sends, not on those it gets, by its own kernel.
 - Hosts are all alike, whatever the instance type. Hosts have no way out. A spot instance has a request's id, and no request
   stands in a list of its own.
-- Users have one policy and no roles, sessions, boundaries or policy variables; a signature is not too old.
+- Users have one policy, a managed one, and no roles, sessions, boundaries or policy variables.
 - A state is kept in memory: when the endpoint ends, all of it ends.
 """
