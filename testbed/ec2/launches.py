@@ -146,6 +146,22 @@ class Launches:
             if call.has("NetworkInterface") and call.has(name):
                 raise Refusal("InvalidParameterCombination", f"Network interfaces and an instance-level {what} may not be "
                                                              "specified on the same request")
+        backend = ec2_backends[DEFAULT_ACCOUNT_ID][call.region]
+        numbers = {name.split(".")[1] for name in call.parameters if name.startswith("NetworkInterface.")}
+        indexes = [index for _, index in call.fields("NetworkInterface", "DeviceIndex")]
+        if len(indexes) < len(numbers):
+            raise Refusal("InvalidParameterValue", "Each network interface requires a device index.")
+        if len(set(indexes)) < len(indexes):
+            raise Refusal("InvalidParameterValue", "Each network interface requires a unique device index.")
+        if len(numbers) > 1 and call.fields("NetworkInterface", "AssociatePublicIpAddress"):
+            raise Refusal("InvalidParameterCombination", "The associatePublicIPAddress parameter cannot be specified when launching with "
+                                                         "multiple network interfaces.")
+        for _, known in call.fields("NetworkInterface", "NetworkInterfaceId"):
+            if known in backend.enis and backend.enis[known].attachment_id:
+                raise Refusal("InvalidNetworkInterface.InUse", f"Interface: '{known}' in use.")
+        for name in call.many("SecurityGroup"):
+            if backend.get_security_group_by_name_or_id(name) is None:
+                raise Refusal("InvalidGroup.NotFound", f"The security group '{name}' does not exist")
 
     @staticmethod
     def _check_user_data(call: Call) -> None:

@@ -115,6 +115,20 @@ def test_a_spot_request_of_one_time_ends_with_its_instance(bed):
     bed.ec2.stop_instances(InstanceIds=[again["InstanceId"]])
 
 
+def test_interfaces(bed):
+    subnet = {"SubnetId": bed.ec2.describe_subnets()["Subnets"][0]["SubnetId"]}
+    first, second = {"DeviceIndex": 0} | subnet, {"DeviceIndex": 1} | subnet
+    refuses(bed, {"NetworkInterfaces": [subnet]}, "InvalidParameterValue", "Each network interface requires a device index.")
+    refuses(bed, {"NetworkInterfaces": [first, first]}, "InvalidParameterValue", "Each network interface requires a unique device index.")
+    refuses(bed, {"NetworkInterfaces": [first | {"AssociatePublicIpAddress": True}, second]}, "InvalidParameterCombination",
+            "cannot be specified when launching with multiple network interfaces.")
+    nic = bed.ec2.create_network_interface(**subnet)["NetworkInterface"]["NetworkInterfaceId"]
+    there = {"NetworkInterfaces": [{"DeviceIndex": 0, "NetworkInterfaceId": nic}]}
+    bed.launch(**there)
+    refuses(bed, there, "InvalidNetworkInterface.InUse", f"Interface: '{nic}' in use.")
+    refuses(bed, {"SecurityGroups": ["none"]}, "InvalidGroup.NotFound", "The security group 'none' does not exist")
+
+
 def test_a_profile_that_is_not_there(bed):
     refuses(bed, {"IamInstanceProfile": {"Name": "none"}}, "InvalidParameterValue",
             "Value (none) for parameter iamInstanceProfile.name is invalid. Invalid IAM Instance Profile name")
