@@ -73,12 +73,13 @@ class Launches:
         self._check_image(call)
         self._check_interfaces(call)
         self._check_user_data(call)
-        self._check_type(call)
         volumes.complete(call)
         volumes.check(call)
         self._check_spot(call)
         self._check_profile(call)
         self._metadata.complete(call)
+        # What is wrong with a launch comes before what there is no room for.
+        self._check_type(call)
 
     def _once(self, backend, launch) -> Reservation:
         region, token, asked = self._current.launch

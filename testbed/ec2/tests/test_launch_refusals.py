@@ -35,6 +35,12 @@ def test_volumes(bed, disks, code, words):
     refuses(bed, {"BlockDeviceMappings": disks}, code, words)
 
 
+def test_what_is_wrong_comes_before_what_there_is_no_room_for(bed):
+    bed.knobs(capacity=[{"type": "t3.medium"}], vcpu_limit=0)
+    refuses(bed, {"BlockDeviceMappings": disk(VolumeType="io1", VolumeSize=10)}, "InvalidParameterCombination")
+    refuses(bed, {"IamInstanceProfile": {"Name": "none"}}, "InvalidParameterValue")
+
+
 def test_volumes_that_there_are(bed):
     for disks in (disk(VolumeType="gp2"), disk(VolumeType="standard", VolumeSize=1024), disk("/dev/sda1", VolumeSize=8), disk("/dev/xvdba", VolumeSize=1),
                   disk("/dev/sdf", VolumeType="st1", VolumeSize=125), disk(VolumeType="gp3", VolumeSize=20, Iops=4000, Throughput=250)):
