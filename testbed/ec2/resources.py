@@ -49,8 +49,10 @@ def of_launch(call: Call, backend) -> tuple:
     named = [group.id for name in call.many("SecurityGroup") if (group := backend.get_security_group_by_name_or_id(name))]
     if not groups and not named and vpc and (default := backend.get_default_security_group(vpc.id)):
         groups = [default.id]
-    wanted = [("image", image_of(call)), ("subnet", subnet_id), ("key-pair", given.get("KeyName")),
-              ("launch-template", given.get("LaunchTemplate.LaunchTemplateId")), *(("security-group", group) for group in groups + named),
+    template_id = given.get("LaunchTemplate.LaunchTemplateId") or backend.launch_template_name_to_ids.get(
+        given.get("LaunchTemplate.LaunchTemplateName"))
+    wanted = [("image", image_of(call)), ("subnet", subnet_id), ("key-pair", given.get("KeyName")), ("launch-template", template_id),
+              ("placement-group", given.get("Placement.GroupName")), *(("security-group", group) for group in groups + named),
               *(("snapshot", value) for _, value in call.fields("BlockDeviceMapping", "Ebs.SnapshotId")),
               *(("network-interface", value) for _, value in call.fields("NetworkInterface", "NetworkInterfaceId"))]
     used = [found for kind, name in wanted if name and (found := existing(backend, kind, name))]

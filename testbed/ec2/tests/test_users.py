@@ -112,6 +112,14 @@ def test_a_launch_needs_all_of_its_parts(bed, operator, change, action, kind):
     assert len(bed.control("instances?all=1")) == len(before)
 
 
+def test_what_a_launch_names_by_a_name_is_a_part_of_it(bed, operator):
+    name = uuid.uuid4().hex
+    bed.ec2.create_launch_template(LaunchTemplateName=name, LaunchTemplateData={"InstanceType": "t3.small"})
+    for change, part in (({"LaunchTemplate": {"LaunchTemplateName": name}}, "launch-template/lt-"), ({"Placement": {"GroupName": name}}, f"placement-group/{name}")):
+        with refused("UnauthorizedOperation", f"ec2:RunInstances on resource: arn:aws:ec2:us-east-1:123456789012:{part}"):
+            launch(operator, **change)
+
+
 def test_only_what_is_ours_is_touched(bed, operator):
     for tags in (THEIRS, None):
         other = launch(bed.ec2, TagSpecifications=tagged(tags) if tags else None)
