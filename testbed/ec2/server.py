@@ -40,6 +40,7 @@ class Endpoint:
         self._mirror: "Mirror | None" = None
         self._control = Control(self.knobs, self._limits, self.life, self._users, self._faults)
         settings.EC2_ENABLE_INSTANCE_TYPE_VALIDATION = settings.ENABLE_KEYPAIR_VALIDATION = True
+        self._users.install()
         amis.install()
         addresses.install(fleet.network, fleet.at)
         groups.install()

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from botocore.auth import SigV4Auth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
+from moto.sts.models import STSBackend
 
 from .policies import ALLOWED, DENIED, NOT_ALLOWED, Ask, Policy
 from .requests import ACCOUNT, Call, Refusal
@@ -42,6 +43,17 @@ class Users:
         self._lock = threading.Lock()
         # What a person types; keys of the others are of the form that AWS gives them.
         self._users = {ADMINISTRATOR: User(ADMINISTRATOR, "testbed", "testbed", Policy(_EVERYTHING))}
+
+    def install(self) -> None:
+        """Who asks who he is, is told so."""
+        users = self
+
+        def get_caller_identity(backend, access_key_id, region) -> tuple:
+            # moto reads keys of AWS's form only, which the administrator's is not.
+            user = next((user for user in users.every() if user.key_id == access_key_id), users.get(ADMINISTRATOR))
+            return "AIDA" + _keys(f"{user.name}'s id")[0][4:], user.arn, ACCOUNT
+
+        STSBackend.get_caller_identity = get_caller_identity
 
     def put(self, name: str, document: dict) -> User:
         """A new user, or a new policy for one: its keys stay as they are, in every run of the endpoint."""

@@ -31,6 +31,12 @@ def test_a_wrong_secret_is_refused(bed, user):
     client(bed, one).describe_instances()
 
 
+def test_whoever_asks_who_he_is_is_told(bed, user):
+    one = user({"Action": "ec2:DescribeImages"})
+    told = client(bed, one, "sts").get_caller_identity()
+    assert (told["Arn"], told["Account"]) == (f"arn:aws:iam::123456789012:user/{one['name']}", "123456789012") and told["UserId"].startswith("AIDA")
+
+
 def test_a_token_of_a_session_does_not_go_with_keys_of_a_user(bed, user):
     """What is left in the environment, or in a Secret, when the keys were changed."""
     one = user({"Action": "*"})
