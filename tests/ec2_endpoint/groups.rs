@@ -93,6 +93,37 @@ async fn the_group_has_exactly_its_rules_and_is_repaired() {
 }
 
 #[tokio::test]
+async fn what_is_too_much_goes_although_some_of_it_went_already() {
+    let bed = bed!();
+    let group = bed.ec2().await.ensure_network(&owner(), &network()).await.unwrap().security_group;
+    let expected = rules(&bed, &group).await;
+    let everybody = IpRange::builder().cidr_ip("0.0.0.0/0").build();
+    let open = |port| {
+        let all = IpPermission::builder().ip_protocol("tcp").from_port(port).to_port(port);
+        all.ip_ranges(everybody.clone()).build()
+    };
+    let call = bed.sdk().await.authorize_security_group_ingress().group_id(&group);
+    call.ip_permissions(open(2375)).ip_permissions(open(2376)).send().await.unwrap();
+    // What EC2 says, outside of a default VPC, when one of two is not there any more: it revokes neither.
+    let gone = json!({"action": "RevokeSecurityGroupIngress", "code": "InvalidPermission.NotFound", "times": 1});
+    bed.knobs(&json!({"fail": [gone]}));
+    bed.ec2().await.ensure_network(&owner(), &network()).await.unwrap();
+    assert_eq!(rules(&bed, &group).await, expected);
+}
+
+#[tokio::test]
+async fn a_group_that_is_not_listed_yet_is_not_made_twice() {
+    let bed = bed!();
+    bed.knobs(&json!({"groups_visible_after_s": 3600}));
+    let group = bed.ec2().await.ensure_network(&owner(), &network()).await.unwrap().security_group;
+    let after_a_crash = bed.ec2().await;
+    let e = after_a_crash.ensure_network(&owner(), &network()).await.unwrap_err();
+    assert!(matches!(&e, CloudError::Unavailable(m) if m.contains("already exists")), "{e:?}");
+    bed.knobs(&json!({"groups_visible_after_s": 0}));
+    assert_eq!(after_a_crash.ensure_network(&owner(), &network()).await.unwrap().security_group, group);
+}
+
+#[tokio::test]
 async fn the_network_goes_after_the_instances_and_only_then() {
     let bed = bed!();
     let ec2 = bed.ec2().await;

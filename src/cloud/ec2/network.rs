@@ -115,13 +115,24 @@ impl Ec2 {
             return Ok(());
         }
         tracing::info!(group = id, rules = extra.len(), "removing rules that are not the cluster's");
-        let call = self.client.revoke_security_group_ingress().group_id(id).set_ip_permissions(Some(extra));
-        match call.send().await.map_err(Failure::of("RevokeSecurityGroupIngress")) {
-            Ok(_) => Ok(()),
-            Err(e) if e.is("InvalidPermission.NotFound") => Ok(()),
-            Err(e) if e.is("InvalidGroup.NotFound") => Err(not_there(&e)),
-            Err(e) => Err(e.into()),
+        match self.revoke_at_once(id, extra.clone()).await {
+            Err(e) if e.is("InvalidPermission.NotFound") => {}
+            Err(e) if e.is("InvalidGroup.NotFound") => return Err(not_there(&e)),
+            other => return Ok(other?),
         }
+        // One that is gone already keeps them all, but in a default VPC: each for itself.
+        for one in extra {
+            match self.revoke_at_once(id, vec![one]).await {
+                Err(e) if e.is("InvalidPermission.NotFound") => {}
+                other => other?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn revoke_at_once(&self, id: &str, extra: Vec<IpPermission>) -> Result<(), Failure> {
+        let call = self.client.revoke_security_group_ingress().group_id(id).set_ip_permissions(Some(extra));
+        call.send().await.map(drop).map_err(Failure::of("RevokeSecurityGroupIngress"))
     }
 
     /// The VPC of subnets, or the default one.
