@@ -25,7 +25,8 @@ impl Ec2 {
         let interfaces = self.client.describe_network_interfaces().filters(tags::filter("group-id", group));
         let interfaces = interfaces.max_results(PAGE).send().await.map_err(Failure::of("DescribeNetworkInterfaces"))?;
         let interfaces = interfaces.network_interfaces();
-        let names = self.names(interfaces.iter().filter_map(instance_of).collect()).await;
+        // Of those alone that are told of: a filter takes 200 values, and a group may have more users.
+        let names = self.names(interfaces.iter().take(NAMED).filter_map(instance_of).collect()).await;
         let mut users: Vec<String> = interfaces.iter().map(|i| interface(i, &names)).collect();
         // Rules of either direction count, but not those of the group itself.
         let mut groups = BTreeSet::new();
