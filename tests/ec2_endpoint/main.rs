@@ -206,6 +206,32 @@ async fn instances_are_tagged_hardened_and_read_back() {
 }
 
 #[tokio::test]
+async fn tags_in_metadata_by_default_of_the_account_are_not_in_the_way() {
+    let bed = bed!();
+    let ec2 = bed.ec2().await;
+    let enabled = aws_sdk_ec2::types::DefaultInstanceMetadataTagsState::Enabled;
+    let call = bed.sdk().await.modify_instance_metadata_defaults().instance_metadata_tags(enabled);
+    call.send().await.unwrap();
+    ec2.launch(&launch(&ec2, "m0").await).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_instance_that_somebody_protects_is_named_and_the_others_end() {
+    let bed = bed!();
+    let (ec2, sdk) = (bed.ec2().await, bed.sdk().await);
+    let base = launch(&ec2, "m0").await;
+    let kept = ec2.launch(&base).await.unwrap().id;
+    let other = ec2.launch(&Launch { slot: "m1".to_owned(), ..base }).await.unwrap().id;
+    let protected = aws_sdk_ec2::types::AttributeBooleanValue::builder().value(true).build();
+    let call = sdk.modify_instance_attribute().instance_id(&kept).disable_api_termination(protected);
+    call.send().await.unwrap();
+    let e = ec2.terminate(&[kept.clone(), other.clone()]).await.unwrap_err();
+    assert!(matches!(&e, CloudError::Invalid(m) if m.contains(&kept) && m.contains("disableApiTermination")), "{e:?}");
+    until(&ec2, &other, InstanceState::Terminated).await;
+    until(&ec2, &kept, InstanceState::Running).await;
+}
+
+#[tokio::test]
 async fn an_image_is_looked_up_once_for_all_its_launches() {
     let bed = bed!();
     let ec2 = bed.ec2().await;

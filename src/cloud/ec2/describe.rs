@@ -42,23 +42,27 @@ impl Ec2 {
         Ok(instances.find(|i| i.client_token() == Some(token)))
     }
 
-    /// Ends instances. One unknown id fails a call for all of them: those AWS names are left out of the next try.
+    /// Ends instances. One that is unknown, or protected by somebody, fails a call for all of them: those AWS names are
+    /// left out of the next try.
     pub(super) async fn terminate_instances(&self, ids: &[String]) -> Result<(), Failure> {
+        let mut protected = None;
         for batch in ids.chunks(PAGE) {
             let mut left = batch.to_vec();
             while !left.is_empty() {
                 let done = self.client.terminate_instances().set_instance_ids(Some(left.clone())).send().await;
                 let Err(error) = done.map_err(Failure::of("TerminateInstances")) else { break };
                 let known = left.len();
-                if error.is("InvalidInstanceID.NotFound") {
+                let is_protected = error.is("OperationNotPermitted");
+                if is_protected || error.is("InvalidInstanceID.NotFound") {
                     left.retain(|id| !names(error.message(), id));
                 }
                 if left.len() == known {
                     return Err(error);
                 }
+                protected = if is_protected { Some(error) } else { protected };
             }
         }
-        Ok(())
+        protected.map_or(Ok(()), Err)
     }
 
     /// The console of an instance: as it is now where the type can tell, else as AWS kept it.

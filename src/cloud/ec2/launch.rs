@@ -16,8 +16,8 @@ use std::{
 use aws_sdk_ec2::types::{
     BlockDeviceMapping, EbsBlockDevice, HttpTokensState, IamInstanceProfileSpecification, Instance as Described,
     InstanceInterruptionBehavior, InstanceMarketOptionsRequest, InstanceMetadataEndpointState,
-    InstanceMetadataOptionsRequest, InstanceNetworkInterfaceSpecification, MarketType, ResourceType, ShutdownBehavior,
-    SpotInstanceType, SpotMarketOptions, builders::EbsBlockDeviceBuilder,
+    InstanceMetadataOptionsRequest, InstanceMetadataTagsState, InstanceNetworkInterfaceSpecification, MarketType,
+    ResourceType, ShutdownBehavior, SpotInstanceType, SpotMarketOptions, builders::EbsBlockDeviceBuilder,
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sha2::{Digest, Sha256};
@@ -112,6 +112,8 @@ impl Ec2 {
                     .http_endpoint(InstanceMetadataEndpointState::Enabled)
                     .http_tokens(HttpTokensState::Required)
                     .http_put_response_hop_limit(1)
+                    // Where an account has it otherwise by default, tags whose keys are no paths are refused.
+                    .instance_metadata_tags(InstanceMetadataTagsState::Disabled)
                     .build(),
             )
             .set_instance_initiated_shutdown_behavior(
