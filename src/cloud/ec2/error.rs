@@ -133,12 +133,14 @@ impl From<Failure> for CloudError {
                 permission: Some(failure.permission()),
                 message: format!("{words}: add it to the IAM policy of the operator's credentials"),
             },
-            Meaning::Credentials => Self::Unauthorized {
-                permission: None,
-                message: format!(
-                    "{words}: check the operator's AWS credentials, or the Secret spec.provider.ec2.credentials names"
-                ),
-            },
+            Meaning::Credentials => {
+                // Temporary credentials that are too old, or a clock that is wrong: AWS says the same of both.
+                let clock = if failure.code == "RequestExpired" { "the clock of the operator's node, " } else { "" };
+                let message = format!(
+                    "{words}: check {clock}the operator's AWS credentials, or the Secret spec.provider.ec2.credentials names"
+                );
+                Self::Unauthorized { permission: None, message }
+            }
             Meaning::Invalid("") => Self::Invalid(words),
             Meaning::Invalid(remedy) => Self::Invalid(format!("{words}: {remedy}")),
             Meaning::Ended => Self::Ended,
@@ -248,18 +250,20 @@ fn meaning(code: &str, message: &str, status: Option<u16>) -> Meaning {
 
         _ if code.starts_with("InvalidAMIID.") || code.starts_with("InvalidAMIName.") => Meaning::Invalid(IMAGE),
         _ if code.starts_with("InvalidSubnetID.") => Meaning::Invalid(SUBNETS),
-        _ if code.starts_with("InvalidGroup.") || code.starts_with("InvalidSecurityGroupID.") => {
+        _ if ["InvalidGroup.", "InvalidGroupId.", "InvalidSecurityGroupID."].iter().any(|c| code.starts_with(c)) => {
             Meaning::Invalid(GROUPS)
         }
         _ if says("belong to different networks") => Meaning::Invalid(GROUPS),
         "VPCIdNotSpecified" | "DefaultVpcDoesNotExist" | "MissingInput" => Meaning::Invalid(NO_DEFAULT_VPC),
         _ if says("no default subnet") => Meaning::Invalid(NO_DEFAULT_VPC),
-        "InvalidBlockDeviceMapping" | "VolumeTypeNotAvailableInZone" => Meaning::Invalid(VOLUME),
+        "InvalidBlockDeviceMapping" | "UnknownVolumeType" | "VolumeTypeNotAvailableInZone" => Meaning::Invalid(VOLUME),
         "UnsupportedOperation" => Meaning::Invalid(TYPES_OR_IMAGE),
         _ if says("instance profile") => Meaning::Invalid("name an existing one in spec.provider.ec2.instanceProfile"),
         // "Invalid value 't3.mediun' for InstanceType."
         _ if says("for instancetype") => Meaning::Invalid(TYPES),
         _ if says("instance type") => Meaning::Invalid(TYPES_OR_IMAGE),
+        // "Volume of 2000GiB is too large for volume type standard; maximum is 1024GiB"
+        "InvalidParameterValue" | "InvalidParameterCombination" if says("volume") => Meaning::Invalid(VOLUME),
         _ if code.starts_with("Invalid") || code.starts_with("Missing") || code.starts_with("Malformed") => {
             Meaning::Invalid("")
         }

@@ -103,6 +103,12 @@ fn what_is_wrong_with_a_launch_is_said_with_where_to_correct_it() {
         ),
         ("MissingInput", "No subnets found for the default VPC 'vpc-1'. Please specify a subnet.", "ec2.subnets"),
         ("InvalidInput", "No default subnet for availability zone: 'us-east-1e'.", "ec2.subnets"),
+        (
+            "InvalidParameterValue",
+            "Volume of 2000GiB is too large for volume type standard; maximum is 1024GiB",
+            "spec.provider.ec2.volume",
+        ),
+        ("InvalidGroupId.Malformed", "Invalid id: \"web\" (expecting \"sg-...\")", "ec2.securityGroups"),
     ] {
         let e: CloudError = failure("RunInstances", code, message).into();
         let words = message.trim_end_matches('.');
@@ -124,6 +130,13 @@ fn unknown_codes_go_by_the_status() {
     ] {
         assert_eq!(meaning("SomethingNew", "", status), expected, "{status:?}");
     }
+}
+
+#[test]
+fn a_clock_that_is_wrong_is_thought_of() {
+    let e: CloudError = failure("DescribeInstances", "RequestExpired", "Request has expired.").into();
+    let CloudError::Unauthorized { permission: None, message } = e else { panic!("{e:?}") };
+    assert!(message.contains("check the clock of the operator's node, the operator's AWS credentials"), "{message}");
 }
 
 #[test]
