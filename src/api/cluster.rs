@@ -230,10 +230,10 @@ pub struct Volume {
     #[schemars(schema_with = "integer")]
     #[x_kube(validation = Rule::new("self >= 8 && self <= 16384").message("write a size in GiB from 8 to 16384"))]
     pub size_gib: u32,
-    /// Its type.
+    /// Its type. EC2 boots from no disk of type st1 or sc1, and makes none of io1 or io2 without IOPS, which cannot be given here.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "type")]
     #[schemars(length(max = 8))]
-    #[x_kube(validation = Rule::new("self in ['gp2', 'gp3', 'io1', 'io2', 'st1', 'sc1', 'standard']").message("write a volume type: gp3, gp2, io1, io2, st1, sc1 or standard"))]
+    #[x_kube(validation = Rule::new("self in ['gp2', 'gp3', 'standard']").message("write a volume type: gp3, gp2 or standard"))]
     pub type_: Option<String>,
     /// The device to be the root volume, such as `/dev/xvda`. By default the image's own root device.
     #[serde(default, skip_serializing_if = "Option::is_none")]
