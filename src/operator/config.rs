@@ -21,7 +21,7 @@ pub struct Config {
     ///
     /// By default the UID of the kube-system namespace, which names the Kubernetes cluster, with
     /// --namespace where that is given. Two operators that share a name remove each other's machines.
-    #[arg(long, env = "TESTKIT_INSTALLATION")]
+    #[arg(long, env = "TESTKIT_INSTALLATION", value_parser = installation_name)]
     pub installation: Option<String>,
 
     /// Where /healthz and /readyz are served.
@@ -73,6 +73,15 @@ impl std::str::FromStr for LeaseName {
     }
 }
 
+/// The value of a tag at AWS by which all machines are listed, where `*`, `?` and `\` would find those of others, too.
+fn installation_name(text: &str) -> Result<String, String> {
+    let taken = |c: char| c.is_ascii_alphanumeric() || "._:/=+@-".contains(c);
+    if text.is_empty() || text.len() > 256 || !text.chars().all(taken) {
+        return Err("write 1 to 256 letters, digits and ._:/=+@-".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
 impl Config {
     /// Starts the log.
     pub fn start_log(&self) {
@@ -103,5 +112,20 @@ impl Config {
         )?;
         let uid = system.uid().context("namespace kube-system has no UID: give --installation")?;
         Ok(self.namespace.as_ref().map_or(uid.clone(), |namespace| format!("{uid}/{namespace}")))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::installation_name;
+
+    #[test]
+    fn an_installation_has_a_name_that_is_no_pattern() {
+        for name in ["0c8b1d5e-6f0a-4d0c-9d5f-2f1f6f3f0a01/team-a", "prod", &"x".repeat(256)] {
+            assert_eq!(installation_name(name).as_deref(), Ok(name));
+        }
+        for name in ["", "prod*", "prod?", r"a\b", "a b", &"x".repeat(257)] {
+            assert!(installation_name(name).is_err(), "{name:?}");
+        }
     }
 }
