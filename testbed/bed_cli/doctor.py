@@ -38,13 +38,13 @@ class Finding:
 def examine(to_build: list, whats: tuple[str, ...]) -> list[Finding]:
     """`to_build`: the setup steps to come; a thing that only they need is not asked for without them. `whats`: of `setup.WHATS`."""
     names, asked = {step.name for step in to_build}, set(whats)
-    hosts, plane, cargo = asked & {"bed", "demo"}, asked & {"bed", "demo", "kubernetes"}, asked & {"rust", "checks", "demo"}
+    hosts, cargo = asked & {"bed", "up", "demo"}, asked & {"rust", "checks", "demo"}
     findings = [_system(), _python(needed="Python packages" in names)]
     if hosts or "Debian packages" in names:
         findings += [_root(), _debian()]
     if hosts:
-        findings += [_tun(), _nftables()]
-    if plane:
+        findings += [_tun(), _nftables(), _kernel("bed" in asked)]
+    if hosts or "kubernetes" in asked:
         findings += [_memory(names), _disk(names)]
     if "Kubernetes" in names:
         findings.append(_go())
@@ -119,6 +119,13 @@ def _nftables() -> Finding:
     tried = subprocess.run(["unshare", "--net", "nft", "--file", "-"], input=firewall.example(), capture_output=True, text=True)
     return Finding("nftables", "the kernel takes the hosts' firewall" if not tried.returncode else tried.stderr.strip().splitlines()[0],
                    "" if not tried.returncode else "security groups need a kernel with nf_tables, conntrack and NAT, as Debian's have: modprobe nf_tables nft_ct nft_nat")
+
+
+def _kernel(own: bool) -> Finding:
+    """Which one the hosts of a bed will have. That there is one is setup's."""
+    if own or os.access(places.own_kernel(), os.X_OK):
+        return Finding("hosts' kernel", "their own")
+    return Finding("hosts' kernel", "Debian's; `testbed/bed setup` builds their own, twice as fast at system calls, for beds that start after that")
 
 
 def _memory(to_build: set[str]) -> Finding:

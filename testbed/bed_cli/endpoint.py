@@ -28,7 +28,7 @@ class Endpoint:
             return False
         self.destroy()
         self.run.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.daemon.start(self._command("--images", places.images(), "--port", self.slot.endpoint, "--net", self.slot.net,
+        self.daemon.start(self._command("--images", places.images(), "--kernel", *places.host_kernel(), "--port", self.slot.endpoint, "--net", self.slot.net,
                                         "--public", self.slot.public),
                           env=self._environment())
         self.daemon.wait_for(self._answers, READY_WITHIN)

@@ -109,7 +109,7 @@ def do_setup(options) -> int:
 
 def do_up(options) -> int:
     bed, began = Bed(options.name), time.monotonic()
-    setup.ensure((setup.KUBERNETES if options.kubernetes_only else setup.BED,), _engines(options))
+    setup.ensure((setup.KUBERNETES if options.kubernetes_only else setup.UP,), _engines(options))
     with bed.locked():
         started = bed.up(options.kubernetes_only)
     print(f"bed {bed.name!r} is up: {'started ' + ' and '.join(started) if started else 'it was already'} ({time.monotonic() - began:.1f} s)")

@@ -72,6 +72,18 @@ def images() -> Path:
     return cache() / "hosts" / fingerprint(TESTBED / "hosts")
 
 
-def kernel() -> Path:
-    """The kernel of the hosts, apart from the images: it takes minutes to build and changes far more rarely."""
-    return cache() / "kernel" / fingerprint(TESTBED / "hosts" / "kernel") / "linux"
+def own_kernel() -> Path:
+    """The hosts' own kernel, apart from the images: it takes minutes to build and changes far more rarely."""
+    folder = TESTBED / "hosts" / "kernel"
+    return cache() / "kernel" / fingerprint(folder / "build", folder / "config") / "linux"
+
+
+def prebuilt_kernel() -> Path:
+    """Debian's kernel, with the images: its modules are in them."""
+    return images() / "prebuilt" / "linux"
+
+
+def host_kernel() -> list:
+    """What a bed that starts now boots its hosts with, a program and arguments: their own kernel where it is built, else Debian's,
+    which runs its guests under ptrace alone."""
+    return [own_kernel(), "seccomp=on"] if os.access(own_kernel(), os.X_OK) else [prebuilt_kernel()]

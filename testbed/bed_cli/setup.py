@@ -13,13 +13,14 @@ from .progress import Progress, Step
 # The last one is Debian without an engine.
 ENGINES = ("28.5", "26.1", "20.10", "none")
 # What setup can be asked for. Seconds of processor are those of two cores with nothing warm.
-BED, KUBERNETES, RUST, CHECKS, DEMO = "bed", "kubernetes", "rust", "checks", "demo"
+BED, UP, KUBERNETES, RUST, CHECKS, DEMO = "bed", "up", "kubernetes", "rust", "checks", "demo"
 WHATS = {
-    BED: "what `up` needs (the default)",
+    BED: "what `up` needs, and the hosts' own kernel (the default)",
+    UP: "what `up` needs: hosts whose own kernel is not built boot Debian's, which takes twice as long for a system call",
     KUBERNETES: "what `up --kubernetes-only` needs",
     RUST: "the Rust toolchain, with a C compiler",
     CHECKS: "what the first stages of `make test` need: rust, and the Python packages",
-    DEMO: "all of it, and the programs and the image of the demo, in target/",
+    DEMO: "what `up` and the first stages of `make test` need, and the programs and the image of the demo, in target/",
 }
 # What the control plane and the network of the hosts need on the machine itself.
 CONTROL_PLANE = ("iproute2", "nftables", "openssl", "openssh-client")
@@ -27,6 +28,7 @@ CONTROL_PLANE = ("iproute2", "nftables", "openssl", "openssh-client")
 COMPILER = ("gcc", "libc6-dev")
 
 PACKAGES, PYTHON, TOOLCHAIN = "Debian packages", "Python packages", "Rust toolchain"
+OWN_KERNEL, PREBUILT_KERNEL = "kernel of the hosts", "Debian's kernel for the hosts"
 
 
 def ensure(whats: tuple[str, ...], engines: tuple[str, ...], then: float = 0) -> None:
@@ -49,7 +51,7 @@ def ensure(whats: tuple[str, ...], engines: tuple[str, ...], then: float = 0) ->
 def missing(whats: tuple[str, ...], engines: tuple[str, ...]) -> list[Step]:
     """In the order in which they begin where they can: what others wait for, then what takes longest."""
     asked = set(whats)
-    bed, demo = asked & {BED, DEMO}, DEMO in asked
+    bed, demo = asked & {BED, UP, DEMO}, DEMO in asked
     steps = _packages(asked)
     if asked & {RUST, CHECKS, DEMO}:
         steps += toolchain()
@@ -60,7 +62,8 @@ def missing(whats: tuple[str, ...], engines: tuple[str, ...]) -> list[Step]:
     if bed or KUBERNETES in asked:
         steps += kubernetes()
     if bed:
-        steps += _kernel() + [step for engine in engines for step in _image(engine)]
+        images = [step for engine in engines for step in _image(engine)]
+        steps += _kernels(BED in asked, bool(images)) + images
     if demo:
         steps += _suite()
     return steps
@@ -69,15 +72,17 @@ def missing(whats: tuple[str, ...], engines: tuple[str, ...]) -> list[Step]:
 def packages(whats: set[str]) -> set[str]:
     """The Debian packages that these need."""
     names = set()
-    if whats & {BED, KUBERNETES, DEMO}:
+    if whats & {BED, UP, KUBERNETES, DEMO}:
         names |= set(CONTROL_PLANE)
     if whats & {RUST, CHECKS, DEMO}:
         names |= set(COMPILER)
-    if whats & {BED, DEMO}:
-        listed = (places.TESTBED / "hosts" / "packages").read_text().splitlines()
-        names |= {word for line in listed for word in line.partition("#")[0].split()}
+    listed = dict(line.split(":") for line in (places.TESTBED / "hosts" / "packages").read_text().splitlines() if not line.startswith("#"))
+    if whats & {BED, UP, DEMO}:
+        names |= set(listed["hosts"].split())
+    if BED in whats:
+        names |= set(listed["kernel"].split())
     # Debian's Python comes without what makes a venv.
-    if whats & {BED, CHECKS, DEMO} and doctor.debian_python() and not importlib.util.find_spec("ensurepip"):
+    if whats & {BED, UP, CHECKS, DEMO} and doctor.debian_python() and not importlib.util.find_spec("ensurepip"):
         names.add("python3-venv")
     return names
 
@@ -122,20 +127,26 @@ def kubernetes() -> list[Step]:
     return [Step("Kubernetes", [places.TESTBED / "kubernetes" / "build", places.kubernetes_built(), *absent], cpu=480, wait=15, threads=2)]
 
 
-def _kernel() -> list[Step]:
-    if os.access(places.kernel(), os.X_OK):
-        return []
-    return [Step("kernel of the hosts", [places.TESTBED / "hosts" / "kernel" / "build", places.kernel().parent], cpu=300, wait=10, threads=2, after=(PACKAGES,))]
+def _kernels(own: bool, images: bool) -> list[Step]:
+    """The hosts' own kernel where it is asked for. Debian's, where hosts would have none without it, and for new images, which have its modules."""
+    folder, steps = places.TESTBED / "hosts" / "kernel", []
+    lacks_own, lacks_prebuilt = (not os.access(kernel, os.X_OK) for kernel in (places.own_kernel(), places.prebuilt_kernel()))
+    if own and lacks_own:
+        steps.append(Step(OWN_KERNEL, [folder / "build", places.own_kernel().parent], cpu=300, wait=10, threads=2, after=(PACKAGES,)))
+    if lacks_prebuilt and (images or lacks_own and not own):
+        steps.append(Step(PREBUILT_KERNEL, [folder / "prebuilt", places.prebuilt_kernel().parent], cpu=6, wait=8, after=(PACKAGES,)))
+    return steps
 
 
 def _image(engine: str) -> list[Step]:
     done = places.images() / f"complete-{engine}"
     if done.exists():
         return []
-    script = 'mkdir -p "$2" && ln -sf "$4" "$2/linux" && "$1" "$2" "$3" && touch "$2/complete-$3"'
+    script = '"$1" "$2" "$3" "$4" && touch "$2/complete-$3"'
     build = places.TESTBED / "hosts" / "image.sh"
     name = "host image without an engine" if engine == "none" else f"host image with Docker {engine}"
-    return [Step(name, ["sh", "-c", script, "image", build, places.images(), engine, places.kernel()], cpu=45, wait=15, after=(PACKAGES,))]
+    return [Step(name, ["sh", "-c", script, "image", build, places.images(), engine, places.prebuilt_kernel().parent], cpu=45, wait=15,
+                 after=(PACKAGES, PREBUILT_KERNEL))]
 
 
 def _programs() -> list[Step]:

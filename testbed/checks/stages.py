@@ -79,9 +79,9 @@ class Stages:
         """Lets the EC2 endpoint's own tests run beside the stages that come next: they wait more than they compute."""
         if not self._setup(EC2, "bed", "--engine", "28.5", "--engine", "none"):
             return counting.one_failure("ec2: the test bed cannot be set up")
+        hosts = {"TESTKIT_HOST_IMAGES": str(places.images()), "TESTKIT_HOST_KERNEL": " ".join(map(str, places.host_kernel()))}
         tests = places.TESTBED / "ec2" / "tests"
-        self.beside = self.runner.begin(EC2, self._pytest_command(EC2, tests), 20 * MINUTE, places.CHECKOUT,
-                                        PYTEST | {"TESTKIT_HOST_IMAGES": str(places.images())})
+        self.beside = self.runner.begin(EC2, self._pytest_command(EC2, tests), 20 * MINUTE, places.CHECKOUT, PYTEST | hosts)
         print(f"ec2: begun, beside what comes next; {self.beside.daemon.log} grows", flush=True)
         return Count()
 

@@ -17,14 +17,15 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--namespace", required=True, help="name of the network namespace and of the machine's way into it")
     parser.add_argument("--clean", action="store_true", help="remove what a killed endpoint left, and end")
     parser.add_argument("--images", type=Path, help="folder that hosts/image.sh wrote")
+    parser.add_argument("--kernel", nargs="+", metavar="WORD", help="what hosts boot with: a program of hosts/kernel and its arguments")
     parser.add_argument("--port", type=int, default=0, help="port on 127.0.0.1; 0 for a free one")
     parser.add_argument("--net", help="the hosts' addresses, such as 10.64.0.0/16: the VPC of every region has a part of it")
     parser.add_argument("--public", help="public addresses, such as 198.18.0.0/22: the last 256 are the internet's")
     parser.add_argument("--no-hosts", action="store_true", help="knob boot=false from the start, and no network")
     given = parser.parse_args()
     given.images = given.images and given.images.absolute()
-    if not given.clean and not given.no_hosts and not (given.images and given.net and given.public):
-        parser.error("--images, --net and --public are needed, or --no-hosts")
+    if not given.clean and not given.no_hosts and not (given.images and given.kernel and given.net and given.public):
+        parser.error("--images, --kernel, --net and --public are needed, or --no-hosts")
     return given
 
 
@@ -49,7 +50,7 @@ def main() -> None:
 
 def work(given: argparse.Namespace, run: Path) -> None:
     network = Network(given.net or "10.64.0.0/16", given.public or "198.18.0.0/22", given.namespace)
-    fleet = Fleet(run, given.images or run, network)
+    fleet = Fleet(run, given.images or run, given.kernel or [], network)
     fleet.clean()
     if given.clean:
         return

@@ -14,8 +14,8 @@ class NoImage(Exception):
 
 
 class Fleet:
-    def __init__(self, run: Path, images: Path, network: Network):
-        self.run, self.images, self.network = run, images, network
+    def __init__(self, run: Path, images: Path, kernel: list[str], network: Network):
+        self.run, self.images, self.kernel, self.network = run, images, kernel, network
         self._machines: dict = {}
         self._lock = threading.Lock()
 
@@ -38,12 +38,12 @@ class Fleet:
         self.clean()
 
     def require_image(self, engine: str) -> None:
-        if not (self.images / f"ami-{engine}.ext4").is_file() or not (self.images / "linux").is_file():
+        if not (self.images / f"ami-{engine}.ext4").is_file():
             raise NoImage(f"the host image for engine {engine} is not built: run `testbed/bed setup --engine {engine}`")
 
     def create(self, instance_id: str, engine: str, port: Port, exited) -> Machine:
         """A machine that is not booted yet."""
-        machine = Machine(instance_id, self.run, self.images, engine, port, exited)
+        machine = Machine(instance_id, self.run, self.images, self.kernel, engine, port, exited)
         with self._lock:
             self._machines[instance_id] = machine
         return machine

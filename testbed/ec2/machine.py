@@ -82,13 +82,13 @@ class Faults:
 class Machine:
     """`exited(machine)` is called when the guest ends by itself: it was powered off from within."""
 
-    def __init__(self, name: str, run: Path, images: Path, engine: str, port: Port, exited=lambda machine: None):
+    def __init__(self, name: str, run: Path, images: Path, kernel: list[str], engine: str, port: Port, exited=lambda machine: None):
         self.name, self.port = name, port
         self.folder = run / "hosts" / name
         self.frozen = False
         self.boots = 0
         self.faults = Faults()
-        self._run, self._images, self._engine, self._exited = run, images, engine, exited
+        self._run, self._images, self._kernel, self._engine, self._exited = run, images, kernel, engine, exited
         self._lock = threading.RLock()
         self._process: "subprocess.Popen | None" = None
         self._line: "socket.socket | None" = None
@@ -123,7 +123,7 @@ class Machine:
             with open(self.folder / "console", "ab") as console:
                 self._process = subprocess.Popen(
                     ["nsenter", f"--net={self.port.network.namespace}", "taskset", "--cpu-list", str(self._cpu),
-                     str(self._images / "linux"), "seccomp=on",
+                     *self._kernel,
                      f"mem={MEMORY}", f"umid={self.name}", "uml_dir=uml/",
                      f"ubd0={here}/disk,{self._images}/ami-{self._engine}.ext4", "root=/dev/ubda", "rw",
                      # Barriers protect against a machine that loses power; ours only ever loses the guest.

@@ -1,8 +1,8 @@
 #!/bin/bash
 # Builds the disk image that test hosts with one Docker Engine version boot from, from Debian packages alone.
-# No container registry. Runs as root; needs the packages listed beside it. The kernel is kernel/build's.
+# No container registry. Runs as root; needs the packages listed beside it. The kernel is kernel/build's or kernel/prebuilt's.
 #
-#   image.sh OUTDIR ENGINE      ENGINE: 20.10, 26.1, 28.5 or none
+#   image.sh OUTDIR ENGINE KERNEL      ENGINE: 20.10, 26.1, 28.5 or none; KERNEL: what kernel/prebuilt left
 #
 # leaves OUTDIR/ami-ENGINE.ext4, and for `none`, as Ubuntu's images are, OUTDIR/mirror: the packages of an engine as an apt
 # repository, and what an https server needs that the image trusts. What is there already and came from the same sources is kept. A build that is killed
@@ -14,7 +14,7 @@ umask 022
 usage() { sed -n 's/^#   image.sh/usage: image.sh/p' "$0" >&2; exit 2; }
 say() { echo "host image: $*"; }
 
-[ $# = 2 ] || usage
+[ $# = 3 ] || usage
 case $2 in
   20.10) suite=bookworm ;;
   26.1) suite=trixie ;;
@@ -24,8 +24,9 @@ esac
 engine=$2
 here=$(cd "$(dirname "$0")" && pwd)
 out=$(mkdir -p "$1" && cd "$1" && pwd)
+modules=$(cd "$3/modules" && pwd)
 for tool in mmdebstrap mke2fs openssl; do
-  command -v "$tool" >/dev/null || { say "$tool is missing: apt-get install $(tr '\n' ' ' < "$here/packages")" >&2; exit 1; }
+  command -v "$tool" >/dev/null || { say "$tool is missing: apt-get install $(sed -n 's/^hosts: //p' "$here/packages")" >&2; exit 1; }
 done
 
 exec 9> "$out/.lock"
@@ -34,7 +35,7 @@ rm -rf "$out"/.building-*
 work=$(mktemp -d "$out/.building-XXXXXX")
 trap 'rm -rf "$work"' EXIT
 
-sources=$(cd "$here" && { find image.sh guest -type f -print0 | sort -z | xargs -0 sha256sum; find guest -printf '%p %m %l\n' | sort; } | sha256sum | cut -c1-16)
+sources=$(cd "$here" && { find image.sh guest kernel/modules kernel/prebuilt -type f -print0 | sort -z | xargs -0 sha256sum; find guest -printf '%p %m %l\n' | sort; } | sha256sum | cut -c1-16)
 built() { [ "$(cat "$out/.built-$1" 2> /dev/null)" = "$sources" ]; }
 stamp() { echo "$sources" > "$work/stamp"; mv "$work/stamp" "$out/.built-$1"; }
 # The Debian mirror this machine uses itself.
@@ -42,7 +43,7 @@ mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | gr
   { say "no Debian mirror in this machine's apt sources" >&2; exit 1; }
 
 disk() {
-  local root=$work/root packages=ca-certificates,iptables,iproute2,openssh-server,curl,procps,tar,runit options=()
+  local root=$work/root packages=ca-certificates,iptables,iproute2,openssh-server,curl,kmod,procps,tar,runit options=()
   case $engine in
     none)
       mkdir -p "$work/mirror/packages"
@@ -56,6 +57,10 @@ disk() {
   # A mirror's copy of a moving suite may be older than Debian vouches for; signatures are checked all the same.
   mmdebstrap --quiet --variant=minbase --aptopt='Acquire::Check-Valid-Until "false"' --include="$packages" "${options[@]}" \
     "$suite" "$root" "$mirror"
+  # For Debian's kernel; the hosts' own has no modules, and asks for none.
+  mkdir -p "$root/usr/lib/modules"
+  cp -r "$modules/." "$root/usr/lib/modules/"
+  chroot "$root" depmod "$(ls "$modules")"
   for table in iptables ip6tables; do chroot "$root" update-alternatives --quiet --set $table /usr/sbin/$table-legacy; done
   # Host keys come with user-data, or are made at first boot: an image has none, like a real one.
   rm -rf "$root"/etc/ssh/ssh_host_* "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root"/usr/share/{doc,man,locale}

@@ -92,11 +92,44 @@ def test_with_everything_there_only_cargo_is_asked(tmp_path, monkeypatch):
     monkeypatch.setenv("TESTKIT_CACHE", str(tmp_path))
     for name in setup.COMPONENTS:
         programme(places.kubernetes_built() / name)
-    programme(places.kernel())
+    programme(places.own_kernel())
     for done in (places.venv() / "complete", places.images() / "complete-28.5"):
         programme(done)
     assert [step for step in setup.missing(("bed",), ("28.5",)) if step.name != setup.PACKAGES] == []
     assert all(step.always or step.name in (setup.PACKAGES, setup.TOOLCHAIN) for step in setup.missing(("demo",), ("28.5",)))
+
+
+def names(*whats):
+    return {step.name for step in setup.missing(whats, ("28.5",))}
+
+
+def finding(what, whats):
+    [found] = [finding for finding in doctor.examine([], whats) if finding.what == what]
+    assert not found.remedy
+    return found.found
+
+
+def test_a_demo_boots_debians_kernel_until_the_own_one_is_there(tmp_path, monkeypatch):
+    monkeypatch.setenv("TESTKIT_CACHE", str(tmp_path))
+    for what in ("up", "demo"):
+        assert setup.PREBUILT_KERNEL in names(what) and setup.OWN_KERNEL not in names(what)
+        assert "testbed/bed setup" in finding("hosts' kernel", (what,))
+    assert {setup.PREBUILT_KERNEL, setup.OWN_KERNEL} <= names("bed")
+    assert not {"flex", "bison"} & setup.packages({"demo"}) and {"flex", "bison", "patchelf"} <= setup.packages({"bed"})
+
+    programme(places.prebuilt_kernel())
+    programme(places.images() / "complete-28.5")
+    assert not {setup.PREBUILT_KERNEL, setup.OWN_KERNEL} & names("demo") and setup.OWN_KERNEL in names("bed")
+    assert places.host_kernel() == [places.prebuilt_kernel()]
+
+    programme(places.own_kernel())
+    assert places.host_kernel() == [places.own_kernel(), "seccomp=on"]
+    assert finding("hosts' kernel", ("demo",)) == "their own"
+    places.prebuilt_kernel().unlink()
+    assert not {setup.PREBUILT_KERNEL, setup.OWN_KERNEL} & names("bed", "demo")
+    # Its modules are in every image.
+    (places.images() / "complete-28.5").unlink()
+    assert setup.PREBUILT_KERNEL in names("bed")
 
 
 def programme(file):

@@ -37,6 +37,8 @@ class Bed:
 
     def __init__(self, run: Path, *options: str):
         self.run = run
+        if "--images" in options:
+            options += ("--kernel", *os.environ["TESTKIT_HOST_KERNEL"].split())
         self.process = subprocess.Popen(
             [sys.executable, "-m", "ec2", "--run", str(run), "--port", "0", *options], cwd=TESTBED, stdout=subprocess.PIPE,
             text=True, env=os.environ | {"PYTHONPATH": str(TESTBED), "PYTHONDONTWRITEBYTECODE": "1"})

@@ -1,6 +1,6 @@
 """Real hosts behind the endpoint: boots a few, and does to them what `/_bed/` can do. Needs root and a built image.
 
-The images are looked for in $TESTKIT_HOST_IMAGES; `testbed/hosts/image.sh $TESTKIT_HOST_IMAGES 28.5` makes them.
+The images are looked for in $TESTKIT_HOST_IMAGES; $TESTKIT_HOST_KERNEL is what they are booted with, a program and arguments.
 """
 import json
 import os
