@@ -124,7 +124,7 @@ def kubernetes() -> list[Step]:
     absent = [component for component in COMPONENTS if not os.access(places.kubernetes_binary(component), os.X_OK)]
     if not absent:
         return []
-    return [Step("Kubernetes", [places.TESTBED / "kubernetes" / "build", places.kubernetes_built(), *absent], cpu=480, wait=15, threads=2)]
+    return [Step("Kubernetes", [places.TESTBED / "kubernetes" / "build", places.kubernetes_built(), *absent], cpu=680, wait=15, threads=2)]
 
 
 def _kernels(own: bool, images: bool) -> list[Step]:
@@ -132,7 +132,7 @@ def _kernels(own: bool, images: bool) -> list[Step]:
     folder, steps = places.TESTBED / "hosts" / "kernel", []
     lacks_own, lacks_prebuilt = (not os.access(kernel, os.X_OK) for kernel in (places.own_kernel(), places.prebuilt_kernel()))
     if own and lacks_own:
-        steps.append(Step(OWN_KERNEL, [folder / "build", places.own_kernel().parent], cpu=300, wait=10, threads=2, after=(PACKAGES,)))
+        steps.append(Step(OWN_KERNEL, [folder / "build", places.own_kernel().parent], cpu=980, wait=10, threads=2, after=(PACKAGES,)))
     if lacks_prebuilt and (images or lacks_own and not own):
         steps.append(Step(PREBUILT_KERNEL, [folder / "prebuilt", places.prebuilt_kernel().parent], cpu=6, wait=8, after=(PACKAGES,)))
     return steps
@@ -145,7 +145,7 @@ def _image(engine: str) -> list[Step]:
     script = '"$1" "$2" "$3" "$4" && touch "$2/complete-$3"'
     build = places.TESTBED / "hosts" / "image.sh"
     name = "host image without an engine" if engine == "none" else f"host image with Docker {engine}"
-    return [Step(name, ["sh", "-c", script, "image", build, places.images(), engine, places.prebuilt_kernel().parent], cpu=45, wait=15,
+    return [Step(name, ["sh", "-c", script, "image", build, places.images(), engine, places.prebuilt_kernel().parent], cpu=30, wait=15,
                  after=(PACKAGES, PREBUILT_KERNEL))]
 
 
@@ -156,12 +156,12 @@ def _programs() -> list[Step]:
     """
     script = ('cd "$1" && cargo build --locked --workspace --bin testkit-operator --bin kubectl-testkit && mkdir -p target/bin '
               '&& cp --remove-destination "$CARGO_TARGET_DIR/debug/testkit-operator" "$CARGO_TARGET_DIR/debug/kubectl-testkit" target/bin/')
-    return [_cargo("operator and plugin", ["sh", "-c", script, "programs", places.CHECKOUT], 500, "debug", "testkit-operator")]
+    return [_cargo("operator and plugin", ["sh", "-c", script, "programs", places.CHECKOUT], 700, "debug", "testkit-operator")]
 
 
 def _suite() -> list[Step]:
     build = [places.CHECKOUT / "e2e" / "image.sh", "--quick", places.CHECKOUT / "target" / "e2e.tar"]
-    return [_cargo("image of the suite", build, 150, "x86_64-unknown-linux-musl", "debug", "e2e")]
+    return [_cargo("image of the suite", build, 175, "x86_64-unknown-linux-musl", "debug", "e2e")]
 
 
 def _cargo(name: str, build: list, cpu: float, *built: str) -> Step:
