@@ -21,9 +21,12 @@ def asked_until_throttled(call, most: int) -> int:
 
 def test_launches_have_a_bucket_of_five_that_gains_two_a_second(bed):
     bed.knobs(buckets=True)
-    assert 5 <= asked_until_throttled(bed.launch, 10) <= 7
-    time.sleep(1.1)
-    assert 2 <= asked_until_throttled(bed.launch, 10) <= 4
+    for full, pause in ((5, 1.1), (2, 0)):
+        begun = time.monotonic()
+        let_through = asked_until_throttled(bed.launch, 10)
+        # On a busy machine more come in while they are being launched.
+        assert full <= let_through <= full + 1 + 2 * (time.monotonic() - begun)
+        time.sleep(pause)
 
 
 @pytest.mark.parametrize("call, size, refill", [
