@@ -168,7 +168,7 @@ SCENARIOS = [
              each("the container reaches the service", "AttachableNetwork") | each("the alias is found", "AttachableAlias"), good=("ServiceAliases",),
              rules=lies.attachments_lost),
     Scenario("addresses-kept", "the address of a container that was removed stays taken",
-             each("another container gets the address", "AttachableAddressReleased"), good=("AttachableNetwork",), rules=lies.addresses_kept),
+             each("another container does not get the address", "AttachableAddressReleased"), good=("AttachableNetwork",), rules=lies.addresses_kept),
     Scenario("names-kept", "the name of a service that was removed stays taken",
              each("already exists", "ServicesNameUsedAgain"), good=("ServicesCreate",), rules=lies.names_kept),
     Scenario("events-lost", "events of the swarm are not told",

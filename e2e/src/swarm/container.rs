@@ -18,8 +18,11 @@ use crate::harness::{test::Test, until::Never};
 /// How long a command in a container may take.
 const RUN_WITHIN: Duration = Duration::from_secs(60);
 /// How long the swarm may take to attach a container to an overlay: it has a task of its own for that, which is
-/// scheduled like others. An engine gives up after 20 seconds, and takes no harm from being asked again.
+/// scheduled like others, and the engine gives up on it after 20 seconds.
 pub(crate) const ATTACHED_WITHIN: Duration = Duration::from_secs(45);
+
+/// What the engine says when it gives up on that, of whatever the reason is.
+const GAVE_UP: &str = "attaching to network failed, make sure your network options are correct and check manager logs";
 
 /// A container that was started.
 #[derive(Debug, Clone)]
@@ -71,6 +74,21 @@ impl Test {
         self.run(what, network, command, None).await
     }
 
+    /// Does what has a container attached to an overlay, and does it again where the engine gave up on that. Each time
+    /// it has to be another container: an engine that gave up still takes this one for attached (`cluster.attachers` of
+    /// Moby), and tells the next time that there is no such network.
+    pub(crate) async fn attached<T, F>(&self, what: &str, mut attach: impl FnMut() -> F) -> Result<T>
+    where
+        F: Future<Output = Result<T>>,
+    {
+        let never = |error| if gave_up(&error) { error } else { Never(format!("{error:#}")).into() };
+        let look = || {
+            let attached = attach();
+            async move { attached.await.map_err(never) }
+        };
+        self.until(what, ATTACHED_WITHIN, look).await
+    }
+
     async fn run(
         &self,
         what: &str,
@@ -78,10 +96,29 @@ impl Test {
         command: &str,
         networking_config: Option<NetworkingConfig>,
     ) -> Result<Container> {
+        let start = || self.run_once(what, network, command, networking_config.clone());
+        self.attached(&format!("container {what} starts"), start).await
+    }
+
+    /// Starts one that is attached at the first try or not at all.
+    pub(crate) async fn container_once(
+        &self,
+        what: &str,
+        network: &Network,
+        endpoint: EndpointSettings,
+    ) -> Result<Container> {
+        let endpoints_config = Some([(network.name.clone(), endpoint)].into());
+        self.run_once(what, &network.name, "test-server", Some(NetworkingConfig { endpoints_config })).await
+    }
+
+    async fn run_once(
+        &self,
+        what: &str,
+        network: &str,
+        command: &str,
+        networking_config: Option<NetworkingConfig>,
+    ) -> Result<Container> {
         let name = self.name(what);
-        // One that is to have an address which is taken is never attached.
-        let mut endpoints = networking_config.iter().flat_map(|config| config.endpoints_config.iter().flatten());
-        let asked_again = endpoints.all(|(_, endpoint)| endpoint.ipam_config.is_none());
         let body = ContainerCreateBody {
             image: Some(self.cluster().image.clone()),
             cmd: Some(vec![command.into()]),
@@ -94,16 +131,16 @@ impl Test {
             (self.docker().clone(), CreateContainerOptions { name: Some(name.clone()), ..Default::default() });
         let create = async move { Ok(docker.create_container(Some(options), body).await?.id) };
         let id = self.make(create).await.with_context(|| format!("cannot create container {name}"))?;
-        let start = || async {
-            match self.docker().start_container(&id, None::<StartContainerOptions>).await {
-                Err(error) if asked_again && error.to_string().contains("deadline exceeded") => Err(error.into()),
-                Err(error) => Err(Never(error.to_string()).into()),
-                Ok(()) => Ok(()),
-            }
-        };
-        self.until(&format!("container {name} starts"), ATTACHED_WITHIN, start).await?;
+        let started = self.docker().start_container(&id, None::<StartContainerOptions>).await;
+        started.with_context(|| format!("cannot start container {name}"))?;
         Ok(Container { test: self.clone(), id, name })
     }
+}
+
+/// Whether the engine gave up on attaching a container.
+pub(crate) fn gave_up(error: &anyhow::Error) -> bool {
+    let said = format!("{error:#}");
+    said.contains(GAVE_UP) && said.contains("deadline exceeded")
 }
 
 impl Container {
