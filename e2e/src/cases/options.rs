@@ -145,7 +145,7 @@ async fn change(t: Test) -> Result<()> {
     let here = format!("node.id=={}", t.cluster().node);
     let one = Options { tty: true, signal: "SIGINT", pids: 50, dns: "one.test", init: None, sysctl: "0" };
     let two = Options { tty: false, signal: "SIGQUIT", pids: 0, dns: "two.test", init: Some(false), sysctl: "1" };
-    let three = Options { pids: 60, ..two };
+    let three = Options { pids: 60, tty: true, ..two };
     let service = t.service("web").constraint(&here).with(|spec| one.set(spec)).create().await?;
     for (number, options) in [one, two, three].into_iter().enumerate() {
         if number > 0 {
@@ -169,10 +169,8 @@ async fn change(t: Test) -> Result<()> {
             let limits = told.and_then(|spec| spec.task_template?.resources?.limits).unwrap_or_default();
             ensure!(limits.pids.unwrap_or_default() == 0, "its limit of processes is told as {:?}", limits.pids);
         }
-        if number < 2 {
-            let terminal = container.run(&["get", "http://127.0.0.1/terminal"]).await?;
-            ensure!(terminal.trim() == options.tty.to_string(), "that it has a terminal is {terminal:?}");
-        }
+        let terminal = container.run(&["get", "http://127.0.0.1/terminal"]).await?;
+        ensure!(terminal.trim() == options.tty.to_string(), "that it has a terminal is {terminal:?}");
     }
     Ok(())
 }
