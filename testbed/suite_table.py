@@ -20,9 +20,9 @@ NAME = re.compile(r"(?P<engine>[\d.]+)-(?P<shape>\d+\+\d+)(?:-(?P<kind>outside|d
 HEAD = """# What the suite was seen to do
 
 Written by `testbed/suite` from the JUnit files of the runs named here; in its tables no figure is typed. A run is an `E2ERun`
-on a cluster of the test bed, or where it says so the suite on the machine itself, through an attached socket. The cluster's
-hosts share the two cores of one machine with each other and with whatever else runs there: times tell how cases compare, not
-how fast an engine is.
+on a cluster of the test bed, or where it says so the suite on the machine itself, through an attached socket. Several nodes
+are in two zones, and what their security group does not allow does not pass. The cluster's hosts share the two cores of one
+machine with each other and with whatever else runs there: times tell how cases compare, not how fast an engine is.
 """
 
 
