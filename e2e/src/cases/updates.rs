@@ -29,7 +29,10 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new("ServicesRollingUpdateSucceed", rolling_update_succeed).timeout(Duration::from_secs(300)),
         Case::new("ServicesUpdateStartFirst", update_start_first),
-        Case::new("ServicesUpdateStartFirstWaits", start_first_waits).needs(Need::Here),
+        // Three batches, each of which waits until it is well, and all in a turn again.
+        Case::new("ServicesUpdateStartFirstWaits", start_first_waits)
+            .needs(Need::Here)
+            .timeout(Duration::from_secs(300)),
         Case::new("ServicesUpdateRollsBack", update_rolls_back),
         Case::new("ServicesUpdatePauses", update_pauses),
         Case::new("ServicesRollbackByHand", rollback_by_hand),
