@@ -94,7 +94,7 @@ SCENARIOS = [
     Scenario("options-lost", "of what a service says of its containers the environment, health checks and mounts are forgotten",
              each("COLOUR", "ContainerOptionsInside") | each("the file holds", "SecretTemplate", "ConfigTemplate") | each("Env", "ServicesInspect")
              | each("/kept", "VolumeKept") | each("it is mounted as", "TmpfsNotKept")
-             | each("not so within", "HealthGatesLoadBalancing") | each("it is:", "HealthLossReplacesTask") | each("it is not begun", "ServicesRollbackByHand")
+             | each("its tasks are", "HealthGatesLoadBalancing") | each("it is:", "HealthLossReplacesTask") | each("it is not begun", "ServicesRollbackByHand")
              | each("old that run", "ServicesUpdateStartFirstWaits"),
              good=("ServicesCreate", "SecretDelivered"),
              rules=lambda: lies.drop(*(f"TaskTemplate.ContainerSpec.{name}" for name in ("Env", "HealthCheck", "Healthcheck", "Mounts")))),

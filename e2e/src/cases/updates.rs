@@ -41,6 +41,9 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
+/// How long tasks that are not well yet are watched for being taken for well.
+const WAITS_FOR: Duration = Duration::from_secs(5);
+
 /// How long an update that is paused is watched for going on. The engine begins with the next task after eight seconds.
 const PAUSED_FOR: Duration = Duration::from_secs(10);
 
@@ -143,21 +146,21 @@ async fn start_first_waits(t: Test) -> Result<()> {
     service.update(|spec| container_of(spec).args = Some(["test-server", "--ill"].map(str::to_owned).into())).await?;
     for (at_once, done) in [(2, 0), (1, 2)] {
         let what = format!("{done} were replaced, {at_once} start, and the others run on");
-        let starting = t
-            .until(&what, TASKS_WITHIN, || async {
-                let tasks = service.tasks().await?;
-                let (of_old, of_new): (Vec<_>, Vec<_>) =
-                    tasks.into_iter().filter(task::wanted).partition(|it| old.iter().any(|old| old.id == it.id));
-                let (run, start): (Vec<_>, Vec<_>) = of_new.into_iter().partition(task::runs);
-                let old = of_old.iter().filter(|it| task::runs(it)).count();
-                let counts = (old, run.len(), start.len());
-                ensure!(counts == (REPLICAS - done, done, at_once), "old that run, new that run and start: {counts:?}");
-                let containers: Option<Vec<_>> =
-                    start.iter().map(|it| task::container_id(it).map(str::to_owned)).collect();
-                containers.context("one that starts has no container yet")
-            })
-            .await?;
-        for id in starting {
+        let starting = || async {
+            let tasks = service.tasks().await?;
+            let (of_old, of_new): (Vec<_>, Vec<_>) =
+                tasks.into_iter().filter(task::wanted).partition(|it| old.iter().any(|old| old.id == it.id));
+            let (run, start): (Vec<_>, Vec<_>) = of_new.into_iter().partition(task::runs);
+            let old = of_old.iter().filter(|it| task::runs(it)).count();
+            let counts = (old, run.len(), start.len());
+            ensure!(counts == (REPLICAS - done, done, at_once), "old that run, new that run and start: {counts:?}");
+            let containers: Option<Vec<_>> = start.iter().map(|it| task::container_id(it).map(str::to_owned)).collect();
+            containers.context("one that starts has no container yet")
+        };
+        let ill = t.until(&what, TASKS_WITHIN, starting).await?;
+        // Those that nobody asks how they are start for a moment too.
+        t.stays(&what, WAITS_FOR, || async { starting().await.map(|_| ()) }).await?;
+        for id in ill {
             t.until("its server answers inside", TASKS_WITHIN, || async {
                 t.container_of_task(&id).await?.run(&["get", "http://127.0.0.1/well"]).await
             })
