@@ -75,9 +75,30 @@ pub struct SwarmClusterSpec {
     #[x_kube(validation = Rule::new("!self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') || !self.matches('[1-9]') || duration(self) >= duration('30s') && duration(self) <= duration('1h')").message("write a boot timeout from 30s to 1h, such as 5m: an image that brings no engine needs a minute or two to install it"))]
     pub boot_timeout: Duration,
 
+    /// How long a machine that was an engine may be dead, frozen, cut off or out of the swarm until it is replaced, from 30s to 1h. It is replaced only while the managers have a majority.
+    #[serde(default = "unhealthy_after")]
+    #[x_kube(validation = Rule::new("!self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') || !self.matches('[1-9]') || duration(self) >= duration('30s') && duration(self) <= duration('1h')").message("write a time from 30s to 1h, such as 2m: a machine that reboots is back within a minute"))]
+    pub unhealthy_after: Duration,
+
+    /// What to do when the managers have lost their majority for good. Until this says otherwise, nothing touches them.
+    #[serde(default)]
+    pub recovery: Recovery,
+
     /// Leave the machines and the swarm as they are, whatever happens to them, until this is false again. Deletion still works.
     #[serde(default)]
     pub paused: bool,
+}
+
+/// What to do with a swarm whose managers have lost their majority for good.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Recovery {
+    /// Nothing: the cluster is `Stalled`, and says what is known of each manager.
+    #[default]
+    None,
+    /// One manager that answers goes on alone with what it knows of services, secrets and nodes, as `docker swarm init --force-new-cluster`. The machines of managers that do not answer are ended first, and others take their places.
+    ForceNewCluster,
+    /// A new, empty swarm on the hosts. Whatever ran in the old one is gone.
+    Recreate,
 }
 
 /// Docker Engine on the hosts. An image that has a running engine is used as it is.
@@ -387,6 +408,11 @@ impl NodeRole {
 /// Twice what an image without an engine takes on a small instance, and some more.
 fn boot_timeout() -> Duration {
     Duration::from_secs(300)
+}
+
+/// A reboot takes less, and so does what a kernel does when its memory is short.
+fn unhealthy_after() -> Duration {
+    Duration::from_secs(120)
 }
 
 fn one() -> u32 {

@@ -45,8 +45,15 @@ pub mod reason {
     pub const READY: &str = "ClusterReady";
     /// The cluster was ready, and a node is not any more.
     pub const NODE_NOT_READY: &str = "NodeNotReady";
+    /// A host that was an engine is not well, and is replaced.
+    pub const HOST_UNHEALTHY: &str = "HostUnhealthy";
+    /// Somebody votes among the managers who is no host of the cluster, or too few of them answer
+    /// for one more to fail.
+    pub const VOTERS: &str = "VotersDiffer";
     /// No manager answers for a majority.
     pub const NO_QUORUM: &str = "NoQuorum";
+    /// The swarm is lost for good, and is made anew.
+    pub const SWARM_LOST: &str = "SwarmLost";
     /// `spec.paused` is set.
     pub const PAUSED: &str = "Paused";
     /// The object is being deleted.

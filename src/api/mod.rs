@@ -12,7 +12,7 @@ mod schema;
 
 pub use cluster::{
     AddressKind, AmiSelector, Ec2Provider, EngineSpec, HostsProvider, NodeRole, NodeState, NodeStatus, Provider,
-    SecretRef, SwarmCluster, SwarmClusterSpec, SwarmClusterStatus, Volume,
+    Recovery, SecretRef, SwarmCluster, SwarmClusterSpec, SwarmClusterStatus, Volume,
 };
 pub use conditions::{Conditions, condition, event_note, is_true, reason, set, type_};
 pub use duration::Duration;

@@ -22,6 +22,8 @@ pub mod label {
     pub const SLOT: &str = "testkit.dev/slot";
     /// Which instance fills the slot, counted from 0.
     pub const INCARNATION: &str = "testkit.dev/incarnation";
+    /// On a node that we told to give up its tasks: whether it took tasks before.
+    pub const DRAINING: &str = "testkit.dev/draining";
     /// The UID of the E2ERun a container belongs to.
     pub const RUN_UID: &str = "testkit.dev/run-uid";
     /// `namespace/name` of the E2ERun, for people.

@@ -11,9 +11,9 @@ use kube::{
 
 use super::{
     Context, console,
-    intent::Filler,
     keys::Keys,
-    observe::Sight,
+    member::MemberId,
+    observe::Observation,
     plan::{self, Action, Plan},
     pools::pools,
     status::address,
@@ -92,7 +92,7 @@ struct Actor<'a> {
     context: &'a Context,
     cluster: &'a SwarmCluster,
     cloud: &'a CloudOf<'a>,
-    sight: &'a Sight,
+    observation: &'a Observation,
     owner: Owner,
 }
 
@@ -107,18 +107,18 @@ pub async fn act(
     context: &Context,
     cluster: &SwarmCluster,
     cloud: &CloudOf<'_>,
-    sight: &mut Sight,
+    observation: &mut Observation,
     plan: &Plan,
 ) -> Outcome {
     let mut outcome = Outcome::default();
-    if let Err(error) = write_down(context, cluster, sight, plan).await {
+    if let Err(error) = write_down(context, cluster, observation, plan).await {
         outcome.failures.push((Failure::Host(error.to_string()), "writing the cluster's Secret".to_owned()));
         return outcome;
     }
     outcome.saved = true;
     outcome.changed = !plan.pins.is_empty();
     let owner = super::owner(cluster);
-    let actor = Actor { context, cluster, cloud, sight, owner };
+    let actor = Actor { context, cluster, cloud, observation, owner };
     actor.connect(plan);
     let ground = match actor.ground(plan).await {
         Ok(ground) => ground,
@@ -150,41 +150,39 @@ enum Effect {
     Released,
 }
 
-/// Writes intent and host keys, and makes the Secret when there is none yet.
+/// Writes journal and host keys, and makes the Secret when there is none yet.
 async fn write_down(
     context: &Context,
     cluster: &SwarmCluster,
-    sight: &mut Sight,
+    observation: &mut Observation,
     plan: &Plan,
 ) -> Result<(), super::keys::KeysError> {
     if plan.save.is_none() && plan.pins.is_empty() {
         return Ok(());
     }
-    let mut keys = match sight.keys.take() {
+    let mut keys = match observation.keys.take() {
         Some(keys) => keys,
         None => Keys::create(&context.client, cluster).await?,
     };
-    if let Some(intent) = &plan.save {
-        keys.intent = intent.clone();
+    if let Some(journal) = &plan.save {
+        keys.journal = journal.clone();
     }
-    let fillers = plan::fillers(sight.facts.instances.as_deref().unwrap_or_default());
     let kind = cluster.spec.provider.ec2.as_ref().map(|e| e.connect_to).unwrap_or_default();
-    let addressed = |f: &Filler| Some((*f, address(fillers.get(&f.slot)?.instance, kind)?.to_owned()));
+    let addressed = |id: &MemberId| Some((*id, address(observation.world.instance(*id)?, kind)?.to_owned()));
     let pins: Vec<_> = plan.pins.iter().filter_map(addressed).collect();
     keys.pin(&cluster.name_any(), &cluster.uid().unwrap_or_default(), &pins, &plan.hosts);
     let written = keys.write(&context.client, cluster).await;
-    sight.keys = Some(keys);
+    observation.keys = Some(keys);
     written
 }
 
 impl Actor<'_> {
     /// Tells the connection room which hosts are wanted.
     fn connect(&self, plan: &Plan) {
-        let fillers = plan::fillers(self.sight.facts.instances.as_deref().unwrap_or_default());
         let ids: Vec<_> = plan.hosts.iter().map(|f| Keys::host_id(&self.owner.uid, *f)).collect();
-        if let Some(keys) = &self.sight.keys {
-            for (filler, id) in plan.hosts.iter().zip(&ids) {
-                let instance = fillers.get(&filler.slot).map(|f| f.instance);
+        if let Some(keys) = &self.observation.keys {
+            for (member, id) in plan.hosts.iter().zip(&ids) {
+                let instance = self.observation.world.instance(*member);
                 if let Some(address) = instance.and_then(|i| address(i, self.cloud.ec2.connect_to)) {
                     self.context.hosts.ensure(id.clone(), self.target(keys, id, address));
                 }
@@ -202,7 +200,7 @@ impl Actor<'_> {
     /// The network of the cluster's instances. The cloud room remembers what it has made sure
     /// of, so that an idle cluster costs no calls.
     async fn ground(&self, plan: &Plan) -> Result<Option<Ground>, Failure> {
-        if self.sight.facts.deleting || self.cluster.spec.paused || plan.hosts.is_empty() && plan.actions.is_empty() {
+        if self.observation.world.deleting || self.cluster.spec.paused || plan.hosts.is_empty() && plan.actions.is_empty() {
             return Ok(None);
         }
         let spec = NetworkSpec {
@@ -212,7 +210,7 @@ impl Actor<'_> {
         let network = self.cloud.account.cloud.ensure_network(&self.owner, &spec).await?;
         let pools = pools(self.cluster.spec.engine.as_ref(), &network.cidrs);
         // A swarm that was begun keeps what it has; without one nothing is launched in vain.
-        let begun = self.sight.facts.intent.as_ref().is_some_and(|i| i.swarm.is_some());
+        let begun = self.observation.world.journal.as_ref().is_some_and(|i| i.swarm.is_some());
         if let (Err(words), false) = (&pools, begun) {
             return Err(Failure::Spec(words.clone()));
         }
@@ -222,7 +220,7 @@ impl Actor<'_> {
 
     async fn take(&self, action: &Action, ground: Option<&Ground>) -> Result<Effect, Failure> {
         match action {
-            Action::Launch(filler, offering) => self.launch(*filler, offering, ground).await,
+            Action::Launch(member, offering) => self.launch(*member, offering, ground).await,
             Action::Examine(id) => {
                 let told = match self.cloud.account.cloud.console(id).await {
                     Ok(text) => console::told(&text),
@@ -236,6 +234,15 @@ impl Actor<'_> {
                 self.cloud.account.inventory.note_terminating(ids);
                 self.cloud.account.shortages.freed(Timestamp::now());
                 Ok(Effect::Waits)
+            }
+            Action::Start(ids) => {
+                self.cloud.account.cloud.start(ids).await?;
+                self.cloud.account.inventory.poke();
+                Ok(Effect::Waits)
+            }
+            Action::Force(host) => {
+                self.engine(host)?.force_new_cluster(&self.advertise(host)?).await?;
+                Ok(Effect::Changed)
             }
             Action::Init(host) => {
                 let pools = ground.map(|g| g.pools.clone().map_err(Failure::Spec)).transpose()?;
@@ -259,6 +266,14 @@ impl Actor<'_> {
                 }
                 Ok(Effect::Changed)
             }
+            Action::Drain { via, node } => {
+                self.engine(via)?.drain(node).await?;
+                Ok(Effect::Changed)
+            }
+            Action::Activate { via, node } => {
+                self.engine(via)?.activate(node).await?;
+                Ok(Effect::Changed)
+            }
             Action::RemoveNode { via, node } => {
                 self.engine(via)?.remove(node, true).await?;
                 Ok(Effect::Changed)
@@ -276,10 +291,10 @@ impl Actor<'_> {
         }
     }
 
-    async fn launch(&self, filler: Filler, offering: &Offering, ground: Option<&Ground>) -> Result<Effect, Failure> {
-        let (Some(keys), Some(ground)) = (&self.sight.keys, ground) else { return Ok(Effect::Changed) };
+    async fn launch(&self, member: MemberId, offering: &Offering, ground: Option<&Ground>) -> Result<Effect, Failure> {
+        let (Some(keys), Some(ground)) = (&self.observation.keys, ground) else { return Ok(Effect::Changed) };
         let ec2 = self.cloud.ec2;
-        let id = Keys::host_id(&self.owner.uid, filler);
+        let id = Keys::host_id(&self.owner.uid, member);
         let comment = format!("testkit {}", self.owner.name);
         let user_data = user_data::user_data(
             &keys.client.public_line(&comment),
@@ -293,9 +308,9 @@ impl Actor<'_> {
         }
         let launch = Launch {
             owner: self.owner.clone(),
-            slot: filler.slot.to_string(),
-            name: format!("{}-{}", self.cluster.name_any(), filler.slot),
-            incarnation: filler.incarnation,
+            slot: member.slot.to_string(),
+            name: format!("{}-{}", self.cluster.name_any(), member.slot),
+            incarnation: member.incarnation,
             image: ec2.ami.clone().unwrap_or_else(Ec2Provider::default_ami),
             instance_type: offering.instance_type.clone(),
             subnet: offering.subnet.clone(),
@@ -306,26 +321,26 @@ impl Actor<'_> {
             instance_profile: ec2.instance_profile.clone(),
             user_data,
         };
-        let before = self.sight.facts.intent.as_ref().and_then(|i| i.launching(filler));
+        let before = self.observation.world.journal.as_ref().and_then(|i| i.launching(member));
         let again = before.is_some_and(|l| l.offering == *offering);
         let (account, uid) = (&self.cloud.account, &self.owner.uid);
-        self.context.remember(uid, |m| m.launches.attempt(filler, offering, again, Timestamp::now()));
+        self.context.remember(uid, |m| m.launches.attempt(member, offering, again, Timestamp::now()));
         match account.cloud.launch(&launch).await {
             Ok(instance) => {
-                tracing::info!(cluster = self.owner.name, slot = %filler, instance = instance.id, instance_type = instance.instance_type, "launched");
-                self.context.remember(uid, |m| m.launches.launched(filler));
+                tracing::info!(cluster = self.owner.name, slot = %member, instance = instance.id, instance_type = instance.instance_type, "launched");
+                self.context.remember(uid, |m| m.launches.launched(member));
                 account.shortages.had(offering, &template::request(ec2), Timestamp::now());
                 account.inventory.note(instance);
                 Ok(Effect::Changed)
             }
-            Err(error) => self.refused(filler, offering, error),
+            Err(error) => self.refused(member, offering, error),
         }
     }
 
     /// A launch that failed: where certainly no instance was made and another launch may do, that is tried at once.
-    fn refused(&self, filler: Filler, offering: &Offering, error: CloudError) -> Result<Effect, Failure> {
+    fn refused(&self, member: MemberId, offering: &Offering, error: CloudError) -> Result<Effect, Failure> {
         let now = Timestamp::now();
-        let free = self.context.remember(&self.owner.uid, |m| m.launches.note(filler, offering, &error, now));
+        let free = self.context.remember(&self.owner.uid, |m| m.launches.note(member, offering, &error, now));
         let lack = Lack::of(&error);
         if let Some(lack) = lack {
             let request = template::request(self.cloud.ec2);
@@ -334,14 +349,14 @@ impl Actor<'_> {
         // What was refused before the spec was corrected is nobody's concern any more.
         let asked = plan::offerings(&self.cluster.spec).iter().flatten().any(|o| o == offering);
         if free && (lack.is_some() || error == CloudError::Ended || !asked) {
-            tracing::info!(cluster = self.owner.name, slot = %filler, %error, "another way to launch is taken");
+            tracing::info!(cluster = self.owner.name, slot = %member, %error, "another way to launch is taken");
             return Ok(Effect::Changed);
         }
         Err(error.into())
     }
 
     /// Has a host join by itself: the next one that comes up need not wait for it.
-    fn join(&self, host: &Filler, via: &Filler, remotes: &[String]) -> Result<Effect, Failure> {
+    fn join(&self, host: &MemberId, via: &MemberId, remotes: &[String]) -> Result<Effect, Failure> {
         let (engine, manager) = (self.engine(host)?.clone(), self.engine(via)?.clone());
         let (role, remote, advertise) = (host.slot.role, remotes.to_vec(), self.advertise(host)?);
         self.context.joins.ensure(Keys::host_id(&self.owner.uid, *host), async move {
@@ -369,14 +384,13 @@ impl Actor<'_> {
         Ok(Effect::Released)
     }
 
-    fn engine(&self, host: &Filler) -> Result<&Engine, Failure> {
-        self.sight.engines.get(host).ok_or_else(|| Failure::Host(format!("{} is not connected", host.slot)))
+    fn engine(&self, host: &MemberId) -> Result<&Engine, Failure> {
+        self.observation.engines.get(host).ok_or_else(|| Failure::Host(format!("{} is not connected", host.slot)))
     }
 
     /// The address other nodes reach a host by.
-    fn advertise(&self, host: &Filler) -> Result<String, Failure> {
-        let fillers = plan::fillers(self.sight.facts.instances.as_deref().unwrap_or_default());
-        let address = fillers.get(&host.slot).and_then(|f| f.instance.private_address.clone());
+    fn advertise(&self, host: &MemberId) -> Result<String, Failure> {
+        let address = self.observation.world.instance(*host).and_then(|i| i.private_address.clone());
         address.ok_or_else(|| Failure::Host(format!("{} has no private address", host.slot)))
     }
 
@@ -385,14 +399,18 @@ impl Actor<'_> {
     }
 
     fn describe(&self, action: &Action) -> String {
-        let name = |f: &Filler| format!("{}-{}", self.cluster.name_any(), f.slot);
+        let name = |f: &MemberId| format!("{}-{}", self.cluster.name_any(), f.slot);
         match action {
             Action::Launch(f, o) => format!("launching {} as {}", name(f), o.instance_type),
             Action::Examine(id) => format!("reading the console of {id}"),
             Action::Terminate(ids) => format!("terminating {}", ids.join(", ")),
+            Action::Start(ids) => format!("starting {}", ids.join(", ")),
+            Action::Force(f) => format!("going on with {} as the only manager", name(f)),
+            Action::Drain { node, .. } => format!("draining node {node}"),
+            Action::Activate { node, .. } => format!("giving node {node} tasks again"),
             Action::Init(f) => format!("beginning the swarm on {}", name(f)),
             Action::Join { host, via, .. } => format!("joining {} through {}", name(host), name(via)),
-            Action::Leave(f) => format!("taking {} out of a failed swarm", name(f)),
+            Action::Leave(f) => format!("taking {} out of a swarm that does not know it", name(f)),
             Action::Update { node, .. } => format!("updating node {node}"),
             Action::RemoveNode { node, .. } => format!("removing node {node}"),
             Action::Expire => "deleting the cluster at the end of its ttl".to_owned(),

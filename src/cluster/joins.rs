@@ -3,12 +3,12 @@
 //! Losing all of it costs nothing: an engine says itself whether it is in the swarm.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeSet, HashMap},
     future::Future,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use super::Wake;
+use super::{Wake, member::MemberId};
 use crate::{host::HostId, swarm::SwarmError};
 
 /// The joins of all clusters.
@@ -64,6 +64,14 @@ impl Joins {
             joins.wake.send(&host.cluster);
         });
         Ok(())
+    }
+
+    /// Whose join is under way.
+    #[must_use]
+    pub fn under_way(&self, cluster: &str) -> BTreeSet<MemberId> {
+        let all = self.lock();
+        let running = all.iter().filter(|(host, state)| host.cluster == cluster && matches!(state, State::Running));
+        running.filter_map(|(h, _)| Some(MemberId { slot: h.slot.parse().ok()?, incarnation: h.incarnation })).collect()
     }
 
     /// Forgets the failures of a cluster that is gone.

@@ -1,4 +1,4 @@
-//! The cluster's Secret: keys to log in, host keys to expect, and the [`Intent`].
+//! The cluster's Secret: keys to log in, host keys to expect, and the [`Journal`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use kube::{
     api::{Patch, PatchParams, PostParams},
 };
 
-use super::intent::{Filler, Intent};
+use super::{journal::Journal, member::MemberId};
 use crate::{
     api::{MANAGER, SwarmCluster, secret_key},
     host::{ClientKey, HostId, HostSeed},
@@ -24,7 +24,7 @@ pub struct Keys {
     /// Host keys that were seen in place: OpenSSH public key by host names.
     pub known: BTreeMap<String, String>,
     /// What is about to be done.
-    pub intent: Intent,
+    pub journal: Journal,
 }
 
 /// Why the Secret cannot be used.
@@ -51,8 +51,8 @@ pub enum KeysError {
 impl Keys {
     /// The host's identity for the connection room.
     #[must_use]
-    pub fn host_id(uid: &str, filler: Filler) -> HostId {
-        HostId { cluster: uid.to_owned(), slot: filler.slot.to_string(), incarnation: filler.incarnation }
+    pub fn host_id(uid: &str, member: MemberId) -> HostId {
+        HostId { cluster: uid.to_owned(), slot: member.slot.to_string(), incarnation: member.incarnation }
     }
 
     /// Whether the host's own key is written down.
@@ -76,7 +76,7 @@ impl Keys {
             client: ClientKey::generate(),
             seed: HostSeed::generate(),
             known: BTreeMap::new(),
-            intent: Intent::default(),
+            journal: Journal::default(),
         };
         let comment = format!("testkit {}/{}", cluster.namespace().unwrap_or_default(), cluster.name_any());
         let mut data = keys.state();
@@ -103,7 +103,7 @@ impl Keys {
         }
     }
 
-    /// Writes what changes in the course of a cluster's life: the intent and the known hosts.
+    /// Writes what changes in the course of a cluster's life: the journal and the known hosts.
     pub async fn write(&self, client: &Client, cluster: &SwarmCluster) -> Result<(), KeysError> {
         let name = cluster.ssh_secret_name();
         let patch = Patch::Merge(serde_json::json!({ "data": self.state() }));
@@ -113,21 +113,21 @@ impl Keys {
     }
 
     /// Notes the own keys of hosts that presented them, and forgets those of hosts that are gone.
-    pub fn pin(&mut self, cluster: &str, uid: &str, hosts: &[(Filler, String)], live: &[Filler]) {
+    pub fn pin(&mut self, cluster: &str, uid: &str, hosts: &[(MemberId, String)], live: &[MemberId]) {
         let slots: BTreeSet<String> = live.iter().map(|f| format!("{cluster}-{}", f.slot)).collect();
         self.known.retain(|names, _| names.split(',').next().is_some_and(|n| slots.contains(n)));
-        for (filler, address) in hosts {
-            let name = format!("{cluster}-{}", filler.slot);
+        for (member, address) in hosts {
+            let name = format!("{cluster}-{}", member.slot);
             self.known.retain(|names, _| names.split(',').next() != Some(name.as_str()));
-            let line = self.seed.host_key(&Self::host_id(uid, *filler)).public_line();
+            let line = self.seed.host_key(&Self::host_id(uid, *member)).public_line();
             self.known.insert(format!("{name},{address}"), line);
         }
     }
 
     fn state(&self) -> BTreeMap<String, ByteString> {
         let known: String = self.known.iter().map(|(names, key)| format!("{names} {key}\n")).collect();
-        let intent = serde_json::to_string(&self.intent).unwrap_or_default();
-        [(secret_key::KNOWN_HOSTS, known), (secret_key::INTENT, intent)].map(|(k, v)| (k.to_owned(), bytes(&v))).into()
+        let journal = serde_json::to_string(&self.journal).unwrap_or_default();
+        [(secret_key::KNOWN_HOSTS, known), (secret_key::INTENT, journal)].map(|(k, v)| (k.to_owned(), bytes(&v))).into()
     }
 
     fn parse(secret: &Secret) -> Result<Self, KeysError> {
@@ -142,9 +142,9 @@ impl Keys {
         let seed = HostSeed::from_bytes(data(secret_key::HOST_SEED)?).map_err(|_| broken(secret_key::HOST_SEED))?;
         let lines = text(secret_key::KNOWN_HOSTS).unwrap_or_default().lines();
         let known = lines.filter_map(|l| l.split_once(' ')).map(|(n, k)| (n.to_owned(), k.to_owned())).collect();
-        // An intent that cannot be read must not be taken for none: another instance would be launched.
-        let intent = serde_json::from_str(text(secret_key::INTENT)?).map_err(|_| broken(secret_key::INTENT))?;
-        Ok(Self { client, seed, known, intent })
+        // An journal that cannot be read must not be taken for none: another instance would be launched.
+        let journal = serde_json::from_str(text(secret_key::INTENT)?).map_err(|_| broken(secret_key::INTENT))?;
+        Ok(Self { client, seed, known, journal })
     }
 }
 

@@ -1,6 +1,6 @@
 //! Instances that came to nothing: why, how many in a row, and when the next one is due.
 //!
-//! Written down in the [`Intent`](super::Intent) before anything is done about it, so that a
+//! Written down in the [`Journal`](super::Journal) before anything is done about it, so that a
 //! slot that fails for ever is launched no faster because the operator restarts.
 
 use std::fmt;
@@ -65,6 +65,13 @@ pub enum Cause {
         /// The cloud's words.
         message: String,
     },
+    /// Its engine had answered, and it was not well any more.
+    Unhealthy {
+        /// For this time.
+        after: Duration,
+        /// What ailed it, as the end of a sentence.
+        what: String,
+    },
     /// It was still booting when the spec it was launched by was corrected.
     Outdated,
 }
@@ -86,12 +93,19 @@ impl Cause {
         Self::NotBooted { within, error: error.map(short), console: console.to_owned() }
     }
 
+    /// An instance that was an engine and has ailed for too long.
+    #[must_use]
+    pub fn unhealthy(after: Duration, what: &str) -> Self {
+        Self::Unhealthy { after, what: short(what) }
+    }
+
     /// The reason of the object's conditions.
     #[must_use]
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::NotBooted { .. } => reason::BOOT_FAILED,
             Self::Ended { .. } => reason::INSTANCE_ENDED,
+            Self::Unhealthy { .. } => reason::HOST_UNHEALTHY,
             Self::Outdated => reason::BOOTING,
         }
     }
@@ -104,7 +118,7 @@ impl Cause {
         match self {
             Self::NotBooted { .. } | Self::Ended { booted: false, .. } | Self::Outdated => SignedDuration::ZERO,
             Self::Ended { code, .. } if code == BY_CALL => SignedDuration::from_mins(1),
-            Self::Ended { .. } => SignedDuration::from_mins(10),
+            Self::Ended { .. } | Self::Unhealthy { .. } => SignedDuration::from_mins(10),
         }
     }
 }
@@ -127,6 +141,7 @@ impl fmt::Display for Cause {
             Self::Ended { code, message, .. } => {
                 write!(f, "ended: {}", StateReason { code: code.clone(), message: message.clone() })
             }
+            Self::Unhealthy { after, what } => write!(f, "{what}, and was given up after {after}"),
             Self::Outdated => f.write_str("was launched by a spec that was corrected since"),
         }
     }

@@ -7,7 +7,7 @@ use std::{
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::intent::Filler;
+use super::member::MemberId;
 use crate::cloud::{CloudError, Instance, InstanceState, Offering};
 
 /// A look that comes later than this counts as if it had come then: what happened to a process
@@ -26,6 +26,14 @@ pub struct Memory {
     pub launches: LaunchMemory,
     /// By the instance's id: for how long it has been as it is.
     pub clocks: BTreeMap<String, Clock>,
+    /// By the instance's id: for how long it has been well as a node, or has not.
+    pub health: BTreeMap<String, Clock>,
+    /// By the node's id: for how long it has been giving up its tasks.
+    pub drains: BTreeMap<String, Clock>,
+    /// For how long no manager has spoken for a majority.
+    pub silence: Option<Clock>,
+    /// When this process first looked at the cluster.
+    pub since: Option<Instant>,
     /// By the instance's id: what its console says, as a clause.
     pub consoles: BTreeMap<String, String>,
     /// Passes that failed in a row.
@@ -39,11 +47,11 @@ pub struct Memory {
 impl Memory {
     /// Takes in which instances there are, and which are engines. Nobody waits for the hosts of a
     /// paused cluster, or for one that is stopped.
-    pub fn look(&mut self, instances: &[Instance], engines: &BTreeSet<Filler>, paused: bool, now: Instant) {
+    pub fn look(&mut self, instances: &[Instance], engines: &BTreeSet<MemberId>, paused: bool, now: Instant) {
         let live = instances.iter().filter(|i| !i.state.is_ended());
         let mut clocks = std::mem::take(&mut self.clocks);
         for instance in live {
-            let host = instance.slot.parse().map(|slot| Filler { slot, incarnation: instance.incarnation });
+            let host = instance.slot.parse().map(|slot| MemberId { slot, incarnation: instance.incarnation });
             let up = host.is_ok_and(|h| engines.contains(&h));
             let mut clock = clocks.remove(&instance.id).unwrap_or_else(|| Clock::new(up, now));
             clock.look(up, now);
@@ -53,6 +61,31 @@ impl Memory {
         }
         self.consoles.retain(|id, _| self.clocks.contains_key(id));
     }
+
+    /// Takes in who is well (by the instance's id), which nodes give up their tasks, and whether
+    /// a manager spoke for a majority. In a paused cluster nobody's time runs.
+    pub fn judge(&mut self, well: &BTreeMap<String, bool>, drains: &BTreeSet<String>, heard: bool, paused: bool, now: Instant) {
+        let running = !paused;
+        let well = well.iter().filter(|(_, up)| running || **up).map(|(id, up)| (id.clone(), *up));
+        self.health = carried_on(std::mem::take(&mut self.health), well, now);
+        self.drains = carried_on(std::mem::take(&mut self.drains), drains.iter().map(|id| (id.clone(), false)), now);
+        let before = self.silence.take().into_iter().map(|clock| ((), clock)).collect();
+        self.silence = carried_on(before, (!heard && running).then_some(((), false)), now).remove(&());
+    }
+}
+
+/// The clocks of what is still there, each a look further.
+fn carried_on<K: Ord>(
+    mut before: BTreeMap<K, Clock>,
+    now_up: impl IntoIterator<Item = (K, bool)>,
+    now: Instant,
+) -> BTreeMap<K, Clock> {
+    let looked = now_up.into_iter().map(|(key, up)| {
+        let mut clock = before.remove(&key).unwrap_or_else(|| Clock::new(up, now));
+        clock.look(up, now);
+        (key, clock)
+    });
+    looked.collect()
 }
 
 /// For how long an instance has been an engine, or has not: by the operator's own clock, which
@@ -95,9 +128,9 @@ impl Clock {
 /// What became of launches that no instance is listed for.
 #[derive(Clone, Debug, Default)]
 pub struct LaunchMemory {
-    asks: BTreeMap<(Filler, Offering), Ask>,
+    asks: BTreeMap<(MemberId, Offering), Ask>,
     /// Fillers whose instance had ended before it was ever listed.
-    pub ended: BTreeSet<Filler>,
+    pub ended: BTreeSet<MemberId>,
 }
 
 /// A launch that was asked for.
@@ -112,31 +145,31 @@ struct Ask {
 impl LaunchMemory {
     /// Whether this launch was refused so that certainly no instance was made: something else may take its place.
     #[must_use]
-    pub fn refused(&self, filler: Filler, offering: &Offering) -> bool {
-        self.asks.get(&(filler, offering.clone())).is_some_and(|a| a.refused)
+    pub fn refused(&self, member: MemberId, offering: &Offering) -> bool {
+        self.asks.get(&(member, offering.clone())).is_some_and(|a| a.refused)
     }
 
     /// A launch is about to be asked for. `again`: it was written down before, perhaps by an
     /// operator that did not live to hear the answer.
-    pub fn attempt(&mut self, filler: Filler, offering: &Offering, again: bool, now: Timestamp) {
-        let key = (filler, offering.clone());
+    pub fn attempt(&mut self, member: MemberId, offering: &Offering, again: bool, now: Timestamp) {
+        let key = (member, offering.clone());
         let ask = self.asks.entry(key).or_insert(Ask { doubt: again.then_some(now), refused: false });
         ask.refused = false;
     }
 
     /// A launch was answered with an instance.
-    pub fn launched(&mut self, filler: Filler) {
-        self.asks.retain(|(f, _), _| *f != filler);
+    pub fn launched(&mut self, member: MemberId) {
+        self.asks.retain(|(f, _), _| *f != member);
     }
 
     /// Remembers how a launch failed. Says whether the slot is free for another one.
-    pub fn note(&mut self, filler: Filler, offering: &Offering, error: &CloudError, now: Timestamp) -> bool {
+    pub fn note(&mut self, member: MemberId, offering: &Offering, error: &CloudError, now: Timestamp) -> bool {
         if *error == CloudError::Ended {
-            self.ended.insert(filler);
-            self.launched(filler);
+            self.ended.insert(member);
+            self.launched(member);
             return true;
         }
-        let ask = self.asks.entry((filler, offering.clone())).or_default();
+        let ask = self.asks.entry((member, offering.clone())).or_default();
         if !error.made_nothing() {
             ask.doubt = Some(now);
             return false;
@@ -159,8 +192,8 @@ mod tests {
     use super::*;
     use crate::{api::NodeRole, cluster::Slot};
 
-    fn filler() -> Filler {
-        Filler { slot: Slot { role: NodeRole::Manager, index: 0 }, incarnation: 0 }
+    fn member() -> MemberId {
+        MemberId { slot: Slot { role: NodeRole::Manager, index: 0 }, incarnation: 0 }
     }
 
     #[test]
@@ -200,10 +233,10 @@ mod tests {
         for (again, answers, free) in table {
             let mut memory = LaunchMemory::default();
             for (error, s) in answers {
-                memory.attempt(filler(), &offering, again, at(0));
-                memory.note(filler(), &offering, error, at(*s));
+                memory.attempt(member(), &offering, again, at(0));
+                memory.note(member(), &offering, error, at(*s));
             }
-            assert_eq!(memory.refused(filler(), &offering), free, "{again} {answers:?}");
+            assert_eq!(memory.refused(member(), &offering), free, "{again} {answers:?}");
         }
     }
 }

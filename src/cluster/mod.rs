@@ -6,10 +6,12 @@
 
 mod act;
 mod console;
-mod intent;
 mod joins;
+mod journal;
 mod keys;
+mod known;
 mod losses;
+mod member;
 mod memory;
 mod observe;
 pub mod plan;
@@ -21,21 +23,23 @@ mod template;
 mod trouble;
 mod user_data;
 mod watch;
+mod world;
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     future::Future,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
 use futures::{StreamExt, channel::mpsc};
-pub use intent::{Filler, Intent};
+pub use journal::Journal;
 use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, Client, Resource, ResourceExt,
     runtime::{Controller, controller, events::Recorder, reflector::ObjectRef, watcher},
 };
+pub use member::MemberId;
 pub use slot::Slot;
 
 use self::{
@@ -43,14 +47,15 @@ use self::{
     joins::Joins,
     keys::Keys,
     memory::Memory,
-    observe::Sight,
-    plan::{HostView, Observed, Plan},
+    observe::Observation,
+    plan::{Plan, World},
     watch::Watches,
 };
 use crate::{
     api::{FINALIZER, MANAGER, NodeRole, SwarmCluster},
-    cloud::{Account, Clouds, Instance, Owner},
+    cloud::{Account, Clouds, Owner},
     host::Hosts,
+    swarm::Node,
 };
 
 /// The UID of a SwarmCluster.
@@ -119,15 +124,10 @@ impl Context {
 
     /// Takes in what was seen; what is remembered by now. Terms that changed begin anew: what was
     /// refused before is asked for again at once.
-    fn look(
-        &self,
-        cluster: &SwarmCluster,
-        account: &Account,
-        instances: Option<&[Instance]>,
-        hosts: &BTreeMap<Filler, HostView>,
-    ) -> Memory {
-        let engines = hosts.iter().filter(|(_, h)| h.engine.is_some()).map(|(f, _)| *f).collect();
+    fn look(&self, cluster: &SwarmCluster, account: &Account, world: &World) -> Memory {
+        let engines = world.hosts.iter().filter(|(_, h)| h.engine.is_some()).map(|(id, _)| *id).collect();
         let terms = template::terms(&cluster.spec);
+        let (well, drains) = observe::wellness(world);
         self.remember(&cluster.uid().unwrap_or_default(), |memory| {
             if memory.terms != terms {
                 if !memory.terms.is_empty() {
@@ -135,8 +135,11 @@ impl Context {
                 }
                 (memory.terms, memory.failures) = (terms, 0);
             }
-            if let Some(instances) = instances {
-                memory.look(instances, &engines, cluster.spec.paused, Instant::now());
+            let (now, paused) = (Instant::now(), cluster.spec.paused);
+            if let Some(instances) = &world.instances {
+                memory.since.get_or_insert(now);
+                memory.look(instances, &engines, paused, now);
+                memory.judge(&well, &drains, world.nodes.is_some(), paused, now);
             }
             memory.clone()
         })
@@ -210,7 +213,7 @@ async fn reconcile(cluster: Arc<SwarmCluster>, context: Arc<Context>) -> Result<
         report::add_finalizer(&context, &cluster).await?;
     }
     let now = Timestamp::now();
-    let (sight, plan, outcome) = match cloud_of(&context, &cluster).await {
+    let (observation, plan, outcome) = match cloud_of(&context, &cluster).await {
         Ok(cloud) => pass(&context, &cluster, &cloud, now).await?,
         Err(failure) => without_cloud(&context, &cluster, failure).await?,
     };
@@ -218,17 +221,19 @@ async fn reconcile(cluster: Arc<SwarmCluster>, context: Arc<Context>) -> Result<
         context.forget(&uid);
         return Ok(controller::Action::await_change());
     }
-    let facts = &sight.facts;
-    let ready = report::report(&context, &cluster, facts, &plan, &outcome, now).await?;
-    if let Some((manager, engine)) = facts.manager.and_then(|m| Some((m, sight.engines.get(&m)?))) {
+    let world = &observation.world;
+    // Before the world was looked at there is nothing to say, and what was said stands.
+    let silent = !world.looked && !world.deleting && outcome.failures.is_empty();
+    let ready = if silent { false } else { report::report(&context, &cluster, world, &plan, &outcome, now).await? };
+    if let Some((manager, engine)) = world.manager.and_then(|m| Some((m, observation.engines.get(&m)?))) {
         context.watches.follow(&uid, manager, engine, &context.wake);
     }
     let pause = context.pause(&uid, !outcome.failures.is_empty());
     let next = next_look(&plan, &outcome, ready, pause, now);
-    Ok(controller::Action::requeue(if ready || !outcome.failures.is_empty() || !settles(facts) {
-        next
-    } else {
+    Ok(controller::Action::requeue(if silent || !ready && outcome.failures.is_empty() && settles(world) {
         next.min(SETTLING)
+    } else {
+        next
     }))
 }
 
@@ -238,15 +243,15 @@ async fn pass(
     cluster: &SwarmCluster,
     cloud: &CloudOf<'_>,
     now: Timestamp,
-) -> Result<(Sight, Plan, Outcome), Error> {
+) -> Result<(Observation, Plan, Outcome), Error> {
     let keys = Keys::read(&context.client, cluster).await?;
-    let mut sight = observe::observe(context, cluster, &cloud.account, keys).await;
-    let plan = plan::plan(&cluster.spec, &sight.facts, now);
-    let mut outcome = act::act(context, cluster, cloud, &mut sight, &plan).await;
-    if let (None, Some(error)) = (&sight.facts.instances, cloud.account.inventory.last_error()) {
+    let mut observation = observe::observe(context, cluster, &cloud.account, keys).await;
+    let plan = plan::plan(&cluster.spec, &observation.world, now);
+    let mut outcome = act::act(context, cluster, cloud, &mut observation, &plan).await;
+    if let (None, Some(error)) = (&observation.world.instances, cloud.account.inventory.last_error()) {
         outcome.failures.push((error.into(), "listing instances".to_owned()));
     }
-    Ok((sight, plan, outcome))
+    Ok((observation, plan, outcome))
 }
 
 /// A cluster whose cloud cannot be spoken to: said on the object. One that never had a cloud may go.
@@ -254,7 +259,7 @@ async fn without_cloud(
     context: &Context,
     cluster: &SwarmCluster,
     failure: Failure,
-) -> Result<(Sight, Plan, Outcome), Error> {
+) -> Result<(Observation, Plan, Outcome), Error> {
     let mut outcome = Outcome::default();
     let deleting = cluster.meta().deletion_timestamp.is_some();
     if deleting && matches!(failure, Failure::Unsupported(_)) {
@@ -263,13 +268,17 @@ async fn without_cloud(
     } else {
         outcome.failures.push((failure, "spec.provider".to_owned()));
     }
-    let facts = Observed { deleting, ..Observed::default() };
-    Ok((Sight { facts, ..Sight::default() }, Plan::default(), outcome))
+    let world = World { deleting, ..World::default() };
+    Ok((Observation { world, ..Observation::default() }, Plan::default(), outcome))
 }
 
-/// Whether a manager is up and the others do not reach it yet.
-fn settles(facts: &Observed) -> bool {
-    facts.nodes.iter().flatten().any(|n| n.role == NodeRole::Manager && n.ready && !n.reachable)
+/// Whether raft and a node do not agree yet on its vote: there is no event for that.
+fn settles(world: &World) -> bool {
+    let unsettled = |n: &Node| match n.role {
+        NodeRole::Manager => n.ready && !n.reachable,
+        NodeRole::Worker => n.voter,
+    };
+    world.nodes.iter().flatten().any(unsettled)
 }
 
 /// When to look again though nothing wakes us.

@@ -1,68 +1,119 @@
 //! All the reads of a pass: the Secret, the inventory, the connections and the engines.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use futures::future::join_all;
 use kube::{Resource, ResourceExt};
 
 use super::{
     Context, Uid,
-    intent::Filler,
+    journal::{Journal, Recovering},
     keys::Keys,
-    plan::{self, HostView, Observed},
+    member::{MemberId, Members},
+    plan::{self, Drain, HostView, World},
     template,
 };
 use crate::{
-    api::SwarmCluster,
-    cloud::Account,
+    api::{SwarmCluster, label},
+    cloud::{Account, Instance, InstanceState},
     host::{HostState, Hosts},
-    swarm::{Engine, Node},
+    swarm::{Engine, EngineInfo, Node, SwarmError},
 };
 
 /// How long an engine may take to answer a question of a pass. A healthy one answers in
 /// milliseconds; one that is starved or frozen must not hold up the others for long.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-/// What was seen, and the connections and keys it was seen with.
+/// How long after this process first looked at a cluster it waits for hosts that were engines,
+/// before it says anything of those it does not hear.
+const LOOKED: Duration = Duration::from_secs(15);
+
+/// What was observed, and the connections and keys it was observed with.
 #[derive(Debug, Default)]
-pub struct Sight {
+pub struct Observation {
     /// The plain facts.
-    pub facts: Observed,
+    pub world: World,
     /// The keys, where the Secret exists.
     pub keys: Option<Keys>,
     /// An engine for each host that is up.
-    pub engines: BTreeMap<Filler, Engine>,
+    pub engines: BTreeMap<MemberId, Engine>,
 }
 
 /// Looks at everything.
-pub async fn observe(context: &Context, cluster: &SwarmCluster, account: &Account, keys: Option<Keys>) -> Sight {
+pub async fn observe(context: &Context, cluster: &SwarmCluster, account: &Account, keys: Option<Keys>) -> Observation {
     let uid = cluster.uid().unwrap_or_default();
     let instances = account.inventory.snapshot(&super::owner(cluster));
+    // Before the engines are asked: what they say of a join that ends meanwhile is old.
+    let joining = context.joins.under_way(&uid);
     let (hosts, engines) = hosts(&context.hosts, &uid, keys.as_ref()).await;
-    let managers =
-        hosts.iter().filter(|(_, h)| h.engine.as_ref().is_some_and(|e| e.control_available)).map(|(f, _)| *f);
-    let (listing, swarm_error) = nodes(managers.filter_map(|f| Some((f, engines.get(&f)?)))).await;
-    let (manager, nodes) = listing.unzip();
-    let memory = context.look(cluster, account, instances.as_deref(), &hosts);
+    let journal = keys.as_ref().map(|k| k.journal.clone());
+    let spoken = listing(journal.as_ref(), instances.as_deref(), &hosts, &engines).await;
     let offerings = plan::offerings(&cluster.spec);
     let request = cluster.spec.provider.ec2.as_ref().map(template::request);
     let shortages = request.map(|r| account.shortages.of(offerings.iter().flatten(), &r));
-    let facts = Observed {
-        intent: keys.as_ref().map(|k| k.intent.clone()),
+    let mut world = World {
+        journal,
         instances,
         hosts,
-        nodes,
-        manager,
-        swarm_error,
-        launches: memory.launches,
+        nodes: spoken.nodes,
+        manager: spoken.manager,
+        swarm_error: spoken.error,
+        leaderless: spoken.leaderless,
+        joining,
         shortages: shortages.unwrap_or_default(),
-        clocks: memory.clocks,
-        consoles: memory.consoles,
         created_at: cluster.creation_timestamp().map(|t| t.0),
         deleting: cluster.meta().deletion_timestamp.is_some(),
         name: format!("{}/{}", cluster.namespace().unwrap_or_default(), cluster.name_any()),
+        ..World::default()
     };
-    Sight { facts, keys, engines }
+    remember(context, cluster, account, &mut world);
+    drains(&mut world, &engines).await;
+    Observation { world, keys, engines }
+}
+
+/// Takes in what was seen, and brings in what is remembered by now.
+fn remember(context: &Context, cluster: &SwarmCluster, account: &Account, world: &mut World) {
+    let memory = context.look(cluster, account, world);
+    world.looked = memory.since.is_some_and(|since| since.elapsed() >= LOOKED) || heard_all(world);
+    world.launches = memory.launches;
+    world.clocks = memory.clocks;
+    world.health = memory.health;
+    world.silence = memory.silence;
+    world.consoles = memory.consoles;
+    let drains = memory.drains.into_iter().map(|(node, clock)| (node, Drain { age: clock.age, tasks: None }));
+    world.drains = drains.collect();
+}
+
+/// Whether every host that was an engine has been heard, or an attempt to has failed.
+fn heard_all(world: &World) -> bool {
+    let (Some(_), Some(journal)) = (&world.instances, &world.journal) else { return world.instances.is_some() };
+    let runs = |id: &MemberId| world.instance(*id).is_some_and(|i| i.state == InstanceState::Running);
+    let booted = journal.launches.iter().filter(|(_, l)| l.booted);
+    let hosts = booted.filter_map(|(slot, l)| Some(MemberId { slot: slot.parse().ok()?, incarnation: l.incarnation }));
+    hosts.filter(runs).all(|id| world.hosts.get(&id).is_some_and(|h| h.engine.is_some() || h.error.is_some()))
+}
+
+/// What a cluster's memory is told of a pass: who is well, by the instance's id, and which nodes
+/// give up their tasks.
+pub fn wellness(world: &World) -> (BTreeMap<String, bool>, BTreeSet<String>) {
+    let members = Members::join(world);
+    let swarm_id = world.journal.as_ref().and_then(|j| j.swarm_id.as_ref());
+    let well = members.holders().map(|m| (m.instance.id.clone(), plan::ailment(m, swarm_id).is_none()));
+    let draining = world.nodes.iter().flatten().filter(|n| n.labels.contains_key(label::DRAINING));
+    (well.collect(), draining.map(|n| n.id.clone()).collect())
+}
+
+/// How many tasks the nodes that give theirs up still have.
+async fn drains(world: &mut World, engines: &BTreeMap<MemberId, Engine>) {
+    let Some(engine) = world.manager.and_then(|m| engines.get(&m)) else { return };
+    for (node, drain) in &mut world.drains {
+        if let Ok(Ok(left)) = tokio::time::timeout(PATIENCE, engine.tasks_left(node)).await {
+            drain.tasks = Some(left);
+        }
+    }
 }
 
 /// The hosts of a cluster and what their engines say, all asked at once.
@@ -70,19 +121,19 @@ async fn hosts(
     hosts: &Hosts,
     uid: &Uid,
     keys: Option<&Keys>,
-) -> (BTreeMap<Filler, HostView>, BTreeMap<Filler, Engine>) {
+) -> (BTreeMap<MemberId, HostView>, BTreeMap<MemberId, Engine>) {
     let looks = hosts.of_cluster(uid).into_iter().filter_map(|(id, state)| {
-        let filler = Filler { slot: id.slot.parse().ok()?, incarnation: id.incarnation };
+        let member = MemberId { slot: id.slot.parse().ok()?, incarnation: id.incarnation };
         let pinned = keys.is_some_and(|k| k.pins(&id));
         Some(async move {
             match state {
                 HostState::Connecting { last_error, .. } => {
-                    (filler, HostView { error: last_error, pinned, ..HostView::default() }, None)
+                    (member, HostView { error: last_error, pinned, ..HostView::default() }, None)
                 }
                 HostState::Up(up) => {
                     let mut view = HostView { connected: true, rotated: up.rotated, pinned, ..HostView::default() };
                     if !up.engine {
-                        return (filler, view, None);
+                        return (member, view, None);
                     }
                     let engine = Engine::new(&up.host);
                     match tokio::time::timeout(PATIENCE, engine.info()).await {
@@ -92,31 +143,74 @@ async fn hosts(
                             view.error = Some(format!("the engine does not answer within {} s", PATIENCE.as_secs()));
                         }
                     }
-                    (filler, view, Some(engine))
+                    (member, view, Some(engine))
                 }
             }
         })
     });
     let mut views = BTreeMap::new();
     let mut engines = BTreeMap::new();
-    for (filler, view, engine) in join_all(looks).await {
-        views.insert(filler, view);
-        engines.extend(engine.map(|e| (filler, e)));
+    for (member, view, engine) in join_all(looks).await {
+        views.insert(member, view);
+        engines.extend(engine.map(|e| (member, e)));
     }
     (views, engines)
 }
 
-/// The list of nodes by the first manager that can give one.
-async fn nodes<'a>(
-    managers: impl Iterator<Item = (Filler, &'a Engine)>,
-) -> (Option<(Filler, Vec<Node>)>, Option<String>) {
-    let mut error = None;
-    for (filler, engine) in managers {
+/// What the managers say.
+#[derive(Default)]
+struct Spoken {
+    manager: Option<MemberId>,
+    nodes: Option<Vec<Node>>,
+    error: Option<String>,
+    leaderless: BTreeSet<MemberId>,
+}
+
+/// The list of nodes by the first manager of this cluster's swarm that can give one.
+async fn listing(
+    journal: Option<&Journal>,
+    instances: Option<&[Instance]>,
+    hosts: &BTreeMap<MemberId, HostView>,
+    engines: &BTreeMap<MemberId, Engine>,
+) -> Spoken {
+    let mut spoken = Spoken::default();
+    for (member, view) in hosts {
+        let speaks = view.engine.as_ref().is_some_and(|e| e.control_available && ours(journal, instances, *member, e));
+        let Some(engine) = engines.get(member).filter(|_| speaks) else { continue };
         match tokio::time::timeout(PATIENCE, engine.nodes()).await {
-            Ok(Ok(nodes)) => return (Some((filler, nodes)), None),
-            Ok(Err(e)) => error = Some(format!("{}: {e}", filler.slot)),
-            Err(_) => error = Some(format!("{}: no answer within {} s", filler.slot, PATIENCE.as_secs())),
+            Ok(Ok(nodes)) => {
+                return Spoken { manager: Some(*member), nodes: Some(nodes), ..Spoken::default() };
+            }
+            Ok(Err(error)) => {
+                if let SwarmError::NoQuorum(_) = error {
+                    spoken.leaderless.insert(*member);
+                }
+                spoken.error = Some(format!("{}: {error}", member.slot));
+            }
+            Err(_) => {
+                // It has just said that it is a manager, and waits for a leader.
+                spoken.leaderless.insert(*member);
+                spoken.error = Some(format!("{}: no answer within {} s", member.slot, PATIENCE.as_secs()));
+            }
         }
     }
-    (None, error)
+    spoken
+}
+
+/// Whether a manager is one of this cluster's swarm: of the id that is written down or, while none
+/// is, the host it was begun on. A swarm that is given up has no manager any more.
+fn ours(journal: Option<&Journal>, instances: Option<&[Instance]>, member: MemberId, engine: &EngineInfo) -> bool {
+    let Some(journal) = journal else { return false };
+    if journal.recovery == Some(Recovering::Anew) {
+        return false;
+    }
+    if let Some(id) = &journal.swarm_id {
+        // A manager without a leader does not know the id.
+        return engine.cluster_id.as_ref().is_none_or(|theirs| theirs == id);
+    }
+    let lives = |m: MemberId| {
+        let mut all = instances.unwrap_or_default().iter();
+        all.any(|i| !i.state.is_ended() && i.slot == m.slot.to_string() && i.incarnation == m.incarnation)
+    };
+    journal.swarm.is_none_or(|begun| begun == member || !lives(begun))
 }

@@ -1,105 +1,74 @@
 //! Decides what to do next: a pure function of the spec, what was observed and the time.
 //!
-//! Truth is the cloud's tags, the engines and the spec. The one thing remembered is the
-//! [`Intent`], written before an instance is launched or a swarm is begun, so that after a
-//! crash the same step is taken again and not another one.
+//! Truth is the cloud's tags, the engines and the spec. What is remembered is the [`Journal`],
+//! written before an instance is launched or a swarm is begun, so that after a crash the same
+//! step is taken again and not another one.
+//!
+//! A pass asks in this order: which slots are meant and who fills them ([`desire`]), who came to
+//! nothing ([`boot`]), what is missing ([`launch`]), who is sick ([`health`]), and the next step
+//! of each member ([`life`]) or of the swarm as a whole ([`swarm`]). Whatever changes who votes
+//! goes through the [`gate`].
 
 mod boot;
+mod desire;
+mod gate;
+mod health;
 mod launch;
-mod shrink;
+mod life;
 mod swarm;
 
 use std::collections::BTreeMap;
 
+pub use gate::{alive, majority};
+pub use health::ailment;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 pub use launch::offerings;
+pub use swarm::{Lost, lost};
 
+pub use super::world::{Drain, HostView, World};
 use super::{
-    intent::{Filler, Intent},
+    journal::Journal,
     losses::Losses,
-    memory::{Clock, LaunchMemory},
+    member::{Member, MemberId, Members, Swarm},
     slot::Slot,
     template::terms,
     trouble::Trouble,
 };
 use crate::{
     api::{NodeRole, SwarmClusterSpec, label},
-    cloud::{Instance, InstanceState, Offering, Shortage},
-    swarm::{EngineInfo, Node},
+    cloud::{Instance, InstanceState, Offering},
 };
-
-/// Everything the decision depends on.
-#[derive(Clone, Debug, Default)]
-pub struct Observed {
-    /// What was about to be done, from the cluster's Secret; `None` before the Secret exists.
-    pub intent: Option<Intent>,
-    /// Instances with this cluster's UID, ended ones included; `None` before the first sweep.
-    pub instances: Option<Vec<Instance>>,
-    /// Hosts by slot and incarnation, as far as they are wanted and reached.
-    pub hosts: BTreeMap<Filler, HostView>,
-    /// The nodes, as a manager with a quorum lists them.
-    pub nodes: Option<Vec<Node>>,
-    /// That manager.
-    pub manager: Option<Filler>,
-    /// Why no manager lists the nodes, where one is there.
-    pub swarm_error: Option<String>,
-    /// What launches ended in, of late.
-    pub launches: LaunchMemory,
-    /// The offerings of this cluster that its account does not get, of late.
-    pub shortages: BTreeMap<Offering, Shortage>,
-    /// By the instance's id, for how long it has been an engine or has not.
-    pub clocks: BTreeMap<String, Clock>,
-    /// By the instance's id, what its console says, where that was asked for.
-    pub consoles: BTreeMap<String, String>,
-    /// When the object was created and, if it is, deleted.
-    pub created_at: Option<Timestamp>,
-    /// Whether deletion was asked for.
-    pub deleting: bool,
-    /// `namespace/name`.
-    pub name: String,
-}
-
-/// A host, as seen over its connection.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct HostView {
-    /// The connection is up.
-    pub connected: bool,
-    /// The engine, where it answers.
-    pub engine: Option<EngineInfo>,
-    /// Why it is not connected or does not answer.
-    pub error: Option<String>,
-    /// It presented the host key of its own, not the one that user-data gave away.
-    pub rotated: bool,
-    /// Its own host key is written down as the only one to expect.
-    pub pinned: bool,
-}
 
 /// One idempotent step. Those of a plan are independent of each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Launch the instance of a slot.
-    Launch(Filler, Offering),
+    Launch(MemberId, Offering),
     /// Read the console of an instance that is about to be given up.
     Examine(String),
+    /// Start instances that are stopped.
+    Start(Vec<String>),
     /// End instances.
     Terminate(Vec<String>),
     /// Begin the swarm on this host.
-    Init(Filler),
+    Init(MemberId),
+    /// Make this manager the only one of the swarm it is in, with all that it knows.
+    Force(MemberId),
     /// Join a host to the swarm.
     Join {
         /// The host.
-        host: Filler,
+        host: MemberId,
         /// A manager that gives the token.
-        via: Filler,
+        via: MemberId,
         /// Addresses of managers to join through.
         remotes: Vec<String>,
     },
-    /// Take a host whose engine reports a failed swarm out of it.
-    Leave(Filler),
+    /// Take a host out of a swarm that does not know it, or that is given up.
+    Leave(MemberId),
     /// Bring a node's labels and role to what its slot asks for.
     Update {
         /// A manager.
-        via: Filler,
+        via: MemberId,
         /// The node.
         node: String,
         /// Labels to set.
@@ -107,10 +76,24 @@ pub enum Action {
         /// Role to set, where it differs.
         role: Option<NodeRole>,
     },
-    /// Remove a node whose instance is gone.
+    /// Have a node give up its tasks.
+    Drain {
+        /// A manager.
+        via: MemberId,
+        /// The node.
+        node: String,
+    },
+    /// Give a node tasks again that we had told to give them up.
+    Activate {
+        /// A manager.
+        via: MemberId,
+        /// The node.
+        node: String,
+    },
+    /// Remove a node that is nobody's host.
     RemoveNode {
         /// A manager.
-        via: Filler,
+        via: MemberId,
         /// The node.
         node: String,
     },
@@ -120,113 +103,172 @@ pub enum Action {
     Release,
 }
 
+/// Why a member's next step is not taken now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Wait {
+    /// Another change of voters is under way.
+    Turn,
+    /// The managers that answer are too few for one more change.
+    Margin,
+    /// A node that is nobody's host any more has to be out of the swarm first.
+    Ghost,
+    /// Its tasks are being taken elsewhere.
+    Draining,
+    /// Nobody can say whether it has a vote.
+    Unheard,
+    /// The swarm may have been begun on it, and it does not say.
+    Begun,
+    /// It was heard a moment ago.
+    Patience,
+    /// Another host is being replaced.
+    Budget,
+}
+
+impl Wait {
+    /// In words, as a clause.
+    #[must_use]
+    pub const fn words(self) -> &'static str {
+        match self {
+            Self::Turn => "another change of the managers is under way",
+            Self::Margin => "the managers that answer are too few for another change",
+            Self::Ghost => "a node that is no host any more has to be out of the swarm first",
+            Self::Draining => "its tasks are being taken elsewhere",
+            Self::Unheard => "nobody can say whether it has a vote",
+            Self::Begun => "the swarm may have been begun on it, and on no other it is begun",
+            Self::Patience => "it may come back by itself",
+            Self::Budget => "another host is being replaced",
+        }
+    }
+}
+
 /// What to do, and what to write down before it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    /// The intent to write before any action, where it changes.
-    pub save: Option<Intent>,
+    /// The journal to write before any action, where it changes.
+    pub save: Option<Journal>,
     /// What to do then.
     pub actions: Vec<Action>,
     /// The hosts to keep connections to.
-    pub hosts: Vec<Filler>,
+    pub hosts: Vec<MemberId>,
     /// Hosts whose own key is to be written down.
-    pub pins: Vec<Filler>,
+    pub pins: Vec<MemberId>,
     /// When to look again though nothing woke us.
     pub again_at: Option<Timestamp>,
+    /// The slots that are meant.
+    pub slots: Vec<Slot>,
     /// What keeps slots from being filled.
     pub troubles: BTreeMap<Slot, Trouble>,
+    /// Why members are not a step further.
+    pub waits: BTreeMap<MemberId, Wait>,
     /// What was found to be lost just now.
     pub lost: BTreeMap<Slot, Losses>,
+    /// What is worth an Event of its own: its reason and its words.
+    pub news: Vec<(&'static str, String)>,
 }
 
-impl Plan {
+/// What a pass decides with: the picture, and the plan and the journal that it makes.
+struct Pass<'a> {
+    spec: &'a SwarmClusterSpec,
+    world: &'a World,
+    members: &'a Members<'a>,
+    /// The slots that are meant, managers first.
+    slots: Vec<Slot>,
+    now: Timestamp,
+    journal: Journal,
+    plan: Plan,
+}
+
+impl Pass<'_> {
     /// Has the cluster looked at again then at the latest.
     fn wake_at(&mut self, at: Timestamp) {
-        self.again_at = Some(self.again_at.map_or(at, |before| before.min(at)));
+        self.plan.again_at = Some(self.plan.again_at.map_or(at, |before| before.min(at)));
+    }
+
+    fn wake_in(&mut self, pause: SignedDuration) {
+        self.wake_at(self.now.checked_add(pause).unwrap_or(self.now));
+    }
+
+    fn take(&mut self, action: Action) {
+        self.plan.actions.push(action);
+    }
+
+    fn waits(&mut self, member: MemberId, why: Wait) {
+        self.plan.waits.entry(member).or_insert(why);
+    }
+
+    /// Whether this machine is one of those that are meant, and not written down as lost.
+    fn wanted(&self, id: MemberId) -> bool {
+        self.slots.contains(&id.slot) && !self.journal.lost(id)
     }
 }
 
 /// Decides.
 #[must_use]
-pub fn plan(spec: &SwarmClusterSpec, seen: &Observed, now: Timestamp) -> Plan {
-    let Some(instances) = &seen.instances else { return Plan::default() };
-    if seen.deleting {
+pub fn plan(spec: &SwarmClusterSpec, world: &World, now: Timestamp) -> Plan {
+    let Some(instances) = &world.instances else { return Plan::default() };
+    if world.deleting {
         return removal(instances);
     }
-    let mut plan = Plan::default();
-    if let Some(expiry) = expiry(spec, seen) {
+    let members = &Members::join(world);
+    // A journal that is gone while machines are there does not tell what was done with them.
+    let restored = instances.iter().any(|i| !i.state.is_ended());
+    let journal = world.journal.clone().unwrap_or(Journal { restored, ..Journal::default() });
+    let slots = desire::slots(spec, members, &journal);
+    let mut pass = Pass { spec, world, members, slots, now, journal, plan: Plan::default() };
+    if let Some(expiry) = expiry(spec, world) {
         if expiry <= now {
             return Plan { actions: vec![Action::Expire], ..Plan::default() };
         }
-        plan.wake_at(expiry);
+        pass.wake_at(expiry);
     }
-    let fillers = fillers(instances);
-    plan.hosts = fillers.values().map(|i| i.filler).collect();
-    let unpinned = |f: &&Filler| seen.hosts.get(f).is_some_and(|h| h.rotated && !h.pinned);
-    plan.pins = plan.hosts.iter().filter(unpinned).copied().collect();
+    pass.plan.slots.clone_from(&pass.slots);
+    pass.plan.hosts = members.holders().map(|m| m.id).collect();
+    let unpinned = |m: &&Member<'_>| m.host.is_some_and(|h| h.rotated && !h.pinned);
+    pass.plan.pins = members.holders().filter(unpinned).map(|m| m.id).collect();
     if spec.paused {
-        return plan;
+        return pass.plan;
     }
-    let mut intent = seen.intent.clone().unwrap_or_default();
-    boot::judge(spec, seen, &fillers, now, &mut intent, &mut plan);
-    launch::launch(spec, seen, instances, &fillers, now, &mut intent, &mut plan);
-    shrink::shrink(spec, seen, instances, &fillers, &mut plan);
-    tell_losses(spec, &fillers, &intent, &mut plan);
-    // A host that is given up must not become a node meanwhile: it would take its vote along.
-    let sound = fillers.into_iter().filter(|(_, f)| !intent.lost(f.filler)).collect();
-    match (&seen.nodes, seen.manager) {
-        (Some(nodes), Some(via)) => swarm::tend(spec, seen, instances, &sound, nodes, via, &mut plan),
-        _ => swarm::begin(spec, seen, &sound, &mut intent, &mut plan),
+    boot::judge(&mut pass);
+    launch::launch(&mut pass, instances);
+    tell_losses(&mut pass);
+    match &members.swarm {
+        Swarm::Heard(heard) => {
+            swarm::adopt(&mut pass, heard);
+            life::tend(&mut pass, heard);
+        }
+        Swarm::None | Swarm::Begun(_) => {
+            life::shed(&mut pass);
+            swarm::begin(&mut pass);
+        }
+        Swarm::Silent => {
+            life::shed(&mut pass);
+            swarm::recover(&mut pass);
+        }
     }
-    if seen.intent.as_ref() != Some(&intent) {
-        plan.save = Some(intent);
+    if world.journal.as_ref() != Some(&pass.journal) {
+        pass.plan.save = Some(pass.journal);
     }
-    plan
+    pass.plan
 }
 
 /// Tells of losses until another instance has made up for them.
-fn tell_losses(spec: &SwarmClusterSpec, fillers: &BTreeMap<Slot, Filled<'_>>, intent: &Intent, plan: &mut Plan) {
-    let terms = terms(spec);
-    for slot in Slot::all(spec) {
-        let booted = fillers.get(&slot).is_some_and(|f| intent.launching(f.filler).is_none_or(|l| l.booted));
-        let Some(losses) = intent.losses.get(&slot.to_string()).filter(|l| !booted && l.count > 0) else { continue };
+fn tell_losses(pass: &mut Pass<'_>) {
+    let terms = terms(pass.spec);
+    for slot in pass.slots.clone() {
+        let booted = pass.members.holder(slot).is_some_and(|m| pass.journal.launching(m.id).is_none_or(|l| l.booted));
+        let Some(losses) = pass.journal.losses.get(&slot.to_string()).filter(|l| !booted && l.count > 0) else {
+            continue;
+        };
         let trouble = Trouble::Lost { losses: losses.clone(), stalls: losses.stalls(&terms) };
-        plan.troubles.entry(slot).or_insert(trouble);
+        pass.plan.troubles.entry(slot).or_insert(trouble);
     }
 }
 
 /// When the cluster's time is over.
 #[must_use]
-pub fn expiry(spec: &SwarmClusterSpec, seen: &Observed) -> Option<Timestamp> {
+pub fn expiry(spec: &SwarmClusterSpec, world: &World) -> Option<Timestamp> {
     let ttl = SignedDuration::try_from(spec.ttl?.get()).ok()?;
-    seen.created_at?.checked_add(ttl).ok()
-}
-
-/// An instance that fills its slot.
-#[derive(Clone, Debug)]
-pub struct Filled<'a> {
-    /// Slot and incarnation.
-    pub filler: Filler,
-    /// The instance.
-    pub instance: &'a Instance,
-}
-
-/// The instance that fills each slot: of those that live, the latest incarnation.
-#[must_use]
-pub fn fillers(instances: &[Instance]) -> BTreeMap<Slot, Filled<'_>> {
-    let mut filled: BTreeMap<Slot, Filled<'_>> = BTreeMap::new();
-    for instance in instances.iter().filter(|i| !i.state.is_ended()) {
-        let Ok(slot) = instance.slot.parse::<Slot>() else { continue };
-        let filler = Filler { slot, incarnation: instance.incarnation };
-        match filled.get(&slot) {
-            // Of two with the same tags, which only a foreign hand can make, the older id stays.
-            Some(old) if (old.filler.incarnation, &instance.id) >= (filler.incarnation, &old.instance.id) => {}
-            _ => {
-                filled.insert(slot, Filled { filler, instance });
-            }
-        }
-    }
-    filled
+    world.created_at?.checked_add(ttl).ok()
 }
 
 /// Deletion: instances first, then the network they use, then the object.
@@ -245,9 +287,9 @@ fn removal(instances: &[Instance]) -> Plan {
 
 /// The labels of a host's node.
 #[must_use]
-pub fn labels(seen: &Observed, host: Filler) -> BTreeMap<String, String> {
+pub fn labels(world: &World, host: MemberId) -> BTreeMap<String, String> {
     [
-        (label::CLUSTER, seen.name.clone()),
+        (label::CLUSTER, world.name.clone()),
         (label::SLOT, host.slot.to_string()),
         (label::INCARNATION, host.incarnation.to_string()),
     ]
@@ -257,3 +299,5 @@ pub fn labels(seen: &Observed, host: Filler) -> BTreeMap<String, String> {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod worlds;

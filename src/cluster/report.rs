@@ -16,7 +16,7 @@ use kube::{
 use super::{
     Context,
     act::Outcome,
-    plan::{Observed, Plan},
+    plan::{World, Plan},
     status, template,
     trouble::Trouble,
 };
@@ -40,12 +40,12 @@ pub async fn add_finalizer(context: &Context, cluster: &SwarmCluster) -> Result<
 pub async fn report(
     context: &Context,
     cluster: &SwarmCluster,
-    seen: &Observed,
+    world: &World,
     plan: &Plan,
     outcome: &Outcome,
     now: Timestamp,
 ) -> Result<bool, kube::Error> {
-    let new = status::status(cluster, seen, plan, outcome, now);
+    let new = status::status(cluster, world, plan, outcome, now);
     let ready = is_true(&new.conditions, type_::READY);
     for (slot, losses) in plan.lost.iter().filter(|_| outcome.saved) {
         let trouble = Trouble::Lost { losses: losses.clone(), stalls: losses.stalls(&template::terms(&cluster.spec)) };
@@ -58,8 +58,11 @@ pub async fn report(
         };
         publish(context, cluster, EventType::Warning, trouble.reason(), &note, Some(instance)).await;
     }
+    for (reason, note) in plan.news.iter().filter(|_| outcome.saved) {
+        publish(context, cluster, EventType::Warning, reason, note, None).await;
+    }
     for (failure, what) in &outcome.failures {
-        tracing::warn!(cluster = seen.name, %failure, "{what} failed");
+        tracing::warn!(cluster = world.name, %failure, "{what} failed");
     }
     if cluster.status.as_ref() == Some(&new) {
         return Ok(ready);

@@ -4,33 +4,39 @@ mod verdict;
 
 use std::collections::BTreeSet;
 
-use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::Time,
+    jiff::{SignedDuration, Timestamp},
+};
 
 use super::{
     act::Outcome,
-    plan::{self, Filled, Observed, Plan},
+    member::{Member, Members},
+    plan::{self, Plan, World},
     slot::Slot,
 };
 use crate::{
-    api::{
-        AddressKind, NodeRole, NodeState, NodeStatus, SwarmCluster, SwarmClusterStatus, condition, label, set, type_,
-    },
+    api::{AddressKind, NodeRole, NodeState, NodeStatus, SwarmCluster, SwarmClusterStatus, condition, set, type_},
     cloud::{Instance, InstanceState},
-    swarm::LocalState,
+    swarm::{Availability, LocalState},
 };
+
+/// How long the managers may take to agree on one that has just joined.
+const SETTLED: SignedDuration = SignedDuration::from_secs(10);
 
 /// Writes the status.
 #[must_use]
 pub fn status(
     cluster: &SwarmCluster,
-    seen: &Observed,
+    world: &World,
     plan: &Plan,
     outcome: &Outcome,
     now: Timestamp,
 ) -> SwarmClusterStatus {
     let spec = &cluster.spec;
-    let nodes = nodes(cluster, seen);
-    let verdict = verdict::verdict(cluster, seen, plan, outcome, &nodes);
+    let members = &Members::join(world);
+    let nodes = nodes(cluster, world, members, plan);
+    let verdict = verdict::verdict(cluster, world, members, plan, outcome, &nodes);
     let ready = |role| nodes.iter().filter(|n| n.role == role && n.state == NodeState::Ready).count();
     let versions: BTreeSet<&str> = nodes.iter().filter_map(|n| n.engine_version.as_deref()).collect();
     let versions: Vec<&str> = versions.into_iter().collect();
@@ -50,7 +56,7 @@ pub fn status(
         let reason = if done == wanted { "All" } else { "Some" };
         put(
             type_,
-            done == wanted && !seen.deleting,
+            done == wanted && !world.deleting,
             reason,
             &format!("{done} of {wanted} {} {what}", if wanted == 1 { "is" } else { "are" }),
         );
@@ -62,87 +68,92 @@ pub fn status(
         workers: Some(format!("{}/{}", ready(NodeRole::Worker), spec.workers)),
         engine_version: (!versions.is_empty()).then(|| versions.join(",")),
         endpoint: nodes.iter().find(|n| n.leader).and_then(|n| n.address.clone()),
-        ssh_secret: seen.intent.is_some().then(|| cluster.ssh_secret_name()),
-        expires_at: plan::expiry(spec, seen).map(Time),
+        ssh_secret: world.journal.is_some().then(|| cluster.ssh_secret_name()),
+        expires_at: plan::expiry(spec, world).map(Time),
         nodes,
     }
 }
 
 /// Every slot and every instance beside the slots.
-fn nodes(cluster: &SwarmCluster, seen: &Observed) -> Vec<NodeStatus> {
-    let none = Vec::new();
-    let instances = seen.instances.as_ref().unwrap_or(&none);
-    let fillers = plan::fillers(instances);
+fn nodes(cluster: &SwarmCluster, world: &World, members: &Members<'_>, plan: &Plan) -> Vec<NodeStatus> {
     let name = |slot: &str| format!("{}-{slot}", cluster.metadata.name.as_deref().unwrap_or_default());
     let kind = cluster.spec.provider.ec2.as_ref().map(|e| e.connect_to).unwrap_or_default();
-    let mut nodes: Vec<NodeStatus> = Slot::all(&cluster.spec)
-        .map(|slot| match fillers.get(&slot) {
-            Some(filled) if !seen.deleting => filled_slot(name(&slot.to_string()), kind, filled, seen),
+    let slots = if plan.slots.is_empty() { Slot::all(&cluster.spec).collect() } else { plan.slots.clone() };
+    let mut nodes: Vec<NodeStatus> = slots
+        .into_iter()
+        .map(|slot| match members.holder(slot) {
+            Some(member) if !world.deleting => held(name(&slot.to_string()), kind, member, world, plan),
             _ => NodeStatus { name: name(&slot.to_string()), ..blank(slot.role, NodeState::Missing) },
         })
-        .filter(|n| !(seen.deleting && n.state == NodeState::Missing))
+        .filter(|n| !(world.deleting && n.state == NodeState::Missing))
         .collect();
     let shown: BTreeSet<_> = nodes.iter().filter_map(|n| n.instance_id.clone()).collect();
-    let others = instances.iter().filter(|i| !shown.contains(&i.id) && i.state != InstanceState::Terminated);
+    let others = world.instances.iter().flatten();
+    let others = others.filter(|i| !shown.contains(&i.id) && i.state != InstanceState::Terminated);
     nodes.extend(others.map(|i| {
         let role = i.slot.parse::<Slot>().map_or(NodeRole::Worker, |s| s.role);
-        NodeStatus { name: name(&i.slot), ..with_instance(blank(role, NodeState::Terminating), kind, i) }
+        let mut node =
+            NodeStatus { name: name(&i.slot), ..with_instance(blank(role, NodeState::Terminating), kind, i) };
+        let member = members.iter().find(|m| m.instance.id == i.id);
+        if let Some(member) = member.filter(|_| !i.state.is_ended()) {
+            node.node_id = member.node.yes().map(|n| n.id.clone());
+            node.message = plan.waits.get(&member.id).map(|w| w.words().to_owned());
+        }
+        node
     }));
     nodes
 }
 
 /// A slot with an instance.
-fn filled_slot(name: String, kind: AddressKind, filled: &Filled<'_>, seen: &Observed) -> NodeStatus {
-    let mut node = with_instance(blank(filled.filler.slot.role, NodeState::Booting), kind, filled.instance);
+fn held(name: String, kind: AddressKind, member: &Member<'_>, world: &World, plan: &Plan) -> NodeStatus {
+    let mut node = with_instance(blank(member.id.slot.role, NodeState::Booting), kind, member.instance);
     node.name = name;
-    if filled.instance.state >= InstanceState::Stopping {
+    let engine = member.engine.yes();
+    if let Some(listed) = member.node.yes() {
+        node.node_id = Some(listed.id.clone());
+        node.engine_version = Some(listed.engine_version.clone()).filter(|v| !v.is_empty());
+        node.leader = listed.leader;
+    }
+    if member.instance.state >= InstanceState::Stopping {
         node.state = NodeState::Down;
-        node.message = Some("the instance is stopped: start it, or terminate it to have it replaced".to_owned());
+        node.message = Some("the instance is stopped, and is started again".to_owned());
         return node;
     }
-    let host = seen.hosts.get(&filled.filler);
-    let engine = host.and_then(|h| h.engine.as_ref());
-    let labelled = |n: &&crate::swarm::Node| {
-        n.labels.get(label::SLOT) == Some(&filled.filler.slot.to_string())
-            && n.labels.get(label::INCARNATION) == Some(&filled.filler.incarnation.to_string())
-    };
-    let listed = seen.nodes.iter().flatten();
-    let member = match engine.and_then(|e| e.node_id.as_ref()) {
-        Some(id) => listed.clone().find(|n| n.id == *id),
-        None => listed.clone().find(labelled),
-    };
-    if let Some(member) = member {
-        node.node_id = Some(member.id.clone());
-        node.engine_version = Some(member.engine_version.clone()).filter(|v| !v.is_empty());
-        node.leader = member.leader;
-        let reachable = member.role == NodeRole::Worker || member.reachable;
-        node.state = if member.ready && reachable && member.role == node.role && engine.is_some() {
-            NodeState::Ready
-        } else if labelled(&member) {
-            NodeState::Down
-        } else {
-            NodeState::Joining
-        };
-        if node.state == NodeState::Down {
-            let why = host.and_then(|h| h.error.clone());
-            node.message = Some(why.unwrap_or_else(|| format!("the swarm says it is {}", member.state)));
+    if member.healthy() {
+        node.state = NodeState::Ready;
+        let idle = member.node.yes().map(|n| n.availability).filter(|a| *a != Availability::Active);
+        node.message = idle.map(|a| format!("the swarm gives it no tasks: its availability is {}", a.word()));
+        return node;
+    }
+    let swarm_id = world.journal.as_ref().and_then(|j| j.swarm_id.as_ref());
+    let waits = plan.waits.get(&member.id).map(|w| w.words());
+    // A manager that has just joined is reached by the others a moment later.
+    let young = world.health.get(&member.instance.id).is_none_or(|c| c.age < SETTLED);
+    let settling = young && engine.is_some() && member.node.yes().is_some_and(|n| n.ready);
+    if let Some(ailment) = plan::ailment(member, swarm_id).filter(|_| !settling) {
+        node.state = NodeState::Down;
+        node.message = Some(match waits {
+            Some(waits) => format!("{ailment}; {waits}"),
+            None => ailment,
+        });
+        return node;
+    }
+    let Some(engine) = engine else {
+        node.message = member.host.and_then(|h| h.error.clone());
+        if node.address.is_none() && member.instance.state == InstanceState::Running {
+            node.message =
+                Some("the instance has no address of the kind spec.provider.ec2.connectTo asks for".to_owned());
         }
         return node;
-    }
-    node.message = host.and_then(|h| h.error.clone());
-    if engine.is_none() && node.address.is_none() && filled.instance.state == InstanceState::Running {
-        node.message = Some("the instance has no address of the kind spec.provider.ec2.connectTo asks for".to_owned());
-    }
-    if let Some(engine) = engine {
-        node.engine_version = Some(engine.version.clone());
-        node.state = NodeState::Joining;
-        node.message = engine.error.clone().filter(|e| !e.is_empty());
-        if engine.state == LocalState::Active && seen.nodes.is_none() {
-            node.node_id = engine.node_id.clone();
-            if let Some(error) = &seen.swarm_error {
-                node.state = NodeState::Down;
-                node.message = Some(error.clone());
-            }
+    };
+    node.engine_version = Some(engine.version.clone());
+    node.state = NodeState::Joining;
+    node.message = waits.map(str::to_owned).or_else(|| engine.error.clone()).filter(|e| !e.is_empty());
+    if engine.state == LocalState::Active && world.nodes.is_none() {
+        node.node_id.clone_from(&engine.node_id);
+        if let Some(error) = &world.swarm_error {
+            node.state = NodeState::Down;
+            node.message = Some(error.clone());
         }
     }
     node

@@ -5,16 +5,16 @@ use std::{collections::HashMap, sync::Mutex};
 use futures::StreamExt;
 use tokio::task::AbortHandle;
 
-use super::{Uid, Wake, intent::Filler};
+use super::{Uid, Wake, member::MemberId};
 use crate::swarm::Engine;
 
 /// The event streams of all clusters.
 #[derive(Debug, Default)]
-pub struct Watches(Mutex<HashMap<Uid, (Filler, AbortHandle)>>);
+pub struct Watches(Mutex<HashMap<Uid, (MemberId, AbortHandle)>>);
 
 impl Watches {
     /// Follows the node events of a cluster on this manager, unless that is done already.
-    pub fn follow(&self, uid: &Uid, manager: Filler, engine: &Engine, wake: &Wake) {
+    pub fn follow(&self, uid: &Uid, manager: MemberId, engine: &Engine, wake: &Wake) {
         let mut all = self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         if all.get(uid).is_some_and(|(on, task)| *on == manager && !task.is_finished()) {
             return;

@@ -8,10 +8,10 @@ use std::{
 use bollard::{
     models::{
         LocalNodeState, NodeSpec, NodeSpecAvailabilityEnum, NodeSpecRoleEnum, NodeState, Reachability,
-        SwarmInitRequest, SwarmJoinRequest, SystemInfo,
+        SwarmInitRequest, SwarmJoinRequest, SystemInfo, TaskState,
     },
     query_parameters::{
-        DeleteNodeOptionsBuilder, EventsOptionsBuilder, LeaveSwarmOptionsBuilder, ListNodesOptions,
+        DeleteNodeOptionsBuilder, EventsOptionsBuilder, LeaveSwarmOptionsBuilder, ListNodesOptions, ListTasksOptions,
         UpdateNodeOptionsBuilder,
     },
 };
@@ -19,9 +19,18 @@ use futures::{Stream, StreamExt as _, stream};
 use tokio::sync::mpsc;
 
 use super::{ENDLESS, Engine, QUICK, SwarmError, WORK};
-use crate::api::NodeRole;
+use crate::api::{NodeRole, label};
 
 const LISTEN: &str = "0.0.0.0:2377";
+/// States in which a task has ended, whatever becomes of its service.
+const ENDED: [TaskState; 6] = [
+    TaskState::COMPLETE,
+    TaskState::SHUTDOWN,
+    TaskState::FAILED,
+    TaskState::REJECTED,
+    TaskState::REMOVE,
+    TaskState::ORPHANED,
+];
 /// How often a change of a node is tried again when somebody else changed it meanwhile.
 const TRIES: usize = 5;
 
@@ -74,9 +83,11 @@ pub struct Node {
     pub state: String,
     /// Whether it leads the managers.
     pub leader: bool,
-    /// Whether the other managers reach it; `false` for workers.
+    /// Whether raft counts its vote, whatever role it is meant to have.
+    pub voter: bool,
+    /// Whether the other managers reach it; `false` for those without a vote.
     pub reachable: bool,
-    /// Its address.
+    /// Its address; empty where the managers do not know it.
     pub address: String,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
@@ -93,6 +104,18 @@ pub enum Availability {
     Pause,
     /// It gives up those it has.
     Drain,
+}
+
+impl Availability {
+    /// As Docker writes it.
+    #[must_use]
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Pause => "pause",
+            Self::Drain => "drain",
+        }
+    }
 }
 
 /// What lets a node into a swarm.
@@ -202,14 +225,54 @@ impl Engine {
         self.change(node, |spec| spec.role = Some(NodeSpecRoleEnum::WORKER)).await
     }
 
-    /// Moves a node's tasks elsewhere.
+    /// Moves a node's tasks elsewhere, and notes on it that we did so and what it was before.
     pub async fn drain(&self, node: &str) -> Result<(), SwarmError> {
-        self.change(node, |spec| spec.availability = Some(NodeSpecAvailabilityEnum::DRAIN)).await
+        self.change(node, |spec| {
+            let before = spec.availability.replace(NodeSpecAvailabilityEnum::DRAIN);
+            let before = before.map_or_else(|| "active".to_owned(), |a| a.to_string());
+            spec.labels.get_or_insert_default().entry(label::DRAINING.to_owned()).or_insert(before);
+        })
+        .await
     }
 
-    /// Lets a node take tasks again.
+    /// Lets a node that was drained so be what it was before.
     pub async fn activate(&self, node: &str) -> Result<(), SwarmError> {
-        self.change(node, |spec| spec.availability = Some(NodeSpecAvailabilityEnum::ACTIVE)).await
+        self.change(node, |spec| {
+            if let Some(before) = spec.labels.as_mut().and_then(|labels| labels.remove(label::DRAINING)) {
+                spec.availability = Some(match before.as_str() {
+                    "pause" => NodeSpecAvailabilityEnum::PAUSE,
+                    "drain" => NodeSpecAvailabilityEnum::DRAIN,
+                    _ => NodeSpecAvailabilityEnum::ACTIVE,
+                });
+            }
+        })
+        .await
+    }
+
+    /// How many tasks keep a node from being drained: those it still has, and those of any
+    /// service that are on their way to run somewhere.
+    pub async fn tasks_left(&self, node: &str) -> Result<usize, SwarmError> {
+        let tasks = self.within(QUICK).list_tasks(None::<ListTasksOptions>).await?;
+        let left = tasks.into_iter().filter(|task| {
+            let state = task.status.as_ref().and_then(|s| s.state).unwrap_or(TaskState::NEW);
+            // What is attached to a network by a single container is listed as well, and is no service's.
+            let here = task.node_id.as_deref() == Some(node) && task.service_id.as_ref().is_some_and(|s| !s.is_empty());
+            let wanted = task.desired_state == Some(TaskState::RUNNING);
+            !ENDED.contains(&state) && (here || wanted && state != TaskState::RUNNING)
+        });
+        Ok(left.count())
+    }
+
+    /// Makes this manager the only one of its swarm, with all that it knows of it.
+    pub async fn force_new_cluster(&self, advertise: &str) -> Result<(), SwarmError> {
+        let request = SwarmInitRequest {
+            listen_addr: Some(LISTEN.to_owned()),
+            advertise_addr: Some(advertise.to_owned()),
+            force_new_cluster: Some(true),
+            ..SwarmInitRequest::default()
+        };
+        self.within(WORK).init_swarm(request).await?;
+        Ok(())
     }
 
     /// Strikes a node off the list. One that is not on it is fine.
@@ -303,6 +366,13 @@ impl From<SystemInfo> for EngineInfo {
     }
 }
 
+/// A node's address. Its own manager tells of itself as 0.0.0.0; the address it votes by is known then.
+fn address(own: Option<String>, votes_by: Option<String>) -> String {
+    let usable = |a: &String| !a.is_empty() && a != "0.0.0.0" && a != "::";
+    let host = |a: String| a.rsplit_once(':').map_or(a.clone(), |(host, _)| host.trim_matches(['[', ']']).to_owned());
+    own.filter(usable).or(votes_by.map(host).filter(usable)).unwrap_or_default()
+}
+
 impl From<bollard::models::Node> for Node {
     fn from(node: bollard::models::Node) -> Self {
         let (spec, status) = (node.spec.unwrap_or_default(), node.status.unwrap_or_default());
@@ -324,8 +394,9 @@ impl From<bollard::models::Node> for Node {
             ready: state == NodeState::READY,
             state: reason.map_or_else(|| state.to_string(), |r| format!("{state} ({r})")),
             leader: manager.as_ref().and_then(|m| m.leader).unwrap_or_default(),
-            reachable: manager.and_then(|m| m.reachability) == Some(Reachability::REACHABLE),
-            address: status.addr.unwrap_or_default(),
+            voter: manager.is_some(),
+            reachable: manager.as_ref().and_then(|m| m.reachability) == Some(Reachability::REACHABLE),
+            address: address(status.addr, manager.and_then(|m| m.addr)),
             labels: spec.labels.unwrap_or_default().into_iter().collect(),
             engine_version: description.engine.and_then(|e| e.engine_version).unwrap_or_default(),
         }

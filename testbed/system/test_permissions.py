@@ -18,7 +18,8 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 SHIPPED = json.loads((REPOSITORY / "deploy" / "iam-policy.json").read_text())
 # When the operator asks for an action: at once, unless something else stands here.
 STARTS, CIDRS, ENDS = "when it is applied", "when `spec.accessCIDRs` changes", "when it is deleted"
-WHEN = {"ec2:RevokeSecurityGroupIngress": CIDRS, "ec2:DeleteSecurityGroup": ENDS, "ec2:TerminateInstances": ENDS}
+STOPS = "when somebody stopped an instance"
+WHEN = {"ec2:RevokeSecurityGroupIngress": CIDRS, "ec2:StartInstances": STOPS, "ec2:DeleteSecurityGroup": ENDS, "ec2:TerminateInstances": ENDS}
 # What no pass of the operator depends on: its client of EC2 asks for it, in these tests of tests/ec2_endpoint.
 BY_ITS_CLIENT = {"ec2:DescribeNetworkInterfaces": "a_group_that_somebody_else_uses_is_named_with_its_users",
                  "ec2:GetConsoleOutput": "a_missing_permission_is_named"}
@@ -98,6 +99,8 @@ def test_what_is_missed_is_named_on_the_object(rows, sid, action):
         if when is CIDRS:
             change = json.dumps({"spec": {"accessCIDRs": ["203.0.113.0/24"]}})
             kubectl("patch", "swarmcluster", name, "-n", space.name, "--type=merge", f"--patch={change}")
+        elif when is STOPS:
+            space.ec2.stop_instances(InstanceIds=[i["InstanceId"] for i in space.instances(name)])
         else:
             kubectl("delete", "swarmcluster", name, "-n", space.name, "--wait=false")
 

@@ -16,6 +16,7 @@ fn right_clusters_are_taken() {
         json!({"spec": {"accessCIDRs": ["203.0.113.7/32", "2001:db8::/32"]}}),
         json!({"spec": {"engine": {"version": "28.5", "installScript": "https://example.com/install.sh", "daemonJson": {"log-driver": "local", "x": {"y": [1]}}}}}),
         json!({"spec": {"bootTimeout": "30s", "engine": {"addressPools": ["10.200.0.0/16", "172.16.0.0/16"], "subnetSize": 26}}}),
+        json!({"spec": {"unhealthyAfter": "30s", "recovery": "ForceNewCluster"}}),
         json!({"spec": {"bootTimeout": "1h", "engine": {"addressPools": ["10.128.0.0/9"]}}}),
         ec2(json!({"region": "eusc-de-east-1"})),
         ec2(json!({"region": "us-isob-east-1"})),
@@ -70,6 +71,8 @@ fn what_is_left_out_has_its_default() {
             "workers": 0,
             "accessCIDRs": ["0.0.0.0/0"],
             "bootTimeout": "5m",
+            "unhealthyAfter": "2m",
+            "recovery": "None",
             "paused": false,
             "provider": {"ec2": {"region": "us-east-1", "instanceTypes": ["t3.medium", "t3a.medium"], "connectTo": "Private", "spot": false}},
         })

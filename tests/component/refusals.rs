@@ -192,6 +192,16 @@ fn wrong_clusters_are_refused_with_what_to_write() {
                 &["spec.bootTimeout", "from 30s to 1h, such as 5m"],
             ),
             (
+                "no time to come back",
+                json!({"spec": {"unhealthyAfter": "5s"}}),
+                &["spec.unhealthyAfter", "from 30s to 1h, such as 2m"],
+            ),
+            (
+                "a recovery of its own",
+                json!({"spec": {"recovery": "Always"}}),
+                &["spec.recovery", "\"None\", \"ForceNewCluster\", \"Recreate\""],
+            ),
+            (
                 "a region of four numbers",
                 ec2(json!({"region": "us-east-1234"})),
                 &["spec.provider.ec2.region", "us-east-1"],

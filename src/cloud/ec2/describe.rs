@@ -65,6 +65,16 @@ impl Ec2 {
         protected.map_or(Ok(()), Err)
     }
 
+    /// Starts instances that are stopped: each by itself, for one that cannot be must not hold up the others.
+    pub(super) async fn start_instances(&self, ids: &[String]) -> Result<(), Failure> {
+        let mut failure = None;
+        for id in ids {
+            let done = self.client.start_instances().instance_ids(id).send().await;
+            failure = done.map_err(Failure::of("StartInstances")).err().or(failure);
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
     /// The console of an instance: as it is now where the type can tell, else as AWS kept it.
     pub(super) async fn console_output(&self, id: &str) -> Result<String, Failure> {
         let now = self.client.get_console_output().instance_id(id).latest(true).send().await;

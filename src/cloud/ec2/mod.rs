@@ -137,6 +137,10 @@ impl CloudProvider for Ec2 {
         Box::pin(self.run_instance(launch))
     }
 
+    fn start<'a>(&'a self, ids: &'a [String]) -> Answer<'a, ()> {
+        Box::pin(async { Ok(self.start_instances(ids).await?) })
+    }
+
     fn terminate<'a>(&'a self, ids: &'a [String]) -> Answer<'a, ()> {
         Box::pin(async { Ok(self.terminate_instances(ids).await?) })
     }

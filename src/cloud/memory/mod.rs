@@ -224,6 +224,11 @@ impl CloudProvider for Memory {
         Box::pin(async move { self.call("RunInstances")?.launch(launch, Instant::now()) })
     }
 
+    fn start<'a>(&'a self, _ids: &'a [String]) -> Answer<'a, ()> {
+        // Nothing here stops an instance.
+        Box::pin(async { self.call("StartInstances").map(drop) })
+    }
+
     fn terminate<'a>(&'a self, ids: &'a [String]) -> Answer<'a, ()> {
         Box::pin(async move {
             let mut state = self.call("TerminateInstances")?;

@@ -4,63 +4,78 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::{Action, Filled, Observed, Plan, boot};
+use super::{Action, Pass, boot};
 use crate::{
     api::SwarmClusterSpec,
     cloud::{Instance, Lack, Offering, Shortage},
-    cluster::{
-        intent::{Filler, Intent, Launching},
-        slot::Slot,
-        template::template,
-        trouble::Trouble,
-    },
+    cluster::{journal::Launching, member::MemberId, slot::Slot, template::template, trouble::Trouble},
 };
 
 /// Launches what is missing.
-pub fn launch(
-    spec: &SwarmClusterSpec,
-    seen: &Observed,
-    instances: &[Instance],
-    fillers: &BTreeMap<Slot, Filled<'_>>,
-    now: Timestamp,
-    intent: &mut Intent,
-    plan: &mut Plan,
-) {
-    let offerings = offerings(spec);
-    let template = template(spec);
-    for (n, slot) in Slot::all(spec).enumerate().filter(|(_, s)| !fillers.contains_key(s)) {
-        let ended = instances.iter().filter(|i| i.slot.parse() == Ok(slot)).map(|i| i.incarnation);
-        let ended = ended.chain(seen.launches.ended.iter().filter(|f| f.slot == slot).map(|f| f.incarnation)).max();
-        let meant = intent.launches.get(&slot.to_string()).cloned();
-        let incarnation = ended.map_or(0, |e| e + 1).max(meant.as_ref().map_or(0, |m| m.incarnation));
-        let filler = Filler { slot, incarnation };
-        boot::note_ended(spec, instances, &seen.launches, slot, now, intent, plan);
+pub fn launch(pass: &mut Pass<'_>, instances: &[Instance]) {
+    let offerings = offerings(pass.spec);
+    let template = template(pass.spec);
+    let shortages = &pass.world.shortages;
+    for (n, slot) in pass.slots.clone().into_iter().enumerate() {
+        if pass.members.holder(slot).is_some() {
+            continue;
+        }
+        let key = slot.to_string();
+        let meant = pass.journal.launches.get(&key).cloned();
+        let incarnation = incarnation(pass, instances, slot);
+        let member = MemberId { slot, incarnation };
+        boot::note_ended(pass, instances, slot);
         let begun = meant.as_ref().is_some_and(|m| m.incarnation == incarnation);
-        if let Some(due) = boot::due(spec, intent, slot, now).filter(|due| !begun && *due > now) {
-            plan.wake_at(due);
+        let now = pass.now;
+        if let Some(due) = boot::due(pass, slot).filter(|due| !begun && *due > now) {
+            pass.wake_at(due);
             continue;
         }
         // A launch that was refused made no instance, so whatever the spec says now may take its
         // place. One whose answer is not known may have made one: the same is asked for again.
-        let open = |o: &Offering| seen.shortages.get(o).is_none_or(|s| s.until <= now);
-        let kept = meant.filter(|m| m.incarnation == incarnation && !seen.launches.refused(filler, &m.offering));
+        let open = |o: &Offering| shortages.get(o).is_none_or(|s| s.until <= now);
+        let launches = &pass.world.launches;
+        let kept = meant.filter(|m| m.incarnation == incarnation && !launches.refused(member, &m.offering));
         let launching = kept.or_else(|| {
             let offering = pick(&offerings, n, open)?;
             Some(Launching { incarnation, offering, booted: false, template: template.clone() })
         });
         let Some(launching) = launching else {
-            if let Some(shortage) = decisive(offerings.iter().flatten(), &seen.shortages) {
-                plan.wake_at(soonest(&seen.shortages).unwrap_or(shortage.until));
-                plan.troubles.insert(slot, Trouble::Short(shortage.clone()));
+            if let Some(shortage) = decisive(offerings.iter().flatten(), shortages) {
+                pass.wake_at(soonest(shortages).unwrap_or(shortage.until));
+                pass.plan.troubles.insert(slot, Trouble::Short(shortage.clone()));
             }
             continue;
         };
-        plan.actions.push(Action::Launch(filler, launching.offering.clone()));
-        intent.launches.insert(slot.to_string(), launching);
+        pass.take(Action::Launch(member, launching.offering.clone()));
+        pass.journal.launches.insert(key, launching);
     }
-    let wanted: BTreeSet<String> = Slot::all(spec).map(|s| s.to_string()).collect();
-    intent.launches.retain(|slot, _| wanted.contains(slot));
-    intent.losses.retain(|slot, _| wanted.contains(slot));
+    forget(pass);
+}
+
+/// Which instance of a slot is launched next: the one that was written down and may not be there
+/// yet, else one that never was. An instance whose engine has answered was there, and is not any more.
+fn incarnation(pass: &Pass<'_>, instances: &[Instance], slot: Slot) -> u32 {
+    let key = slot.to_string();
+    let listed = instances.iter().filter(|i| i.slot.parse() == Ok(slot)).map(|i| i.incarnation);
+    let ended = pass.world.launches.ended.iter().filter(|m| m.slot == slot).map(|m| m.incarnation);
+    let spent = pass.journal.spent.get(&key).copied();
+    let meant = pass.journal.launches.get(&key);
+    let over = meant.filter(|l| l.booted).map(|l| l.incarnation);
+    let next = listed.chain(ended).chain(spent).chain(over).max().map_or(0, |last| last.saturating_add(1));
+    next.max(meant.map_or(0, |l| l.incarnation))
+}
+
+/// Forgets what was meant for slots that are not asked for any more, but for the incarnations that were used.
+fn forget(pass: &mut Pass<'_>) {
+    let wanted: BTreeSet<String> = pass.slots.iter().map(ToString::to_string).collect();
+    let journal = &mut pass.journal;
+    for (slot, launching) in journal.launches.iter().filter(|(slot, _)| !wanted.contains(*slot)) {
+        let spent = journal.spent.entry(slot.clone()).or_default();
+        *spent = (*spent).max(launching.incarnation);
+    }
+    journal.launches.retain(|slot, _| wanted.contains(slot));
+    journal.losses.retain(|slot, _| wanted.contains(slot));
 }
 
 /// Instance types in order of preference; within a type, every subnet.

@@ -1,4 +1,4 @@
-//! What the plan promises, as tables and as a world that crashes at any moment.
+//! What the plan promises, as tables and as a sim that crashes at any moment.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -6,8 +6,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    cloud::{CloudError, Lack, Owner},
-    swarm::LocalState,
+    cloud::{CloudError, Lack, Owner, Shortage},
+    cluster::memory::LaunchMemory,
+    swarm::{EngineInfo, LocalState, Node},
 };
 
 pub(super) const NOW: Timestamp = Timestamp::UNIX_EPOCH;
@@ -37,7 +38,7 @@ pub(super) fn instance(slot: &str, incarnation: u32, state: InstanceState) -> In
     }
 }
 
-pub(super) fn filler(text: &str) -> Filler {
+pub(super) fn member(text: &str) -> MemberId {
     serde_json::from_value(serde_json::json!(text)).unwrap()
 }
 
@@ -54,7 +55,7 @@ pub(super) fn engine(state: LocalState, node: Option<&str>, manages: bool) -> Ho
 }
 
 pub(super) fn node(of: &str, role: NodeRole) -> Node {
-    let host = filler(of);
+    let host = member(of);
     Node {
         id: of.into(),
         hostname: of.into(),
@@ -63,6 +64,7 @@ pub(super) fn node(of: &str, role: NodeRole) -> Node {
         ready: true,
         state: "ready".into(),
         leader: of == "m0.0",
+        voter: role == NodeRole::Manager,
         reachable: role == NodeRole::Manager,
         address: String::new(),
         labels: [
@@ -75,34 +77,43 @@ pub(super) fn node(of: &str, role: NodeRole) -> Node {
     }
 }
 
-pub(super) fn seen(instances: Vec<Instance>) -> Observed {
-    Observed { instances: Some(instances), name: "ns/c".into(), created_at: Some(NOW), ..Observed::default() }
+pub(super) fn world(instances: Vec<Instance>) -> World {
+    World { instances: Some(instances), name: "ns/c".into(), created_at: Some(NOW), ..World::default() }
 }
 
 /// One manager, one worker, all well.
-pub(super) fn whole() -> (SwarmClusterSpec, Observed) {
-    let mut seen = seen(vec![instance("m0", 0, InstanceState::Running), instance("w0", 0, InstanceState::Running)]);
-    seen.hosts = [
-        (filler("m0.0"), engine(LocalState::Active, Some("m0.0"), true)),
-        (filler("w0.0"), engine(LocalState::Active, Some("w0.0"), false)),
+pub(super) fn whole() -> (SwarmClusterSpec, World) {
+    let mut world = world(vec![instance("m0", 0, InstanceState::Running), instance("w0", 0, InstanceState::Running)]);
+    world.hosts = [
+        (member("m0.0"), engine(LocalState::Active, Some("m0.0"), true)),
+        (member("w0.0"), engine(LocalState::Active, Some("w0.0"), false)),
     ]
     .into();
-    seen.nodes = Some(vec![node("m0.0", NodeRole::Manager), node("w0.0", NodeRole::Worker)]);
-    seen.manager = Some(filler("m0.0"));
-    seen.intent = Some(Intent::default());
-    (spec(1, 1), seen)
+    world.nodes = Some(vec![node("m0.0", NodeRole::Manager), node("w0.0", NodeRole::Worker)]);
+    world.manager = Some(member("m0.0"));
+    let swarm = Some(member("m0.0"));
+    world.journal = Some(Journal { swarm, swarm_id: Some("swarm".into()), ..Journal::default() });
+    (spec(1, 1), world)
+}
+
+/// A node has been drained by us, and its tasks run elsewhere.
+fn drained(world: &mut World, id: &str) {
+    let node = world.nodes.as_mut().unwrap().iter_mut().find(|n| n.id == id).unwrap();
+    node.availability = crate::swarm::Availability::Drain;
+    node.labels.insert(label::DRAINING.into(), "active".into());
+    world.drains.insert(id.into(), Drain { age: SignedDuration::ZERO, tasks: Some(0) });
 }
 
 #[test]
 fn nothing_is_done_before_the_first_sweep() {
-    let unknown = Observed { instances: None, ..seen(vec![]) };
+    let unknown = World { instances: None, ..world(vec![]) };
     assert_eq!(plan(&spec(3, 2), &unknown, NOW), Plan::default());
-    assert_eq!(plan(&spec(3, 2), &Observed { deleting: true, ..unknown }, NOW), Plan::default());
+    assert_eq!(plan(&spec(3, 2), &World { deleting: true, ..unknown }, NOW), Plan::default());
 }
 
 #[test]
 fn a_new_cluster_writes_its_intent_and_launches_every_slot() {
-    let plan = plan(&spec(3, 2), &seen(vec![]), NOW);
+    let plan = plan(&spec(3, 2), &world(vec![]), NOW);
     let slots: Vec<_> = plan.save.unwrap().launches.into_keys().collect();
     assert_eq!(slots, ["m0", "m1", "m2", "w0", "w1"]);
     assert_eq!(plan.actions.len(), 5);
@@ -110,61 +121,61 @@ fn a_new_cluster_writes_its_intent_and_launches_every_slot() {
 
 #[test]
 fn a_whole_cluster_is_left_alone() {
-    let (spec, seen) = whole();
-    let plan = plan(&spec, &seen, NOW);
+    let (spec, world) = whole();
+    let plan = plan(&spec, &world, NOW);
     assert_eq!((plan.save, plan.actions, plan.pins), (None, vec![], vec![]));
 }
 
 #[test]
 fn an_ended_instance_is_replaced_by_the_next_incarnation() {
-    let (spec, mut seen) = whole();
-    seen.instances.as_mut().unwrap()[1].state = InstanceState::Terminated;
-    let plan = plan(&spec, &seen, NOW);
-    assert!(matches!(plan.actions.as_slice(), [Action::Launch(f, _)] if *f == filler("w0.1")), "{plan:?}");
+    let (spec, mut world) = whole();
+    world.instances.as_mut().unwrap()[1].state = InstanceState::Terminated;
+    let plan = plan(&spec, &world, NOW);
+    assert!(matches!(plan.actions.as_slice(), [Action::Launch(f, _)] if *f == member("w0.1")), "{plan:?}");
 }
 
 #[test]
 fn an_instance_that_ended_before_it_was_listed_is_replaced_too() {
-    let mut seen = seen(vec![]);
-    seen.launches.ended.insert(filler("m0.4"));
-    let plan = plan(&spec(1, 0), &seen, NOW);
-    assert!(matches!(plan.actions.as_slice(), [Action::Launch(f, _)] if *f == filler("m0.5")), "{plan:?}");
+    let mut world = world(vec![]);
+    world.launches.ended.insert(member("m0.4"));
+    let plan = plan(&spec(1, 0), &world, NOW);
+    assert!(matches!(plan.actions.as_slice(), [Action::Launch(f, _)] if *f == member("m0.5")), "{plan:?}");
 }
 
 #[test]
 fn the_swarm_is_begun_on_the_first_engine_that_answers_and_on_no_other_after_a_crash() {
     let running = ["m0", "m1", "m2"].map(|s| instance(s, 0, InstanceState::Running));
-    let mut seen = seen(running.into());
-    seen.hosts.insert(filler("m1.0"), engine(LocalState::Inactive, None, false));
-    let first = plan(&spec(3, 0), &seen, NOW);
-    assert_eq!(first.actions, [Action::Init(filler("m1.0"))]);
+    let mut world = World { journal: Some(Journal::default()), ..world(running.into()) };
+    world.hosts.insert(member("m1.0"), engine(LocalState::Inactive, None, false));
+    let first = plan(&spec(3, 0), &world, NOW);
+    assert_eq!(first.actions, [Action::Init(member("m1.0"))]);
     // The crash: m1 may or may not have begun; now m0 answers first.
-    seen.intent = first.save;
-    seen.hosts = [(filler("m0.0"), engine(LocalState::Inactive, None, false))].into();
-    assert_eq!(plan(&spec(3, 0), &seen, NOW).actions, []);
-    seen.hosts.insert(filler("m1.0"), engine(LocalState::Inactive, None, false));
-    assert_eq!(plan(&spec(3, 0), &seen, NOW).actions, [Action::Init(filler("m1.0"))]);
+    world.journal = first.save;
+    world.hosts = [(member("m0.0"), engine(LocalState::Inactive, None, false))].into();
+    assert_eq!(plan(&spec(3, 0), &world, NOW).actions, []);
+    world.hosts.insert(member("m1.0"), engine(LocalState::Inactive, None, false));
+    assert_eq!(plan(&spec(3, 0), &world, NOW).actions, [Action::Init(member("m1.0"))]);
 }
 
 #[test]
 fn hosts_join_in_parallel_by_their_role() {
-    let (_, mut seen) = whole();
-    seen.instances.as_mut().unwrap().extend(["w1", "w2"].map(|s| instance(s, 0, InstanceState::Running)));
+    let (_, mut world) = whole();
+    world.instances.as_mut().unwrap().extend(["w1", "w2"].map(|s| instance(s, 0, InstanceState::Running)));
     for f in ["w1.0", "w2.0"] {
-        seen.hosts.insert(filler(f), engine(LocalState::Inactive, None, false));
+        world.hosts.insert(member(f), engine(LocalState::Inactive, None, false));
     }
-    let actions = plan(&spec(1, 3), &seen, NOW).actions;
+    let actions = plan(&spec(1, 3), &world, NOW).actions;
     let joins: Vec<_> =
-        actions.iter().filter(|a| matches!(a, Action::Join { via, .. } if *via == filler("m0.0"))).collect();
+        actions.iter().filter(|a| matches!(a, Action::Join { via, .. } if *via == member("m0.0"))).collect();
     assert_eq!(joins.len(), 2, "{actions:?}");
 }
 
 #[test]
 fn an_unlabelled_node_is_labelled_and_a_wrong_role_is_changed() {
-    let (spec, mut seen) = whole();
-    seen.nodes.as_mut().unwrap()[1].labels.clear();
-    seen.nodes.as_mut().unwrap()[1].role = NodeRole::Manager;
-    let actions = plan(&spec, &seen, NOW).actions;
+    let (spec, mut world) = whole();
+    world.nodes.as_mut().unwrap()[1].labels.clear();
+    world.nodes.as_mut().unwrap()[1].role = NodeRole::Manager;
+    let actions = plan(&spec, &world, NOW).actions;
     assert!(
         matches!(actions.as_slice(), [Action::Update { node, role: Some(NodeRole::Worker), labels, .. }] if node == "w0.0" && labels.len() == 3),
         "{actions:?}"
@@ -173,15 +184,15 @@ fn an_unlabelled_node_is_labelled_and_a_wrong_role_is_changed() {
 
 #[test]
 fn a_node_is_removed_only_when_its_instance_is_gone_and_it_is_down_and_ours() {
-    let (spec, seen) = whole();
+    let (spec, world) = whole();
     let with = |change: &dyn Fn(&mut Node)| {
-        let mut seen = seen.clone();
+        let mut world = world.clone();
         let mut old = node("w0.7", NodeRole::Worker);
         change(&mut old);
-        seen.nodes.as_mut().unwrap().push(old);
-        plan(&spec, &seen, NOW).actions
+        world.nodes.as_mut().unwrap().push(old);
+        plan(&spec, &world, NOW).actions
     };
-    assert_eq!(with(&|n| n.ready = false), [Action::RemoveNode { via: filler("m0.0"), node: "w0.7".into() }]);
+    assert_eq!(with(&|n| n.ready = false), [Action::RemoveNode { via: member("m0.0"), node: "w0.7".into() }]);
     assert_eq!(with(&|_| {}), []);
     let foreign = |n: &mut Node| {
         n.ready = false;
@@ -192,35 +203,47 @@ fn a_node_is_removed_only_when_its_instance_is_gone_and_it_is_down_and_ours() {
 
 #[test]
 fn a_manager_too_many_is_demoted_before_it_is_terminated() {
-    let (_, mut seen) = whole();
-    seen.instances.as_mut().unwrap().push(instance("m1", 0, InstanceState::Running));
-    seen.hosts.insert(filler("m1.0"), engine(LocalState::Active, Some("m1.0"), true));
-    seen.nodes.as_mut().unwrap().push(node("m1.0", NodeRole::Manager));
-    let actions = plan(&spec(1, 1), &seen, NOW).actions;
+    let (_, mut world) = whole();
+    world.instances.as_mut().unwrap().push(instance("m1", 0, InstanceState::Running));
+    world.hosts.insert(member("m1.0"), engine(LocalState::Active, Some("m1.0"), true));
+    world.nodes.as_mut().unwrap().push(node("m1.0", NodeRole::Manager));
+    let via = member("m0.0");
+    assert_eq!(plan(&spec(1, 1), &world, NOW).actions, [Action::Drain { via, node: "m1.0".into() }]);
+    drained(&mut world, "m1.0");
+    world.drains.get_mut("m1.0").unwrap().tasks = Some(1);
+    assert_eq!(plan(&spec(1, 1), &world, NOW).actions, []);
+    drained(&mut world, "m1.0");
+    let actions = plan(&spec(1, 1), &world, NOW).actions;
     assert!(
         matches!(actions.as_slice(), [Action::Update { node, role: Some(NodeRole::Worker), .. }] if node == "m1.0"),
         "{actions:?}"
     );
-    // Demoted, and still counted.
-    seen.nodes.as_mut().unwrap()[2].role = NodeRole::Worker;
-    assert_eq!(plan(&spec(1, 1), &seen, NOW).actions, []);
-    seen.hosts.insert(filler("m1.0"), engine(LocalState::Active, Some("m1.0"), false));
-    assert_eq!(plan(&spec(1, 1), &seen, NOW).actions, [Action::Terminate(vec!["i-m1-0".into()])]);
+    // Demoted, and still counted, whatever its engine says or does not.
+    world.nodes.as_mut().unwrap()[2].role = NodeRole::Worker;
+    for view in [engine(LocalState::Active, Some("m1.0"), false), HostView::default()] {
+        world.hosts.insert(member("m1.0"), view);
+        assert_eq!(plan(&spec(1, 1), &world, NOW).actions, []);
+    }
+    world.nodes.as_mut().unwrap()[2].voter = false;
+    assert_eq!(plan(&spec(1, 1), &world, NOW).actions, [Action::Terminate(vec!["i-m1-0".into()])]);
 }
 
 #[test]
 fn a_manager_too_many_stays_while_nobody_can_demote_it() {
-    let (_, mut seen) = whole();
-    seen.instances.as_mut().unwrap().extend(["m1", "w1"].map(|s| instance(s, 0, InstanceState::Running)));
-    seen.intent.as_mut().unwrap().swarm = Some(filler("m0.0"));
-    // No manager answers: a worker may go, a manager would take its vote with it.
-    (seen.nodes, seen.manager) = (None, None);
-    assert_eq!(plan(&spec(1, 1), &seen, NOW).actions, [Action::Terminate(vec!["i-w1-0".into()])]);
+    let (_, mut world) = whole();
+    world.instances.as_mut().unwrap().extend(["m1", "w1"].map(|s| instance(s, 0, InstanceState::Running)));
+    world.journal.as_mut().unwrap().swarm = Some(member("m0.0"));
+    // No manager answers: who is heard to be in no swarm may go, of the others nobody knows.
+    (world.nodes, world.manager) = (None, None);
+    assert_eq!(plan(&spec(1, 1), &world, NOW).actions, []);
+    world.hosts.insert(member("w1.0"), engine(LocalState::Inactive, None, false));
+    assert_eq!(plan(&spec(1, 1), &world, NOW).actions, [Action::Terminate(vec!["i-w1-0".into()])]);
     // Not connected, but listed as a manager.
-    seen.nodes =
+    world.nodes =
         Some(vec![node("m0.0", NodeRole::Manager), node("w0.0", NodeRole::Worker), node("m1.0", NodeRole::Manager)]);
-    seen.manager = Some(filler("m0.0"));
-    let actions = plan(&spec(1, 1), &seen, NOW).actions;
+    world.manager = Some(member("m0.0"));
+    drained(&mut world, "m1.0");
+    let actions = plan(&spec(1, 1), &world, NOW).actions;
     assert!(
         actions
             .iter()
@@ -236,8 +259,8 @@ fn a_manager_too_many_stays_while_nobody_can_demote_it() {
 #[test]
 fn deletion_ends_instances_waits_for_their_end_and_then_releases() {
     let deleting = |state| {
-        let seen = Observed { deleting: true, ..seen(vec![instance("m0", 0, state)]) };
-        plan(&spec(1, 0), &seen, NOW).actions
+        let world = World { deleting: true, ..world(vec![instance("m0", 0, state)]) };
+        plan(&spec(1, 0), &world, NOW).actions
     };
     assert_eq!(deleting(InstanceState::Running), [Action::Terminate(vec!["i-m0-0".into()])]);
     assert_eq!(deleting(InstanceState::ShuttingDown), []);
@@ -246,13 +269,13 @@ fn deletion_ends_instances_waits_for_their_end_and_then_releases() {
 
 #[test]
 fn a_paused_cluster_is_watched_and_an_expired_one_deleted() {
-    let (mut spec, mut seen) = whole();
-    seen.instances.as_mut().unwrap()[1].state = InstanceState::Terminated;
+    let (mut spec, mut world) = whole();
+    world.instances.as_mut().unwrap()[1].state = InstanceState::Terminated;
     spec.paused = true;
-    let paused = plan(&spec, &seen, NOW);
-    assert_eq!((paused.actions, paused.hosts), (vec![], vec![filler("m0.0")]));
+    let paused = plan(&spec, &world, NOW);
+    assert_eq!((paused.actions, paused.hosts), (vec![], vec![member("m0.0")]));
     spec.ttl = Some("1h".parse().unwrap());
-    let at = |seconds| plan(&spec, &seen, NOW + SignedDuration::from_secs(seconds));
+    let at = |seconds| plan(&spec, &world, NOW + SignedDuration::from_secs(seconds));
     assert_eq!(at(0).again_at, Some(NOW + SignedDuration::from_secs(3600)));
     assert_eq!(at(3600).actions, [Action::Expire]);
 }
@@ -260,13 +283,13 @@ fn a_paused_cluster_is_watched_and_an_expired_one_deleted() {
 /// A cloud and engines that do what they are told, with the awkwardness of the real ones: an
 /// instance is not listed at once, launches are refused, the operator dies between any two steps.
 #[derive(Default)]
-struct World {
+struct Sim {
     /// By token (slot, incarnation, type): the instance.
-    launched: BTreeMap<(Filler, String), Instance>,
+    launched: BTreeMap<(MemberId, String), Instance>,
     listed: BTreeSet<String>,
-    swarms: BTreeMap<Filler, u32>,
+    swarms: BTreeMap<MemberId, u32>,
     begun: u32,
-    intent: Option<Intent>,
+    journal: Option<Journal>,
     memory: LaunchMemory,
     shortages: BTreeMap<Offering, Shortage>,
     now: i64,
@@ -285,7 +308,7 @@ enum Answer {
     Forbidden,
 }
 
-impl World {
+impl Sim {
     fn now(&self) -> Timestamp {
         NOW + SignedDuration::from_secs(self.now)
     }
@@ -294,14 +317,18 @@ impl World {
         self.launched.iter().filter(|((f, _), i)| f.slot == slot && !i.state.is_ended()).count()
     }
 
-    fn observe(&self) -> Observed {
+    fn observe(&self) -> World {
         let instances: Vec<_> = self.launched.values().filter(|i| self.listed.contains(&i.id)).cloned().collect();
-        let up = fillers(&instances).into_values().map(|f| f.filler).collect::<Vec<_>>();
-        let mut seen = Observed {
-            intent: self.intent.clone(),
+        let up: Vec<MemberId> = instances
+            .iter()
+            .filter(|i| !i.state.is_ended())
+            .map(|i| MemberId { slot: i.slot.parse().unwrap(), incarnation: i.incarnation })
+            .collect();
+        let mut world = World {
+            journal: self.journal.clone(),
             launches: self.memory.clone(),
             shortages: self.shortages.clone(),
-            ..seen(instances)
+            ..world(instances)
         };
         for host in up {
             let id = host.to_string();
@@ -309,18 +336,18 @@ impl World {
                 Some(_) => engine(LocalState::Active, Some(&id), host.slot.role == NodeRole::Manager),
                 None => engine(LocalState::Inactive, None, false),
             };
-            seen.hosts.insert(host, view);
+            world.hosts.insert(host, view);
         }
-        seen.manager =
-            self.swarms.keys().copied().find(|f| f.slot.role == NodeRole::Manager && seen.hosts.contains_key(f));
-        if seen.manager.is_some() {
-            seen.nodes = Some(self.swarms.keys().map(|f| node(&f.to_string(), f.slot.role)).collect());
+        world.manager =
+            self.swarms.keys().copied().find(|f| f.slot.role == NodeRole::Manager && world.hosts.contains_key(f));
+        if world.manager.is_some() {
+            world.nodes = Some(self.swarms.keys().map(|f| node(&f.to_string(), f.slot.role)).collect());
         }
-        seen
+        world
     }
 
-    fn launch(&mut self, filler: Filler, offering: &Offering, answer: Answer) -> Result<(), CloudError> {
-        let key = (filler, offering.instance_type.clone());
+    fn launch(&mut self, member: MemberId, offering: &Offering, answer: Answer) -> Result<(), CloudError> {
+        let key = (member, offering.instance_type.clone());
         let first = offering.instance_type == "a.large";
         let known = self.launched.contains_key(&key);
         match answer {
@@ -331,7 +358,7 @@ impl World {
             Answer::Full if first && !known => return Err(CloudError::Capacity("full".to_owned())),
             _ => {}
         }
-        let fresh = instance(&filler.slot.to_string(), filler.incarnation, InstanceState::Running);
+        let fresh = instance(&member.slot.to_string(), member.incarnation, InstanceState::Running);
         let id = format!("{}-{}", fresh.id, offering.instance_type);
         let made = self.launched.entry(key).or_insert(Instance { id, ..fresh });
         if made.state.is_ended() {
@@ -340,17 +367,17 @@ impl World {
         if answer == Answer::Lost { Err(CloudError::Unavailable("no answer".to_owned())) } else { Ok(()) }
     }
 
-    fn take(&mut self, before: &Observed, action: &Action, answer: Answer) {
+    fn take(&mut self, before: &World, action: &Action, answer: Answer) {
         let now = self.now();
         match action {
-            Action::Launch(filler, offering) => {
-                let launching = before.intent.as_ref().and_then(|i| i.launching(*filler));
+            Action::Launch(member, offering) => {
+                let launching = before.journal.as_ref().and_then(|i| i.launching(*member));
                 let again = launching.is_some_and(|l| l.offering == *offering);
-                self.memory.attempt(*filler, offering, again, now);
-                match self.launch(*filler, offering, answer) {
-                    Ok(()) => self.memory.launched(*filler),
+                self.memory.attempt(*member, offering, again, now);
+                match self.launch(*member, offering, answer) {
+                    Ok(()) => self.memory.launched(*member),
                     Err(error) => {
-                        self.memory.note(*filler, offering, &error, now);
+                        self.memory.note(*member, offering, &error, now);
                         if let Some(lack) = Lack::of(&error) {
                             self.shortages.insert(offering.clone(), Shortage::new(lack, "no", now));
                         }
@@ -388,42 +415,42 @@ proptest! {
         ), 1..30),
     ) {
         let spec = spec(managers, workers);
-        let mut world = World::default();
+        let mut sim = Sim::default();
         let mut unlisted = 0;
         for (survives, lists, crashes, answer, seconds) in steps {
-            let seen = world.observe();
-            let plan = plan(&spec, &seen, world.now());
-            if let Some(intent) = plan.save {
-                world.intent = Some(intent);
+            let world = sim.observe();
+            let plan = plan(&spec, &world, sim.now());
+            if let Some(journal) = plan.save {
+                sim.journal = Some(journal);
             }
             for action in plan.actions.iter().take(if crashes { survives } else { usize::MAX }) {
-                world.take(&seen, action, answer);
+                sim.take(&world, action, answer);
             }
             if crashes {
-                world.memory = LaunchMemory::default();
-                world.shortages.clear();
+                sim.memory = LaunchMemory::default();
+                sim.shortages.clear();
             }
-            world.now += seconds;
+            sim.now += seconds;
             // What was made is listed in time, whoever looks.
             unlisted = if lists { 0 } else { unlisted + seconds };
             if lists || unlisted >= 100 {
-                world.listed = world.launched.values().map(|i| i.id.clone()).collect();
+                sim.listed = sim.launched.values().map(|i| i.id.clone()).collect();
                 unlisted = 0;
             }
             for slot in Slot::all(&spec) {
-                prop_assert!(world.live(slot) <= 1, "two instances for {slot}");
+                prop_assert!(sim.live(slot) <= 1, "two instances for {slot}");
             }
-            prop_assert!(world.begun <= 1, "two swarms");
+            prop_assert!(sim.begun <= 1, "two swarms");
         }
         for _ in 0..8 {
-            world.listed = world.launched.values().map(|i| i.id.clone()).collect();
-            world.now += 60;
-            let seen = world.observe();
-            let plan = plan(&spec, &seen, world.now());
-            world.intent = plan.save.or(world.intent);
-            plan.actions.iter().for_each(|a| world.take(&seen, a, Answer::Made));
+            sim.listed = sim.launched.values().map(|i| i.id.clone()).collect();
+            sim.now += 60;
+            let world = sim.observe();
+            let plan = plan(&spec, &world, sim.now());
+            sim.journal = plan.save.or(sim.journal);
+            plan.actions.iter().for_each(|a| sim.take(&world, a, Answer::Made));
         }
-        prop_assert_eq!(world.swarms.len(), (managers + workers) as usize);
-        prop_assert_eq!(plan(&spec, &world.observe(), world.now()).actions, vec![]);
+        prop_assert_eq!(sim.swarms.len(), (managers + workers) as usize);
+        prop_assert_eq!(plan(&spec, &sim.observe(), sim.now()).actions, vec![]);
     }
 }

@@ -1,11 +1,14 @@
 //! The one sentence on the whole of a cluster, and what the conditions make of it.
 
+mod voters;
+
 use crate::{
     api::{NodeRole, NodeState, NodeStatus, SwarmCluster, reason},
     cloud::CloudError,
     cluster::{
         act::{Failure, Outcome},
-        plan::{Observed, Plan},
+        member::Members,
+        plan::{self, Lost, Plan, World},
         trouble::Trouble,
     },
 };
@@ -28,7 +31,8 @@ pub struct Verdict {
 /// One sentence on the whole, the most telling thing first.
 pub fn verdict(
     cluster: &SwarmCluster,
-    seen: &Observed,
+    world: &World,
+    members: &Members<'_>,
     plan: &Plan,
     outcome: &Outcome,
     nodes: &[NodeStatus],
@@ -36,28 +40,40 @@ pub fn verdict(
     let spec = &cluster.spec;
     let busy = |reason, message| Verdict { ready: false, reconciling: true, stalled: false, reason, message };
     let trouble = trouble(cluster, plan);
+    let voters = voters::told(spec.managers, members);
+    let of = |state| nodes.iter().filter(move |n| n.state == state);
+    let all_ready = nodes.iter().all(|n| n.state == NodeState::Ready) && voters.is_none() && members.heard().is_some();
+    let lost = plan::lost(spec, world, members).filter(|_| !world.deleting);
     // What a person has to end comes first: the rest may pass by itself.
     let failure = outcome.failures.iter().find(|(f, _)| judge(f).1).or(outcome.failures.first());
-    if let Some((failure, what)) = failure {
+    if let Some((failure, what)) = failure.filter(|_| lost.is_none()) {
         let (reason, stalled) = judge(failure);
+        let message = format!("{what}: {failure}{}", remedy(failure));
+        // What is there is as it should be, whatever call beside it failed.
+        if all_ready && !world.deleting && !stalled {
+            return Verdict { ready: true, reconciling: true, stalled, reason, message };
+        }
         if stalled || !trouble.as_ref().is_some_and(|t| t.stalled) {
-            let message = format!("{what}: {failure}{}", remedy(failure));
             return Verdict { ready: false, reconciling: !stalled, stalled, reason, message };
         }
     }
-    let of = |state| nodes.iter().filter(move |n| n.state == state);
     let names = |state| of(state).map(|n| n.name.as_str()).collect::<Vec<_>>().join(", ");
-    if seen.deleting {
+    if world.deleting {
         let left = match of(NodeState::Terminating).count() {
             0 => "its security group is left".to_owned(),
             n => format!("{} left", counted(n, "instance")),
         };
         return busy(reason::DELETING, format!("removing the cluster: {left}"));
     }
-    let all_ready = nodes.iter().all(|n| n.state == NodeState::Ready);
     if spec.paused {
         let message = "spec.paused is true: nothing is changed until it is false".to_owned();
         return Verdict { ready: all_ready, reconciling: false, stalled: false, reason: reason::PAUSED, message };
+    }
+    if let Some(lost) = lost {
+        let recovering = world.journal.as_ref().is_some_and(|j| j.recovery.is_some());
+        let message = choices(lost, recovering, nodes);
+        let reason = reason::NO_QUORUM;
+        return Verdict { ready: false, reconciling: recovering, stalled: !recovering, reason, message };
     }
     if let Some(trouble) = trouble {
         return trouble;
@@ -66,9 +82,9 @@ pub fn verdict(
         return busy(reason::LAUNCHING, format!("launching {}", names(NodeState::Missing)));
     }
     if of(NodeState::Down).next().is_some() {
-        let no_quorum = seen.nodes.is_none() && seen.swarm_error.is_some();
+        let no_quorum = world.nodes.is_none() && world.swarm_error.is_some();
         let reason = if no_quorum { reason::NO_QUORUM } else { reason::NODE_NOT_READY };
-        let why = of(NodeState::Down).find_map(|n| n.message.as_deref()).unwrap_or("down");
+        let why = of(NodeState::Down).find_map(|n| n.message.as_deref()).unwrap_or("is down");
         return busy(reason, format!("{} not ready: {why}", names(NodeState::Down)));
     }
     if of(NodeState::Booting).next().is_some() {
@@ -76,16 +92,48 @@ pub fn verdict(
         return busy(reason::BOOTING, format!("waiting for {}: {why}", names(NodeState::Booting)));
     }
     if !all_ready || !plan.actions.is_empty() || !plan.pins.is_empty() {
-        let waiting: Vec<&str> =
-            nodes.iter().filter(|n| n.state != NodeState::Ready).map(|n| n.name.as_str()).collect();
-        let message = match waiting.as_slice() {
-            [] => "labelling nodes and removing what is not asked for any more".to_owned(),
-            some => format!("joining {}", some.join(", ")),
+        let waiting: Vec<&NodeStatus> = nodes.iter().filter(|n| n.state != NodeState::Ready).collect();
+        let why = waiting.iter().find_map(|n| n.message.as_ref()).map(|m| format!(": {m}")).unwrap_or_default();
+        let (going, coming): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|n| n.state == NodeState::Terminating);
+        let list = |of: &[&NodeStatus]| of.iter().map(|n| n.name.as_str()).collect::<Vec<_>>().join(", ");
+        return match (coming.as_slice(), going.as_slice(), voters) {
+            ([], [], Some(voters)) => busy(reason::VOTERS, voters),
+            ([], [], None) => {
+                busy(reason::JOINING, "labelling nodes and removing what is not asked for any more".to_owned())
+            }
+            ([], going, _) => busy(reason::JOINING, format!("removing {}{why}", list(going))),
+            (coming, _, _) => busy(reason::JOINING, format!("joining {}{why}", list(coming))),
         };
-        return busy(reason::JOINING, message);
     }
     let message = all_there(nodes);
     Verdict { ready: true, reconciling: false, stalled: false, reason: reason::READY, message }
+}
+
+/// A lost swarm: what is known of each manager, and what a person can choose.
+fn choices(lost: Lost, recovering: bool, nodes: &[NodeStatus]) -> String {
+    let managers = nodes.iter().filter(|n| n.role == NodeRole::Manager);
+    let each: Vec<String> = managers
+        .map(|n| match (&n.message, &n.instance_id) {
+            (Some(why), _) => format!("{} {why}", n.name),
+            (None, Some(_)) => format!("{} is {:?}", n.name, n.state),
+            (None, None) => format!("{} has no machine", n.name),
+        })
+        .collect();
+    let each = each.join("; ");
+    if recovering {
+        return format!("the swarm is lost and is made anew as spec.recovery says: {each}");
+    }
+    match lost {
+        Lost::Over => format!(
+            "the swarm is lost, for no machine that had a vote is left: {each}. Nothing is done to its hosts. Set spec.recovery to Recreate for a new, empty swarm on them, or delete the cluster"
+        ),
+        Lost::Leaderless => format!(
+            "the swarm has no majority of managers: {each}. Nothing is done to managers. Bring them back; or set spec.recovery to ForceNewCluster, to go on with what one of those that answer knows of services and secrets, or to Recreate, for a new, empty swarm; or delete the cluster"
+        ),
+        Lost::Unheard => format!(
+            "no manager answers: {each}. Nothing is done to managers: it may be the way to them that is cut. See to it that the operator reaches them, or delete the cluster"
+        ),
+    }
 }
 
 /// What keeps slots from being filled: that of them which a person has to end, else the first.

@@ -4,12 +4,15 @@ use k8s_openapi::jiff::SignedDuration;
 
 use super::{
     super::{
-        plan,
-        tests::{NOW, filler, seen, spec},
+        Plan, World, plan,
+        tests::{NOW, member, spec, world},
     },
     *,
 };
-use crate::{cloud::CloudError, cluster::memory::LaunchMemory};
+use crate::{
+    cloud::CloudError,
+    cluster::{journal::Journal, memory::LaunchMemory},
+};
 
 fn offering(instance_type: &str) -> Offering {
     Offering { instance_type: instance_type.into(), subnet: None, spot: false }
@@ -29,19 +32,19 @@ fn launched(plan: &Plan) -> Vec<String> {
 }
 
 /// m0 was asked for as this type, and answered so.
-fn answered(instance_type: &str, error: &CloudError) -> Observed {
-    let mut seen = seen(vec![]);
+fn answered(instance_type: &str, error: &CloudError) -> World {
+    let mut world = world(vec![]);
     let launching =
         Launching { incarnation: 0, offering: offering(instance_type), booted: false, template: String::new() };
-    seen.intent = Some(Intent { launches: [("m0".to_owned(), launching)].into(), ..Intent::default() });
+    world.journal = Some(Journal { launches: [("m0".to_owned(), launching)].into(), ..Journal::default() });
     let mut memory = LaunchMemory::default();
-    memory.attempt(filler("m0.0"), &offering(instance_type), false, NOW);
-    memory.note(filler("m0.0"), &offering(instance_type), error, NOW);
-    seen.launches = memory;
+    memory.attempt(member("m0.0"), &offering(instance_type), false, NOW);
+    memory.note(member("m0.0"), &offering(instance_type), error, NOW);
+    world.launches = memory;
     if let Some(lack) = Lack::of(error) {
-        seen.shortages.insert(offering(instance_type), Shortage::new(lack, &error.to_string(), NOW));
+        world.shortages.insert(offering(instance_type), Shortage::new(lack, &error.to_string(), NOW));
     }
-    seen
+    world
 }
 
 #[test]
@@ -76,35 +79,35 @@ fn a_refusal_frees_the_slot_for_what_the_spec_says_now() {
 
 #[test]
 fn without_an_answer_the_same_is_asked_for_whatever_the_spec_says_now() {
-    let mut seen = seen(vec![]);
+    let mut world = world(vec![]);
     // An operator before us wrote this down.
-    seen.intent = plan(&spec(1, 0), &seen, NOW).save;
-    seen.shortages.insert(offering("a.large"), Shortage::new(Lack::Capacity, "none", NOW));
-    assert_eq!(launched(&plan(&spec(1, 0), &seen, NOW)), ["a.large"]);
+    world.journal = plan(&spec(1, 0), &world, NOW).save;
+    world.shortages.insert(offering("a.large"), Shortage::new(Lack::Capacity, "none", NOW));
+    assert_eq!(launched(&plan(&spec(1, 0), &world, NOW)), ["a.large"]);
 }
 
 #[test]
 fn a_changed_offering_is_another_one() {
     let mut spec = spec(1, 0);
-    let mut seen = answered("a.large", &CloudError::Quota("no".into()));
+    let mut world = answered("a.large", &CloudError::Quota("no".into()));
     let ec2 = spec.provider.ec2.as_mut().unwrap();
     ec2.instance_types = vec!["a.large".into()];
-    assert_eq!(launched(&plan(&spec, &seen, at(1))), [] as [&str; 0]);
+    assert_eq!(launched(&plan(&spec, &world, at(1))), [] as [&str; 0]);
     // Spot has a quota of its own.
     spec.provider.ec2.as_mut().unwrap().spot = true;
-    let plan = plan(&spec, &seen, at(1));
+    let plan = plan(&spec, &world, at(1));
     assert!(matches!(plan.actions.as_slice(), [Action::Launch(_, o)] if o.spot), "{plan:?}");
-    seen.shortages.clear();
+    world.shortages.clear();
 }
 
 #[test]
 fn where_nothing_is_to_be_had_it_is_told_by_who_can_end_it() {
     let short = |lacks: [Lack; 2]| {
-        let mut seen = seen(vec![]);
+        let mut world = world(vec![]);
         for (t, lack) in ["a.large", "b.large"].into_iter().zip(lacks) {
-            seen.shortages.insert(offering(t), Shortage::new(lack, &format!("{lack:?} of {t}"), NOW));
+            world.shortages.insert(offering(t), Shortage::new(lack, &format!("{lack:?} of {t}"), NOW));
         }
-        plan(&spec(2 - 1, 1), &seen, NOW)
+        plan(&spec(2 - 1, 1), &world, NOW)
     };
     for (lacks, words, stalls, again) in [
         ([Lack::Capacity, Lack::Capacity], "Capacity of a.large", false, 60),
@@ -119,7 +122,7 @@ fn where_nothing_is_to_be_had_it_is_told_by_who_can_end_it() {
             assert_eq!((shortage.words.as_str(), trouble.stalls()), (words, stalls), "{lacks:?}");
         }
         // Nothing was asked for, so nothing is written down.
-        assert_eq!(plan.save, Some(Intent::default()), "{lacks:?}");
+        assert_eq!(plan.save, Some(Journal::default()), "{lacks:?}");
     }
 }
 
@@ -127,16 +130,16 @@ fn where_nothing_is_to_be_had_it_is_told_by_who_can_end_it() {
 fn slots_spread_over_the_subnets_and_pass_over_those_without_room() {
     let mut spec = spec(3, 0);
     spec.provider.ec2.as_mut().unwrap().subnets = vec!["subnet-1".into(), "subnet-2".into()];
-    let subnets = |seen: &Observed| -> Vec<_> {
+    let subnets = |world: &World| -> Vec<_> {
         let of = |a: &Action| match a {
             Action::Launch(_, o) => o.subnet.clone().unwrap(),
             other => panic!("{other:?}"),
         };
-        plan(&spec, seen, NOW).actions.iter().map(of).collect()
+        plan(&spec, world, NOW).actions.iter().map(of).collect()
     };
-    let mut seen = seen(vec![]);
-    assert_eq!(subnets(&seen), ["subnet-1", "subnet-2", "subnet-1"]);
+    let mut world = world(vec![]);
+    assert_eq!(subnets(&world), ["subnet-1", "subnet-2", "subnet-1"]);
     let full = Offering { subnet: Some("subnet-1".into()), ..offering("a.large") };
-    seen.shortages.insert(full, Shortage::new(Lack::Capacity, "full", NOW));
-    assert_eq!(subnets(&seen), ["subnet-2", "subnet-2", "subnet-2"]);
+    world.shortages.insert(full, Shortage::new(Lack::Capacity, "full", NOW));
+    assert_eq!(subnets(&world), ["subnet-2", "subnet-2", "subnet-2"]);
 }

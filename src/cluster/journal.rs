@@ -1,0 +1,85 @@
+//! What must not happen twice, or must not be forgotten: written down before it is done.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{losses::Losses, member::MemberId};
+use crate::cloud::Offering;
+
+/// Steps that must be taken again, and not another way, after a crash.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Journal {
+    /// By slot, what its instance is launched as.
+    #[serde(default)]
+    pub launches: BTreeMap<String, Launching>,
+    /// By slot, the highest incarnation ever launched, of slots that are not meant any more: none is used again.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub spent: BTreeMap<String, u32>,
+    /// The host the swarm is begun on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swarm: Option<MemberId>,
+    /// The id of the swarm, once it was begun or adopted. No other one is followed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swarm_id: Option<String>,
+    /// It was written anew because it was gone: what it does not tell may have been.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restored: bool,
+    /// The swarm is lost, and is being made anew as `spec.recovery` says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recovery: Option<Recovering>,
+    /// By slot, the instances that came to nothing, in a row.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub losses: BTreeMap<String, Losses>,
+}
+
+/// How a lost swarm is made anew. Written before anything is done about it, and followed to its
+/// end whatever the spec says by then.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+pub enum Recovering {
+    /// From the state this manager has. No other manager of the lost swarm may come back.
+    From {
+        /// The manager.
+        host: MemberId,
+    },
+    /// With an empty one, once no host is in the lost one any more.
+    Anew,
+}
+
+/// A launch that may have been asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Launching {
+    /// Which instance of the slot.
+    pub incarnation: u32,
+    /// As what.
+    #[serde(flatten)]
+    pub offering: Offering,
+    /// Its engine has answered, so that it may be a node of the swarm: written before it joins.
+    /// Versions that did not write this are taken to have seen it.
+    #[serde(default = "yes")]
+    pub booted: bool,
+    /// What of the spec it was launched by, as a [`template`](super::plan::template).
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub template: String,
+}
+
+impl Journal {
+    /// What was written down of the launch of exactly this instance.
+    #[must_use]
+    pub fn launching(&self, member: MemberId) -> Option<&Launching> {
+        self.launches.get(&member.slot.to_string()).filter(|l| l.incarnation == member.incarnation)
+    }
+
+    /// Whether this instance is written down as lost: it is on its way out, and nothing brings it back.
+    #[must_use]
+    pub fn lost(&self, member: MemberId) -> bool {
+        self.losses.get(&member.slot.to_string()).is_some_and(|l| l.incarnation == member.incarnation)
+    }
+}
+
+const fn yes() -> bool {
+    true
+}
