@@ -392,6 +392,12 @@ impl SwarmCluster {
     pub fn ssh_secret_name(&self) -> String {
         format!("{}-ssh", self.metadata.name.as_deref().unwrap_or_default())
     }
+
+    /// The name of the Secret with what the operator must not forget.
+    #[must_use]
+    pub fn journal_secret_name(&self) -> String {
+        format!("{}-journal", self.metadata.name.as_deref().unwrap_or_default())
+    }
 }
 
 impl NodeRole {

@@ -10,6 +10,9 @@ pub const MANAGER: &str = "testkit-operator";
 /// The finalizer that keeps an object until what it stands for outside of Kubernetes is gone.
 pub const FINALIZER: &str = "testkit.dev/cleanup";
 
+/// The finalizer that keeps a Secret with cloud credentials while a cluster needs it.
+pub const CREDENTIALS_FINALIZER: &str = "testkit.dev/credentials";
+
 /// Keys of labels on Kubernetes objects, Docker nodes and containers, and of EC2 tags.
 pub mod label {
     /// The installation of the operator that owns a cloud object.
@@ -32,7 +35,7 @@ pub mod label {
     pub const RERUN_OF: &str = "testkit.dev/rerun-of";
 }
 
-/// Keys of the Secret `NAME-ssh` of a cluster.
+/// Keys of the Secrets `NAME-ssh` and `NAME-journal` of a cluster.
 pub mod secret_key {
     /// The private key the operator and people log in with (OpenSSH format).
     pub const PRIVATE_KEY: &str = "ssh-privatekey";
@@ -42,6 +45,8 @@ pub mod secret_key {
     pub const HOST_SEED: &str = "host-seed";
     /// Host keys that were seen in place after rotation, as a `known_hosts` file.
     pub const KNOWN_HOSTS: &str = "known_hosts";
-    /// What the operator is about to do in the cloud and in the swarm (JSON), written before it does it.
+    /// What must not happen twice or be forgotten (JSON), written before it is done. In `NAME-journal` only.
+    pub const JOURNAL: &str = "journal";
+    /// The same, as versions before had it in `NAME-ssh`.
     pub const INTENT: &str = "intent";
 }

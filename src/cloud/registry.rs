@@ -15,7 +15,6 @@ use super::{
     Cloud, Inventory, Shortages, Wake,
     ec2::{Ec2, Ec2Config},
 };
-use crate::api::Ec2Provider;
 
 /// After this time without a cluster that asks for it, an account and region is given up.
 /// Secrets change: without this, every key ever seen would be listed with for good.
@@ -94,9 +93,9 @@ impl Clouds {
         Self(Arc::new(Registry { source, wake, open: Mutex::default() }))
     }
 
-    /// The account and region a cluster asks for.
-    pub async fn get(&self, provider: &Ec2Provider, credentials: Option<StaticCredentials>) -> Account {
-        let place = Place { region: provider.region.clone(), credentials };
+    /// An account in a region.
+    pub async fn get(&self, region: &str, credentials: Option<StaticCredentials>) -> Account {
+        let place = Place { region: region.to_owned(), credentials };
         let mut open = self.0.open.lock().await;
         let now = Instant::now();
         open.retain(|p, o| *p == place || now.duration_since(o.asked_for) < UNUSED);

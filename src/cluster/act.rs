@@ -10,14 +10,14 @@ use kube::{
 };
 
 use super::{
-    Context, console,
+    Context, console, credentials,
     keys::Keys,
     member::MemberId,
     observe::Observation,
     plan::{self, Action, Plan},
     pools::pools,
     status::address,
-    template, user_data,
+    template, user_data, words,
 };
 use crate::{
     api::{AddressKind, Ec2Provider, FINALIZER, NodeRole, SwarmCluster},
@@ -86,6 +86,8 @@ pub struct CloudOf<'a> {
     pub account: Account,
     /// The spec's own words on it.
     pub ec2: &'a Ec2Provider,
+    /// What is wrong with the credentials' Secret, where those it once had are used.
+    pub doubt: Option<String>,
 }
 
 struct Actor<'a> {
@@ -171,7 +173,13 @@ async fn write_down(
     let addressed = |id: &MemberId| Some((*id, address(observation.world.instance(*id)?, kind)?.to_owned()));
     let pins: Vec<_> = plan.pins.iter().filter_map(addressed).collect();
     keys.pin(&cluster.name_any(), &cluster.uid().unwrap_or_default(), &pins, &plan.hosts);
-    let written = keys.write(&context.client, cluster).await;
+    let mut written = keys.write(&context.client, cluster).await;
+    if written.is_ok() {
+        context.remember(&cluster.uid().unwrap_or_default(), |memory| memory.keys = Some(keys.clone()));
+        if plan.save.is_none() || observation.world.journal.is_none() || !plan.pins.is_empty() {
+            written = keys.project(&context.client, cluster).await;
+        }
+    }
     observation.keys = Some(keys);
     written
 }
@@ -200,13 +208,20 @@ impl Actor<'_> {
     /// The network of the cluster's instances. The cloud room remembers what it has made sure
     /// of, so that an idle cluster costs no calls.
     async fn ground(&self, plan: &Plan) -> Result<Option<Ground>, Failure> {
-        if self.observation.world.deleting || self.cluster.spec.paused || plan.hosts.is_empty() && plan.actions.is_empty() {
+        if self.observation.world.deleting
+            || self.cluster.spec.paused
+            || plan.hosts.is_empty() && plan.actions.is_empty()
+        {
             return Ok(None);
         }
         let spec = NetworkSpec {
             access_cidrs: self.cluster.spec.access_cidrs.clone(),
             subnets: self.cloud.ec2.subnets.clone(),
         };
+        if let Some(place) = credentials::place(self.cluster) {
+            let noted = self.context.places.note(&place).await;
+            noted.map_err(|e| Failure::Host(format!("writing down where is launched: {}", words::of(&e))))?;
+        }
         let network = self.cloud.account.cloud.ensure_network(&self.owner, &spec).await?;
         let pools = pools(self.cluster.spec.engine.as_ref(), &network.cidrs);
         // A swarm that was begun keeps what it has; without one nothing is launched in vain.
@@ -284,7 +299,7 @@ impl Actor<'_> {
                     resource_version: None,
                 });
                 let done = self.objects().delete(&self.cluster.name_any(), &params).await;
-                done.map_err(|e| Failure::Host(e.to_string()))?;
+                done.map_err(|e| Failure::Host(words::of(&e)))?;
                 Ok(Effect::Waits)
             }
             Action::Release => self.release().await,
@@ -380,7 +395,15 @@ impl Actor<'_> {
             });
             return if tries < IN_USE { Ok(Effect::Waits) } else { Err(Failure::InUse(users)) };
         }
-        release_object(self.context, self.cluster).await.map_err(|e| Failure::Host(e.to_string()))?;
+        Keys::release(&self.context.client, self.cluster).await.map_err(|e| Failure::Host(e.to_string()))?;
+        release_object(self.context, self.cluster).await.map_err(|e| Failure::Host(words::of(&e)))?;
+        if let Some(secret) = credentials::place(self.cluster).and_then(|p| p.credentials) {
+            let released = self.context.vault.release(&secret, &self.owner.uid, &self.context.places).await;
+            // The collector lets it go, where this did not.
+            if let Err(error) = released {
+                tracing::warn!(cluster = self.owner.name, %error, "letting the credentials go failed");
+            }
+        }
         Ok(Effect::Released)
     }
 

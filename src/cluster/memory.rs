@@ -7,7 +7,7 @@ use std::{
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::member::MemberId;
+use super::{keys::Keys, member::MemberId};
 use crate::cloud::{CloudError, Instance, InstanceState, Offering};
 
 /// A look that comes later than this counts as if it had come then: what happened to a process
@@ -36,6 +36,8 @@ pub struct Memory {
     pub since: Option<Instant>,
     /// By the instance's id: what its console says, as a clause.
     pub consoles: BTreeMap<String, String>,
+    /// The keys and the journal, as they were last read or written.
+    pub keys: Option<Keys>,
     /// Passes that failed in a row.
     pub failures: u32,
     /// How often in a row the network could not be removed.
@@ -64,7 +66,14 @@ impl Memory {
 
     /// Takes in who is well (by the instance's id), which nodes give up their tasks, and whether
     /// a manager spoke for a majority. In a paused cluster nobody's time runs.
-    pub fn judge(&mut self, well: &BTreeMap<String, bool>, drains: &BTreeSet<String>, heard: bool, paused: bool, now: Instant) {
+    pub fn judge(
+        &mut self,
+        well: &BTreeMap<String, bool>,
+        drains: &BTreeSet<String>,
+        heard: bool,
+        paused: bool,
+        now: Instant,
+    ) {
         let running = !paused;
         let well = well.iter().filter(|(_, up)| running || **up).map(|(id, up)| (id.clone(), *up));
         self.health = carried_on(std::mem::take(&mut self.health), well, now);

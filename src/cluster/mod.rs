@@ -6,6 +6,7 @@
 
 mod act;
 mod console;
+mod credentials;
 mod joins;
 mod journal;
 mod keys;
@@ -14,6 +15,7 @@ mod losses;
 mod member;
 mod memory;
 mod observe;
+mod places;
 pub mod plan;
 mod pools;
 mod report;
@@ -23,6 +25,7 @@ mod template;
 mod trouble;
 mod user_data;
 mod watch;
+mod words;
 mod world;
 
 use std::{
@@ -32,14 +35,17 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub use credentials::Vault;
 use futures::{StreamExt, channel::mpsc};
 pub use journal::Journal;
 use k8s_openapi::jiff::Timestamp;
+pub use keys::free_journal;
 use kube::{
     Api, Client, Resource, ResourceExt,
     runtime::{Controller, controller, events::Recorder, reflector::ObjectRef, watcher},
 };
 pub use member::MemberId;
+pub use places::{Place, Places, SecretName};
 pub use slot::Slot;
 
 use self::{
@@ -62,7 +68,7 @@ use crate::{
 pub type Uid = String;
 
 /// How often a cluster is looked at though nothing woke it: when something is awaited, and when all is well.
-const FALLBACK: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(60));
+const FALLBACK: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(20));
 
 /// How often a manager that just joined is looked at: Docker has no event for its becoming reachable.
 const SETTLING: Duration = Duration::from_millis(500);
@@ -97,6 +103,10 @@ pub struct Context {
     pub hosts: Hosts,
     /// Cloud accounts.
     pub clouds: Clouds,
+    /// Where was ever launched.
+    pub places: Arc<Places>,
+    /// Cloud credentials from Secrets.
+    pub vault: Arc<Vault>,
     /// Writes Events.
     pub recorder: Recorder,
     /// Wakes clusters.
@@ -109,9 +119,28 @@ pub struct Context {
 impl Context {
     /// A context.
     #[must_use]
-    pub fn new(client: Client, hosts: Hosts, clouds: Clouds, recorder: Recorder, wake: Wake) -> Self {
+    pub fn new(
+        client: Client,
+        hosts: Hosts,
+        clouds: Clouds,
+        places: Arc<Places>,
+        recorder: Recorder,
+        wake: Wake,
+    ) -> Self {
         let joins = Joins::new(wake.clone());
-        Self { client, hosts, clouds, recorder, wake, watches: Watches::default(), joins, memory: Mutex::default() }
+        let vault = Arc::new(Vault::new(client.clone()));
+        Self {
+            client,
+            hosts,
+            clouds,
+            places,
+            vault,
+            recorder,
+            wake,
+            watches: Watches::default(),
+            joins,
+            memory: Mutex::default(),
+        }
     }
 
     fn objects(&self, cluster: &SwarmCluster) -> Api<SwarmCluster> {
@@ -244,10 +273,21 @@ async fn pass(
     cloud: &CloudOf<'_>,
     now: Timestamp,
 ) -> Result<(Observation, Plan, Outcome), Error> {
-    let keys = Keys::read(&context.client, cluster).await?;
+    let uid = cluster.uid().unwrap_or_default();
+    let before = context.remember(&uid, |memory| memory.keys.clone());
+    let keys = Keys::read(&context.client, cluster, before).await?;
+    if let Some(keys) = &keys {
+        context.remember(&uid, |memory| memory.keys = Some(keys.clone()));
+        if cluster.meta().deletion_timestamp.is_none() {
+            keys.project(&context.client, cluster).await?;
+        }
+    }
     let mut observation = observe::observe(context, cluster, &cloud.account, keys).await;
     let plan = plan::plan(&cluster.spec, &observation.world, now);
     let mut outcome = act::act(context, cluster, cloud, &mut observation, &plan).await;
+    if let Some(words) = &cloud.doubt {
+        outcome.failures.push((Failure::Spec(words.clone()), "the last good credentials are used".to_owned()));
+    }
     if let (None, Some(error)) = (&observation.world.instances, cloud.account.inventory.last_error()) {
         outcome.failures.push((error.into(), "listing instances".to_owned()));
     }
@@ -300,11 +340,23 @@ async fn cloud_of<'a>(context: &Context, cluster: &'a SwarmCluster) -> Result<Cl
         let text = "machines that exist already are not served by this version: use provider.ec2";
         return Err(Failure::Unsupported(text.to_owned()));
     };
-    let credentials = match &ec2.credentials {
-        Some(secret) => Some(report::credentials(context, cluster, &secret.name).await.map_err(Failure::Spec)?),
-        None => None,
+    let deleting = cluster.meta().deletion_timestamp.is_some();
+    let secret = credentials::place(cluster).and_then(|p| p.credentials);
+    let (credentials, doubt) = match &secret {
+        Some(secret) => match context.vault.get(secret, !deleting).await {
+            Ok((good, doubt)) => (Some(good), doubt),
+            Err(words) if deleting => {
+                let text = format!(
+                    "{words}. Without it nothing of this cluster can be ended in {}: make the Secret again, or take the finalizer {FINALIZER} off the SwarmCluster where nothing is left there",
+                    ec2.region
+                );
+                return Err(Failure::Spec(text));
+            }
+            Err(words) => return Err(Failure::Spec(words)),
+        },
+        None => (None, None),
     };
-    Ok(CloudOf { account: context.clouds.get(ec2, credentials).await, ec2 })
+    Ok(CloudOf { account: context.clouds.get(&ec2.region, credentials).await, ec2, doubt })
 }
 
 /// Who a cluster is to the cloud.

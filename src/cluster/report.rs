@@ -1,14 +1,8 @@
 //! Writes to and reads from the API server around a pass: finalizer, status, Events, credentials.
 
-use std::collections::BTreeMap;
-
-use k8s_openapi::{
-    ByteString,
-    api::core::v1::{ObjectReference, Secret},
-    jiff::Timestamp,
-};
+use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
 use kube::{
-    Api, Resource, ResourceExt,
+    Resource, ResourceExt,
     api::{Patch, PatchParams},
     runtime::events::{Event, EventType},
 };
@@ -16,14 +10,11 @@ use kube::{
 use super::{
     Context,
     act::Outcome,
-    plan::{World, Plan},
+    plan::{Plan, World},
     status, template,
     trouble::Trouble,
 };
-use crate::{
-    api::{FINALIZER, MANAGER, SwarmCluster, SwarmClusterStatus, event_note, is_true, reason, type_},
-    cloud::StaticCredentials,
-};
+use crate::api::{FINALIZER, MANAGER, SwarmCluster, SwarmClusterStatus, event_note, is_true, reason, type_};
 
 /// Puts our finalizer on the object.
 pub async fn add_finalizer(context: &Context, cluster: &SwarmCluster) -> Result<(), kube::Error> {
@@ -119,18 +110,4 @@ async fn publish(
     if let Err(error) = context.recorder.publish(&event, &cluster.object_ref(&())).await {
         tracing::warn!(%error, "writing an Event failed");
     }
-}
-
-/// The cloud credentials of a Secret, or what is wrong with it.
-pub async fn credentials(context: &Context, cluster: &SwarmCluster, name: &str) -> Result<StaticCredentials, String> {
-    let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &cluster.namespace().unwrap_or_default());
-    let secret = secrets.get(name).await.map_err(|e| format!("credentials Secret {name}: {e}"))?;
-    let data: BTreeMap<String, ByteString> = secret.data.unwrap_or_default();
-    let text = |key: &str| data.get(key).and_then(|b| std::str::from_utf8(&b.0).ok()).map(|s| s.trim().to_owned());
-    let need = |key: &str| text(key).ok_or_else(|| format!("credentials Secret {name} has no {key}"));
-    Ok(StaticCredentials {
-        access_key_id: need("aws_access_key_id")?,
-        secret_access_key: need("aws_secret_access_key")?,
-        session_token: text("aws_session_token"),
-    })
 }

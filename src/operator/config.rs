@@ -6,6 +6,8 @@ use anyhow::Context as _;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, ResourceExt};
 
+use crate::api::Duration;
+
 /// Turns SwarmClusters into Docker Swarms on EC2 and runs end-to-end tests on them.
 ///
 /// Kubernetes is found by KUBECONFIG or the ServiceAccount of the pod, AWS credentials by the
@@ -31,6 +33,10 @@ pub struct Config {
     /// Take part in leader election with this Lease, as NAMESPACE/NAME. Without it, this must be the only operator.
     #[arg(long, env = "TESTKIT_LEASE", value_name = "NAMESPACE/NAME")]
     pub lease: Option<LeaseName>,
+
+    /// How often to look for what clusters left behind whose objects are gone.
+    #[arg(long, env = "TESTKIT_COLLECT_EVERY", value_name = "DURATION", default_value = "5m")]
+    pub collect_every: Duration,
 
     /// How to write the log.
     #[arg(long, env = "TESTKIT_LOG_FORMAT", value_enum, default_value_t)]

@@ -79,14 +79,31 @@ async fn controllers(
     };
     let clouds = Clouds::new(&installation, Arc::new(on_instance));
     let recorder = Recorder::new(client.clone(), cluster::reporter());
-    let context = cluster::Context::new(client.clone(), hosts.clone(), clouds.clone(), recorder.clone(), wake);
+    let home = config.lease.as_ref().map_or(client.default_namespace(), |lease| &lease.namespace);
+    let places = Arc::new(cluster::Places::new(client.clone(), home, &installation));
+    let context = cluster::Context::new(
+        client.clone(),
+        hosts.clone(),
+        clouds.clone(),
+        Arc::clone(&places),
+        recorder.clone(),
+        wake,
+    );
+    let collector = garbage::Collector {
+        client: client.clone(),
+        clouds,
+        clusters: objects(config, &client),
+        namespace: config.namespace.clone(),
+        places,
+        vault: Arc::clone(&context.vault),
+        every: config.collect_every.get(),
+    };
     let runs = run::Context::new(client.clone(), hosts, recorder, wake_run);
     let of_clusters = cluster::run(Arc::new(context), objects(config, &client), woken, stop.clone());
     let of_runs = run::run(Arc::new(runs), objects(config, &client), objects(config, &client), woken_run, stop);
-    let collector = garbage::collect(clouds, objects(config, &client));
     tokio::select! {
         _ = futures::future::join(of_clusters, of_runs) => {}
-        () = collector => {}
+        () = collector.run() => {}
     }
 }
 

@@ -41,6 +41,12 @@ impl Namespace {
         Ok(serde_json::from_str(&text).unwrap())
     }
 
+    /// A merge patch by somebody.
+    pub fn patch_as(&self, who: &str, object: &str, patch: &Value) -> Result<(), String> {
+        let patch = format!("--patch={patch}");
+        kubectl(&["patch", "-n", &self.0, "--as", who, object, "--type=merge", &patch], None).map(drop)
+    }
+
     /// The same without storing anything.
     pub fn try_apply(&self, object: &Value) -> Result<Value, String> {
         let text = kubectl(&["apply", "-n", &self.0, "--dry-run=server", "-o", "json", "-f", "-"], Some(object))?;

@@ -12,7 +12,7 @@ type Question = (&'static str, &'static str, &'static str);
 #[test]
 fn the_operator_may_do_what_it_does_and_no_more() {
     install("deploy/base");
-    let may: [Question; 23] = [
+    let may: [Question; 24] = [
         ("list", "swarmclusters.testkit.dev", "*"),
         ("watch", "swarmclusters.testkit.dev", "*"),
         ("patch", "swarmclusters.testkit.dev", "*"),
@@ -36,13 +36,16 @@ fn the_operator_may_do_what_it_does_and_no_more() {
         ("create", "leases.coordination.k8s.io", "testkit-system"),
         ("get", "leases.coordination.k8s.io/testkit-operator", "testkit-system"),
         ("patch", "leases.coordination.k8s.io/testkit-operator", "testkit-system"),
+        ("patch", "configmaps/testkit-operator-places", "testkit-system"),
     ];
-    let may_not: [Question; 14] = [
+    let may_not: [Question; 16] = [
         ("list", "secrets", "default"),
         ("watch", "secrets", "default"),
         ("delete", "secrets", "default"),
         ("update", "secrets", "default"),
         ("list", "configmaps", "default"),
+        ("patch", "configmaps", "default"),
+        ("patch", "configmaps/another", "testkit-system"),
         ("create", "swarmclusters.testkit.dev", "default"),
         ("create", "e2eruns.testkit.dev", "default"),
         ("delete", "e2eruns.testkit.dev", "default"),
@@ -55,6 +58,28 @@ fn the_operator_may_do_what_it_does_and_no_more() {
     ];
     all(OPERATOR, &may, true);
     all(OPERATOR, &may_not, false);
+}
+
+#[test]
+fn of_what_others_made_the_operator_changes_the_finalizers_only() {
+    install("deploy/base");
+    let namespace = Namespace::new("secrets");
+    let secret = |name: &str, labels: serde_json::Value| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name, "labels": labels}, "data": {"k": "dg=="}});
+    namespace.apply(&secret("theirs", json!({"app": "x"}))).unwrap();
+    namespace.apply(&secret("own", json!({"app.kubernetes.io/managed-by": "testkit-operator"}))).unwrap();
+    let change = json!({"data": {"k": "dzI="}});
+    let mark = json!({"metadata": {"finalizers": ["testkit.dev/credentials"]}});
+    let seize = json!({"metadata": {"labels": {"app.kubernetes.io/managed-by": "testkit-operator"}}});
+    // The policy takes a moment until the API server goes by it.
+    let refused = |patch: &serde_json::Value| {
+        let mut answers = (0..50).map(|_| namespace.patch_as(OPERATOR, "secret/theirs", patch));
+        answers.find_map(Result::err).unwrap()
+    };
+    assert!(refused(&change).contains("finalizers"), "{}", refused(&change));
+    assert!(refused(&seize).contains("finalizers"));
+    namespace.patch_as(OPERATOR, "secret/theirs", &mark).unwrap();
+    namespace.patch_as(OPERATOR, "secret/theirs", &json!({"metadata": {"finalizers": null}})).unwrap();
+    namespace.patch_as(OPERATOR, "secret/own", &change).unwrap();
 }
 
 #[test]
