@@ -47,8 +47,8 @@ def user(name):
 class Operator:
     """The operator as a process of its own, that can be killed as a machine dies. Its policy is the one that is shipped."""
 
-    def __init__(self, log: Path):
-        self.log, self.process = log, None
+    def __init__(self, log: Path, *options):
+        self.log, self.options, self.process = log, options, None
 
     def start(self):
         keys = user("operator")
@@ -56,7 +56,7 @@ class Operator:
         with open(self.log, "ab") as log:
             log.write(b"--- start\n")
             self.process = subprocess.Popen(
-                ["testkit-operator", "--listen", "127.0.0.1:0"],
+                ["testkit-operator", "--listen", "127.0.0.1:0", *self.options],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **keys, "RUST_LOG": "info,testkit=debug"},
             )
         return self
