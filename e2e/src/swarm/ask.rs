@@ -58,7 +58,7 @@ impl Test {
     }
 
     /// The container from which to ask where this process itself is on no node.
-    async fn outside(&self) -> Result<Option<Container>> {
+    pub(super) async fn outside(&self) -> Result<Option<Container>> {
         if self.cluster().on_a_node {
             return Ok(None);
         }

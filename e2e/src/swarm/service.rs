@@ -133,6 +133,11 @@ impl Builder {
         let name = spec.name.clone().unwrap_or_default();
         let docker = test.docker().clone();
         let health = spec.task_template.as_ref().and_then(|task| task.container_spec.as_ref()?.health_check.clone());
+        let ports = spec.endpoint_spec.as_ref().and_then(|it| it.ports.as_ref());
+        if ports.is_some_and(|ports| !ports.is_empty()) {
+            // Who asks from a container has it before there is something to ask: no wait for an answer has it start.
+            test.outside().await?;
+        }
         let create = async move { Ok(docker.create_service(spec, None).await?) };
         let created = test.make(create).await.with_context(|| format!("cannot create service {name}"))?;
         let id = created.id.ok_or_else(|| anyhow!("the engine gave service {name} no id"))?;
