@@ -34,7 +34,7 @@ pub struct ClusterView {
     pub deleting: bool,
     /// Why it is not ready; `None` where it is.
     pub not_ready: Option<String>,
-    /// The slots of its spec, such as `m0`.
+    /// The slots it has, such as `m0`.
     pub slots: Vec<String>,
     /// The slot of the leader.
     pub leader: Option<String>,

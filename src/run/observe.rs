@@ -12,7 +12,7 @@ use super::{
     record::Record,
 };
 use crate::{
-    api::{E2ERun, FINALIZER, NodeState, SwarmCluster, is_true, label, type_},
+    api::{E2ERun, FINALIZER, NodeRole, NodeState, SwarmCluster, is_true, label, type_},
     host::{HostId, HostState, Hosts},
     swarm::{self, Engine, SwarmError},
 };
@@ -58,12 +58,18 @@ fn view(cluster: &SwarmCluster) -> ClusterView {
     };
     let prefix = format!("{}-", cluster.name_any());
     let leader = status.and_then(|s| s.nodes.iter().find(|n| n.leader)?.name.strip_prefix(&prefix).map(str::to_owned));
-    let slots = status.iter().flat_map(|s| &s.nodes).filter(|n| n.state != NodeState::Terminating);
+    // A cluster that was made smaller has kept those that were well, whatever their numbers.
+    let told = status.iter().flat_map(|s| &s.nodes).filter(|n| n.state != NodeState::Terminating);
+    let mut slots: Vec<String> = told.filter_map(|n| n.name.strip_prefix(&prefix).map(str::to_owned)).collect();
+    if slots.is_empty() {
+        let of = |role: NodeRole, count: u32| (0..count).map(move |n| format!("{}{n}", role.letter()));
+        slots.extend(of(NodeRole::Manager, cluster.spec.managers).chain(of(NodeRole::Worker, cluster.spec.workers)));
+    }
     ClusterView {
         uid: cluster.uid().unwrap_or_default(),
         deleting: cluster.metadata.deletion_timestamp.is_some(),
         not_ready,
-        slots: slots.filter_map(|n| n.name.strip_prefix(&prefix).map(str::to_owned)).collect(),
+        slots,
         leader,
     }
 }

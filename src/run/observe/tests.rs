@@ -42,6 +42,7 @@ fn cluster(ready: &str, spoken_of: i64) -> SwarmCluster {
             "conditions": [{"type": "Ready", "status": ready, "reason": "R", "message": "joining foo-w0",
                 "observedGeneration": spoken_of, "lastTransitionTime": "2026-01-01T00:00:00Z"}],
             "nodes": [{"name": "foo-m0", "role": "Manager", "state": "Ready"},
+                {"name": "foo-m1", "role": "Manager", "state": "Terminating"},
                 {"name": "foo-m2", "role": "Manager", "state": "Ready", "leader": true}],
         },
     }))
@@ -54,7 +55,11 @@ fn cluster(ready: &str, spoken_of: i64) -> SwarmCluster {
 fn a_cluster_is_ready_when_it_says_so_of_its_present_spec() {
     let seen = view(&cluster("True", 2));
     assert_eq!((seen.not_ready, seen.leader.as_deref()), (None, Some("m2")));
-    assert_eq!(seen.slots, ["m0", "m1", "m2", "w0"]);
+    // Those it has; while it tells of none, those of its spec.
+    assert_eq!(seen.slots, ["m0", "m2"]);
+    let mut silent = cluster("True", 2);
+    silent.status.as_mut().unwrap().nodes.clear();
+    assert_eq!(view(&silent).slots, ["m0", "m1", "m2", "w0"]);
     assert_eq!(view(&cluster("False", 2)).not_ready.as_deref(), Some("joining foo-w0"));
     assert!(view(&cluster("True", 1)).not_ready.is_some());
 }
