@@ -93,15 +93,16 @@ pub fn doomed(pass: &mut Pass<'_>) -> Vec<(MemberId, Cause)> {
     doomed
 }
 
-/// Whether a machine of this role is on its way to become a node. One that waits at the gate is
-/// not: who is replaced may be what it waits for.
+/// Whether a machine of this role is on its way to become a node. One that waits at the gate, for
+/// a vote or to lose one, is not: who is replaced may be what it waits for.
 fn coming(pass: &Pass<'_>, role: NodeRole) -> bool {
     let swarm_id = pass.journal.swarm_id.as_ref();
     pass.slots.iter().filter(|s| s.role == role).any(|slot| match pass.members.holder(*slot) {
-        Some(member) => {
-            let waits = member.engine.state() == Some(LocalState::Inactive) && !pass.world.joining.contains(&member.id);
-            !waits && !member.healthy() && ailment(member, swarm_id).is_none()
-        }
         None => true,
+        Some(member) => match member.engine.state() {
+            None => ailment(member, swarm_id).is_none(),
+            Some(LocalState::Pending) => true,
+            Some(_) => pass.world.joining.contains(&member.id),
+        },
     })
 }

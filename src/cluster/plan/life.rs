@@ -28,9 +28,9 @@ const FORGOTTEN: SignedDuration = SignedDuration::from_secs(10);
 /// The next step of every member.
 pub fn tend(pass: &mut Pass<'_>, heard: &Heard<'_>) {
     let gate = &mut Gate::of(pass.world, pass.members, heard);
-    call_off(pass, heard, gate);
-    lay(pass, heard, gate);
     let doomed = health::doomed(pass);
+    call_off(pass, heard, &doomed, gate);
+    lay(pass, heard, gate);
     let leaves = |pass: &Pass<'_>, m: &Member<'_>| !m.holds || !pass.wanted(m.id);
     for member in pass.members.holders() {
         if leaves(pass, member) || doomed.iter().any(|(id, _)| *id == member.id) {
@@ -78,12 +78,13 @@ pub fn shed(pass: &mut Pass<'_>) {
 }
 
 /// A demotion that the voters cannot bear is never carried out, and holds up every other change.
-fn call_off(pass: &mut Pass<'_>, heard: &Heard<'_>, gate: &Gate) {
+fn call_off(pass: &mut Pass<'_>, heard: &Heard<'_>, doomed: &[(MemberId, Cause)], gate: &Gate) {
     let manages = |n: &Node| n.role == NodeRole::Worker && n.voter;
     // Those that are meant to be managers are given back their role anyway.
     let meant = |n: &Node| {
         let is_it = |m: &Member<'_>| m.node.yes().is_some_and(|of| of.id == n.id);
-        pass.members.holders().any(|m| is_it(m) && pass.wanted(m.id) && m.id.slot.role == NodeRole::Manager)
+        let stays = |m: &Member<'_>| pass.wanted(m.id) && !doomed.iter().any(|(id, _)| *id == m.id);
+        pass.members.holders().any(|m| is_it(m) && stays(m) && m.id.slot.role == NodeRole::Manager)
     };
     let stuck: Vec<&Node> =
         heard.nodes.iter().filter(|n| manages(n) && !meant(n) && !gate.bears(alive(n, heard))).collect();
