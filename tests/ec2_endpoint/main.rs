@@ -251,7 +251,11 @@ async fn a_public_address_is_had_where_the_subnet_gives_none() {
     let (ec2, sdk) = (bed.ec2().await, bed.sdk().await);
     let base = launch(&ec2, "m0").await;
     let vpcs = sdk.describe_vpcs().send().await.unwrap();
-    let subnet = sdk.create_subnet().vpc_id(vpcs.vpcs()[0].vpc_id().unwrap()).cidr_block("172.31.200.0/24");
+    let subnet = sdk
+        .create_subnet()
+        .vpc_id(vpcs.vpcs()[0].vpc_id().unwrap())
+        .cidr_block("172.31.200.0/24")
+        .availability_zone("us-east-1a");
     let subnet = subnet.send().await.unwrap().subnet.unwrap().subnet_id;
     let plain = Launch { subnet: subnet.clone(), ..base };
     let without = ec2.launch(&plain).await.unwrap();
