@@ -99,7 +99,7 @@ SCENARIOS = [
              good=("ServicesCreate", "SecretDelivered"),
              rules=lambda: lies.drop(*(f"TaskTemplate.ContainerSpec.{name}" for name in ("Env", "HealthCheck", "Healthcheck", "Mounts")))),
     Scenario("servers-end", "the program of every task ends at once",
-             each("9", "RestartAfterKill", "RestartNever") | each("serving", "LogsFollow") | each("run", "JobsRun"),
+             each("another task runs in its place", "RestartAfterKill") | each("9", "RestartNever") | each("serving", "LogsFollow") | each("run", "JobsRun"),
              good=("SecretObjects", "ServicesList"), rules=lambda: lies.spec(lies.ends_at_once)),
 
     # Updates.
