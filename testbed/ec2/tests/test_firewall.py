@@ -1,9 +1,11 @@
 """The hosts' network by real packets, between namespaces in the place of hosts: who reaches whom, and from where."""
 import os
+import re
 import socket
 import subprocess
 import time
 from dataclasses import replace
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -49,11 +51,11 @@ class Bed:
 
 @pytest.fixture(scope="module")
 def bed():
-    before = addresses_and_routes()
     bed = Bed()
+    assert traces(bed.network)
     yield bed
     bed.end()
-    assert addresses_and_routes() == before and not Path("/run/netns", NAMESPACE).exists()
+    assert traces(bed.network) == [] and not Path("/run/netns", NAMESPACE).exists()
 
 
 @pytest.fixture(autouse=True)
@@ -64,8 +66,12 @@ def plain(bed):
     bed.enforce()
 
 
-def addresses_and_routes() -> str:
-    return subprocess.run("ip -4 -o address; ip -4 route show table all; ip rule", shell=True, capture_output=True, text=True).stdout
+def traces(network: Network) -> list:
+    """What there is of a bed's network on the machine, beside those of other beds."""
+    said = subprocess.run("ip -4 -o address; ip -4 route show table all; ip rule", shell=True, capture_output=True, text=True, check=True).stdout
+    addresses = lambda line: (ip_network(word, strict=False) for word in re.findall(r"\b\d+\.\d+\.\d+\.\d+(?:/\d+)?", line))
+    return [line for line in said.splitlines()
+            if NAMESPACE in line.split() or any(address.subnet_of(own) for address in addresses(line) for own in (network.net, network.public))]
 
 
 def test_nothing_comes_in_without_a_rule(bed):

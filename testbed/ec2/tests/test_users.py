@@ -290,10 +290,13 @@ def test_no_action_of_the_shipped_policy_is_in_it_twice(bed, user, sid, action):
         "ec2:CreateSecurityGroup": lambda ec2: group(ec2, VpcId=ec2.describe_vpcs()["Vpcs"][0]["VpcId"]),
         "ec2:DeleteSecurityGroup": lambda ec2: ec2.delete_security_group(GroupId=made),
         "ec2:GetConsoleOutput": lambda ec2: ec2.get_console_output(InstanceId=mine),
+        "ec2:StartInstances": lambda ec2: ec2.start_instances(InstanceIds=[mine]),
         "ec2:TerminateInstances": lambda ec2: ec2.terminate_instances(InstanceIds=[mine]),
         "ec2:RunInstances": launch, "ec2:CreateTags": launch, "ssm:GetParameters": launch}
     name = action.partition(":")[2]
     call = calls.get(action) or (lambda ec2: ec2._make_api_call(name, {}))
+    if action == "ec2:StartInstances":
+        bed.until_state(mine, "running")
     if action == "ec2:RevokeSecurityGroupIngress":
         full.authorize_security_group_ingress(GroupId=made, IpPermissions=rule)
     with refused("UnauthorizedOperation", f"not authorized to perform: {action}", f"because no identity-based policy allows the {action} action"):
