@@ -71,7 +71,7 @@ def main() -> None:
         data = user_data(folder)
         image = f"resolve:ssm:/aws/service/testkit/docker/{given.engine}/ami-id"
         # To be reached by ssh, and to reach each other.
-        group = ec2.create_security_group(GroupName=f"floor-{os.getpid()}-{time.time_ns()}", Description="floor.py's hosts")["GroupId"]
+        group = ec2.create_security_group(GroupName=f"floor-{os.getpid()}-{time.time_ns()}", Description="hosts of floor.py")["GroupId"]
         ec2.authorize_security_group_ingress(GroupId=group, IpPermissions=[
             {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "IpRanges": [{"CidrIp": "0.0.0.0/0"}]},
             {"IpProtocol": "-1", "UserIdGroupPairs": [{"GroupId": group}]}])
