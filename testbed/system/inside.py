@@ -1,6 +1,5 @@
 """What a person does with `kubectl testkit` on a cluster that runs: files, failed cases again, a bundle to give to others."""
 import base64
-import json
 import os
 import subprocess
 import xml.etree.ElementTree as ElementTree
@@ -61,7 +60,7 @@ def a_bundle_tells_no_secret(space, cluster, folder: Path):
     tokens = [space.ssh(cluster, leader, "docker", "swarm", "join-token", "-q", role).strip() for role in ("worker", "manager")]
     data = {key: base64.b64decode(value) for key, value in space.get("secret", f"{cluster}-ssh")["data"].items()}
     private = folder / "planted"
-    private.write_bytes(data["ssh-privatekey"] + b"planted seed " + base64.b64encode(data["host-seed"]) + b" intent " + data["intent"] + b"\n")
+    private.write_bytes(data["ssh-privatekey"] + b"planted seed " + base64.b64encode(data["host-seed"]) + b"\n")
     plugin(space, "cp", str(private), f"{cluster}:/root/planted")
     # As a journal has it, and without its first line, as a log that was cut has it.
     space.ssh(cluster, leader, f"(sed 's/^/ip-10-0-0-1 cloud-init[7]: /' /root/planted; tail -n +2 /root/planted) >> {init}; rm /root/planted")
@@ -77,7 +76,7 @@ def a_bundle_tells_no_secret(space, cluster, folder: Path):
     name = next(n["name"] for n in nodes if n.get("leader"))
     assert b"planted" in texts[f"nodes/{name}/engine.log"] and b"planted seed [cut]" in texts[f"nodes/{name}/cloud-init.log"]
     assert b"Leader" in texts[f"nodes/{name}/docker-node-ls.txt"]
-    assert b"ssh-privatekey" in texts["secret.txt"] and json.loads(data["intent"])
+    assert b"ssh-privatekey" in texts["secret.txt"]
 
     secret = {key: value for key, value in data.items() if key not in ("ssh-publickey", "known_hosts")}
     forms = {f"token {number}": token.encode() for number, token in enumerate(tokens)}

@@ -7,7 +7,7 @@ from world import Count, cluster, kubectl, run, until
 
 def test_five_deaths(space, operator):
     with Count(space, "phoenix") as count:
-        # Before launch: the finalizer is there, and perhaps the intent.
+        # Before launch: the finalizer is there, and perhaps what is to be launched.
         space.apply(cluster("phoenix", managers=3, workers=1))
         until("the finalizer", lambda: space.get("swarmcluster", "phoenix")["metadata"].get("finalizers"), 20, every=0.02)
         operator.kill()
