@@ -44,6 +44,8 @@ pub struct Memory {
     pub in_use: u32,
     /// The terms the cluster was last looked at by.
     pub terms: String,
+    /// The reason of the verdict that this process wrote last: the object at hand may be older.
+    pub verdict: Option<String>,
 }
 
 impl Memory {

@@ -1,6 +1,6 @@
 //! Writes to and reads from the API server around a pass: finalizer, status, Events, credentials.
 
-use k8s_openapi::{api::core::v1::ObjectReference, jiff::Timestamp};
+use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition, jiff::Timestamp};
 use kube::{
     Resource, ResourceExt,
     api::{Patch, PatchParams},
@@ -69,20 +69,21 @@ pub async fn report(
         Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(ready),
         Err(error) => return Err(error),
     }
+    let verdict = |s: &SwarmClusterStatus| s.conditions.iter().find(|c| c.type_ == type_::READY).cloned();
+    let Some(now) = verdict(&new) else { return Ok(ready) };
+    let uid = cluster.uid().unwrap_or_default();
+    let wrote = context.remember(&uid, |memory| memory.verdict.replace(now.reason.clone()));
+    let before = wrote.or_else(|| cluster.status.as_ref().and_then(verdict).map(|old| old.reason));
     // A loss has been told just now, more exactly.
-    if plan.lost.is_empty() || is_true(&new.conditions, type_::STALLED) {
-        announce(context, cluster, &new).await;
+    let told = !plan.lost.is_empty() && !is_true(&new.conditions, type_::STALLED);
+    if before.as_ref() != Some(&now.reason) && !told {
+        announce(context, cluster, &new, &now).await;
     }
     Ok(ready)
 }
 
 /// One Event a change of the Ready condition's reason.
-async fn announce(context: &Context, cluster: &SwarmCluster, new: &SwarmClusterStatus) {
-    let verdict = |s: &SwarmClusterStatus| s.conditions.iter().find(|c| c.type_ == type_::READY).cloned();
-    let Some(now) = verdict(new) else { return };
-    if cluster.status.as_ref().and_then(verdict).is_some_and(|old| old.reason == now.reason) {
-        return;
-    }
+async fn announce(context: &Context, cluster: &SwarmCluster, new: &SwarmClusterStatus, now: &Condition) {
     let expected =
         [reason::LAUNCHING, reason::BOOTING, reason::JOINING, reason::READY, reason::PAUSED, reason::DELETING];
     let good = expected.contains(&now.reason.as_str()) && !is_true(&new.conditions, type_::STALLED);
