@@ -396,7 +396,7 @@ impl SwarmCluster {
     /// The name of the Secret with what the operator must not forget.
     #[must_use]
     pub fn journal_secret_name(&self) -> String {
-        format!("{}-journal", self.metadata.name.as_deref().unwrap_or_default())
+        super::names::journal_secret(self.metadata.name.as_deref().unwrap_or_default())
     }
 }
 

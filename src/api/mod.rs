@@ -16,7 +16,7 @@ pub use cluster::{
 };
 pub use conditions::{Conditions, condition, event_note, is_true, reason, set, type_};
 pub use duration::Duration;
-pub use names::{CREDENTIALS_FINALIZER, FINALIZER, GROUP, MANAGER, label, secret_key};
+pub use names::{CREDENTIALS_FINALIZER, FINALIZER, GROUP, MANAGER, journal_secret, label, secret_key};
 pub use run::{CaseFailure, ClusterRef, E2ERun, E2ERunSpec, E2ERunStatus, EnvVar, ImagePullPolicy, Phase};
 
 use kube::CustomResourceExt;

@@ -35,6 +35,12 @@ pub mod label {
     pub const RERUN_OF: &str = "testkit.dev/rerun-of";
 }
 
+/// The name of the Secret with what the operator must not forget of the cluster of this name.
+#[must_use]
+pub fn journal_secret(cluster: &str) -> String {
+    format!("{cluster}-journal")
+}
+
 /// Keys of the Secrets `NAME-ssh` and `NAME-journal` of a cluster.
 pub mod secret_key {
     /// The private key the operator and people log in with (OpenSSH format).

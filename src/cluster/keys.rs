@@ -14,7 +14,7 @@ use kube::{
 
 use super::{journal::Journal, member::MemberId, words};
 use crate::{
-    api::{FINALIZER, MANAGER, SwarmCluster, secret_key},
+    api::{FINALIZER, MANAGER, SwarmCluster, journal_secret, secret_key},
     cloud::Owner,
     host::{ClientKey, HostId, HostSeed},
 };
@@ -272,7 +272,7 @@ fn whose(secret: &Secret, cluster: &SwarmCluster) -> Whose {
 pub async fn free_journal(client: &Client, owner: &Owner) -> Result<(), kube::Error> {
     let Some((namespace, name)) = owner.name.split_once('/') else { return Ok(()) };
     let secrets: Api<Secret> = Api::namespaced(client.clone(), namespace);
-    let Some(secret) = secrets.get_opt(&format!("{name}-journal")).await? else { return Ok(()) };
+    let Some(secret) = secrets.get_opt(&journal_secret(name)).await? else { return Ok(()) };
     if !secret.owner_references().iter().any(|o| o.uid == owner.uid) {
         return Ok(());
     }

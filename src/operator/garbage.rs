@@ -138,7 +138,7 @@ impl Collector {
             tracing::error!(
                 cluster = owner.name,
                 uid = owner.uid,
-                "more than {CAP} instances seem to be nobody's: none is ended in this round"
+                "more than {CAP} instances seem to be nobody's: those of this cluster stay in this round"
             );
             return;
         }

@@ -47,8 +47,8 @@ impl Test {
         network: &Network,
         endpoint: EndpointSettings,
     ) -> Result<Container> {
-        let endpoints_config = Some([(network.name.clone(), endpoint)].into());
-        self.run(what, &network.name, "test-server", Some(NetworkingConfig { endpoints_config })).await
+        let start = || self.container_once(what, network, endpoint.clone());
+        self.attached(&format!("container {what} starts"), start).await
     }
 
     /// The container of a service's task on the engine that is talked to.
@@ -73,7 +73,8 @@ impl Test {
 
     /// Starts a container of the suite's image.
     pub(crate) async fn start(&self, what: &str, network: &str, command: &str) -> Result<Container> {
-        self.run(what, network, command, None).await
+        let start = || self.run_once(what, network, command, None);
+        self.attached(&format!("container {what} starts"), start).await
     }
 
     /// Does what has a container attached to an overlay, and does it again where the engine gave up on that. Each time
@@ -89,17 +90,6 @@ impl Test {
             async move { attached.await.map_err(never) }
         };
         self.until(what, ATTACHED_WITHIN, look).await
-    }
-
-    async fn run(
-        &self,
-        what: &str,
-        network: &str,
-        command: &str,
-        networking_config: Option<NetworkingConfig>,
-    ) -> Result<Container> {
-        let start = || self.run_once(what, network, command, networking_config.clone());
-        self.attached(&format!("container {what} starts"), start).await
     }
 
     /// Starts one that is attached at the first try or not at all.
