@@ -36,6 +36,12 @@ def wanted() -> Wanted:
     return Wanted(os.environ.get("RUSTUP_TOOLCHAIN") or said["channel"], tuple(said["components"]), tuple(said["targets"]))
 
 
+def environment() -> dict:
+    """For cargo, where what it builds is for the demo or the tests. Whoever has a wrapper of their own keeps it."""
+    named = {"CARGO_TARGET_DIR": str(places.cargo_target())}
+    return named if "RUSTC_WRAPPER" in os.environ else named | {"RUSTC_WRAPPER": str(places.TESTBED / "rustc")}
+
+
 def by_rustup() -> bool:
     """Whether the cargo of PATH is one of rustup's proxies, so that rustup decides which toolchain it is."""
     cargo, rustup = shutil.which("cargo"), shutil.which("rustup")

@@ -156,7 +156,7 @@ def _programs() -> list[Step]:
     """
     script = ('cd "$1" && cargo build --locked --workspace --bin testkit-operator --bin kubectl-testkit && mkdir -p target/bin '
               '&& cp --remove-destination "$CARGO_TARGET_DIR/debug/testkit-operator" "$CARGO_TARGET_DIR/debug/kubectl-testkit" target/bin/')
-    return [_cargo("operator and plugin", ["sh", "-c", script, "programs", places.CHECKOUT], 700, "debug", "testkit-operator")]
+    return [_cargo("operator and plugin", ["sh", "-c", script, "programs", places.CHECKOUT], 560, "debug", "testkit-operator")]
 
 
 def _suite() -> list[Step]:
@@ -166,7 +166,7 @@ def _suite() -> list[Step]:
 
 def _cargo(name: str, build: list, cpu: float, *built: str) -> Step:
     """Cargo itself knows whether there is anything to do; with what it `built` before, it is little."""
-    command, after = ["env", f"CARGO_TARGET_DIR={places.cargo_target()}", *build], (PACKAGES, TOOLCHAIN)
+    command, after = ["env", *(f"{name}={value}" for name, value in rust.environment().items()), *build], (PACKAGES, TOOLCHAIN)
     if places.cargo_target().joinpath(*built).exists():
         return Step(f"{name} again", command, cpu=30, after=after, always=True)
     return Step(name, command, cpu=cpu, wait=5, threads=2, after=after, always=True)

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import time
 
-from bed_cli import places, registry
+from bed_cli import places, registry, rust
 from bed_cli.errors import BedError
 
 from . import counting
@@ -21,7 +21,7 @@ LONG = (EC2, SYSTEM)
 
 
 def main(argv: list[str] | None = None) -> int:
-    os.environ.setdefault("CARGO_TARGET_DIR", str(places.cargo_target()))
+    os.environ.update(rust.environment())
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     lock = places.runs() / "locks" / f"{places.checkout_id()}-checks"
     with registry.locked(lock, "another `make test` of this checkout"):
