@@ -114,6 +114,10 @@ class Bed:
                           "AWS_DEFAULT_REGION": "us-east-1", "AWS_EC2_METADATA_DISABLED": "true", **users.environment(url, user)}
         return variables
 
+    def shell(self) -> dict[str, str]:
+        """The same, with the bed's programs on PATH."""
+        return self.environment() | {"PATH": f"{self.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
+
     def endpoint_url(self) -> str:
         slot = self._slot()
         if self._kubernetes_only():

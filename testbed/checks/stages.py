@@ -12,7 +12,8 @@ from . import counting
 from .counting import Count
 from .runner import Runner, Running
 
-BED = "test"
+# The stages' bed, and one more for the system tests, which run two at a time: they wait more than they compute.
+BED, SECOND = "test", "test-2"
 MINUTE = 60
 PYTEST = {"PYTHONPATH": str(places.TESTBED), "PYTHONDONTWRITEBYTECODE": "1"}
 # pytest's exit code where no test is chosen (https://docs.pytest.org/en/stable/reference/exit-codes.html).
@@ -98,7 +99,7 @@ class Stages:
         if failure:
             return failure
         command = ["cargo", "test", "--locked", "--no-fail-fast", "--workspace", "--test", COMPONENT, "--test", "cli", "--", "--test-threads=4"]
-        return self._libtest(COMPONENT, command, 20 * MINUTE, self._bed_environment() | {"TESTKIT_COMPONENT": "1"})
+        return self._libtest(COMPONENT, command, 20 * MINUTE, Bed(BED).shell() | {"TESTKIT_COMPONENT": "1"})
 
     def system(self) -> Count:
         """The whole on real hosts: the operator as a process, kubectl and its plugin as a person has them."""
@@ -109,20 +110,24 @@ class Stages:
         image = self._suite_image()
         if image is None:
             return counting.one_failure(f"{SYSTEM}: the suite's image cannot be made")
-        for name, command in (("system-build", ["cargo", "build", "--locked", "--workspace"]),
-                              ("system-install", [places.TESTBED / "bed", "install", "--name", BED, target / "testkit-operator", target / "kubectl-testkit"])):
+        bed, programs = places.TESTBED / "bed", (target / "testkit-operator", target / "kubectl-testkit")
+        beds = (BED,) if self.selection else (BED, SECOND)
+        for name, command in [("system-build", ["cargo", "build", "--locked", "--workspace"]),
+                              *((f"system-bed-{name}", [bed, "up", "--name", name]) for name in beds[1:]),
+                              *((f"system-install-{name}", [bed, "install", "--name", name, *programs]) for name in beds)]:
             if self._run(name, command, 20 * MINUTE)[0]:
                 return counting.one_failure(f"{SYSTEM}: {name} failed")
-        return self._pytest(SYSTEM, places.TESTBED / "system", 40 * MINUTE, self._bed_environment() | {"TESTKIT_E2E_IMAGE": str(image)})
+        environment = Bed(BED).shell() | {"TESTKIT_E2E_IMAGE": str(image), "TESTKIT_BEDS": " ".join(beds)}
+        return self._pytest(SYSTEM, places.TESTBED / "system", 40 * MINUTE, environment, "--numprocesses", str(len(beds)), "--dist", "loadgroup")
 
     def end_what_runs_beside(self) -> None:
         if self.beside:
             self.beside.end()
 
     def tear_down(self) -> None:
-        bed = Bed(BED)
-        with bed.locked():
-            bed.down()
+        for bed in (Bed(BED), Bed(SECOND)):
+            with bed.locked():
+                bed.down()
 
     def _bed_up(self, stage: str, what: str, flags: list, *more: str) -> Count | None:
         if not self._setup(stage, what, *more):
@@ -132,13 +137,8 @@ class Stages:
             return counting.one_failure(f"{stage}: the test bed does not start")
         return None
 
-    @staticmethod
-    def _bed_environment() -> dict:
-        bed = Bed(BED)
-        return bed.environment() | {"PATH": f"{bed.bin}{os.pathsep}{os.environ.get('PATH', os.defpath)}"}
-
-    def _pytest(self, stage: str, tests: Path, seconds: float, env: dict) -> Count:
-        return self._counted(stage, *self._run(stage, self._pytest_command(stage, tests), seconds, env | PYTEST))
+    def _pytest(self, stage: str, tests: Path, seconds: float, env: dict, *options: str) -> Count:
+        return self._counted(stage, *self._run(stage, [*self._pytest_command(stage, tests), *options], seconds, env | PYTEST))
 
     def _pytest_command(self, stage: str, tests: Path) -> list:
         self._report(stage).unlink(missing_ok=True)

@@ -1,4 +1,8 @@
-"""The bed the tests run on is named by the environment (`eval "$(testbed/bed env)"`); the operator is theirs."""
+"""The bed the tests run on is named by the environment (`eval "$(testbed/bed env)"`); the operator is theirs.
+
+An operator takes care of everything in its Kubernetes, so tests that run side by side (pytest-xdist) have a bed each:
+TESTKIT_BEDS names as many as there are workers.
+"""
 import json
 import os
 import re
@@ -7,11 +11,15 @@ import urllib.request
 from pathlib import Path
 
 import pytest
+from bed_cli.beds import Bed
 from long_tests import pytest_addoption, pytest_collection_modifyitems, pytest_configure  # noqa: F401 (pytest finds them here)
 
 import world
 
 BED = Path(__file__).resolve().parents[1] / "bed"
+
+if beds := os.environ.get("TESTKIT_BEDS", "").split():
+    os.environ.update(Bed(beds[int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])]).shell())
 
 
 @pytest.hookimpl(wrapper=True)

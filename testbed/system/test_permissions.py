@@ -14,6 +14,8 @@ import pytest
 import world
 from world import cluster, kubectl, until
 
+# They share their rows.
+pytestmark = pytest.mark.xdist_group("permissions")
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHIPPED = json.loads((REPOSITORY / "deploy" / "iam-policy.json").read_text())
 # When the operator asks for an action: at once, unless something else stands here.
