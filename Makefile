@@ -8,7 +8,7 @@ CACHE := $(or $(TESTKIT_CACHE),$(HOME)/.cache/testkit)
 # Outside the checkout: a fresh clone builds only what changed.
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 
-.PHONY: help demo demo-down env build test fresh bench lint fmt crds image
+.PHONY: help demo demo-down env build test scenario fresh bench lint fmt crds image
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ build: ## build the operator, the kubectl plugin and the test suite
 
 test: ## every check and test, on a bed of its own; the last line counts them
 	@testbed/test
+
+scenario: ## one row of docs/lifecycle.md on real hosts, such as NAME=frozen
+	@testbed/test --scenario "$(or $(NAME),$(error which? such as NAME=frozen; docs/lifecycle.md names them))"
 
 fresh: ## both of README's commands in a clone of HEAD, with nothing of this machine's caches
 	@testbed/fresh

@@ -36,12 +36,15 @@ def _run(argv: list[str] | None) -> int:
     parser.add_argument("--only", action="append", choices=[*every, *GROUPS], help="this stage alone; may be repeated")
     parser.add_argument("--long", action="store_true", help=f"the tests that take minutes each, and no others, of {' and '.join(LONG)}")
     parser.add_argument("-k", metavar="WORDS", help="of the tests that drive the bed, those whose names match, as pytest has it; such as -k locked")
+    parser.add_argument("--scenario", metavar="WORDS", help=f"the {SYSTEM} tests whose names match, however long they take; such as --scenario frozen")
     options = parser.parse_args(argv)
+    if options.scenario:
+        options.only = [SYSTEM]
     wanted = {name for word in options.only or (LONG if options.long else every) for name in GROUPS.get(word, (word,))}
     chosen = [name for name in every if name in wanted]
     # From the first of these on.
     beside = next((name for name in chosen if name in (COMPONENT, SYSTEM, EC2)), None)
-    stages.selection = (["--long"] if options.long else []) + (["-k", options.k] if options.k else [])
+    stages.selection = (["--any", "-k", options.scenario] if options.scenario else []) + (["--long"] if options.long else []) + (["-k", options.k] if options.k else [])
     total, code = Count(), 0
     try:
         stages.runner.clean_up_after_a_crash()

@@ -3,6 +3,7 @@ import json
 import os
 import re
 import subprocess
+from pathlib import Path
 
 import inside
 import interrupted
@@ -131,3 +132,12 @@ def test_a_lost_instance_is_replaced_and_a_smaller_spec_keeps_the_swarm(space):
     assert (status["managers"], status["workers"]) == ("1/1", "1/1")
     # The leader goes last, whichever it is.
     until("two nodes in the swarm", lambda: sorted(n[5] for n in nodes_by_the_swarm(space, "flux", status["endpoint"])) == ["m", "w"], 90)
+
+
+def test_the_page_names_scenarios_that_there_are():
+    here = Path(__file__).resolve().parent
+    code = "".join(path.read_text() for path in here.glob("test_*.py"))
+    tests = re.findall(r"^def (test_\w+)", code, re.MULTILINE) + re.findall(r'parametrize\("what", \[(.+)\]\)', code)
+    page = (here.parents[1] / "docs" / "lifecycle.md").read_text().partition("## Played on real hosts")[2]
+    names = [name for row in re.findall(r"^\| (`.+?) \|", page, re.MULTILINE) for name in re.findall("`([^`]+)`", row)]
+    assert len(names) > 15 and [name for name in names if not any(name in test for test in tests)] == []
