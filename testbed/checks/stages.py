@@ -117,8 +117,9 @@ class Stages:
                               *((f"system-install-{name}", [bed, "install", "--name", name, *programs]) for name in beds)]:
             if self._run(name, command, 20 * MINUTE)[0]:
                 return counting.one_failure(f"{SYSTEM}: {name} failed")
+        beside = () if len(beds) == 1 else ("--numprocesses", str(len(beds)), "--dist", "loadgroup")
         environment = Bed(BED).shell() | {"TESTKIT_E2E_IMAGE": str(image), "TESTKIT_BEDS": " ".join(beds)}
-        return self._pytest(SYSTEM, places.TESTBED / "system", 40 * MINUTE, environment, "--numprocesses", str(len(beds)), "--dist", "loadgroup")
+        return self._pytest(SYSTEM, places.TESTBED / "system", 40 * MINUTE, environment, *beside)
 
     def end_what_runs_beside(self) -> None:
         if self.beside:
