@@ -108,7 +108,7 @@ SCENARIOS = [
                   "ServicesUpdatePauses", "ServicesRollbackByHand", "ServicesUpdateForced", "VirtualAddressKept", "ServiceNetworksChange", "PublishedPortChanges", "PublishedTwice",
                   "SecretRotation", "ConfigRotation", "ContainerOptionsChange", "VolumeKept", "TmpfsNotKept", "NoRequestLostUpdating")
              | each("no other is wanted", "ScaleKeepsTasks", "ServiceDiscovery", "NoRequestLostScalingDown") | each("it has", "ServicesLabels") | each("of 1 are", "JobRunsAgainWhenUpdated")
-             | each("it is not begun", "EventsOfServices", "ServiceLeavesNetwork") | each("no other is wanted", "ServicesByName"),
+             | each("it is not begun", "ServiceLeavesNetwork") | each("was heard", "EventsOfServices") | each("was accepted", "ServicesByName"),
              good=("ServicesCreate", "ServicesGlobal"), rules=lambda: lies.answered(200, {}, lies.UPDATE), threads=24),
     Scenario("update-manners-lost", "what a service says of how it is updated is forgotten",
              each("followed", "ServicesRollingUpdateSucceed") | each("of 2 ran at one moment", "ServicesUpdateStartFirst") | each("it is paused", "ServicesUpdateRollsBack") | each("old that run", "ServicesUpdateStartFirstWaits"),
