@@ -11,17 +11,18 @@ use super::{
 };
 use crate::{
     api::E2ERun,
-    results::{Case, Output, Verdict, outputs},
+    results::{Case, Output, Verdict, each, outputs},
 };
 
 /// Prints the case; a run may have it more than once.
 pub async fn print(context: &Context, kubernetes: &Kubernetes, run: &E2ERun, name: &str) -> Result<(), Failure> {
     let printer = &context.printer;
-    let mut cases = outputs(&results::junit(kubernetes, run).await?);
-    let names: Vec<String> = cases.iter().map(|(case, _)| case.name.clone()).collect();
-    cases.retain(|(case, _)| case.name == name);
+    let junit = results::junit(kubernetes, run).await?;
+    let cases = outputs(&junit, |case| case.name == name);
     let run = run.name_any();
     if cases.is_empty() {
+        let mut names = Vec::new();
+        each(&junit, |case| names.push(case.name.clone()));
         let failure = Failure::new(format!("run {run:?} has no case {name:?}"));
         return Err(suggest::among(failure, name, "case", Some(&names))
             .help(format!("kubectl testkit results {run} lists its cases")));
@@ -56,9 +57,11 @@ fn text(printer: &Printer, case: &Case, output: &Output) -> String {
         text.push_str(content.trim_matches('\n'));
         text.push('\n');
     };
-    let failed = matches!(case.verdict, Verdict::Failed(_));
-    if let Verdict::Failed(why) = &case.verdict {
-        part(Some("Why it failed:"), why);
+    let mut failed = true;
+    match &case.verdict {
+        Verdict::Failed(why) => part(Some("Why it failed:"), why),
+        Verdict::Flaky(why) => part(Some("Why it failed before it passed:"), why),
+        Verdict::Passed | Verdict::Skipped => failed = false,
     }
     // With one thing to print there is nothing to tell apart.
     let several = failed || !(output.out.is_empty() || output.err.is_empty());
@@ -72,7 +75,7 @@ mod tests {
     use super::*;
 
     fn printed(junit: &str) -> String {
-        let cases = outputs(junit.as_bytes());
+        let cases = outputs(junit.as_bytes(), |_| true);
         cases.iter().map(|(case, output)| text(&Printer::plain(), case, output)).collect()
     }
 

@@ -68,7 +68,9 @@ pub(super) fn cases() -> ArgValueCompleter {
             let words: Vec<String> = std::env::args().collect();
             let run = runs.into_iter().find(|r| words.contains(&r.name_any()))?;
             let junit = kept::file(&kubernetes, &run, kept::JUNIT).await.ok()??;
-            Some(results::outputs(&junit).into_iter().map(|(case, _)| case.name).collect())
+            let mut names = Vec::new();
+            results::each(&junit, |case| names.push(case.name.clone()));
+            Some(names)
         });
         matching(typed, cases)
     })

@@ -1,7 +1,5 @@
 //! `results`: the cases of a run, from what was kept of it.
 
-use std::collections::BTreeMap;
-
 use kube::ResourceExt;
 
 use super::{
@@ -50,7 +48,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     if matches!(args.output, Format::Junit) {
         return printer.bytes(&junit);
     }
-    let outcome = Outcome::of_files(&BTreeMap::from([("junit.xml".to_owned(), junit)]));
+    let outcome = Outcome::of_kept(&junit);
     for problem in &outcome.problems {
         printer.warn(problem);
     }
@@ -81,7 +79,8 @@ pub(super) fn table(printer: &Printer, outcome: &Outcome) -> String {
     let rank = |verdict: &Verdict| match verdict {
         Verdict::Skipped => 0,
         Verdict::Passed => 1,
-        Verdict::Failed(_) => 2,
+        Verdict::Flaky(_) => 2,
+        Verdict::Failed(_) => 3,
     };
     let mut cases: Vec<_> = outcome.cases.iter().collect();
     cases.sort_by_key(|case| rank(&case.verdict));
@@ -89,12 +88,16 @@ pub(super) fn table(printer: &Printer, outcome: &Outcome) -> String {
     for case in cases {
         let (style, word) = match case.verdict {
             Verdict::Passed => (Style::Good, "passed"),
+            Verdict::Flaky(_) => (Style::Good, "flaky"),
             Verdict::Failed(_) => (Style::Bad, "failed"),
             Verdict::Skipped => (Style::Dim, "skipped"),
         };
         table.row(vec![Cell::styled(style, word), case.name.clone().into()]);
     }
     let mut text = table.render(printer);
+    if outcome.left_out.total() > 0 {
+        text.push_str(&format!("and {} more, which are not listed\n", outcome.left_out.total()));
+    }
     for (name, message) in outcome.failures() {
         text.push_str(&format!("\n{}\n", printer.paint(Style::Strong, name)));
         for line in message.lines() {
@@ -111,6 +114,7 @@ fn as_json(run: &E2ERun, outcome: &Outcome) -> serde_json::Value {
         .map(|case| match &case.verdict {
             Verdict::Passed => serde_json::json!({"name": case.name, "result": "passed"}),
             Verdict::Skipped => serde_json::json!({"name": case.name, "result": "skipped"}),
+            Verdict::Flaky(message) => serde_json::json!({"name": case.name, "result": "flaky", "message": message}),
             Verdict::Failed(message) => serde_json::json!({"name": case.name, "result": "failed", "message": message}),
         })
         .collect();
@@ -119,6 +123,7 @@ fn as_json(run: &E2ERun, outcome: &Outcome) -> serde_json::Value {
         "namespace": run.namespace(),
         "passed": outcome.passed(),
         "failed": outcome.failed(),
+        "flaky": outcome.flaky(),
         "skipped": outcome.skipped(),
         "cases": cases,
     })

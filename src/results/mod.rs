@@ -1,122 +1,201 @@
 //! What test tools write, read into one [`Outcome`].
 //!
 //! Pure functions of bytes, for files nobody vouches for: cut off, empty, enormous, of another
-//! kind. What cannot be read is a problem of the outcome and never a pass. Nothing here knows
-//! of containers or of Kubernetes.
+//! kind. One rule is above all formats: **whatever looks like a failure, or like a case, and was
+//! not accounted for is a problem, and a problem is not a pass.** Nothing is held that a file
+//! could make large. Nothing here knows of containers or of Kubernetes.
 
+mod case;
+mod collect;
+mod decode;
 mod junit;
+mod lines;
+mod outputs;
+mod reading;
+mod text;
+mod write;
+mod xml;
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt, io::Read};
 
-/// What a run's result files say.
+use flate2::read::GzDecoder;
+
+pub use self::{
+    case::{Case, Verdict},
+    outputs::{Output, each, outputs},
+    reading::{LogReading, Reading},
+};
+
+/// What a run's results say.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Outcome {
-    /// Every case, in the order of the files' names and within them.
+    /// The cases, as they were read. Of very many, those that failed and as many others as there is room for.
     pub cases: Vec<Case>,
-    /// What could not be read, one sentence a file. An outcome with problems says less than there was.
+    /// The cases that are not listed.
+    pub left_out: Tally,
+    /// What was not accounted for, one sentence each. An outcome with problems says less than there was.
     pub problems: Vec<String>,
-    /// The JUnit documents, joined into one; `None` where none can be read to its end.
-    pub junit: Option<String>,
+    /// The formats that were found, by name, each once.
+    pub formats: Vec<&'static str>,
+    /// Everything as one JUnit document; `None` where there was no suite and no case.
+    pub junit: Option<Document>,
 }
 
-/// One test.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Case {
-    /// Its name, with that of its class where that says more than the suite's.
-    pub name: String,
-    /// How it ended.
-    pub verdict: Verdict,
+/// How many cases ended how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Passed at the first try.
+    pub passed: usize,
+    /// Failed, and passed when they were tried again.
+    pub flaky: usize,
+    /// Failed.
+    pub failed: usize,
+    /// Not run.
+    pub skipped: usize,
 }
 
-/// What a case wrote.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Output {
-    /// To standard output.
-    pub out: String,
-    /// To standard error.
-    pub err: String,
+/// A JUnit document that is well-formed, compressed.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Document {
+    packed: Vec<u8>,
 }
 
-/// How a case ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// It did what it should.
-    Passed,
-    /// It did not, and said why.
-    Failed(String),
-    /// It was not run.
-    Skipped,
+impl Tally {
+    fn take(&mut self, verdict: &Verdict) {
+        let of = match verdict {
+            Verdict::Passed => &mut self.passed,
+            Verdict::Flaky(_) => &mut self.flaky,
+            Verdict::Failed(_) => &mut self.failed,
+            Verdict::Skipped => &mut self.skipped,
+        };
+        *of = of.saturating_sub(1);
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub const fn total(&self) -> usize {
+        self.passed + self.flaky + self.failed + self.skipped
+    }
 }
 
-/// Every case of a JUnit document with what it wrote, as far as the document can be read.
-#[must_use]
-pub fn outputs(junit: &[u8]) -> Vec<(Case, Output)> {
-    let report = junit::read_with_outputs(junit);
-    report.cases.into_iter().zip(report.outputs).collect()
+impl Document {
+    /// It, as gzip has it.
+    #[must_use]
+    pub fn packed(&self) -> &[u8] {
+        &self.packed
+    }
+
+    /// It, as gzip has it, without a copy.
+    #[must_use]
+    pub fn into_packed(self) -> Vec<u8> {
+        self.packed
+    }
+
+    /// It, unpacked.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Written here, into memory: what cannot be unpacked is empty.
+        let unpacked = GzDecoder::new(self.packed.as_slice()).read_to_string(&mut text);
+        if unpacked.is_ok() { text } else { String::new() }
+    }
 }
 
-/// The most bytes of result files that are read: what a container writes is not ours to trust.
-pub const LIMIT: usize = 32 * 1024 * 1024;
+impl fmt::Debug for Document {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Document({} bytes)", self.packed.len())
+    }
+}
 
 impl Outcome {
     /// Reads result files by name. Those that are not test results are passed over.
     #[must_use]
     pub fn of_files(files: &BTreeMap<String, Vec<u8>>) -> Self {
-        let mut outcome = Self::default();
-        let mut documents = Vec::new();
-        let mut budget = LIMIT;
-        for (name, bytes) in files.iter().filter(|(name, _)| name.to_ascii_lowercase().ends_with(".xml")) {
-            let Some(left) = budget.checked_sub(bytes.len()) else {
-                outcome.problems.push(format!("{name} was not read: results are over {} MiB", LIMIT / 1024 / 1024));
-                continue;
-            };
-            budget = left;
-            let report = junit::read(bytes);
-            outcome.cases.extend(report.cases);
-            outcome.problems.extend(report.problems.into_iter().map(|p| format!("{name}: {p}")));
-            documents.extend(report.document);
+        let mut reading = Reading::new();
+        for (name, bytes) in files {
+            // Bytes in memory have no way to fail, and a problem is kept by the reading.
+            drop(reading.file(name, bytes.as_slice()));
         }
-        outcome.junit = junit::join(documents);
-        outcome
+        reading.finish()
     }
 
-    /// How many cases passed.
+    /// Reads a document that was kept: what was not accounted for is in it.
+    #[must_use]
+    pub fn of_kept(junit: &[u8]) -> Self {
+        let mut reading = Reading::of_kept();
+        // As above.
+        drop(reading.file("junit.xml", junit));
+        reading.finish()
+    }
+
+    /// What the files say, or what the log does where the files hold no results.
+    #[must_use]
+    pub fn or_log(self, log: Option<Self>) -> Self {
+        match log {
+            Some(log) if self.total() == 0 && self.junit.is_none() => {
+                let problems = self.problems.into_iter().chain(log.problems).collect();
+                Self { problems, ..log }
+            }
+            _ => self,
+        }
+    }
+
+    /// How many cases passed at the first try.
     #[must_use]
     pub fn passed(&self) -> usize {
-        self.count(|v| *v == Verdict::Passed)
+        self.tally().passed
+    }
+
+    /// How many cases failed and passed when they were tried again.
+    #[must_use]
+    pub fn flaky(&self) -> usize {
+        self.tally().flaky
     }
 
     /// How many cases failed.
     #[must_use]
     pub fn failed(&self) -> usize {
-        self.count(|v| matches!(v, Verdict::Failed(_)))
+        self.tally().failed
     }
 
     /// How many cases were skipped.
     #[must_use]
     pub fn skipped(&self) -> usize {
-        self.count(|v| *v == Verdict::Skipped)
+        self.tally().skipped
     }
 
-    /// The cases that failed and what they said.
+    /// How many cases there are, listed or not.
+    #[must_use]
+    pub fn total(&self) -> usize {
+        self.tally().total()
+    }
+
+    /// How many cases ended how, listed or not.
+    #[must_use]
+    pub fn tally(&self) -> Tally {
+        let mut tally = self.left_out;
+        for case in &self.cases {
+            match case.verdict {
+                Verdict::Passed => tally.passed += 1,
+                Verdict::Flaky(_) => tally.flaky += 1,
+                Verdict::Failed(_) => tally.failed += 1,
+                Verdict::Skipped => tally.skipped += 1,
+            }
+        }
+        tally
+    }
+
+    /// The cases that failed and what they said, as far as they are listed.
     pub fn failures(&self) -> impl Iterator<Item = (&str, &str)> {
         self.cases.iter().filter_map(|case| match &case.verdict {
             Verdict::Failed(message) => Some((&*case.name, &**message)),
-            Verdict::Passed | Verdict::Skipped => None,
+            Verdict::Passed | Verdict::Flaky(_) | Verdict::Skipped => None,
         })
-    }
-
-    /// Writes the cases alone as one JUnit document, with at most `most` characters a message:
-    /// for results too big to be kept as they were written.
-    #[must_use]
-    pub fn digest(&self, most: usize) -> String {
-        junit::write(self, most)
-    }
-
-    fn count(&self, wanted: fn(&Verdict) -> bool) -> usize {
-        self.cases.iter().filter(|case| wanted(&case.verdict)).count()
     }
 }
 
 #[cfg(test)]
 mod tests;
+
+#[cfg(test)]
+mod recorded;

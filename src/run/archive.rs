@@ -1,9 +1,12 @@
 //! Reads what a container leaves and keeps it in a ConfigMap, so that it outlives the container.
 //! Judges nothing.
 
+mod tar;
+
 use std::{
     collections::{BTreeMap, VecDeque},
-    io::{Read, Write},
+    io::Write,
+    ops::Range,
     time::Duration,
 };
 
@@ -16,14 +19,19 @@ use kube::{
     api::{DeleteParams, ObjectMeta, PostParams, Preconditions},
 };
 
-use super::{RESULTS, facts::Container};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use super::facts::Container;
 use crate::{
     api::{E2ERun, MANAGER, label},
     host::Host,
-    results::{self, Outcome},
+    results::{LogReading, Outcome},
     swarm::{Engine, SwarmError},
 };
 
+/// How many containers are read at once, so that many runs that end together hold no more memory than these few:
+/// of each the two ends of its log, the cases that are listed and the document.
+static ROOM: Semaphore = Semaphore::const_new(3);
 /// How long reading may take before it is begun again.
 const PATIENCE: Duration = Duration::from_secs(120);
 /// How long reading the log from its begin may take, and then its end: an engine needs minutes for millions of lines.
@@ -34,8 +42,6 @@ const LAST_LINES: u32 = 10_000;
 const LOG_END: usize = 4 * 1024 * 1024;
 /// A ConfigMap holds at most 1 MiB; binary data travels as base64 but is counted as it is.
 const BUDGET: usize = 900 * 1024;
-/// What the JUnit may take of it.
-const JUNIT_BUDGET: usize = 600 * 1024;
 
 /// What a container left.
 #[derive(Debug, Default)]
@@ -44,6 +50,8 @@ pub struct Left {
     pub outcome: Outcome,
     /// Its output.
     pub log: Log,
+    /// The room it takes until it is kept.
+    room: Option<SemaphorePermit<'static>>,
 }
 
 /// Output, bounded: the head and the tail.
@@ -62,70 +70,47 @@ pub struct Log {
 /// In words, where reading again may do.
 pub async fn collect(line: &Host, container: &Container) -> Result<Left, String> {
     let engine = Engine::new(line);
+    let room = ROOM.acquire().await.ok();
     let read = async {
-        let (outcome, log) = futures::future::join(files(&engine, &container.id), output(&engine, &container.id)).await;
-        Ok(Left { outcome: outcome?, log: log? })
+        let files = tar::outcome(engine.archive(&container.id, super::RESULTS));
+        let (files, output) = futures::future::join(files, output(&engine, &container.id)).await;
+        let (log, logged) = output?;
+        Ok(Left { outcome: files?.or_log(logged), log, room })
     };
     tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| Err(format!("no end after {} s", PATIENCE.as_secs())))
 }
 
-/// The result files. A directory that cannot be read is a problem of the results, not of the connection.
-async fn files(engine: &Engine, id: &str) -> Result<Outcome, String> {
-    let tar = match engine.archive(id, RESULTS).await {
-        Ok(tar) => tar,
-        Err(SwarmError::Unreachable(words)) => return Err(words.to_string()),
-        Err(error) => {
-            let problem = format!("{RESULTS} cannot be read: {error}");
-            return Ok(Outcome { problems: vec![problem], ..Outcome::default() });
-        }
+/// The output, and the results that are in it. Of one that takes too long to be read, what was read in time and its
+/// last lines.
+async fn output(engine: &Engine, id: &str) -> Result<(Log, Option<Outcome>), String> {
+    let (mut log, mut results) = (Log::default(), LogReading::default());
+    let mut both = |bytes: &[u8]| {
+        log.push(bytes);
+        results.push(bytes);
     };
-    tokio::task::spawn_blocking(move || unpack(&tar)).await.map_err(|e| e.to_string())
-}
-
-fn unpack(tar: &[u8]) -> Outcome {
-    let mut files = BTreeMap::new();
-    let mut archive = tar::Archive::new(tar);
-    let mut read = || -> std::io::Result<()> {
-        for entry in archive.entries()? {
-            let mut entry = entry?;
-            let path = entry.path()?.to_string_lossy().into_owned();
-            if !entry.header().entry_type().is_file() || !path.ends_with(".xml") {
-                continue;
-            }
-            let mut bytes = Vec::new();
-            entry.by_ref().take(results::LIMIT as u64 + 1).read_to_end(&mut bytes)?;
-            let name = path.strip_prefix("results/").unwrap_or(&path);
-            files.insert(name.to_owned(), bytes);
-        }
-        Ok(())
-    };
-    let broken = read().err();
-    let mut outcome = Outcome::of_files(&files);
-    outcome.problems.extend(broken.map(|error| format!("the archive of {RESULTS} is broken: {error}")));
-    outcome
-}
-
-/// The output. Of one that takes too long to be read, what was read in time and its last lines.
-async fn output(engine: &Engine, id: &str) -> Result<Log, String> {
-    let mut log = Log::default();
-    match tokio::time::timeout(LOG_PATIENCE.0, read(engine.logs(id, false, None), &mut log)).await {
-        Ok(result) => result?,
+    let whole = match tokio::time::timeout(LOG_PATIENCE.0, read(engine.logs(id, false, None), &mut both)).await {
+        Ok(result) => result.map(|()| true)?,
         Err(_) => {
             log.break_off();
             // Without them the verdict is still right.
-            let _ = tokio::time::timeout(LOG_PATIENCE.1, read(engine.last_lines(id, LAST_LINES), &mut log)).await;
+            let last = read(engine.last_lines(id, LAST_LINES), |bytes| log.push(bytes));
+            let _ = tokio::time::timeout(LOG_PATIENCE.1, last).await;
+            false
         }
-    }
-    Ok(log)
+    };
+    Ok((log, results.finish(whole)))
 }
 
 /// Reads a stream to its end. A log that the engine does not give (a logging driver without reading) is said in its place.
-async fn read(mut stream: impl Stream<Item = Result<Bytes, SwarmError>> + Unpin, log: &mut Log) -> Result<(), String> {
+async fn read(
+    mut stream: impl Stream<Item = Result<Bytes, SwarmError>> + Unpin,
+    mut to: impl FnMut(&[u8]),
+) -> Result<(), String> {
     loop {
         match stream.try_next().await {
-            Ok(Some(bytes)) => log.push(&bytes),
+            Ok(Some(bytes)) => to(&bytes),
             Ok(None) => return Ok(()),
-            Err(SwarmError::Refused(words)) => log.push(format!("(the log cannot be read: {words})\n").as_bytes()),
+            Err(SwarmError::Refused(words)) => to(format!("(the log cannot be read: {words})\n").as_bytes()),
             Err(error) => return Err(error.to_string()),
         }
     }
@@ -170,42 +155,57 @@ impl Log {
         of_head.iter().chain(self.tail.range(tail.saturating_sub(most)..)).copied().collect()
     }
 
-    /// All of it with at most `most` bytes of its head and of its tail, and a line on what is left out.
-    fn text(&self, most: usize) -> Vec<u8> {
-        let mut all = self.head.clone();
+    /// Writes all of it with at most `most` bytes of its head and of its tail, and a line on what is left out. How
+    /// many bytes that were.
+    fn write(&self, most: usize, to: &mut impl Write) -> std::io::Result<usize> {
+        let (first, second) = self.tail.as_slices();
+        let parts = [self.head.as_slice(), first, second];
+        let (head, all) = (self.head.len(), self.head.len() + self.tail.len());
         if self.left_out > 0 || self.unread {
-            let (head, tail) = (self.head.len().min(most), self.tail.len().min(most));
-            let left_out = self.left_out + (self.head.len() - head + self.tail.len() - tail) as u64;
-            all.truncate(head);
+            let (begin, end) = (head.min(most), (all - head).min(most));
+            let left_out = self.left_out + (head - begin + all - head - end) as u64;
             let gap = if self.unread { UNREAD.to_owned() } else { mark(left_out) };
-            all.extend_from_slice(gap.as_bytes());
-            all.extend(self.tail.range(self.tail.len() - tail..));
-            return all;
+            return write_around(&parts, begin, &gap, all - end, to);
         }
-        all.extend(&self.tail);
-        if all.len() > most.saturating_mul(2) {
-            let left_out = all.len() - 2 * most;
-            let tail = all.split_off(all.len() - most);
-            all.truncate(most);
-            all.extend_from_slice(mark(left_out as u64).as_bytes());
-            all.extend(tail);
+        if all > most.saturating_mul(2) {
+            return write_around(&parts, most, &mark((all - 2 * most) as u64), all - most, to);
         }
-        all
+        write_range(&parts, 0..all, to)
     }
 
     /// Compressed to at most `budget` bytes, with as much of both ends as that takes.
     fn packed(&self, budget: usize) -> std::io::Result<Vec<u8>> {
         let mut most = LOG_END;
         loop {
-            let text = self.text(most);
-            let packed = pack(&text)?;
+            let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
+            let written = self.write(most, &mut encoder)?;
+            let packed = encoder.finish()?;
             if packed.len() <= budget || most < 1024 {
                 return Ok(packed);
             }
             // Less by how much too big it is, and a tenth more: the ends may compress worse than the whole.
-            most = text.len() / 2 * budget / packed.len() * 9 / 10;
+            most = written / 2 * budget / packed.len() * 9 / 10;
         }
     }
+}
+
+/// Writes the bytes before `begin`, a gap, and those from `end` on.
+fn write_around(parts: &[&[u8]], begin: usize, gap: &str, end: usize, to: &mut impl Write) -> std::io::Result<usize> {
+    let before = write_range(parts, 0..begin, to)?;
+    to.write_all(gap.as_bytes())?;
+    Ok(before + gap.len() + write_range(parts, end..usize::MAX, to)?)
+}
+
+/// Writes a range of bytes that are in several parts.
+fn write_range(parts: &[&[u8]], range: Range<usize>, to: &mut impl Write) -> std::io::Result<usize> {
+    let (mut at, mut written) = (0, 0);
+    for part in parts {
+        let within = |place: usize| place.saturating_sub(at).min(part.len());
+        let bytes = &part[within(range.start)..within(range.end).max(within(range.start))];
+        to.write_all(bytes)?;
+        (at, written) = (at + part.len(), written + bytes.len());
+    }
+    Ok(written)
 }
 
 const UNREAD: &str = "\n\n[testkit: lines are left out here, the log is too long to be read]\n\n";
@@ -214,29 +214,16 @@ fn mark(left_out: u64) -> String {
     format!("\n\n[testkit: {left_out} bytes are left out here, the log is too long to be kept]\n\n")
 }
 
-fn pack(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
-    encoder.write_all(bytes)?;
-    encoder.finish()
-}
-
 /// The binary data of the ConfigMap, within its budget.
-fn contents(left: &Left) -> std::io::Result<BTreeMap<String, ByteString>> {
+fn contents(left: Left) -> std::io::Result<BTreeMap<String, ByteString>> {
     let mut data = BTreeMap::new();
-    if let Some(junit) = &left.outcome.junit {
-        let mut packed = pack(junit.as_bytes())?;
-        for most in [2000, 200, 0] {
-            if packed.len() <= JUNIT_BUDGET {
-                break;
-            }
-            packed = pack(left.outcome.digest(most).as_bytes())?;
-        }
-        if packed.len() <= JUNIT_BUDGET {
-            data.insert("junit.xml.gz".to_owned(), ByteString(packed));
-        }
+    let Left { outcome, log, room } = left;
+    if let Some(junit) = outcome.junit {
+        data.insert("junit.xml.gz".to_owned(), ByteString(junit.into_packed()));
     }
     let used: usize = data.values().map(|b| b.0.len()).sum();
-    data.insert("log.gz".to_owned(), ByteString(left.log.packed(BUDGET - used)?));
+    data.insert("log.gz".to_owned(), ByteString(log.packed(BUDGET.saturating_sub(used))?));
+    drop(room);
     Ok(data)
 }
 
@@ -251,7 +238,7 @@ pub async fn keep(
     summary: &serde_json::Value,
 ) -> Result<String, super::Error> {
     let name = run.results_name();
-    let binary = tokio::task::spawn_blocking(move || contents(&left)).await.map_err(std::io::Error::other)??;
+    let binary = tokio::task::spawn_blocking(move || contents(left)).await.map_err(std::io::Error::other)??;
     let wanted = ConfigMap {
         metadata: ObjectMeta {
             name: Some(name.clone()),

@@ -21,9 +21,6 @@ use jiff::Timestamp;
 
 use super::{ENDLESS, Engine, QUICK, SwarmError, WORK};
 
-/// What an archive may hold: results, not data.
-const ARCHIVE_LIMIT: usize = 64 << 20;
-
 /// What to make a container of. It is never restarted, and its log is bounded.
 #[derive(Clone, PartialEq, Eq)]
 pub struct ContainerSpec {
@@ -208,21 +205,14 @@ impl Engine {
         }
     }
 
-    /// A file or directory of a container as a tar archive, at most 64 MiB.
-    pub async fn archive(&self, id: &str, path: &str) -> Result<Vec<u8>, SwarmError> {
+    /// A file or directory of a container as a tar archive, piece by piece: it may be of any size.
+    pub fn archive(
+        &self,
+        id: &str,
+        path: &str,
+    ) -> impl Stream<Item = Result<Bytes, SwarmError>> + Send + Unpin + use<> {
         let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
-        let mut parts = Box::pin(self.within(WORK).download_from_container(id, Some(options)));
-        let mut tar = Vec::new();
-        while let Some(part) = parts.try_next().await? {
-            if tar.len() + part.len() > ARCHIVE_LIMIT {
-                let limit = ARCHIVE_LIMIT >> 20;
-                return Err(SwarmError::Refused(format!(
-                    "{path} holds more than {limit} MiB: leave only results there"
-                )));
-            }
-            tar.extend_from_slice(&part);
-        }
-        Ok(tar)
+        Box::pin(self.within(WORK).download_from_container(id, Some(options)).map_err(SwarmError::from))
     }
 }
 
