@@ -25,8 +25,8 @@ use testkit::{
 };
 
 /// An image of a few files of the host's own: nothing is pulled here. `sleep` is there so that it can run for a while.
-const MAKE_IMAGE: &str = "cd / && tar -chf - bin/sh bin/cat bin/sleep $(ldd /bin/sh /bin/cat /bin/sleep | grep -o '/[^ ]*' | grep -v : | sort -u | sed 's,^/,,') \
-    | docker import - testkit/probe:v1";
+const MAKE_IMAGE: &str = "mkdir -p /tmp/image/results && touch /tmp/image/results/shipped && cd / && tar -chf - bin/sh bin/cat bin/sleep $(ldd /bin/sh /bin/cat /bin/sleep | grep -o '/[^ ]*' | grep -v : | sort -u | sed 's,^/,,') -C /tmp/image results \
+    | docker import --change 'USER 1000' - testkit/probe:v1";
 const IMAGE: &str = "testkit/probe:v1";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -159,7 +159,8 @@ fn probe(name: &str, script: &str) -> ContainerSpec {
 /// One that ends by itself, with what it leaves.
 async fn containers(fleet: &Fleet) {
     let engine = fleet.engine(1);
-    let script = "echo out; echo err >&2; echo \"$SECRET\" > /results/a.xml; [ -S /var/run/docker.sock ] && exit 3";
+    // As a user that may not write into a volume as an engine makes it, where the image has a file of its own.
+    let script = "echo out; echo err >&2; echo \"$SECRET\" > /results/a.xml; [ -S /var/run/docker.sock ] && [ ! -e /results/shipped ] && exit 3";
     let spec = probe("first", script);
     assert!(!format!("{spec:?}").contains("tell nobody"));
     let id = engine.create(spec.clone()).await.unwrap();
@@ -167,6 +168,9 @@ async fn containers(fleet: &Fleet) {
     assert!(matches!(taken, Err(SwarmError::Conflict(_))), "{taken:?}");
     let created = engine.inspect(&id).await.unwrap();
     assert_eq!((created.running, created.started_at, created.name.as_str()), (false, None, "first"));
+    for _ in 0..2 {
+        engine.open_folder(&id, "/results").await.unwrap();
+    }
     engine.start(&id).await.unwrap();
     assert_eq!(engine.wait(&id).await.unwrap(), 3);
     let ended = engine.inspect(&id).await.unwrap();

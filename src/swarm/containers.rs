@@ -7,12 +7,16 @@ use std::{
 };
 
 use bollard::{
+    body_full,
     errors::Error,
-    models::{ContainerCreateBody, HostConfig, HostConfigLogConfig, RestartPolicy, RestartPolicyNameEnum},
+    models::{
+        ContainerCreateBody, HostConfig, HostConfigLogConfig, Mount, MountType, MountVolumeOptions, RestartPolicy,
+        RestartPolicyNameEnum,
+    },
     query_parameters::{
         CreateContainerOptionsBuilder, DownloadFromContainerOptionsBuilder, InspectContainerOptions,
         ListContainersOptionsBuilder, LogsOptionsBuilder, RemoveContainerOptionsBuilder, StartContainerOptions,
-        StopContainerOptionsBuilder, WaitContainerOptions,
+        StopContainerOptionsBuilder, UploadToContainerOptionsBuilder, WaitContainerOptions,
     },
 };
 use bytes::Bytes;
@@ -38,7 +42,8 @@ pub struct ContainerSpec {
     pub host_network: bool,
     /// Paths of the host, `source:target` each.
     pub binds: Vec<String>,
-    /// Where anonymous volumes go: they outlive the container's processes and end with it.
+    /// Where anonymous volumes go: they are empty, whatever the image has there, outlive the container's
+    /// processes and end with it.
     pub volumes: Vec<String>,
 }
 
@@ -109,9 +114,9 @@ impl Engine {
             cmd: Some(spec.args).filter(|a| !a.is_empty()),
             env: Some(spec.env),
             labels: Some(spec.labels.into_iter().collect()),
-            volumes: Some(spec.volumes),
             host_config: Some(HostConfig {
                 binds: Some(spec.binds),
+                mounts: Some(spec.volumes.into_iter().map(volume).collect()),
                 network_mode: spec.host_network.then(|| "host".to_owned()),
                 log_config: Some(HostConfigLogConfig { typ: Some("json-file".to_owned()), config: Some(log.into()) }),
                 restart_policy: Some(RestartPolicy {
@@ -124,6 +129,14 @@ impl Engine {
         };
         let options = CreateContainerOptionsBuilder::new().name(&spec.name).build();
         Ok(self.within(WORK).create_container(Some(options), body).await?.id)
+    }
+
+    /// Lets every user of a container write into a folder of it: the root of a volume is its engine's
+    /// user's alone. To be done before it starts; done again, it is as it was.
+    pub async fn open_folder(&self, id: &str, path: &str) -> Result<(), SwarmError> {
+        let tar = open_folder(path).map_err(|e| SwarmError::Refused(format!("{path} is no path of a folder: {e}")))?;
+        let options = UploadToContainerOptionsBuilder::new().path("/").build();
+        Ok(self.within(WORK).upload_to_container(id, Some(options), body_full(tar.into())).await?)
     }
 
     /// Starts a container. One that runs is fine.
@@ -216,6 +229,28 @@ impl Engine {
     }
 }
 
+/// An anonymous volume.
+fn volume(target: String) -> Mount {
+    Mount {
+        target: Some(target),
+        typ: Some(MountType::VOLUME),
+        volume_options: Some(MountVolumeOptions { no_copy: Some(true), ..MountVolumeOptions::default() }),
+        ..Mount::default()
+    }
+}
+
+/// An archive of nothing but a folder that everybody may write into, as of `/`. Engines leave a
+/// folder that is there as it is, but for its owner and mode; of `.` they would leave these too.
+fn open_folder(path: &str) -> std::io::Result<Vec<u8>> {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_mode(0o1777);
+    header.set_size(0);
+    let mut tar = tar::Builder::new(Vec::new());
+    tar.append_data(&mut header, path.trim_start_matches('/'), std::io::empty())?;
+    tar.into_inner()
+}
+
 /// Docker puts a slash before names.
 fn plain(name: Option<String>) -> String {
     name.unwrap_or_default().trim_start_matches('/').to_owned()
@@ -224,4 +259,22 @@ fn plain(name: Option<String>) -> String {
 /// Docker's "never" is the year 1.
 fn moment(text: Option<&str>) -> Option<Timestamp> {
     text.and_then(|t| t.parse::<Timestamp>().ok()).filter(|t| t.as_second() > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_opened_folder_is_one_entry_that_everybody_may_write_into() {
+        for path in ["/results", "/srv/e2e/results"] {
+            let tar = open_folder(path).unwrap();
+            let mut archive = tar::Archive::new(tar.as_slice());
+            let entries: Vec<_> = archive.entries().unwrap().map(Result::unwrap).collect();
+            let [entry] = entries.as_slice() else { panic!("{path}: {} entries", entries.len()) };
+            assert_eq!(entry.header().mode().unwrap(), 0o1777);
+            assert!(entry.header().entry_type().is_dir());
+            assert_eq!(entry.path().unwrap().to_str(), Some(&path[1..]));
+        }
+    }
 }
