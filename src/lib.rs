@@ -4,6 +4,7 @@
 //! - [`cli`]: `kubectl testkit`, a file a verb.
 //! - [`cloud`]: where instances come from, and the one list of them that all clusters share.
 //! - [`cluster`]: the SwarmCluster controller: observe, plan, act, report.
+//! - [`events`]: the one way Events are written.
 //! - [`host`]: one multiplexed SSH connection a host, with pinned host keys.
 //! - [`operator`]: wires the rooms into one process.
 //! - [`results`]: what test tools write, read into one outcome.
@@ -15,6 +16,7 @@ pub mod attach;
 pub mod cli;
 pub mod cloud;
 pub mod cluster;
+pub mod events;
 pub mod host;
 pub mod operator;
 pub mod results;

@@ -6,6 +6,8 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
+use super::text;
+
 /// The conditions of an object, as status carries them.
 pub type Conditions = Vec<Condition>;
 
@@ -85,18 +87,32 @@ pub mod reason {
     pub const RUNNING: &str = "Running";
     /// Every case passed or was skipped.
     pub const PASSED: &str = "CasesPassed";
+    /// The run's container was told to end.
+    pub const STOPPING: &str = "Stopping";
     /// At least one case failed.
     pub const CASES_FAILED: &str = "CasesFailed";
     /// The image cannot be had.
     pub const IMAGE_UNAVAILABLE: &str = "ImageUnavailable";
     /// The container ended without results.
     pub const NO_RESULTS: &str = "NoResults";
-    /// The container could not be started, or ended badly with results that all passed.
+    /// No case was run: there was none, or all were skipped.
+    pub const NO_CASES: &str = "NoCasesRun";
+    /// The container ended badly, and no case of it failed.
     pub const CONTAINER_FAILED: &str = "ContainerFailed";
-    /// The container is gone, and its results with it.
+    /// Somebody removed the container, or its machine, and its results with it.
     pub const CONTAINER_LOST: &str = "ContainerLost";
     /// `spec.timeout` passed.
     pub const DEADLINE_EXCEEDED: &str = "DeadlineExceeded";
+    /// `spec.pendingTimeout` passed before the container started.
+    pub const PENDING_TIMEOUT: &str = "PendingTimeoutExceeded";
+    /// `spec.cancel` was set, or the run was deleted.
+    pub const CANCELLED: &str = "Cancelled";
+    /// A host, its engine or the way to it failed: nothing is said of the tests.
+    pub const INFRASTRUCTURE: &str = "InfrastructureFailed";
+    /// The results cannot be kept in Kubernetes.
+    pub const NOT_KEPT: &str = "ResultsNotKept";
+    /// The container of a run that ended could not be removed.
+    pub const CONTAINER_LEFT: &str = "ContainerLeft";
     /// The cluster was deleted.
     pub const CLUSTER_GONE: &str = "ClusterGone";
 }
@@ -143,19 +159,13 @@ pub fn is_true(conditions: &[Condition], type_: &str) -> bool {
 /// The API server accepts condition messages of at most 32,768 characters
 /// (`metav1.Condition`); a person reads far fewer.
 fn bounded(message: &str) -> String {
-    const MOST: usize = 1024;
-    if message.chars().count() <= MOST {
-        return message.to_owned();
-    }
-    message.chars().take(MOST - 1).chain(['…']).collect()
+    text::line(message, 1024)
 }
 
 /// A message as an Event carries it: `events.k8s.io/v1` takes notes of at most 1,024 bytes.
 #[must_use]
 pub fn event_note(message: &str) -> String {
-    const MOST: usize = 1024;
-    let end = (0..=MOST.min(message.len())).rev().find(|end| message.is_char_boundary(*end));
-    message[..end.unwrap_or_default()].to_owned()
+    text::line_of_bytes(message, 1024)
 }
 
 #[cfg(test)]
@@ -163,9 +173,10 @@ mod tests {
     use super::event_note;
 
     #[test]
-    fn a_note_is_cut_between_characters() {
+    fn a_note_has_at_most_the_bytes_that_an_event_takes() {
         assert_eq!(event_note("four"), "four");
-        assert_eq!(event_note(&"é".repeat(600)).len(), 1024);
-        assert_eq!(event_note(&format!("x{}", "é".repeat(600))).len(), 1023);
+        for cases in [1, 12, 400] {
+            assert!(event_note(&format!("x{}", "é".repeat(100 * cases))).len() <= 1024, "{cases}");
+        }
     }
 }

@@ -9,6 +9,7 @@ mod duration;
 mod names;
 mod run;
 mod schema;
+pub mod text;
 
 pub use cluster::{
     AddressKind, AmiSelector, Ec2Provider, EngineSpec, HostsProvider, NodeRole, NodeState, NodeStatus, Provider,
@@ -17,7 +18,10 @@ pub use cluster::{
 pub use conditions::{Conditions, condition, event_note, is_true, reason, set, type_};
 pub use duration::Duration;
 pub use names::{CREDENTIALS_FINALIZER, FINALIZER, GROUP, MANAGER, journal_secret, label, secret_key};
-pub use run::{CaseFailure, ClusterRef, E2ERun, E2ERunSpec, E2ERunStatus, EnvVar, ImagePullPolicy, Phase};
+pub use run::{
+    CaseFailure, ClusterRef, E2ERun, E2ERunSpec, E2ERunStatus, EnvVar, ImagePullPolicy, Phase, ResultsFormat,
+    ResultsSpec,
+};
 
 use kube::CustomResourceExt;
 

@@ -10,6 +10,33 @@ use super::{
     schema::{integer, required_by_rule},
 };
 
+/// The rule that these fields are as they were.
+macro_rules! unchanged {
+    ($first:literal $(, $more:literal)*) => {
+        concat!(unchanged!(@ $first) $(, " && ", unchanged!(@ $more))*)
+    };
+    (@ $field:literal) => {
+        concat!(
+            "has(self.", $field, ") == has(oldSelf.", $field, ") && ",
+            "(!has(self.", $field, ") || self.", $field, " == oldSelf.", $field, ")"
+        )
+    };
+}
+
+/// All but `cancel`.
+const UNCHANGED: &str = unchanged!(
+    "clusterRef",
+    "image",
+    "imagePullPolicy",
+    "imagePullTimeout",
+    "args",
+    "env",
+    "pendingTimeout",
+    "timeout",
+    "gracePeriod",
+    "results"
+);
+
 /// One run of a test container on a manager of a cluster.
 #[derive(CustomResource, KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[kube(
@@ -37,7 +64,7 @@ use super::{
 #[serde(rename_all = "camelCase")]
 #[schemars(transform = required_by_rule)]
 #[x_kube(
-    validation = Rule::new("self == oldSelf").message("a run cannot be changed once it is made: create another E2ERun"),
+    validation = Rule::new(UNCHANGED).message("a run cannot be changed once it is made, only cancelled (spec.cancel: true): create another E2ERun"),
     validation = Rule::new("has(self.clusterRef)").message("write which SwarmCluster to run on, such as clusterRef: {name: foo}"),
     validation = Rule::new("has(self.image)").message("write the image to run, such as image: dockerswarm/e2e:latest")
 )]
@@ -68,9 +95,62 @@ pub struct E2ERunSpec {
     #[schemars(length(max = 256))]
     pub env: Vec<EnvVar>,
 
+    /// How long the run may wait for its cluster before it fails.
+    #[serde(default = "an_hour")]
+    pub pending_timeout: Duration,
+
     /// How long the container may run before it is stopped and the run fails.
     #[serde(default = "half_an_hour")]
     pub timeout: Duration,
+
+    /// How long the container has to end by itself, and to write its results, after SIGTERM: at its timeout, when the run is cancelled or deleted, and when its cluster is deleted. Then it is killed.
+    #[serde(default = "a_minute")]
+    #[x_kube(validation = Rule::new("!self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') || !self.matches('[1-9]') || duration(self) <= duration('1h')").message("write a grace period of at most 1h, such as 60s"))]
+    pub grace_period: Duration,
+
+    /// What says how the tests went.
+    #[serde(default)]
+    pub results: ResultsSpec,
+
+    /// Stop the run: its container has `gracePeriod` to end, what it leaves is kept, and the run fails as `Cancelled`. The one field that can be changed.
+    #[serde(default)]
+    #[x_kube(validation = Rule::new("self || !oldSelf").message("a run that was cancelled does not go on: create another E2ERun"))]
+    pub cancel: bool,
+}
+
+/// What says how the tests went.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct ResultsSpec {
+    /// What to go by.
+    #[serde(default)]
+    pub format: ResultsFormat,
+
+    /// The folder the container writes its results to (`TESTKIT_RESULTS`). Every user of the container may write there, and what the image has there is not seen.
+    #[serde(default = "results_path")]
+    #[schemars(length(max = 256))]
+    #[x_kube(validation = Rule::new("self.matches('^(/[A-Za-z0-9_][A-Za-z0-9._-]*)+$') && !self.matches('^/(proc|sys|dev)(/|$)')").message("write the absolute path of a folder that is the tests' own, such as /results"))]
+    pub path: String,
+
+    /// Let a run pass that has run no case, because there was none or all were skipped.
+    #[serde(default)]
+    pub allow_empty: bool,
+}
+
+impl Default for ResultsSpec {
+    fn default() -> Self {
+        Self { format: ResultsFormat::default(), path: results_path(), allow_empty: false }
+    }
+}
+
+/// What to go by when a run is judged.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ResultsFormat {
+    /// The JUnit files in the folder for results, and the exit code: both have to say that the tests passed.
+    #[default]
+    Auto,
+    /// The exit code alone. No file is read, and no case is counted.
+    ExitCode,
 }
 
 /// A SwarmCluster in the run's own namespace.
@@ -151,10 +231,10 @@ pub struct E2ERunStatus {
     /// The container's exit code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i64>,
-    /// When the container started.
+    /// When the container started, by the operator's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
-    /// When the container ended, or the run failed without one.
+    /// When the container ended, by the operator's clock, or the run failed without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,
     /// How long the container ran, such as `3m12s`.
@@ -188,7 +268,7 @@ pub enum Phase {
     Pending,
     /// Its container runs.
     Running,
-    /// It ended, and every case passed or was skipped.
+    /// It ended, and the tests passed.
     Complete,
     /// It ended otherwise.
     Failed,
@@ -208,4 +288,35 @@ fn two_minutes() -> Duration {
 
 fn half_an_hour() -> Duration {
     Duration::from_secs(1800)
+}
+
+/// Several times what a cluster takes that is made beside its run, with machines that come to nothing.
+fn an_hour() -> Duration {
+    Duration::from_secs(3600)
+}
+
+/// What the `e2e` suite needs to remove what its cases made, and to write its results.
+fn a_minute() -> Duration {
+    Duration::from_secs(60)
+}
+
+fn results_path() -> String {
+    "/results".to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::CustomResourceExt as _;
+
+    use super::*;
+
+    #[test]
+    fn every_field_but_cancel_is_held_by_the_rule() {
+        let crd = serde_json::to_value(E2ERun::crd()).unwrap();
+        let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
+        for field in spec.as_object().unwrap().keys().filter(|f| *f != "cancel") {
+            assert!(UNCHANGED.contains(&format!("self.{field} == oldSelf.{field})")), "{field}");
+        }
+        assert!(!UNCHANGED.contains("cancel"));
+    }
 }

@@ -122,6 +122,9 @@ fn failed(old: &E2ERun, junit: &[u8]) -> Result<Vec<String>, Failure> {
 fn object(args: &Args, old: &E2ERun, failed: Option<&[String]>) -> Result<Value, Failure> {
     let unreadable = |e| Failure::new(format!("the spec of run {:?} cannot be copied: {e}", args.run));
     let mut spec = serde_json::to_value(&old.spec).map_err(unreadable)?;
+    if let Some(fields) = spec.as_object_mut() {
+        fields.remove("cancel");
+    }
     if let Some(cluster) = &args.cluster {
         spec["clusterRef"] = json!({"name": cluster});
     }

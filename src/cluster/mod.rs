@@ -42,7 +42,7 @@ use k8s_openapi::jiff::Timestamp;
 pub use keys::free_journal;
 use kube::{
     Api, Client, Resource, ResourceExt,
-    runtime::{Controller, controller, events::Recorder, reflector::ObjectRef, watcher},
+    runtime::{Controller, controller, reflector::ObjectRef, watcher},
 };
 pub use member::MemberId;
 pub use places::{Place, Places, SecretName};
@@ -60,6 +60,7 @@ use self::{
 use crate::{
     api::{FINALIZER, MANAGER, NodeRole, SwarmCluster},
     cloud::{Account, Clouds, Owner},
+    events::Events,
     host::Hosts,
     swarm::Node,
 };
@@ -108,7 +109,7 @@ pub struct Context {
     /// Cloud credentials from Secrets.
     pub vault: Arc<Vault>,
     /// Writes Events.
-    pub recorder: Recorder,
+    pub events: Events,
     /// Wakes clusters.
     pub wake: Wake,
     watches: Watches,
@@ -119,14 +120,7 @@ pub struct Context {
 impl Context {
     /// A context.
     #[must_use]
-    pub fn new(
-        client: Client,
-        hosts: Hosts,
-        clouds: Clouds,
-        places: Arc<Places>,
-        recorder: Recorder,
-        wake: Wake,
-    ) -> Self {
+    pub fn new(client: Client, hosts: Hosts, clouds: Clouds, places: Arc<Places>, events: Events, wake: Wake) -> Self {
         let joins = Joins::new(wake.clone());
         let vault = Arc::new(Vault::new(client.clone()));
         Self {
@@ -135,7 +129,7 @@ impl Context {
             clouds,
             places,
             vault,
-            recorder,
+            events,
             wake,
             watches: Watches::default(),
             joins,

@@ -4,7 +4,6 @@ use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta:
 use kube::{
     Resource, ResourceExt,
     api::{Patch, PatchParams},
-    runtime::events::{Event, EventType},
 };
 
 use super::{
@@ -14,7 +13,10 @@ use super::{
     status, template,
     trouble::Trouble,
 };
-use crate::api::{FINALIZER, MANAGER, SwarmCluster, SwarmClusterStatus, event_note, is_true, reason, type_};
+use crate::{
+    api::{FINALIZER, MANAGER, SwarmCluster, SwarmClusterStatus, is_true, reason, type_},
+    events::Severity,
+};
 
 /// Puts our finalizer on the object.
 pub async fn add_finalizer(context: &Context, cluster: &SwarmCluster) -> Result<(), kube::Error> {
@@ -47,10 +49,10 @@ pub async fn report(
             name: Some(losses.instance.clone()).filter(|id| !id.is_empty()),
             ..ObjectReference::default()
         };
-        publish(context, cluster, EventType::Warning, trouble.reason(), &note, Some(instance)).await;
+        publish(context, cluster, Severity::Warning, trouble.reason(), &note, Some(instance)).await;
     }
     for (reason, note) in plan.news.iter().filter(|_| outcome.saved) {
-        publish(context, cluster, EventType::Warning, reason, note, None).await;
+        publish(context, cluster, Severity::Warning, reason, note, None).await;
     }
     for (failure, what) in &outcome.failures {
         tracing::warn!(cluster = world.name, %failure, "{what} failed");
@@ -87,28 +89,19 @@ async fn announce(context: &Context, cluster: &SwarmCluster, new: &SwarmClusterS
     let expected =
         [reason::LAUNCHING, reason::BOOTING, reason::JOINING, reason::READY, reason::PAUSED, reason::DELETING];
     let good = expected.contains(&now.reason.as_str()) && !is_true(&new.conditions, type_::STALLED);
-    let type_ = if good { EventType::Normal } else { EventType::Warning };
-    publish(context, cluster, type_, &now.reason, &now.message, None).await;
+    let severity = if good { Severity::Normal } else { Severity::Warning };
+    publish(context, cluster, severity, &now.reason, &now.message, None).await;
 }
 
 /// Writes an Event. One that cannot be written must not hold up the cluster.
 async fn publish(
     context: &Context,
     cluster: &SwarmCluster,
-    type_: EventType,
+    severity: Severity,
     reason: &str,
     note: &str,
     related: Option<ObjectReference>,
 ) {
     tracing::info!(cluster = cluster.name_any(), reason, "{note}");
-    let event = Event {
-        type_,
-        action: "Reconcile".to_owned(),
-        reason: reason.to_owned(),
-        note: Some(event_note(note)),
-        secondary: related,
-    };
-    if let Err(error) = context.recorder.publish(&event, &cluster.object_ref(&())).await {
-        tracing::warn!(%error, "writing an Event failed");
-    }
+    context.events.publish(&cluster.object_ref(&()), severity, "Reconcile", reason, note, related).await;
 }

@@ -17,6 +17,7 @@ use crate::{
     api::{E2ERun, SwarmCluster},
     cloud::Clouds,
     cluster::{self, Wake},
+    events::Events,
     host::Hosts,
     run,
 };
@@ -78,17 +79,11 @@ async fn controllers(
         move |owner: &crate::cloud::Owner| wake.send(&owner.uid)
     };
     let clouds = Clouds::new(&installation, Arc::new(on_instance));
-    let recorder = Recorder::new(client.clone(), cluster::reporter());
+    let events = Events::new(Recorder::new(client.clone(), cluster::reporter()));
     let home = config.lease.as_ref().map_or(client.default_namespace(), |lease| &lease.namespace);
     let places = Arc::new(cluster::Places::new(client.clone(), home, &installation));
-    let context = cluster::Context::new(
-        client.clone(),
-        hosts.clone(),
-        clouds.clone(),
-        Arc::clone(&places),
-        recorder.clone(),
-        wake,
-    );
+    let context =
+        cluster::Context::new(client.clone(), hosts.clone(), clouds.clone(), Arc::clone(&places), events.clone(), wake);
     let collector = garbage::Collector {
         client: client.clone(),
         clouds,
@@ -98,7 +93,7 @@ async fn controllers(
         vault: Arc::clone(&context.vault),
         every: config.collect_every.get(),
     };
-    let runs = run::Context::new(client.clone(), hosts, recorder, wake_run);
+    let runs = run::Context::new(client.clone(), hosts, events, wake_run);
     let of_clusters = cluster::run(Arc::new(context), objects(config, &client), woken, stop.clone());
     let of_runs = run::run(Arc::new(runs), objects(config, &client), objects(config, &client), woken_run, stop);
     tokio::select! {

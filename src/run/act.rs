@@ -2,19 +2,21 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use futures::future::join;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, ResourceExt};
 
 use super::{
-    Context, Error, RESULTS, archive,
+    Context, Error,
     facts::{Container, ContainerState, Observed},
     image,
     jobs::Work,
-    observe,
-    plan::{Plan, Stage, Step},
+    keep, observe,
+    plan::{Plan, Says, Step},
     record::{self, Change, Placed},
     report,
-    verdict::{self, Cut, End},
+    stage::{Stage, elapsed},
+    verdict,
 };
 use crate::{
     api::{E2ERun, label, reason},
@@ -22,22 +24,24 @@ use crate::{
     swarm::{ContainerSpec, Engine, SwarmError},
 };
 
-/// How long a container has to end by itself once it is told to, and how long the engine may take to make it.
-const GRACE: Duration = Duration::from_secs(10);
-/// How much of the log's end the verdict may quote.
-const QUOTED: usize = 4096;
+/// What a container has to end that was told to before, and should have ended by now.
+const LAST: Duration = Duration::from_secs(1);
 
 /// What came of the steps.
 #[derive(Debug, Default)]
 pub struct Outcome {
     /// The container after them, where that changed.
     pub container: Option<(HostId, Container)>,
-    /// The run's end, once what the container left is kept.
-    pub end: Option<End>,
     /// The step that failed, in words. The steps after it were not taken.
     pub failure: Option<String>,
-    /// A failure that is not worth another try.
-    pub fatal: bool,
+    /// A failure that is not worth another try: the reason, and what to do.
+    pub fatal: Option<(&'static str, &'static str)>,
+    /// When the container was started, where it was.
+    pub begun: Option<Timestamp>,
+    /// The stage that the plan enters is written down with a step, or another one is.
+    pub entered: bool,
+    /// The object was let go.
+    pub released: bool,
 }
 
 /// Takes the steps, in order, until one fails.
@@ -45,186 +49,217 @@ pub struct Outcome {
 /// # Errors
 /// Where the API server refuses a write.
 pub async fn act(context: &Context, run: &E2ERun, seen: &Observed, plan: &Plan) -> Result<Outcome, Error> {
-    let mut outcome = Outcome::default();
-    if matches!(plan.stage, Stage::Ended(_)) || seen.finished || seen.deleting {
-        let uid = run.uid().unwrap_or_default();
+    let uid = run.uid().unwrap_or_default();
+    if matches!(plan.says, Says::Ended(_)) || seen.finished {
         context.jobs.forget(&uid);
         drop(context.lines.forget(&uid));
     }
+    let mut outcome = Outcome::default();
+    let api: Api<E2ERun> = Api::namespaced(context.client.clone(), &run.namespace().unwrap_or_default());
+    let mut actor = Actor { context, run, seen, api, outcome: &mut outcome };
     for step in &plan.steps {
-        if let Err(failure) = take(context, run, seen, step, &mut outcome).await? {
-            outcome.failure = Some(failure);
+        if let Err(failure) = actor.take(step).await? {
+            actor.outcome.failure = Some(failure);
             break;
         }
+    }
+    if let Some((stage, at)) = plan.enters.filter(|_| !actor.outcome.entered && !actor.outcome.released) {
+        actor.write(Change::Entered(stage, at)).await?;
+    }
+    if outcome.released {
+        context.jobs.forget(&uid);
+        context.keeper.forget(&uid);
+        drop(context.lines.forget(&uid));
+    } else {
+        context.jobs.note(&uid, outcome.failure.as_deref());
     }
     Ok(outcome)
 }
 
-/// One step. The inner error is a host's, in words.
-async fn take(
-    context: &Context,
-    run: &E2ERun,
-    seen: &Observed,
-    step: &Step,
-    outcome: &mut Outcome,
-) -> Result<Result<(), String>, Error> {
-    let api: Api<E2ERun> = Api::namespaced(context.client.clone(), &run.namespace().unwrap_or_default());
-    let node = |id: &HostId| format!("{}-{}", run.spec.cluster_ref.name, id.slot);
-    let hosts = &context.hosts;
-    match step {
-        Step::Hold => record::write(&api, run, Change::Hold).await?,
-        Step::Release => record::write(&api, run, Change::Release).await?,
-        Step::ImageClock(on) => {
-            let since = on.then(Timestamp::now);
-            record::write(&api, run, Change::ImageMissing(since)).await?;
-        }
-        Step::Pull(id) => {
-            let pull =
-                image::pull(hosts.clone(), id.clone(), run.spec.image.clone(), run.spec.image_pull_timeout.get());
-            context.jobs.ensure(run, Work::Image(id.clone()), pull);
-        }
-        Step::Copy { from, to } => {
-            let copy = image::copy(hosts.clone(), from.clone(), to.clone(), run.spec.image.clone());
-            context.jobs.ensure(run, Work::Image(to.clone()), copy);
-        }
-        Step::Launch(id) => {
-            let engine = match observe::control(hosts, id) {
-                Ok(engine) => engine,
-                Err(why) => return Ok(Err(format!("{} cannot be reached: {why}", node(id)))),
-            };
-            let created = match engine.create(container_spec(run)).await {
-                Ok(created) => created,
-                Err(error) => {
-                    outcome.fatal = matches!(error, SwarmError::Refused(_));
-                    return Ok(Err(format!("the container could not be created on {}: {error}", node(id))));
-                }
-            };
-            let container = Container { id: created, state: ContainerState::Created { error: None } };
-            return begin(context, run, &api, &engine, id, &container, outcome).await;
-        }
-        Step::Adopt(id, container) => {
-            let engine = match observe::control(hosts, id) {
-                Ok(engine) => engine,
-                Err(why) => return Ok(Err(format!("{} cannot be reached: {why}", node(id)))),
-            };
-            return begin(context, run, &api, &engine, id, container, outcome).await;
-        }
-        Step::Follow(id, container) => follow(context, run, id, container),
-        Step::Stop(id, container) => {
-            if !seen.record.stopped {
-                record::write(&api, run, Change::Stopped(Timestamp::now())).await?;
+struct Actor<'a> {
+    context: &'a Context,
+    run: &'a E2ERun,
+    seen: &'a Observed,
+    api: Api<E2ERun>,
+    outcome: &'a mut Outcome,
+}
+
+/// What came of a step: the failure is a host's, in words.
+type Taken = Result<Result<(), String>, Error>;
+
+impl Actor<'_> {
+    async fn take(&mut self, step: &Step) -> Taken {
+        let (context, run) = (self.context, self.run);
+        match step {
+            Step::Hold => self.write(Change::Hold(Timestamp::now())).await?,
+            Step::Release => {
+                self.write(Change::Release).await?;
+                self.outcome.released = true;
             }
-            stop(context, run, id, container);
+            Step::Forget(stages) => self.write(Change::Left(stages.clone())).await?,
+            Step::Disturbed(words) => self.write(Change::Disturbed(words.clone())).await?,
+            Step::Pull(id) => {
+                let (image, patience) = (run.spec.image.clone(), run.spec.image_pull_timeout.get());
+                let pull = image::pull(context.hosts.clone(), id.clone(), image, patience);
+                context.jobs.ensure(run, Work::Image(id.clone()), pull);
+            }
+            Step::Copy { from, to } => {
+                let copy = image::copy(context.hosts.clone(), from.clone(), to.clone(), run.spec.image.clone());
+                context.jobs.ensure(run, Work::Image(to.clone()), copy);
+            }
+            Step::Launch(id) => return self.launch(id).await,
+            Step::Adopt(id, container) => {
+                return match self.engine(id) {
+                    Ok(engine) => self.begin(&engine, id, container).await,
+                    Err(why) => Ok(Err(why)),
+                };
+            }
+            Step::Follow(id, container) => self.follow(id, container),
+            Step::Stop(cut, id, container) => {
+                if self.seen.record.cut != Some(*cut) || !self.seen.record.since.contains_key(&Stage::Stopping) {
+                    self.write(Change::Cut(*cut, Timestamp::now())).await?;
+                    self.outcome.entered = true;
+                }
+                self.stop(id, container);
+            }
+            Step::Keep(id, container, course) => keep::begin(context, run, id, container, course),
+            Step::Remove(id, container) => return Ok(self.remove(id, container).await),
+            Step::TryRemove(id, container) => {
+                if let Err(why) = self.remove(id, container).await {
+                    self.abandon(&format!("{why}. Remove it there: docker rm -f {container}")).await;
+                }
+            }
+            Step::Abandon(words) => self.abandon(words).await,
         }
-        Step::Collect(id, container) => return collect(context, run, seen, id, container, outcome).await,
-        Step::Remove(id, container) => {
-            let removed = match observe::control(hosts, id) {
-                Ok(engine) => engine.remove_container(container).await.map_err(|e| e.to_string()),
-                Err(why) => Err(why),
-            };
-            return Ok(removed.map_err(|e| format!("the container on {} could not be removed: {e}", node(id))));
-        }
+        Ok(Ok(()))
     }
-    Ok(Ok(()))
-}
 
-/// Writes a container down, then starts and follows it.
-async fn begin(
-    context: &Context,
-    run: &E2ERun,
-    api: &Api<E2ERun>,
-    engine: &Engine,
-    id: &HostId,
-    container: &Container,
-    outcome: &mut Outcome,
-) -> Result<Result<(), String>, Error> {
-    let placed = Placed { host: id.clone(), container: container.id.clone(), at: Timestamp::now() };
-    record::write(api, run, Change::Placed(placed)).await?;
-    if matches!(container.state, ContainerState::Created { .. })
-        && let Err(error) = engine.start(&container.id).await
-    {
-        // Whether it is worth another try is what the container's own state says in the next pass.
-        let node = format!("{}-{}", run.spec.cluster_ref.name, id.slot);
-        return Ok(Err(format!("the container could not be started on {node}: {error}")));
+    async fn write(&self, change: Change) -> Result<(), Error> {
+        Ok(record::write(&self.api, self.run, change).await?)
     }
-    follow(context, run, id, &container.id);
-    if let Ok(Some(now)) = observe::inspect(engine, &container.id).await {
-        outcome.container = Some((id.clone(), now));
-    }
-    Ok(Ok(()))
-}
 
-fn follow(context: &Context, run: &E2ERun, id: &HostId, container: &str) {
-    let (hosts, lines) = (context.hosts.clone(), context.lines.clone());
-    let (id, container, uid) = (id.clone(), container.to_owned(), run.uid().unwrap_or_default());
-    context.jobs.ensure(run, Work::Follow, async move {
-        let engine = observe::control(&hosts, &id)?;
-        let prepare = async {
-            lines.prepare(&hosts, &uid, &id).await;
-            std::future::pending::<()>().await;
+    fn node(&self, id: &HostId) -> String {
+        format!("{}-{}", self.run.spec.cluster_ref.name, id.slot)
+    }
+
+    fn engine(&self, id: &HostId) -> Result<Engine, String> {
+        observe::control(&self.context.hosts, id).map_err(|why| format!("{} cannot be reached: {why}", self.node(id)))
+    }
+
+    async fn launch(&mut self, id: &HostId) -> Taken {
+        let engine = match self.engine(id) {
+            Ok(engine) => engine,
+            Err(why) => return Ok(Err(why)),
         };
-        tokio::select! {
-            ended = engine.wait(&container) => ended.map(drop).map_err(|e| e.to_string()),
-            () = prepare => Ok(()),
+        match engine.create(container_spec(self.run)).await {
+            Ok(created) => {
+                let container = Container { id: created, state: ContainerState::Created { error: None } };
+                self.begin(&engine, id, &container).await
+            }
+            Err(error) => {
+                let words = error.to_string();
+                let (why, remedy) = verdict::of_start(&words);
+                if matches!(error, SwarmError::Refused(_)) && why == reason::INVALID_SPEC {
+                    self.outcome.fatal = Some((why, remedy));
+                }
+                Ok(Err(format!("the container could not be created on {}: {words}", self.node(id))))
+            }
         }
-    });
-}
+    }
 
-fn stop(context: &Context, run: &E2ERun, id: &HostId, container: &str) {
-    let (hosts, id, container) = (context.hosts.clone(), id.clone(), container.to_owned());
-    context.jobs.ensure(run, Work::Stop, async move {
-        let engine = observe::control(&hosts, &id)?;
-        engine.stop(&container, GRACE).await.map_err(|e| e.to_string())
-    });
-}
+    /// Writes a container down and opens its folder for results, then starts and follows it.
+    async fn begin(&mut self, engine: &Engine, id: &HostId, container: &Container) -> Taken {
+        let new = matches!(container.state, ContainerState::Created { .. });
+        let known = self.seen.record.placed.as_ref().is_some_and(|p| p.container == container.id && p.host == *id);
+        let written = async {
+            if known {
+                return Ok(());
+            }
+            let placed = Placed { host: id.clone(), container: container.id.clone(), at: Timestamp::now() };
+            self.write(Change::Placed(placed)).await
+        };
+        let path = &self.run.spec.results.path;
+        let opened = async { if new { engine.open_folder(&container.id, path).await } else { Ok(()) } };
+        let (written, opened) = join(written, opened).await;
+        written?;
+        if let Err(error) = opened {
+            return Ok(Err(format!("{path} of the container on {} could not be made: {error}", self.node(id))));
+        }
+        if new {
+            if let Err(error) = engine.start(&container.id).await {
+                // Whether it is worth another try is what the container's own state says in the next pass.
+                return Ok(Err(format!("the container could not be started on {}: {error}", self.node(id))));
+            }
+            let now = Timestamp::now();
+            self.write(Change::Entered(Stage::Running, now)).await?;
+            (self.outcome.begun, self.outcome.entered) = (Some(now), true);
+        }
+        self.follow(id, &container.id);
+        if let Ok(Some(now)) = observe::inspect(engine, &container.id).await {
+            self.outcome.container = Some((id.clone(), now));
+        }
+        Ok(Ok(()))
+    }
 
-/// Reads what the container left, judges it and keeps it.
-async fn collect(
-    context: &Context,
-    run: &E2ERun,
-    seen: &Observed,
-    id: &HostId,
-    container: &Container,
-    outcome: &mut Outcome,
-) -> Result<Result<(), String>, Error> {
-    let at = (id.clone(), container.clone());
-    let cluster_gone = seen.cluster.as_ref().is_none_or(|c| c.deleting);
-    let cut = match container.state {
-        _ if seen.record.stopped => Some(Cut::Deadline),
-        ContainerState::Running { .. } if cluster_gone => Some(Cut::ClusterGone),
-        _ => None,
-    };
-    let left = match context.lines.take(&context.hosts, &run.uid().unwrap_or_default(), id).await {
-        Ok(line) => archive::collect(&line, container).await,
-        Err(error) => Err(error.to_string()),
-    };
-    let left = match left {
-        Ok(left) => left,
-        Err(why) if cluster_gone => {
-            let message = format!(
-                "SwarmCluster {} was deleted before the results could be read ({why}): create another E2ERun",
-                run.spec.cluster_ref.name
-            );
-            outcome.end = Some(End { container: Some(at), ..End::without_container(reason::CLUSTER_GONE, message) });
-            return Ok(Ok(()));
-        }
-        Err(why) => {
-            outcome.container = Some(at);
-            return Ok(Err(format!(
-                "the results on {}-{} could not be read: {why}",
-                run.spec.cluster_ref.name, id.slot
-            )));
-        }
-    };
-    let mut end = verdict::judge(&run.spec, at, cut, &left.outcome, &left.log.end(QUOTED));
-    end.results = Some(archive::keep(&context.client, run, left, &report::summary(run, &end)).await?);
-    outcome.end = Some(end);
-    Ok(Ok(()))
+    fn follow(&self, id: &HostId, container: &str) {
+        let (hosts, lines) = (self.context.hosts.clone(), self.context.lines.clone());
+        let (id, container, uid) = (id.clone(), container.to_owned(), self.run.uid().unwrap_or_default());
+        self.context.jobs.ensure(self.run, Work::Follow, async move {
+            let engine = observe::control(&hosts, &id)?;
+            let prepare = async {
+                lines.prepare(&hosts, &uid, &id).await;
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                ended = engine.wait(&container) => ended.map(drop).map_err(|e| e.to_string()),
+                () = prepare => Ok(()),
+            }
+        });
+    }
+
+    /// An operator before this one told the container to end, as far as is known: many programs take a
+    /// second SIGTERM for impatience, and its engine goes on with the first one by itself.
+    fn told_before(&self) -> Option<Duration> {
+        let since = self.seen.record.since.get(&Stage::Stopping).filter(|_| self.seen.record.cut.is_some())?;
+        let known = self.context.jobs.knows(&self.run.uid().unwrap_or_default(), &Work::Stop);
+        let left = self.run.spec.grace_period.get().saturating_sub(elapsed(*since, Timestamp::now()));
+        (!known && !left.is_zero()).then_some(left)
+    }
+
+    fn stop(&self, id: &HostId, container: &str) {
+        let (hosts, id, container) = (self.context.hosts.clone(), id.clone(), container.to_owned());
+        let (grace, told) = (self.run.spec.grace_period.get(), self.told_before());
+        self.context.jobs.ensure(self.run, Work::Stop, async move {
+            let engine = observe::control(&hosts, &id)?;
+            let mut grace = grace;
+            if let Some(left) = told {
+                if tokio::time::timeout(left, engine.wait(&container)).await.is_ok_and(|ended| ended.is_ok()) {
+                    return Ok(());
+                }
+                grace = LAST;
+            }
+            engine.stop(&container, grace).await.map_err(|e| e.to_string())
+        });
+    }
+
+    async fn remove(&self, id: &HostId, container: &str) -> Result<(), String> {
+        let removed = match observe::control(&self.context.hosts, id) {
+            Ok(engine) => engine.remove_container(container).await.map_err(|e| e.to_string()),
+            Err(why) => Err(why),
+        };
+        removed.map_err(|e| format!("the container on {} could not be removed: {e}", self.node(id)))
+    }
+
+    async fn abandon(&self, words: &str) {
+        tracing::warn!(run = self.run.name_any(), "{words}");
+        report::warn(self.context, self.run, reason::CONTAINER_LEFT, words).await;
+    }
 }
 
 /// The container of a run.
 fn container_spec(run: &E2ERun) -> ContainerSpec {
-    let own = [("TESTKIT_RESULTS", RESULTS), ("TESTKIT_IMAGE", &run.spec.image)];
+    let path = &run.spec.results.path;
+    let own = [("TESTKIT_RESULTS", path), ("TESTKIT_IMAGE", &run.spec.image)];
     let given = run.spec.env.iter().filter(|v| own.iter().all(|(name, _)| *name != v.name));
     let env =
         given.map(|v| format!("{}={}", v.name, v.value)).chain(own.iter().map(|(n, v)| format!("{n}={v}"))).collect();
@@ -241,6 +276,6 @@ fn container_spec(run: &E2ERun) -> ContainerSpec {
         ]),
         host_network: true,
         binds: vec!["/var/run/docker.sock:/var/run/docker.sock".to_owned()],
-        volumes: vec![RESULTS.to_owned()],
+        volumes: vec![path.clone()],
     }
 }

@@ -1,5 +1,4 @@
-//! Reads what a container leaves and keeps it in a ConfigMap, so that it outlives the container.
-//! Judges nothing.
+//! Reads what a container leaves, and packs it so that it can be kept. Judges nothing.
 
 mod tar;
 
@@ -13,17 +12,11 @@ use std::{
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use futures::{Stream, TryStreamExt};
-use k8s_openapi::{ByteString, api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::OwnerReference};
-use kube::{
-    Api, Resource, ResourceExt,
-    api::{DeleteParams, ObjectMeta, PostParams, Preconditions},
-};
-
+use k8s_openapi::ByteString;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::facts::Container;
 use crate::{
-    api::{E2ERun, MANAGER, label},
     host::Host,
     results::{LogReading, Outcome},
     swarm::{Engine, SwarmError},
@@ -64,18 +57,24 @@ pub struct Log {
     unread: bool,
 }
 
-/// Reads the results and the output of a container, over a connection that carries nothing else.
+/// Reads the output of a container, and the results in a folder of it, over a connection that carries nothing else.
 ///
 /// # Errors
 /// In words, where reading again may do.
-pub async fn collect(line: &Host, container: &Container) -> Result<Left, String> {
+pub async fn collect(line: &Host, container: &Container, path: Option<&str>) -> Result<Left, String> {
     let engine = Engine::new(line);
     let room = ROOM.acquire().await.ok();
+    let found = async {
+        match path {
+            Some(path) => tar::outcome(engine.archive(&container.id, path), path).await,
+            None => Ok(Outcome::default()),
+        }
+    };
     let read = async {
-        let files = tar::outcome(engine.archive(&container.id, super::RESULTS));
-        let (files, output) = futures::future::join(files, output(&engine, &container.id)).await;
+        let (files, output) = futures::future::join(found, output(&engine, &container.id)).await;
         let (log, logged) = output?;
-        Ok(Left { outcome: files?.or_log(logged), log, room })
+        let outcome = if path.is_some() { files?.or_log(logged) } else { files? };
+        Ok(Left { outcome, log, room })
     };
     tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| Err(format!("no end after {} s", PATIENCE.as_secs())))
 }
@@ -215,7 +214,10 @@ fn mark(left_out: u64) -> String {
 }
 
 /// The binary data of the ConfigMap, within its budget.
-fn contents(left: Left) -> std::io::Result<BTreeMap<String, ByteString>> {
+///
+/// # Errors
+/// Where it cannot be packed.
+pub fn contents(left: Left) -> std::io::Result<BTreeMap<String, ByteString>> {
     let mut data = BTreeMap::new();
     let Left { outcome, log, room } = left;
     if let Some(junit) = outcome.junit {
@@ -225,56 +227,6 @@ fn contents(left: Left) -> std::io::Result<BTreeMap<String, ByteString>> {
     data.insert("log.gz".to_owned(), ByteString(log.packed(BUDGET.saturating_sub(used))?));
     drop(room);
     Ok(data)
-}
-
-/// Keeps what a container left in the run's ConfigMap. A second call replaces what the first one wrote.
-///
-/// # Errors
-/// Where the API server refuses, or the name is taken by something else.
-pub async fn keep(
-    client: &kube::Client,
-    run: &E2ERun,
-    left: Left,
-    summary: &serde_json::Value,
-) -> Result<String, super::Error> {
-    let name = run.results_name();
-    let binary = tokio::task::spawn_blocking(move || contents(left)).await.map_err(std::io::Error::other)??;
-    let wanted = ConfigMap {
-        metadata: ObjectMeta {
-            name: Some(name.clone()),
-            labels: Some(BTreeMap::from([
-                ("app.kubernetes.io/managed-by".to_owned(), MANAGER.to_owned()),
-                (label::RUN_UID.to_owned(), run.uid().unwrap_or_default()),
-            ])),
-            owner_references: run
-                .controller_owner_ref(&())
-                .map(|owner| vec![OwnerReference { block_owner_deletion: None, ..owner }]),
-            ..ObjectMeta::default()
-        },
-        data: Some(BTreeMap::from([("summary.json".to_owned(), format!("{summary:#}\n"))])),
-        binary_data: Some(binary),
-        immutable: None,
-    };
-    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &run.namespace().unwrap_or_default());
-    // What is in the way was kept for a run of the same name that is gone, or by an earlier try.
-    for _ in 0..3 {
-        match maps.create(&PostParams::default(), &wanted).await {
-            Err(kube::Error::Api(status)) if status.code == 409 => {}
-            Err(error) => return Err(error.into()),
-            Ok(_) => return Ok(name),
-        }
-        let Some(there) = maps.get_opt(&name).await? else { continue };
-        let ours = there.owner_references().iter().any(|o| o.kind == E2ERun::kind(&()) && o.name == run.name_any());
-        if !ours {
-            return Err(super::Error::NameTaken(name));
-        }
-        let this = Preconditions { uid: there.uid(), resource_version: there.resource_version() };
-        let deleted = maps.delete(&name, &DeleteParams::default().preconditions(this)).await;
-        if let Err(error) = deleted {
-            tracing::debug!(%error, name, "the ConfigMap in the way changed");
-        }
-    }
-    Err(super::Error::NameTaken(name))
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! What a pass sees of a run: plain facts without an opinion. No I/O and no decision.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::collections::BTreeMap;
 
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::jiff::SignedDuration;
 
-use super::record::Record;
+use super::{record::Record, verdict::End};
 use crate::host::HostId;
 
 /// Everything the decision depends on.
@@ -19,10 +19,27 @@ pub struct Observed {
     pub finished: bool,
     /// What was written down before it was done.
     pub record: Record,
+    /// What became of keeping what its container left, as far as this process tried.
+    pub kept: Option<Kept>,
+    /// What failed when a step was taken last, in words.
+    pub trouble: Option<String>,
+    /// How following its container was cut off, in words.
+    pub cut_off: Option<String>,
     /// The cluster, where there is one of that name.
     pub cluster: Option<ClusterView>,
     /// The hosts of that cluster.
     pub hosts: BTreeMap<HostId, HostView>,
+}
+
+/// What became of keeping what a container left.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Kept {
+    /// It is kept, and judged.
+    Done(Box<End>),
+    /// It cannot be read, in words.
+    Unread(String),
+    /// It was read and judged, and cannot be stored, in words.
+    Unstored(Box<End>, String),
 }
 
 /// The cluster, as its object tells it.
@@ -47,8 +64,6 @@ pub struct HostView {
     pub up: bool,
     /// Why it does not, or what it refused.
     pub error: Option<String>,
-    /// For how long this process has tried to connect to it in vain.
-    pub out_of_reach: Option<Duration>,
     /// Whether the run's image is there, where that was asked.
     pub image: Option<bool>,
     /// The run's container, where that was asked: `Some(None)` for none.
@@ -75,10 +90,7 @@ pub enum ContainerState {
         error: Option<String>,
     },
     /// It runs.
-    Running {
-        /// Since when.
-        since: Timestamp,
-    },
+    Running,
     /// It ended.
     Exited(Exit),
 }
@@ -86,10 +98,9 @@ pub enum ContainerState {
 /// How a container ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exit {
-    /// When it had started.
-    pub started: Timestamp,
-    /// When it ended.
-    pub finished: Timestamp,
+    /// How long it ran by its host's clock; less than nothing where that was turned back. When that
+    /// was is not told: the clocks of hosts are not compared with ours.
+    pub ran: SignedDuration,
     /// Its exit code.
     pub code: i64,
     /// The kernel killed it, or a process in it, for want of memory.

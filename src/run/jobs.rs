@@ -1,4 +1,4 @@
-//! Work that outlasts a pass: bringing an image, following a container, stopping one. Each
+//! Work that outlasts a pass: bringing an image, following a container, stopping one, keeping what it left. Each
 //! job runs once at a time and wakes its run when it ends. Losing all of it costs a second
 //! try: no decision rests on it alone.
 
@@ -28,6 +28,10 @@ pub enum Work {
     Follow,
     /// Stop the container.
     Stop,
+    /// Read and keep what the container left.
+    Keep,
+    /// The steps of a pass: not done here, but what failed of them is remembered.
+    Steps,
 }
 
 /// The jobs of all runs.
@@ -96,6 +100,29 @@ impl Jobs {
             }
             None if job.done => Bringing::Done,
             None => Bringing::Idle,
+        }
+    }
+
+    /// Whether this process ever began a job.
+    #[must_use]
+    pub fn knows(&self, uid: &str, work: &Work) -> bool {
+        self.lock().contains_key(&(uid.to_owned(), work.clone()))
+    }
+
+    /// What a job that is done again said when it failed last.
+    #[must_use]
+    pub fn failed(&self, uid: &str, work: &Work) -> Option<String> {
+        let all = self.lock();
+        Some(all.get(&(uid.to_owned(), work.clone()))?.failed.as_ref()?.0.clone())
+    }
+
+    /// Remembers how the steps of a pass went.
+    pub fn note(&self, uid: &str, failure: Option<&str>) {
+        let key = (uid.to_owned(), Work::Steps);
+        let mut all = self.lock();
+        match failure {
+            Some(words) => all.entry(key).or_default().failed = Some((words.to_owned(), Instant::now())),
+            None => drop(all.remove(&key)),
         }
     }
 

@@ -9,11 +9,14 @@ mod archive;
 pub mod facts;
 mod image;
 mod jobs;
+mod keep;
 mod lines;
 mod observe;
 pub mod plan;
 mod record;
 mod report;
+pub mod stage;
+mod store;
 pub mod verdict;
 
 use std::{future::Future, sync::Arc, time::Duration};
@@ -25,20 +28,18 @@ use kube::{
     runtime::{
         Controller,
         controller::Action,
-        events::Recorder,
         reflector::{ObjectRef, Store},
         watcher,
     },
 };
 
-use self::{jobs::Jobs, lines::Lines};
+use self::{jobs::Jobs, keep::Keeper, lines::Lines};
 use crate::{
-    api::{E2ERun, Phase, SwarmCluster},
+    api::{E2ERun, FINALIZER, Phase, SwarmCluster, is_true, type_},
+    events::Events,
     host::Hosts,
 };
 
-/// Where a container leaves its results.
-pub const RESULTS: &str = "/results";
 /// The pause after a pass that the API server or a host cut short.
 const PAUSE: Duration = Duration::from_secs(2);
 
@@ -82,16 +83,17 @@ impl Wake {
 pub struct Context {
     client: Client,
     hosts: Hosts,
-    recorder: Recorder,
+    events: Events,
     jobs: Jobs,
     lines: Lines,
+    keeper: Keeper,
 }
 
 impl Context {
     /// A context. `wake` is the one whose other end [`run`] is given.
     #[must_use]
-    pub fn new(client: Client, hosts: Hosts, recorder: Recorder, wake: Wake) -> Self {
-        Self { client, hosts, recorder, jobs: Jobs::new(wake), lines: Lines::default() }
+    pub fn new(client: Client, hosts: Hosts, events: Events, wake: Wake) -> Self {
+        Self { client, hosts, events, jobs: Jobs::new(wake), lines: Lines::default(), keeper: Keeper::default() }
     }
 }
 
@@ -101,14 +103,6 @@ pub enum Error {
     /// The API server refused.
     #[error("API server: {0}")]
     Api(#[from] kube::Error),
-    /// Results could not be packed.
-    #[error("packing the results failed: {0}")]
-    Pack(#[from] std::io::Error),
-    /// Something else has the name of the ConfigMap the results are kept in.
-    #[error(
-        "ConfigMap {0} is there already and does not belong to the run: delete or rename it, so that the results can be kept under this name"
-    )]
-    NameTaken(String),
 }
 
 /// Runs the controller until `shutdown` resolves and the passes under way have ended.
@@ -147,6 +141,16 @@ pub async fn run(
         )
         .for_each(|_| std::future::ready(()))
         .await;
+}
+
+/// Whether a run has a container on this cluster, by its UID, that has not ended: its evidence is there only.
+#[must_use]
+pub fn holds(run: &E2ERun, cluster: &str) -> bool {
+    let conditions = run.status.as_ref().map_or(&[][..], |s| &s.conditions);
+    run.finalizers().iter().any(|f| f == FINALIZER)
+        && !is_true(conditions, type_::COMPLETE)
+        && !is_true(conditions, type_::FAILED)
+        && record::Record::of(run).placed.is_some_and(|placed| placed.host.cluster == cluster)
 }
 
 /// The runs that something is still to be done for.

@@ -3,12 +3,12 @@
 use std::{collections::BTreeMap, future::Future, time::Duration};
 
 use futures::future::join_all;
-use k8s_openapi::jiff::Timestamp;
 use kube::{Api, ResourceExt};
 
 use super::{
     Context,
     facts::{ClusterView, Container, ContainerState, Exit, HostView, Observed},
+    jobs::Work,
     record::Record,
 };
 use crate::{
@@ -36,6 +36,10 @@ pub async fn observe(context: &Context, run: &E2ERun) -> Result<Observed, kube::
     if !seen.finalizer {
         return Ok(seen);
     }
+    let uid = run.uid().unwrap_or_default();
+    seen.kept = context.keeper.kept(&uid);
+    seen.trouble = context.jobs.failed(&uid, &Work::Steps);
+    seen.cut_off = context.jobs.failed(&uid, &Work::Follow);
     let namespace = run.namespace().unwrap_or_default();
     let clusters: Api<SwarmCluster> = Api::namespaced(context.client.clone(), &namespace);
     seen.cluster = clusters.get_opt(&run.spec.cluster_ref.name).await?.as_ref().map(view);
@@ -98,13 +102,7 @@ async fn hosts(
                     host.up = true;
                     look(&engine, look_for, image, &mut host).await;
                 }
-                Err(why) => {
-                    host.error = Some(why);
-                    host.out_of_reach = match &state {
-                        HostState::Connecting { since, .. } => Some(since.elapsed()),
-                        HostState::Up(_) => None,
-                    };
-                }
+                Err(why) => host.error = Some(why),
             }
             (id, host)
         }
@@ -175,11 +173,10 @@ fn of_engine(container: swarm::Container) -> Container {
     let cut_off = container.started_at.is_none() && container.error.contains("context canceled");
     let error = Some(container.error).filter(|e| !e.is_empty() && !cut_off);
     let state = match (container.running, container.started_at) {
-        (true, since) => ContainerState::Running { since: since.unwrap_or(Timestamp::UNIX_EPOCH) },
+        (true, _) => ContainerState::Running,
         (false, None) => ContainerState::Created { error },
         (false, Some(started)) => ContainerState::Exited(Exit {
-            started,
-            finished: container.finished_at.unwrap_or(started),
+            ran: container.finished_at.unwrap_or(started).duration_since(started),
             code: container.exit_code,
             out_of_memory: container.oom_killed,
             error,

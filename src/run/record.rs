@@ -11,27 +11,32 @@ use kube::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
+use super::{stage::Stage, verdict::Cut};
 use crate::{
-    api::{E2ERun, FINALIZER},
+    api::{E2ERun, FINALIZER, text},
     host::HostId,
 };
 
 /// The container of the run: written after it is created and before it is started.
 const CONTAINER: &str = "testkit.dev/container";
-/// Since when the cluster was ready and the image was missing: what `imagePullTimeout` counts from.
-const IMAGE_MISSING_SINCE: &str = "testkit.dev/image-missing-since";
-/// The container was stopped because its time was up: its exit code alone does not tell.
-const STOPPED: &str = "testkit.dev/stopped-at-deadline";
+/// Why the container was told to end: its exit code alone does not tell.
+const CUT: &str = "testkit.dev/stopped-for";
+/// What came between the container and us while it ran.
+const DISTURBED: &str = "testkit.dev/disturbed";
+/// The most characters of that.
+const WORDS: usize = 300;
 
 /// What the annotations say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// The container, once it is created.
     pub placed: Option<Placed>,
-    /// Since when the image is missing on a ready cluster.
-    pub image_missing_since: Option<Timestamp>,
-    /// The container's time was up.
-    pub stopped: bool,
+    /// When the stages began.
+    pub since: BTreeMap<Stage, Timestamp>,
+    /// Why the container was told to end.
+    pub cut: Option<Cut>,
+    /// Its engine was lost while it ran, in words.
+    pub disturbed: Option<String>,
 }
 
 /// A container and where it is.
@@ -65,27 +70,66 @@ impl Record {
             container: w.id,
             at: w.at,
         });
+        let began = |stage: Stage| Some((stage, annotation(stage.annotation())?.parse().ok()?));
         Self {
             placed,
-            image_missing_since: annotation(IMAGE_MISSING_SINCE).and_then(|t| t.parse().ok()),
-            stopped: annotation(STOPPED).is_some(),
+            since: Stage::ALL.into_iter().filter_map(began).collect(),
+            cut: annotation(CUT).and_then(|why| serde_json::from_value(json!(why)).ok()),
+            disturbed: annotation(DISTURBED).map(str::to_owned),
         }
+    }
+
+    /// When the container started, or was about to.
+    #[must_use]
+    pub fn started(&self) -> Option<Timestamp> {
+        self.since.get(&Stage::Running).copied().or_else(|| Some(self.placed.as_ref()?.at))
     }
 }
 
 /// A change of the record.
 #[derive(Clone, Debug)]
 pub enum Change {
-    /// The finalizer is put on.
-    Hold,
+    /// The finalizer is put on; from then on the run waits.
+    Hold(Timestamp),
     /// The finalizer is taken off.
     Release,
     /// The container was created.
     Placed(Placed),
-    /// The image is missing since then, or its time does not count any more.
-    ImageMissing(Option<Timestamp>),
-    /// The container's time is up.
-    Stopped(Timestamp),
+    /// A stage began then.
+    Entered(Stage, Timestamp),
+    /// What was written of a stage does not count any more.
+    Left(Vec<Stage>),
+    /// The container is told to end.
+    Cut(Cut, Timestamp),
+    /// Its engine was lost.
+    Disturbed(String),
+}
+
+impl Change {
+    /// The annotations, and those to be taken off.
+    fn annotations(&self) -> BTreeMap<&'static str, Option<String>> {
+        let began = |stage: Stage, at: &Timestamp| (stage.annotation(), Some(at.to_string()));
+        match self {
+            Self::Hold(at) => BTreeMap::from([began(Stage::Pending, at)]),
+            Self::Release => BTreeMap::new(),
+            Self::Placed(Placed { host: HostId { cluster, slot, incarnation }, container, at }) => {
+                let written = Written {
+                    cluster: cluster.clone(),
+                    slot: slot.clone(),
+                    incarnation: *incarnation,
+                    id: container.clone(),
+                    at: *at,
+                };
+                BTreeMap::from([(CONTAINER, Some(json!(written).to_string()))])
+            }
+            Self::Entered(stage, at) => BTreeMap::from([began(*stage, at)]),
+            Self::Left(stages) => stages.iter().map(|stage| (stage.annotation(), None)).collect(),
+            Self::Cut(cut, at) => {
+                BTreeMap::from([(CUT, json!(cut).as_str().map(str::to_owned)), began(Stage::Stopping, at)])
+            }
+            Self::Disturbed(words) => BTreeMap::from([(DISTURBED, Some(text::line(words, WORDS)))]),
+        }
+    }
 }
 
 /// Writes a change.
@@ -93,35 +137,73 @@ pub enum Change {
 /// # Errors
 /// Where the API server refuses it: also when the object was deleted, or made anew under the same name.
 pub async fn write(api: &Api<E2ERun>, run: &E2ERun, change: Change) -> Result<(), kube::Error> {
-    let annotate = |key: &str, value: Option<String>| json!({"annotations": BTreeMap::from([(key, value)])});
-    let mut metadata = match change {
-        Change::Hold | Change::Release => {
-            let mut finalizers: Vec<_> = run.finalizers().iter().filter(|f| *f != FINALIZER).cloned().collect();
-            if matches!(change, Change::Hold) {
-                finalizers.push(FINALIZER.to_owned());
-            }
-            // The whole list is replaced: only if nobody changed it in between.
-            json!({"finalizers": finalizers, "resourceVersion": run.resource_version()})
+    let mut metadata = json!({"uid": run.uid(), "annotations": change.annotations()});
+    if let Change::Hold(_) | Change::Release = change {
+        let mut finalizers: Vec<_> = run.finalizers().iter().filter(|f| *f != FINALIZER).cloned().collect();
+        if let Change::Hold(_) = change {
+            finalizers.push(FINALIZER.to_owned());
         }
-        Change::Placed(placed) => {
-            let Placed { host: HostId { cluster, slot, incarnation }, container, at } = placed;
-            let written = Written { cluster, slot, incarnation, id: container, at };
-            annotate(CONTAINER, Some(json!(written).to_string()))
-        }
-        Change::ImageMissing(since) => annotate(IMAGE_MISSING_SINCE, since.map(|t| t.to_string())),
-        Change::Stopped(at) => annotate(STOPPED, Some(at.to_string())),
-    };
-    metadata["uid"] = json!(run.uid());
+        // The whole list is replaced: only if nobody changed it in between.
+        metadata["finalizers"] = json!(finalizers);
+        metadata["resourceVersion"] = json!(run.resource_version());
+    }
     let patch = Patch::Merge(json!({"metadata": metadata}));
     match api.patch_metadata(&run.name_any(), &PatchParams::default(), &patch).await {
         Ok(_) => Ok(()),
         // Taken off an object that is gone: as wanted.
-        Err(kube::Error::Api(status))
-            if status.code == 404
-                && matches!(patch, Patch::Merge(ref v) if v["metadata"].get("finalizers").is_some()) =>
-        {
-            Ok(())
-        }
+        Err(kube::Error::Api(status)) if status.code == 404 && matches!(change, Change::Release) => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The object after a change, as the API server makes it.
+    fn changed(mut run: E2ERun, change: &Change) -> E2ERun {
+        let annotations = run.metadata.annotations.get_or_insert_default();
+        for (key, value) in change.annotations() {
+            match value {
+                Some(value) => annotations.insert(key.to_owned(), value),
+                None => annotations.remove(key),
+            };
+        }
+        run
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut run: E2ERun = serde_json::from_value(json!({
+            "metadata": {"name": "nightly"}, "spec": {"clusterRef": {"name": "foo"}, "image": "suite:1"},
+        }))
+        .unwrap();
+        assert_eq!(Record::of(&run), Record::default());
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let host = HostId { cluster: "u".into(), slot: "m0".into(), incarnation: 2 };
+        let placed = Placed { host, container: "c1".into(), at: at(30) };
+        for change in [
+            Change::Hold(at(10)),
+            Change::Entered(Stage::Image, at(20)),
+            Change::Placed(placed.clone()),
+            Change::Entered(Stage::Running, at(31)),
+            Change::Left(vec![Stage::Image]),
+            Change::Cut(Cut::Cancelled, at(40)),
+            Change::Disturbed("cut\u{1b}[1m off".into()),
+        ] {
+            run = changed(run, &change);
+        }
+        let wanted = Record {
+            placed: Some(placed),
+            since: [(Stage::Pending, at(10)), (Stage::Running, at(31)), (Stage::Stopping, at(40))].into(),
+            cut: Some(Cut::Cancelled),
+            disturbed: Some("cut off".into()),
+        };
+        assert_eq!(Record::of(&run), wanted);
+        assert_eq!(wanted.started(), Some(at(31)));
+        let mangled = run.metadata.annotations.as_mut().unwrap();
+        mangled.values_mut().for_each(|value| *value = "mangled".into());
+        let disturbed = Some("mangled".into());
+        assert_eq!(Record::of(&run), Record { disturbed, ..Record::default() });
     }
 }

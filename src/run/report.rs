@@ -1,12 +1,9 @@
 //! Says where a run is: one patch of status a pass where it changed, and an Event for a transition.
 
-use std::time::Duration;
-
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
     Api, Resource, ResourceExt,
     api::{Patch, PatchParams},
-    runtime::events::{Event, EventType},
 };
 use serde_json::json;
 
@@ -14,11 +11,12 @@ use super::{
     Context,
     act::Outcome,
     facts::{Container, ContainerState, Observed},
-    plan::{Plan, Stage},
-    verdict::{End, shorten},
+    plan::{Plan, Says},
+    verdict::{End, took},
 };
 use crate::{
-    api::{Conditions, E2ERun, E2ERunStatus, MANAGER, Phase, condition, event_note, reason, set, type_},
+    api::{Conditions, E2ERun, E2ERunStatus, MANAGER, Phase, condition, reason, set, text, type_},
+    events::Severity,
     host::HostId,
 };
 
@@ -66,23 +64,19 @@ async fn announce(context: &Context, run: &E2ERun, new: &E2ERunStatus) {
         return;
     }
     tracing::info!(run = run.name_any(), reason = now.reason, "{}", now.message);
-    let bad = new.phase == Some(Phase::Failed) || now.reason == reason::HOST_ERROR;
-    let event = Event {
-        type_: if bad { EventType::Warning } else { EventType::Normal },
-        action: "Run".to_owned(),
-        reason: now.reason,
-        note: Some(event_note(&now.message)),
-        secondary: None,
-    };
-    // An Event that cannot be written must not hold up the run.
-    if let Err(error) = context.recorder.publish(&event, &run.object_ref(&())).await {
-        tracing::warn!(%error, "writing an Event failed");
-    }
+    let bad = new.phase == Some(Phase::Failed) || [reason::HOST_ERROR, reason::NOT_KEPT].contains(&now.reason.as_str());
+    let severity = if bad { Severity::Warning } else { Severity::Normal };
+    context.events.publish(&run.object_ref(&()), severity, "Run", &now.reason, &now.message, None).await;
+}
+
+/// An Event about what is no part of the verdict.
+pub async fn warn(context: &Context, run: &E2ERun, reason: &str, words: &str) {
+    context.events.publish(&run.object_ref(&()), Severity::Warning, "Run", reason, words, None).await;
 }
 
 /// The status after a pass; `None` where there is nothing to say.
 fn status(run: &E2ERun, seen: &Observed, plan: &Plan, outcome: &Outcome, now: Timestamp) -> Option<E2ERunStatus> {
-    if seen.finished && !seen.deleting {
+    if seen.finished {
         return None;
     }
     let old = run.status.clone().unwrap_or_default();
@@ -90,55 +84,70 @@ fn status(run: &E2ERun, seen: &Observed, plan: &Plan, outcome: &Outcome, now: Ti
         .container
         .clone()
         .or_else(|| seen.hosts.iter().find_map(|(id, h)| h.container.clone().flatten().map(|c| (id.clone(), c))));
-    let fatal = outcome.failure.as_ref().filter(|_| outcome.fatal);
-    let fatal = fatal.map(|words| {
-        End::without_container(
-            reason::CONTAINER_FAILED,
-            format!("{words}. Create another E2ERun with a corrected spec"),
-        )
-    });
-    match (&outcome.end, fatal, &plan.stage) {
-        (Some(end), _, _) => Some(ended(run, old, end, now)),
-        (None, Some(end), _) => Some(ended(run, old, &end, now)),
-        (None, None, Stage::Ended(end)) => Some(ended(run, old, &End { container: located, ..(**end).clone() }, now)),
-        (None, None, stage) => progress(run, old, stage, located, outcome.failure.as_deref(), now),
+    let fatal = outcome.failure.as_ref().zip(outcome.fatal);
+    match (fatal, &plan.says) {
+        (Some((words, (reason, remedy))), _) => {
+            Some(ended(run, old, &End::without_container(reason, format!("{words}. {remedy}")), now))
+        }
+        (None, Says::Ended(end)) => {
+            let container = end.container.clone().or(located);
+            Some(ended(run, old, &End { container, ..(**end).clone() }, now))
+        }
+        (None, says) => {
+            let since = outcome.begun.or(seen.record.started());
+            progress(run, old, says, Running { located, since }, outcome, now)
+        }
     }
+}
+
+/// The container of a run that goes on.
+struct Running {
+    located: Option<(HostId, Container)>,
+    since: Option<Timestamp>,
 }
 
 /// The status of a run that goes on.
 fn progress(
     run: &E2ERun,
     old: E2ERunStatus,
-    stage: &Stage,
-    located: Option<(HostId, Container)>,
-    failure: Option<&str>,
+    says: &Says,
+    found: Running,
+    outcome: &Outcome,
     now: Timestamp,
 ) -> Option<E2ERunStatus> {
-    let running = located.filter(|(_, c)| !matches!(c.state, ContainerState::Created { .. }));
+    let running = found.located.filter(|(_, c)| !matches!(c.state, ContainerState::Created { .. }));
     let on = || running.as_ref().map(|(id, _)| format!("the container runs on {}", node(run, id)));
-    let (why, message) = match stage {
-        Stage::Silent if failure.is_none() => return None,
-        Stage::Silent | Stage::Ended(_) => (reason::HOST_ERROR, String::new()),
-        Stage::Waiting(words) => (reason::WAITING_FOR_CLUSTER, words.clone()),
-        Stage::Image(words) => (reason::PULLING_IMAGE, words.clone()),
-        Stage::Active(Some(words)) => (reason::HOST_ERROR, words.clone()),
-        Stage::Active(None) => (reason::RUNNING, on().unwrap_or_else(|| "the container is being started".to_owned())),
-        Stage::Deleting(words) => (reason::DELETING, words.clone()),
+    let (why, message) = match says {
+        // Reading is over in a moment: what was said last stands.
+        Says::Nothing | Says::Collecting(None) if outcome.failure.is_none() => return None,
+        Says::Nothing | Says::Collecting(None) | Says::Ended(_) => (reason::HOST_ERROR, String::new()),
+        Says::Waiting(words) => (reason::WAITING_FOR_CLUSTER, words.clone()),
+        Says::Image(words) => (reason::PULLING_IMAGE, words.clone()),
+        Says::Active(Some(words)) => (reason::HOST_ERROR, words.clone()),
+        Says::Active(None) => (reason::RUNNING, on().unwrap_or_else(|| "the container is being started".to_owned())),
+        Says::Stopping(words) => (reason::STOPPING, words.clone()),
+        Says::Collecting(Some(words)) => (reason::HOST_ERROR, words.clone()),
+        Says::Storing(words) => (
+            reason::NOT_KEPT,
+            format!("the results cannot be kept: {words}. It is tried again, and the container stays"),
+        ),
+        Says::Deleting(words) => (reason::DELETING, words.clone()),
     };
-    let (why, message) = match failure {
+    let (why, message) = match &outcome.failure {
         Some(words) => (reason::HOST_ERROR, format!("{words}. It is tried again")),
         None => (why, message),
     };
     let mut new = base(run, &old, Verdict { ready: false, reconciling: true, reason: why, message: &message }, now);
-    new.phase = match (stage, old.phase) {
-        (Stage::Active(_), _) => Some(Phase::Running),
-        (Stage::Waiting(_) | Stage::Image(_), _) => Some(Phase::Pending),
+    new.phase = match (says, old.phase) {
+        (Says::Active(_) | Says::Stopping(_) | Says::Collecting(_) | Says::Storing(_), _) => Some(Phase::Running),
+        (Says::Waiting(_) | Says::Image(_), _) => Some(Phase::Pending),
         (_, phase) => phase.or(Some(Phase::Pending)),
     };
     // A manager out of reach does not make the run forget what it was.
     (new.manager, new.container_id, new.started_at) = (old.manager, old.container_id, old.started_at);
     if let Some((id, container)) = &running {
         tell_container(run, &mut new, id, container);
+        new.started_at = found.since.map(whole).or(new.started_at);
     }
     Some(new)
 }
@@ -153,6 +162,11 @@ fn ended(run: &E2ERun, old: E2ERunStatus, end: &End, now: Timestamp) -> E2ERunSt
     (new.manager, new.container_id, new.started_at) = (old.manager, old.container_id, old.started_at);
     if let Some((id, container)) = &end.container {
         tell_container(run, &mut new, id, container);
+    }
+    if let Some((started, ran)) = end.ran {
+        new.started_at = Some(whole(started));
+        new.finished_at = started.checked_add(ran).ok().map(whole);
+        new.duration = Some(took(ran));
     }
     new.finished_at = new.finished_at.or_else(|| old.finished_at.clone()).or_else(|| Some(whole(now)));
     if let Some(counts) = end.counts {
@@ -186,7 +200,7 @@ fn base(run: &E2ERun, old: &E2ERunStatus, verdict: Verdict<'_>, now: Timestamp) 
     E2ERunStatus {
         observed_generation: generation,
         conditions,
-        message: Some(shorten(message, 1024)),
+        message: Some(text::line(message, 1024)),
         ..E2ERunStatus::default()
     }
 }
@@ -194,15 +208,8 @@ fn base(run: &E2ERun, old: &E2ERunStatus, verdict: Verdict<'_>, now: Timestamp) 
 fn tell_container(run: &E2ERun, status: &mut E2ERunStatus, id: &HostId, container: &Container) {
     status.manager = Some(node(run, id));
     status.container_id = Some(container.id.clone());
-    match &container.state {
-        ContainerState::Created { .. } => {}
-        ContainerState::Running { since } => status.started_at = Some(whole(*since)),
-        ContainerState::Exited(exit) => {
-            status.started_at = Some(whole(exit.started));
-            status.finished_at = Some(whole(exit.finished));
-            status.exit_code = Some(exit.code);
-            status.duration = Some(took(exit.finished.duration_since(exit.started).unsigned_abs()));
-        }
+    if let ContainerState::Exited(exit) = &container.state {
+        status.exit_code = Some(exit.code);
     }
 }
 
@@ -213,14 +220,6 @@ fn node(run: &E2ERun, id: &HostId) -> String {
 /// Whole seconds: what the API server keeps of a time, so that what is read back compares equal.
 fn whole(at: Timestamp) -> Time {
     Time(Timestamp::from_second(at.as_second()).unwrap_or(at))
-}
-
-/// A length of time for people.
-fn took(time: Duration) -> String {
-    if time < Duration::from_secs(10) {
-        return format!("{:.1}s", time.as_secs_f64());
-    }
-    crate::api::Duration::from_secs(time.as_secs()).to_string()
 }
 
 /// The end as JSON, to be kept with the results.
@@ -239,6 +238,7 @@ pub fn summary(run: &E2ERun, end: &End) -> serde_json::Value {
         "exitCode": status.exit_code,
         "startedAt": status.started_at,
         "finishedAt": status.finished_at,
+        "duration": status.duration,
         "manager": status.manager,
         "containerID": status.container_id,
     })

@@ -1,23 +1,30 @@
 //! Judges a run that ended: pure functions of how its container ended, what its results say
 //! and the end of its log. Whatever is in doubt has not passed.
 
-use k8s_openapi::jiff::Timestamp;
-use serde::Serialize;
+mod fault;
 
-use super::facts::{Container, ContainerState};
+use std::time::Duration;
+
+pub use fault::of_start;
+use k8s_openapi::jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::facts::{Container, ContainerState, Exit};
 use crate::{
-    api::{CaseFailure, E2ERunSpec, reason},
+    api::{self, CaseFailure, E2ERunSpec, ResultsFormat, reason, text},
     host::HostId,
     results::Outcome,
 };
 
 /// The most failing cases status tells of, and the most characters of each (etcd holds 1.5 MiB an object).
 const FAILURES: (usize, usize) = (20, 1024);
+/// The most problems that are told of.
+const PROBLEMS: usize = 5;
 
 /// How a run ended.
 #[derive(Clone, Debug, PartialEq)]
 pub struct End {
-    /// Every case passed or was skipped.
+    /// The tests passed.
     pub complete: bool,
     /// The reason, one of [`reason`].
     pub reason: &'static str,
@@ -29,6 +36,8 @@ pub struct End {
     pub failures: Vec<CaseFailure>,
     /// The container and where it was, where one was looked at.
     pub container: Option<(HostId, Container)>,
+    /// When the container started, by our clock, and for how long it ran.
+    pub ran: Option<(Timestamp, Duration)>,
     /// The ConfigMap that keeps the results, once it is written.
     pub results: Option<String>,
 }
@@ -44,36 +53,87 @@ pub struct Counts {
     pub skipped: u32,
 }
 
-/// Why a container was not left to end by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// Why a container was told to end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Cut {
     /// `spec.timeout` passed.
     Deadline,
+    /// `spec.cancel` was set.
+    Cancelled,
+    /// The run is being deleted.
+    Deleted,
     /// Its cluster is being deleted.
     ClusterGone,
+}
+
+/// What is known of a container's time, beside what it left.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Course {
+    /// Why it was told to end; `None` where it ended by itself.
+    pub cut: Option<Cut>,
+    /// It ended by itself, and too late: nobody was there to stop it.
+    pub overdue: bool,
+    /// Its engine was lost while it ran, in words.
+    pub disturbed: Option<String>,
+    /// When it started, by our clock, and for how long it ran.
+    pub ran: Option<(Timestamp, Duration)>,
+}
+
+impl Cut {
+    /// What it makes of the run.
+    #[must_use]
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Deadline => reason::DEADLINE_EXCEEDED,
+            Self::Cancelled | Self::Deleted => reason::CANCELLED,
+            Self::ClusterGone => reason::CLUSTER_GONE,
+        }
+    }
+
+    /// Why the container is told to end, as a clause.
+    #[must_use]
+    pub fn why(self, spec: &E2ERunSpec) -> String {
+        match self {
+            Self::Deadline => format!("the container ran longer than spec.timeout ({}) and was stopped", spec.timeout),
+            Self::Cancelled => "the run was cancelled by spec.cancel".to_owned(),
+            Self::Deleted => "the run is being deleted".to_owned(),
+            Self::ClusterGone => {
+                format!("SwarmCluster {} is being deleted while the container runs", spec.cluster_ref.name)
+            }
+        }
+    }
+
+    /// What to do then, as a sentence to follow.
+    #[must_use]
+    pub const fn remedy(self) -> &'static str {
+        match self {
+            Self::Deadline | Self::Cancelled | Self::Deleted => "",
+            Self::ClusterGone => ". Create another E2ERun",
+        }
+    }
 }
 
 impl End {
     /// The end of a run without a container to look at.
     #[must_use]
     pub const fn without_container(reason: &'static str, message: String) -> Self {
-        Self { complete: false, reason, message, counts: None, failures: Vec::new(), container: None, results: None }
-    }
-
-    /// When it ended, as the engine says.
-    #[must_use]
-    pub fn finished(&self) -> Option<Timestamp> {
-        match &self.container.as_ref()?.1.state {
-            ContainerState::Exited(exit) => Some(exit.finished),
-            ContainerState::Created { .. } | ContainerState::Running { .. } => None,
+        Self {
+            complete: false,
+            reason,
+            message,
+            counts: None,
+            failures: Vec::new(),
+            container: None,
+            ran: None,
+            results: None,
         }
     }
 }
 
 /// Judges what a container left.
 #[must_use]
-pub fn judge(spec: &E2ERunSpec, at: (HostId, Container), cut: Option<Cut>, outcome: &Outcome, log: &[u8]) -> End {
-    let (reason, message) = verdict(spec, &at.1.state, cut, outcome, log);
+pub fn judge(spec: &E2ERunSpec, at: (HostId, Container), course: &Course, outcome: &Outcome, log: &[u8]) -> End {
+    let (reason, message) = Judge { spec, course, outcome, log }.verdict(&at.1.state);
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let read = !outcome.cases.is_empty() || outcome.junit.is_some();
     End {
@@ -89,104 +149,221 @@ pub fn judge(spec: &E2ERunSpec, at: (HostId, Container), cut: Option<Cut>, outco
             .failures()
             .take(FAILURES.0)
             .map(|(name, message)| CaseFailure {
-                name: shorten(name, FAILURES.1),
-                message: shorten(message, FAILURES.1),
+                name: text::line(name, FAILURES.1),
+                message: text::lines(message, FAILURES.1),
             })
             .collect(),
         container: Some(at),
+        ran: course.ran,
         results: None,
     }
 }
 
-/// The reason and the words, the most telling thing first.
-fn verdict(
-    spec: &E2ERunSpec,
-    state: &ContainerState,
-    cut: Option<Cut>,
-    outcome: &Outcome,
-    log: &[u8],
-) -> (&'static str, String) {
-    let (passed, failed, all) = (outcome.passed(), outcome.failed(), outcome.cases.len());
-    let so_far = format!("{passed} {} had passed and {failed} failed", cases(passed));
-    match cut {
-        Some(Cut::Deadline) => {
-            let message =
-                format!("the container ran longer than spec.timeout ({}) and was stopped; {so_far}", spec.timeout);
+type Verdict = (&'static str, String);
+
+struct Judge<'a> {
+    spec: &'a E2ERunSpec,
+    course: &'a Course,
+    outcome: &'a Outcome,
+    log: &'a [u8],
+}
+
+impl Judge<'_> {
+    /// The reason and the words, the most telling thing first.
+    fn verdict(&self, state: &ContainerState) -> Verdict {
+        if let Some(cut) = self.course.cut {
+            let message = format!("{}; {}{}", cut.why(self.spec), self.left(cut, state), cut.remedy());
+            return (cut.reason(), message);
+        }
+        let ContainerState::Exited(exit) = state else {
+            return (reason::INFRASTRUCTURE, "the container has not ended, and nobody told it to".to_owned());
+        };
+        if self.course.overdue {
+            let ran = self.course.ran.map_or_else(String::new, |(_, ran)| format!(" after {}", took(ran)));
+            let message = format!(
+                "the container ended by itself{ran}, which is longer than spec.timeout ({}): it could not be stopped in time{}; {}",
+                self.spec.timeout,
+                self.disturbance(),
+                self.so_far()
+            );
             return (reason::DEADLINE_EXCEEDED, message);
         }
-        Some(Cut::ClusterGone) => {
-            let message = format!(
-                "SwarmCluster {} is being deleted while the container runs; {so_far}. Create another E2ERun",
-                spec.cluster_ref.name
-            );
-            return (reason::CLUSTER_GONE, message);
-        }
-        None => {}
+        let by_results = match self.spec.results.format {
+            ResultsFormat::Auto => self.by_results(exit),
+            ResultsFormat::ExitCode => None,
+        };
+        by_results.unwrap_or_else(|| self.by_exit_code(exit))
     }
-    let ContainerState::Exited(exit) = state else {
-        return (reason::CONTAINER_FAILED, "the container has not ended".to_owned());
-    };
-    let code = match (exit.out_of_memory, &exit.error) {
+
+    /// What the results say against a pass, or for one.
+    fn by_results(&self, exit: &Exit) -> Option<Verdict> {
+        let (failed, skipped) = (self.outcome.failed(), self.outcome.skipped());
+        let all = failed + skipped + self.outcome.passed();
+        let problems = self.problems();
+        if failed > 0 {
+            let names: Vec<_> = self.outcome.failures().map(|(name, _)| text::line(name, 100)).take(10).collect();
+            let more = if failed > names.len() { ", …" } else { "" };
+            let doubts = problems.map_or_else(String::new, |p| format!(" (and results are missing: {p})"));
+            let memory = if exit.out_of_memory { format!(" ({})", code(exit)) } else { String::new() };
+            let names = names.join(", ");
+            let message =
+                format!("{failed} of {all} {} failed: {names}{more}{doubts}{memory}{}", cases(all), self.disturbance());
+            return Some((reason::CASES_FAILED, message));
+        }
+        if exit.code != 0 && all > 0 && problems.is_none() {
+            return None;
+        }
+        if let Some(problems) = problems {
+            let message = format!("the results cannot be read completely: {problems} ({}){}", code(exit), self.said());
+            return Some(self.unless_broken(reason::NO_RESULTS, message));
+        }
+        let path = &self.spec.results.path;
+        let empty = match (all, self.outcome.junit.is_some()) {
+            (0, false) => Some((reason::NO_RESULTS, format!("no JUnit (*.xml) in {path}"))),
+            (0, true) => Some((reason::NO_CASES, format!("the JUnit in {path} has no case"))),
+            _ if self.outcome.passed() == 0 => {
+                Some((reason::NO_CASES, format!("no case was run: all {all} were skipped")))
+            }
+            _ => None,
+        };
+        match empty {
+            Some((_, what)) if exit.code == 0 && self.spec.results.allow_empty => {
+                Some((reason::PASSED, format!("{what}, which spec.results.allowEmpty allows")))
+            }
+            Some((reason::NO_CASES, what)) => {
+                let message = format!(
+                    "{what}, {}. Where that is as it should be, set spec.results.allowEmpty{}",
+                    code(exit),
+                    self.said()
+                );
+                Some(self.unless_broken(reason::NO_CASES, message))
+            }
+            Some((why, what)) => Some(self.unless_broken(why, format!("{what}, {}{}", code(exit), self.said()))),
+            None => {
+                let passed = self.outcome.passed();
+                let and = if skipped > 0 { format!(", {skipped} skipped") } else { String::new() };
+                Some((reason::PASSED, format!("{passed} {} passed{and}", cases(passed))))
+            }
+        }
+    }
+
+    /// What the exit code says, where no result says more.
+    fn by_exit_code(&self, exit: &Exit) -> Verdict {
+        match self.spec.results.format {
+            ResultsFormat::ExitCode if exit.code == 0 && !exit.out_of_memory => {
+                (reason::PASSED, "the container ended with exit code 0".to_owned())
+            }
+            ResultsFormat::ExitCode => {
+                let message = format!("the container ended with {}{}", code(exit), self.said());
+                self.unless_broken(reason::CONTAINER_FAILED, message)
+            }
+            ResultsFormat::Auto => {
+                let message = format!("no case failed, but the container ended with {}{}", code(exit), self.said());
+                self.unless_broken(reason::CONTAINER_FAILED, message)
+            }
+        }
+    }
+
+    /// A run without a failed case that did not pass: for the sake of its tests, or of what they ran on.
+    fn unless_broken(&self, reason: &'static str, message: String) -> Verdict {
+        if let Some((reason, remedy)) = fault::of_log(&last_lines(self.log)) {
+            return (reason, format!("{message}. {remedy}"));
+        }
+        if self.course.disturbed.is_some() {
+            let why = self.disturbance();
+            return (reason::INFRASTRUCTURE, format!("{message}{why}. See to the host, then create another E2ERun"));
+        }
+        (reason, message)
+    }
+
+    fn disturbance(&self) -> String {
+        let disturbed = self.course.disturbed.as_ref();
+        disturbed.map_or_else(String::new, |words| format!(" (the engine was lost while the container ran: {words})"))
+    }
+
+    /// What there is of a container that was told to end.
+    fn left(&self, cut: Cut, state: &ContainerState) -> String {
+        let grace = self.spec.grace_period;
+        let how = match state {
+            ContainerState::Exited(exit) if exit.code == KILLED => {
+                format!("it did not end within spec.gracePeriod ({grace}) and was killed")
+            }
+            ContainerState::Exited(exit) => format!("it ended with exit code {}", exit.code),
+            ContainerState::Created { .. } | ContainerState::Running => {
+                "its engine could not end it, and it still runs".to_owned()
+            }
+        };
+        let nothing = self.outcome.cases.is_empty() && self.outcome.junit.is_none();
+        if nothing && self.spec.results.format == ResultsFormat::Auto {
+            let problems = self.problems().map_or_else(String::new, |p| format!(" ({p})"));
+            let advice = match cut {
+                Cut::Deadline => ". To have them, let the tests write what they have at SIGTERM, or raise spec.timeout",
+                Cut::Cancelled | Cut::Deleted | Cut::ClusterGone => "",
+            };
+            return format!("{how}, and left no results{problems}{advice}");
+        }
+        format!("{}; {how}", self.so_far())
+    }
+
+    fn so_far(&self) -> String {
+        let (passed, failed) = (self.outcome.passed(), self.outcome.failed());
+        let problems = self.problems().map_or_else(String::new, |p| format!(" (and results are missing: {p})"));
+        format!("{passed} {} had passed and {failed} failed{problems}", cases(passed))
+    }
+
+    fn problems(&self) -> Option<String> {
+        let all = &self.outcome.problems;
+        let more = all.len().saturating_sub(PROBLEMS);
+        let told: Vec<_> = all.iter().take(PROBLEMS).map(|p| text::line(p, 200)).collect();
+        let more = if more > 0 { format!("; and {more} more") } else { String::new() };
+        (!all.is_empty()).then(|| format!("{}{more}", told.join("; ")))
+    }
+
+    /// What the log ends with.
+    fn said(&self) -> String {
+        match last_lines(self.log) {
+            lines if lines.is_empty() => "; it wrote nothing".to_owned(),
+            lines => {
+                let last = lines.join(" | ");
+                let from = last.char_indices().rev().nth(499).map_or(0, |(at, _)| at);
+                format!("; it said last: {}", &last[from..])
+            }
+        }
+    }
+}
+
+/// The exit code of a container that was killed.
+const KILLED: i64 = 137;
+
+fn code(exit: &Exit) -> String {
+    match (exit.out_of_memory, &exit.error) {
         (true, _) => {
             format!("exit code {}, a process was killed for want of memory: take a bigger instance type", exit.code)
         }
         (false, Some(error)) => format!("exit code {}: {error}", exit.code),
         (false, None) => format!("exit code {}", exit.code),
-    };
-    let problems = outcome.problems.join("; ");
-    if failed > 0 {
-        let names: Vec<_> = outcome.failures().map(|(name, _)| shorten(name, 100)).take(10).collect();
-        let more = if failed > names.len() { ", …" } else { "" };
-        let doubts =
-            if problems.is_empty() { String::new() } else { format!(" (and results are missing: {problems})") };
-        let memory = if exit.out_of_memory { format!(" ({code})") } else { String::new() };
-        return (
-            reason::CASES_FAILED,
-            format!("{failed} of {all} {} failed: {}{more}{doubts}{memory}", cases(all), names.join(", ")),
-        );
     }
-    if !problems.is_empty() {
-        return (
-            reason::NO_RESULTS,
-            format!("the results cannot be read completely: {problems} ({code}){}", said(log)),
-        );
-    }
-    if all == 0 {
-        let what =
-            if outcome.junit.is_some() { "the JUnit in /results has no case" } else { "no JUnit (*.xml) in /results" };
-        return (reason::NO_RESULTS, format!("{what}, {code}{}", said(log)));
-    }
-    if exit.code != 0 {
-        return (reason::CONTAINER_FAILED, format!("no case failed, but the container ended with {code}{}", said(log)));
-    }
-    let skipped = outcome.skipped();
-    let and = if skipped > 0 { format!(", {skipped} skipped") } else { String::new() };
-    (reason::PASSED, format!("{passed} {} passed{and}", cases(passed)))
 }
 
-/// The last lines of a log.
-fn said(log: &[u8]) -> String {
-    let text = String::from_utf8_lossy(&log[log.len().saturating_sub(4096)..]);
-    let lines: Vec<&str> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
-    if lines.is_empty() {
-        return "; it wrote nothing".to_owned();
-    }
-    let last = lines[lines.len().saturating_sub(5)..].join(" | ");
-    let from = last.char_indices().rev().nth(499).map_or(0, |(at, _)| at);
-    format!("; it said last: {}", &last[from..])
+/// The last lines of a log that say something, fit to be shown.
+fn last_lines(log: &[u8]) -> Vec<String> {
+    let end = String::from_utf8_lossy(&log[log.len().saturating_sub(4096)..]).into_owned();
+    let lines: Vec<String> =
+        end.lines().map(|l| text::line(l, 500).trim_end().to_owned()).filter(|l| !l.is_empty()).collect();
+    lines[lines.len().saturating_sub(5)..].to_vec()
 }
 
 const fn cases(count: usize) -> &'static str {
     if count == 1 { "case" } else { "cases" }
 }
 
-/// At most `most` characters.
+/// A length of time for people.
 #[must_use]
-pub fn shorten(text: &str, most: usize) -> String {
-    if text.chars().count() <= most {
-        return text.to_owned();
+pub fn took(time: Duration) -> String {
+    if time < Duration::from_secs(10) {
+        return format!("{:.1}s", time.as_secs_f64());
     }
-    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+    api::Duration::from_secs(time.as_secs()).to_string()
 }
 
 #[cfg(test)]

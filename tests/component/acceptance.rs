@@ -82,7 +82,11 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(run.spec.timeout, Duration::from_secs(30 * 60));
     assert_eq!(run.spec.image_pull_timeout, Duration::from_secs(2 * 60));
     assert_eq!(run.spec.image_pull_policy, ImagePullPolicy::IfNotPresent);
-    assert!(run.spec.args.is_empty() && run.spec.env.is_empty());
+    assert!(run.spec.args.is_empty() && run.spec.env.is_empty() && !run.spec.cancel);
+    assert_eq!(run.spec.pending_timeout, Duration::from_secs(60 * 60));
+    assert_eq!(run.spec.grace_period, Duration::from_secs(60));
+    let results = serde_json::to_value(&run.spec.results).unwrap();
+    assert_eq!(results, json!({"format": "Auto", "path": "/results", "allowEmpty": false}));
 }
 
 #[test]

@@ -273,6 +273,32 @@ fn wrong_runs_are_refused_with_what_to_write() {
                 json!({"spec": {"imagePullTimeout": "0m"}}),
                 &["spec.imagePullTimeout", "90s, 30m, 4h or 1h30m"],
             ),
+            ("a grace of hours", json!({"spec": {"gracePeriod": "2h"}}), &["spec.gracePeriod", "at most 1h", "60s"]),
+            (
+                "no time to wait",
+                json!({"spec": {"pendingTimeout": "0s"}}),
+                &["spec.pendingTimeout", "90s, 30m, 4h or 1h30m"],
+            ),
+            (
+                "a format of its own",
+                json!({"spec": {"results": {"format": "Tap"}}}),
+                &["spec.results.format", "\"Auto\", \"ExitCode\""],
+            ),
+            (
+                "results in a relative path",
+                json!({"spec": {"results": {"path": "results"}}}),
+                &["spec.results.path", "absolute path", "/results"],
+            ),
+            (
+                "results above a folder",
+                json!({"spec": {"results": {"path": "/a/../etc"}}}),
+                &["spec.results.path", "/results"],
+            ),
+            (
+                "results among devices",
+                json!({"spec": {"results": {"path": "/dev/shm"}}}),
+                &["spec.results.path", "the tests' own"],
+            ),
             (
                 "a pull policy of its own",
                 json!({"spec": {"imagePullPolicy": "Sometimes"}}),
@@ -297,11 +323,12 @@ fn what_cannot_change_says_so() {
     let with_all = merged(&with_all, &json!({"spec": {"engine": {"addressPools": ["10.200.0.0/16"]}}}));
     let full = merged(&cluster(), &with_all);
     let bare = merged(&cluster(), &json!({"metadata": {"name": "bare"}}));
-    for object in [&full, &bare, &run()] {
+    let cancelled = merged(&run(), &json!({"metadata": {"name": "cancelled"}, "spec": {"cancel": true}}));
+    for object in [&full, &bare, &run(), &cancelled] {
         namespace.apply(object).unwrap();
     }
     let another = "create another SwarmCluster, or delete this one";
-    let cases: [(&str, Value, &[&str]); 12] = [
+    let cases: [(&str, Value, &[&str]); 16] = [
         ("the region", merged(&full, &ec2(json!({"region": "eu-central-1"}))), &["region cannot be changed", another]),
         (
             "the provider",
@@ -352,7 +379,27 @@ fn what_cannot_change_says_so() {
         (
             "a run's timeout",
             merged(&run(), &json!({"spec": {"timeout": "2h"}})),
+            &["a run cannot be changed", "spec.cancel", "create another E2ERun"],
+        ),
+        (
+            "a run's arguments added",
+            merged(&run(), &json!({"spec": {"args": ["ServicesCreate"]}})),
             &["a run cannot be changed", "create another E2ERun"],
+        ),
+        (
+            "what counts of a run",
+            merged(&run(), &json!({"spec": {"results": {"allowEmpty": true}}})),
+            &["a run cannot be changed", "create another E2ERun"],
+        ),
+        (
+            "a run's timeout as it is cancelled",
+            merged(&run(), &json!({"spec": {"cancel": true, "timeout": "2h"}})),
+            &["a run cannot be changed", "create another E2ERun"],
+        ),
+        (
+            "a cancellation taken back",
+            merged(&cancelled, &json!({"spec": {"cancel": false}})),
+            &["spec.cancel", "does not go on", "create another E2ERun"],
         ),
     ];
     for (what, object, words) in cases {
@@ -365,6 +412,7 @@ fn what_cannot_change_says_so() {
     ] {
         namespace.apply(&merged(&full, &allowed)).unwrap();
     }
+    namespace.apply(&merged(&run(), &json!({"spec": {"cancel": true}}))).unwrap();
 }
 
 fn refuses(right: &Value, wrong: &[Wrong]) {

@@ -12,7 +12,6 @@ use tokio::sync::mpsc;
 
 use crate::{
     results::{Outcome, Reading},
-    run::RESULTS,
     swarm::SwarmError,
 };
 
@@ -34,13 +33,17 @@ enum Piece {
 ///
 /// # Errors
 /// Where the connection is in doubt: reading again may do.
-pub async fn outcome(archive: impl Stream<Item = Result<Bytes, SwarmError>> + Unpin) -> Result<Outcome, String> {
+pub async fn outcome(
+    archive: impl Stream<Item = Result<Bytes, SwarmError>> + Unpin,
+    folder: &str,
+) -> Result<Outcome, String> {
     let (sender, receiver) = mpsc::channel(PIECES);
+    let of = folder.to_owned();
     // It ends when the sender is dropped, and so when nobody waits for the outcome any more.
-    let reading = tokio::task::spawn_blocking(move || unpack(Pieces { receiver, rest: Bytes::new(), ended: false }));
-    let problem = match tokio::time::timeout(LONGEST, copy(archive, sender)).await {
+    let reading = tokio::task::spawn_blocking(move || unpack(Pieces { receiver, rest: Bytes::new(), ended: false }, &of));
+    let problem = match tokio::time::timeout(LONGEST, copy(archive, sender, folder)).await {
         Ok(copied) => copied?,
-        Err(_) => Some(too_much(&format!("has not been read after {} s", LONGEST.as_secs()))),
+        Err(_) => Some(too_much(folder, &format!("has not been read after {} s", LONGEST.as_secs()))),
     };
     let mut outcome = reading.await.map_err(|error| error.to_string())?;
     if let Some(problem) = problem {
@@ -55,6 +58,7 @@ pub async fn outcome(archive: impl Stream<Item = Result<Bytes, SwarmError>> + Un
 async fn copy(
     mut archive: impl Stream<Item = Result<Bytes, SwarmError>> + Unpin,
     to: mpsc::Sender<Piece>,
+    folder: &str,
 ) -> Result<Option<String>, String> {
     let mut size = 0;
     loop {
@@ -62,8 +66,8 @@ async fn copy(
             Ok(Some(Ok(bytes))) => Piece::Bytes(bytes),
             Ok(None) => Piece::End,
             Ok(Some(Err(SwarmError::Unreachable(words)))) => return Err(words),
-            Ok(Some(Err(error))) => return Ok(Some(format!("{RESULTS} cannot be read: {error}"))),
-            Err(_) => return Err(format!("the engine sent nothing of {RESULTS} for {} s", SILENCE.as_secs())),
+            Ok(Some(Err(error))) => return Ok(Some(format!("{folder} cannot be read: {error}"))),
+            Err(_) => return Err(format!("the engine sent nothing of {folder} for {} s", SILENCE.as_secs())),
         };
         let ended = matches!(piece, Piece::End);
         if let Piece::Bytes(bytes) = &piece {
@@ -74,19 +78,20 @@ async fn copy(
             return Ok(None);
         }
         if size > LARGEST {
-            return Ok(Some(too_much(&format!("holds more than {} GiB", LARGEST >> 30))));
+            return Ok(Some(too_much(folder, &format!("holds more than {} GiB", LARGEST >> 30))));
         }
     }
 }
 
-fn too_much(what: &str) -> String {
-    format!("{RESULTS} {what}, and results may be missing: leave only results there")
+fn too_much(folder: &str, what: &str) -> String {
+    format!("{folder} {what}, and results may be missing: leave only results there")
 }
 
 const BROKEN: &str = "the archive of ";
 
-/// Reads every file that may be results; the others are gone past.
-pub fn unpack(tar: impl Read) -> Outcome {
+/// Reads every file that may be results; the others are gone past. Names begin with the folder's own.
+pub fn unpack(tar: impl Read, folder: &str) -> Outcome {
+    let own = format!("{}/", folder.trim_end_matches('/').rsplit('/').next().unwrap_or_default());
     let mut reading = Reading::new();
     let mut archive = ::tar::Archive::new(tar);
     let mut read = || -> io::Result<()> {
@@ -96,12 +101,12 @@ pub fn unpack(tar: impl Read) -> Outcome {
                 continue;
             }
             let path = entry.path()?.to_string_lossy().into_owned();
-            reading.file(path.strip_prefix("results/").unwrap_or(&path), &mut entry)?;
+            reading.file(path.strip_prefix(&own).unwrap_or(&path), &mut entry)?;
         }
         Ok(())
     };
     if let Err(error) = read() {
-        reading.problem(format!("{BROKEN}{RESULTS} is broken: {error}"));
+        reading.problem(format!("{BROKEN}{folder} is broken: {error}"));
     }
     reading.finish()
 }

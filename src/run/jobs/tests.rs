@@ -44,6 +44,18 @@ async fn a_job_that_failed_rests_and_keeps_its_words() {
 }
 
 #[tokio::test]
+async fn what_failed_last_is_told_until_it_is_done() {
+    let (wake, _woken) = Wake::channel();
+    let jobs = Jobs::new(wake);
+    assert!(!jobs.knows("u1", &Work::Steps));
+    jobs.note("u1", Some("no space left on device"));
+    assert_eq!(jobs.failed("u1", &Work::Steps).as_deref(), Some("no space left on device"));
+    assert!(jobs.knows("u1", &Work::Steps) && !jobs.knows("u2", &Work::Steps));
+    jobs.note("u1", None);
+    assert_eq!(jobs.failed("u1", &Work::Steps), None);
+}
+
+#[tokio::test]
 async fn what_is_forgotten_ends_without_a_word() {
     let (wake, mut woken) = Wake::channel();
     let jobs = Jobs::new(wake);

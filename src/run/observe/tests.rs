@@ -1,5 +1,7 @@
 use std::collections::BTreeMap;
 
+use k8s_openapi::jiff::Timestamp;
+
 use super::*;
 
 fn container(running: bool, started_at: Option<Timestamp>, error: &str) -> ContainerState {
@@ -29,9 +31,29 @@ fn a_start_that_was_cut_off_is_taken_again_and_one_that_was_refused_is_not() {
 #[test]
 fn what_ran_is_never_taken_for_new() {
     let since = Timestamp::from_second(5).unwrap();
-    assert_eq!(container(true, Some(since), ""), ContainerState::Running { since });
+    assert_eq!(container(true, Some(since), ""), ContainerState::Running);
     let ended = container(false, Some(since), "context canceled");
     assert!(matches!(ended, ContainerState::Exited(Exit { code: 128, error: Some(_), .. })), "{ended:?}");
+}
+
+#[test]
+fn of_a_hosts_clock_only_a_difference_is_taken() {
+    for (started, finished, ran) in [(5, 65, 60), (2_400, 2_460, 60), (2_400, 60, -2_340)] {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let container = swarm::Container {
+            id: "c1".to_owned(),
+            name: "c".to_owned(),
+            running: false,
+            exit_code: 0,
+            oom_killed: false,
+            error: String::new(),
+            started_at: Some(at(started)),
+            finished_at: Some(at(finished)),
+            labels: BTreeMap::new(),
+        };
+        let ContainerState::Exited(exit) = of_engine(container).state else { panic!("it ended") };
+        assert_eq!(exit.ran.as_secs(), ran);
+    }
 }
 
 fn cluster(ready: &str, spoken_of: i64) -> SwarmCluster {

@@ -1,9 +1,15 @@
+use std::collections::BTreeMap;
+
+use k8s_openapi::jiff::SignedDuration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::run::{
-    facts::Exit,
-    record::{Placed, Record},
+use crate::{
+    api::reason,
+    run::{
+        facts::{Bringing, ClusterView, ContainerState, Exit, Kept},
+        record::{Placed, Record},
+    },
 };
 
 const UID: &str = "11111111-2222";
@@ -19,7 +25,7 @@ fn before(seconds: i64) -> Timestamp {
 fn spec(policy: &str) -> E2ERunSpec {
     let json = serde_json::json!({
         "clusterRef": {"name": "foo"}, "image": "suite:1", "imagePullPolicy": policy,
-        "imagePullTimeout": "2m", "timeout": "30m",
+        "imagePullTimeout": "2m", "timeout": "30m", "pendingTimeout": "1h", "gracePeriod": "45s",
     });
     serde_json::from_value(json).unwrap()
 }
@@ -56,13 +62,14 @@ fn container(state: ContainerState) -> Container {
 }
 
 fn exited(code: i64) -> ContainerState {
-    ContainerState::Exited(Exit { started: before(60), finished: before(1), code, out_of_memory: false, error: None })
+    ContainerState::Exited(Exit { ran: SignedDuration::from_secs(59), code, out_of_memory: false, error: None })
 }
 
 /// The ready cluster with the run's container on m1.
 fn with(state: &ContainerState) -> Observed {
     let mut seen = ready();
     seen.record.placed = Some(Placed { host: id("m1", 0), container: "c1".to_owned(), at: before(61) });
+    seen.record.since = [(Stage::Pending, before(90)), (Stage::Running, before(60))].into();
     for (host, view) in &mut seen.hosts {
         view.image = None;
         view.container = (host.slot == "m1").then(|| Some(container(state.clone())));
@@ -75,8 +82,8 @@ fn host<'a>(seen: &'a mut Observed, slot: &str) -> &'a mut HostView {
 }
 
 fn end(plan: &Plan) -> Option<(&'static str, &str)> {
-    match &plan.stage {
-        Stage::Ended(end) => Some((end.reason, &end.message)),
+    match &plan.says {
+        Says::Ended(end) => Some((end.reason, &end.message)),
         _ => None,
     }
 }
@@ -85,7 +92,7 @@ fn end(plan: &Plan) -> Option<(&'static str, &str)> {
 fn the_finalizer_comes_first() {
     let seen = Observed { finalizer: false, ..ready() };
     let plan = plan(&spec("IfNotPresent"), &seen, now());
-    assert_eq!((plan.steps, plan.stage), (vec![Step::Hold], Stage::Silent));
+    assert_eq!((plan.steps, plan.says), (vec![Step::Hold], Says::Nothing));
 }
 
 #[test]
@@ -117,7 +124,7 @@ fn waits_for_its_cluster_and_says_why() {
         change(&mut seen);
         let plan = plan(&spec("IfNotPresent"), &seen, now());
         assert_eq!(plan.steps, [], "{what}");
-        assert!(matches!(&plan.stage, Stage::Waiting(w) if w.contains(words)), "{what}: {:?}", plan.stage);
+        assert!(matches!(&plan.says, Says::Waiting(w) if w.contains(words)), "{what}: {:?}", plan.says);
         assert!(plan.again.is_some(), "{what}");
     }
 }
@@ -132,7 +139,7 @@ fn starts_on_the_leader_or_on_any_manager() {
 
 #[test]
 fn a_container_that_is_there_is_never_made_again() {
-    for state in [ContainerState::Created { error: None }, ContainerState::Running { since: before(5) }, exited(0)] {
+    for state in [ContainerState::Created { error: None }, ContainerState::Running, exited(0)] {
         let mut seen = with(&state);
         seen.record.placed = None;
         assert_eq!(plan(&spec("IfNotPresent"), &seen, now()).steps, [Step::Adopt(id("m1", 0), container(state))]);
@@ -154,7 +161,7 @@ fn brings_the_image_where_it_is_missing() {
     ];
     for (policy, bringing, steps) in cases {
         let mut seen = ready();
-        seen.record.image_missing_since = Some(before(10));
+        seen.record.since.insert(Stage::Image, before(10));
         seen.hosts.values_mut().for_each(|h| h.bringing = bringing.clone());
         for slot in ["m0", "w0"] {
             host(&mut seen, slot).image = Some(false);
@@ -162,9 +169,9 @@ fn brings_the_image_where_it_is_missing() {
         let plan = plan(&spec(policy), &seen, now());
         assert_eq!(plan.steps, steps, "{policy} {bringing:?}");
         assert!(
-            matches!(&plan.stage, Stage::Image(w) if w.contains("foo-m0") && w.contains("foo-w0")),
+            matches!(&plan.says, Says::Image(w) if w.contains("foo-m0") && w.contains("foo-w0")),
             "{:?}",
-            plan.stage
+            plan.says
         );
         assert!(plan.again.unwrap() <= SOON);
     }
@@ -183,10 +190,10 @@ fn the_image_has_its_time_from_when_the_cluster_could_take_it() {
     host(&mut seen, "w0").image = Some(false);
     host(&mut seen, "w0").bringing = Bringing::Failed { words: "no such host".into(), due: false };
     let first = plan(&spec("IfNotPresent"), &seen, now());
-    assert_eq!(first.steps, [Step::ImageClock(true)]);
-    seen.record.image_missing_since = Some(before(119));
+    assert_eq!(first.enters, Some((Stage::Image, now())));
+    seen.record.since.insert(Stage::Image, before(119));
     assert_eq!(end(&plan(&spec("IfNotPresent"), &seen, now())), None);
-    seen.record.image_missing_since = Some(before(120));
+    seen.record.since.insert(Stage::Image, before(120));
     let last = plan(&spec("IfNotPresent"), &seen, now());
     let (reason, message) = end(&last).unwrap();
     assert_eq!(reason, reason::IMAGE_UNAVAILABLE);
@@ -194,25 +201,100 @@ fn the_image_has_its_time_from_when_the_cluster_could_take_it() {
         assert!(message.contains(words), "{words}: {message}");
     }
     seen.cluster.as_mut().unwrap().not_ready = Some("a node is down".into());
-    assert_eq!(plan(&spec("IfNotPresent"), &seen, now()).steps, [Step::ImageClock(false)]);
+    assert_eq!(plan(&spec("IfNotPresent"), &seen, now()).steps, [Step::Forget(vec![Stage::Image])]);
+}
+
+#[test]
+fn waiting_has_an_end_that_says_for_what() {
+    type Change = fn(&mut Observed);
+    let cases: [(Change, &str); 4] = [
+        (|s| s.cluster = None, "there is no SwarmCluster foo"),
+        (|s| s.cluster.as_mut().unwrap().not_ready = Some("launching foo-m0".into()), "launching foo-m0"),
+        (|s| s.cluster.as_mut().unwrap().deleting = true, "is being deleted"),
+        (|s| s.hosts.clear(), "waiting for foo-m0"),
+    ];
+    for (change, words) in cases {
+        for (waited, over) in [(3599, false), (3600, true)] {
+            let mut seen = ready();
+            change(&mut seen);
+            seen.record.since.insert(Stage::Pending, before(waited));
+            let plan = plan(&spec("IfNotPresent"), &seen, now());
+            let ended = end(&plan).filter(|(_, m)| m.contains(words) && m.contains("spec.pendingTimeout (1h)"));
+            assert_eq!(ended.map(|(r, _)| r), over.then_some(reason::PENDING_TIMEOUT), "{words}: {plan:?}");
+        }
+    }
+}
+
+#[test]
+fn a_container_that_cannot_be_made_is_tried_for_a_while() {
+    let mut seen = ready();
+    seen.trouble = Some("no space left on device".into());
+    assert_eq!(plan(&spec("Never"), &seen, now()).enters, Some((Stage::Starting, now())));
+    seen.record.since.insert(Stage::Starting, before(119));
+    assert_eq!(plan(&spec("Never"), &seen, now()).steps, [Step::Launch(id("m1", 0))]);
+    seen.record.since.insert(Stage::Starting, before(120));
+    let last = plan(&spec("Never"), &seen, now());
+    let (reason, message) = end(&last).unwrap();
+    assert!(reason == reason::INFRASTRUCTURE && message.contains("no space left on device"), "{message}");
 }
 
 #[test]
 fn a_running_container_is_followed_until_its_time_is_up() {
-    let follow = plan(&spec("Never"), &with(&ContainerState::Running { since: before(1790) }), now());
+    let since = |seconds| {
+        let mut seen = with(&ContainerState::Running);
+        seen.record.since.insert(Stage::Running, before(seconds));
+        seen
+    };
+    let follow = plan(&spec("Never"), &since(1790), now());
     assert_eq!(
         (follow.steps, follow.again),
         (vec![Step::Follow(id("m1", 0), "c1".into())], Some(Duration::from_secs(10)))
     );
-    let stop = plan(&spec("Never"), &with(&ContainerState::Running { since: before(1800) }), now());
-    assert_eq!(stop.steps, [Step::Stop(id("m1", 0), "c1".into())]);
-    let mut again = with(&ContainerState::Running { since: before(5) });
-    again.record.stopped = true;
-    assert_eq!(plan(&spec("Never"), &again, now()).steps, [Step::Stop(id("m1", 0), "c1".into())]);
+    let stop = plan(&spec("Never"), &since(1800), now());
+    assert_eq!(stop.steps, [Step::Stop(Cut::Deadline, id("m1", 0), "c1".into())]);
+    assert_eq!(stop.enters, Some((Stage::Stopping, now())));
+    // Where nobody saw it start, its time goes from before that.
+    let mut unseen = with(&ContainerState::Running);
+    unseen.record.since.remove(&Stage::Running);
+    assert_eq!(plan(&spec("Never"), &unseen, now()).enters, Some((Stage::Running, before(61))));
 }
 
 #[test]
-fn a_container_that_ended_is_collected_whatever_its_cluster_is() {
+fn what_a_person_asks_for_stops_the_container_with_its_grace() {
+    let mut cancelled = spec("Never");
+    cancelled.cancel = true;
+    let running = || with(&ContainerState::Running);
+    let deleted = Observed { deleting: true, ..running() };
+    let mut leaving = running();
+    leaving.cluster.as_mut().unwrap().deleting = true;
+    let mut before_that = running();
+    before_that.record.cut = Some(Cut::Deadline);
+    let cases = [
+        (&cancelled, running(), Cut::Cancelled),
+        (&cancelled, before_that, Cut::Deadline),
+        (&spec("Never"), deleted, Cut::Deleted),
+        (&spec("Never"), leaving, Cut::ClusterGone),
+    ];
+    for (spec, mut seen, cut) in cases {
+        assert_eq!(plan(spec, &seen, now()).steps, [Step::Stop(cut, id("m1", 0), "c1".into())]);
+        // 45 s, and 30 for the engine to kill it: then it is kept as it is, or removed.
+        seen.record.cut = Some(cut);
+        seen.record.since.insert(Stage::Stopping, before(75));
+        let late = plan(spec, &seen, now()).steps;
+        assert!(
+            matches!(late.as_slice(), [Step::Keep(_, _, c)] if c.cut == Some(cut)) || cut == Cut::Deleted,
+            "{late:?}"
+        );
+        assert!(matches!(late.as_slice(), [Step::Remove(..), Step::Release]) || cut != Cut::Deleted, "{late:?}");
+    }
+    let pending = plan(&cancelled, &ready(), now());
+    assert_eq!(end(&pending).map(|(r, _)| r), Some(reason::CANCELLED));
+    let created = plan(&cancelled, &with(&ContainerState::Created { error: None }), now());
+    assert_eq!(end(&created).map(|(r, _)| r), Some(reason::CANCELLED));
+}
+
+#[test]
+fn a_container_that_ended_is_kept_whatever_its_cluster_is() {
     let mut seen = with(&exited(1));
     for change in [
         |_: &mut ClusterView| {},
@@ -220,7 +302,41 @@ fn a_container_that_ended_is_collected_whatever_its_cluster_is() {
         |c: &mut ClusterView| c.not_ready = Some("x".into()),
     ] {
         change(seen.cluster.as_mut().unwrap());
-        assert_eq!(plan(&spec("Never"), &seen, now()).steps, [Step::Collect(id("m1", 0), container(exited(1)))]);
+        let plan = plan(&spec("Never"), &seen, now());
+        let [Step::Keep(at, found, course)] = plan.steps.as_slice() else { panic!("{plan:?}") };
+        assert_eq!((at, found, course.cut), (&id("m1", 0), &container(exited(1)), None));
+        assert_eq!(plan.enters, Some((Stage::Collecting, now())));
+    }
+}
+
+#[test]
+fn what_is_kept_is_the_end_and_what_cannot_be_is_said_until_the_time_is_over() {
+    let judged = End { complete: true, ..End::without_container(reason::PASSED, "2 cases passed".into()) };
+    let mut seen = with(&exited(0));
+    seen.record.since.insert(Stage::Collecting, before(5));
+    seen.kept = Some(Kept::Done(Box::new(judged.clone())));
+    assert_eq!(plan(&spec("Never"), &seen, now()).says, Says::Ended(Box::new(judged.clone())));
+
+    seen.kept = Some(Kept::Unstored(Box::new(judged), "the name is taken".into()));
+    let told = plan(&spec("Never"), &seen, now());
+    assert_eq!(told.says, Says::Storing("the name is taken".into()));
+    assert!(matches!(told.steps.as_slice(), [Step::Keep(..)]) && told.enters == Some((Stage::Storing, now())));
+    seen.record.since.extend([(Stage::Collecting, before(3000)), (Stage::Storing, before(600))]);
+    let Says::Ended(end) = plan(&spec("Never"), &seen, now()).says else { panic!("it is over") };
+    assert!(!end.complete && end.reason == reason::NOT_KEPT, "{end:?}");
+    assert!(end.message.contains("the name is taken") && end.message.contains("2 cases passed"), "{}", end.message);
+
+    let mut unread = with(&exited(0));
+    unread.kept = Some(Kept::Unread("cut off".into()));
+    for (cut, reason) in [(None, reason::INFRASTRUCTURE), (Some(Cut::Deadline), reason::DEADLINE_EXCEEDED)] {
+        unread.record.cut = cut;
+        unread.record.since.insert(Stage::Collecting, before(599));
+        assert!(
+            matches!(&plan(&spec("Never"), &unread, now()).says, Says::Collecting(Some(w)) if w.contains("cut off"))
+        );
+        unread.record.since.insert(Stage::Collecting, before(600));
+        let last = plan(&spec("Never"), &unread, now());
+        assert!(super::tests::end(&last).is_some_and(|(r, m)| r == reason && m.contains("cut off")), "{last:?}");
     }
 }
 
@@ -228,7 +344,7 @@ fn a_container_that_ended_is_collected_whatever_its_cluster_is() {
 fn a_container_out_of_sight_is_lost_only_when_that_is_certain() {
     type Change = fn(&mut Observed);
     let down: Change = |s| *host(s, "m1") = HostView { error: Some("refused".into()), ..HostView::default() };
-    let cases: [(&str, Change, Option<&str>); 9] = [
+    let cases: [(&str, Change, Option<&str>); 8] = [
         ("removed", |s| host(s, "m1").container = Some(None), Some(reason::CONTAINER_LOST)),
         ("not connected yet", |s| s.hosts.clear(), None),
         ("down", down, None),
@@ -239,7 +355,7 @@ fn a_container_out_of_sight_is_lost_only_when_that_is_certain() {
                 s.hosts.remove(&id("m1", 0));
                 s.hosts.insert(id("m1", 1), HostView::default());
             },
-            Some(reason::CONTAINER_LOST),
+            Some(reason::INFRASTRUCTURE),
         ),
         (
             "shrunk",
@@ -255,35 +371,98 @@ fn a_container_out_of_sight_is_lost_only_when_that_is_certain() {
             |s| (s.cluster.as_mut().unwrap().uid, s.hosts) = ("other".into(), BTreeMap::new()),
             Some(reason::CLUSTER_GONE),
         ),
-        (
-            "cluster deleted and out of reach",
-            |s| (s.cluster.as_mut().unwrap().deleting, s.hosts) = (true, BTreeMap::new()),
-            Some(reason::CLUSTER_GONE),
-        ),
     ];
     for (what, change, reason) in cases {
-        let mut seen = with(&ContainerState::Running { since: before(60) });
+        let mut seen = with(&ContainerState::Running);
         change(&mut seen);
         let plan = plan(&spec("Never"), &seen, now());
         assert_eq!(plan.steps, [], "{what}");
-        assert_eq!(end(&plan).map(|(r, _)| r), reason, "{what}: {:?}", plan.stage);
+        assert_eq!(end(&plan).map(|(r, _)| r), reason, "{what}: {:?}", plan.says);
     }
-    for (placed, minutes, lost) in [(1800 + 1, 11, true), (1800 + 1, 9, false), (1800 - 1, 11, false)] {
-        let mut seen = with(&ContainerState::Running { since: before(60) });
-        down(&mut seen);
-        host(&mut seen, "m1").out_of_reach = Some(Duration::from_mins(minutes));
-        seen.record.placed.as_mut().unwrap().at = before(placed);
-        assert_eq!(end(&plan(&spec("Never"), &seen, now())).is_some(), lost, "{placed} s, {minutes} min");
+}
+
+/// An engine that is dead does not keep a run for ever, and what comes back too late is no pass.
+#[test]
+fn a_container_out_of_sight_has_no_more_time_than_another() {
+    let unseen = |stages: &[(Stage, i64)], cut| {
+        let mut seen = with(&ContainerState::Running);
+        *host(&mut seen, "m1") = HostView { error: Some("silent".into()), ..HostView::default() };
+        seen.record.since.extend(stages.iter().map(|(stage, ago)| (*stage, before(*ago))));
+        seen.record.cut = cut;
+        seen
+    };
+    let in_time = unseen(&[(Stage::Running, 1799)], None);
+    assert!(matches!(plan(&spec("Never"), &in_time, now()).says, Says::Active(Some(_))));
+    let late = plan(&spec("Never"), &unseen(&[(Stage::Running, 1800)], None), now());
+    assert_eq!(late.steps, [Step::Stop(Cut::Deadline, id("m1", 0), "c1".into())]);
+    let lost = plan(&spec("Never"), &unseen(&[(Stage::Stopping, 75)], Some(Cut::Deadline)), now());
+    let (reason, message) = end(&lost).unwrap();
+    assert!(
+        reason == reason::INFRASTRUCTURE
+            && message.contains("spec.timeout (30m) is over")
+            && message.contains("silent")
+    );
+    let cancelled = plan(&spec("Never"), &unseen(&[(Stage::Stopping, 75)], Some(Cut::Cancelled)), now());
+    assert_eq!(end(&cancelled).map(|(r, _)| r), Some(reason::CANCELLED));
+    let unread = plan(&spec("Never"), &unseen(&[(Stage::Collecting, 600)], None), now());
+    assert_eq!(end(&unread).map(|(r, _)| r), Some(reason::INFRASTRUCTURE));
+}
+
+/// Of a host's clock only how long the container ran is taken, and that only where it can be.
+#[test]
+fn the_clock_of_a_host_changes_no_verdict() {
+    // By our clock it started so long ago; what its host says it ran; what is told; whether that is late.
+    let cases = [
+        (20, 20, 20, false),
+        (20, 20 + 2400, 20, false),
+        (20, 20 - 2400, 20, false),
+        (1801, 1799, 1799, false),
+        (1801, 1801, 1801, true),
+        (9000, 60, 60, false),
+        (9000, 8990, 8990, true),
+        (9000, -2340, 9000, true),
+    ];
+    for (ours, theirs, told, overdue) in cases {
+        let ran = SignedDuration::from_secs(theirs);
+        let mut seen = with(&ContainerState::Exited(Exit { ran, code: 0, out_of_memory: false, error: None }));
+        seen.record.since.insert(Stage::Running, before(ours));
+        let plan = plan(&spec("Never"), &seen, now());
+        let [Step::Keep(.., course)] = plan.steps.as_slice() else { panic!("{plan:?}") };
+        assert_eq!(course.ran, Some((before(ours), Duration::from_secs(told))), "{ours} {theirs}");
+        assert_eq!(course.overdue, overdue, "{ours} {theirs}");
     }
 }
 
 #[test]
-fn a_container_that_will_not_start_says_so() {
-    let seen = with(&ContainerState::Created { error: Some("exec: \"nope\": not found".into()) });
-    let plan = plan(&spec("Never"), &seen, now());
-    let (reason, message) = end(&plan).unwrap();
-    assert_eq!(reason, reason::CONTAINER_FAILED);
-    assert!(message.contains("\"nope\": not found") && message.contains("entrypoint"), "{message}");
+fn an_engine_that_was_lost_is_remembered() {
+    let mut seen = with(&ContainerState::Running);
+    seen.cut_off = Some("the answer was cut off".into());
+    let disturbed = Step::Disturbed("the answer was cut off".into());
+    let follow = Step::Follow(id("m1", 0), "c1".into());
+    assert_eq!(plan(&spec("Never"), &seen, now()).steps, [disturbed.clone(), follow.clone()]);
+    let mut away = seen.clone();
+    *host(&mut away, "m1") = HostView { error: Some("silent".into()), ..HostView::default() };
+    assert_eq!(plan(&spec("Never"), &away, now()).steps, [disturbed]);
+    seen.record.disturbed = seen.cut_off.take();
+    assert_eq!(plan(&spec("Never"), &seen, now()).steps, [follow]);
+    let mut ended = with(&exited(3));
+    ended.record.disturbed = seen.record.disturbed;
+    let plan = plan(&spec("Never"), &ended, now());
+    assert!(matches!(plan.steps.as_slice(), [Step::Keep(.., course)] if course.disturbed.is_some()), "{plan:?}");
+}
+
+#[test]
+fn a_container_that_will_not_start_says_whose_fault_that_is() {
+    let cases = [
+        ("exec: \"nope\": executable file not found in $PATH", reason::INVALID_SPEC, "entrypoint"),
+        ("write /var/lib/docker/x: no space left on device", reason::INFRASTRUCTURE, "disk is full"),
+    ];
+    for (error, reason, remedy) in cases {
+        let seen = with(&ContainerState::Created { error: Some(error.into()) });
+        let plan = plan(&spec("Never"), &seen, now());
+        let (why, message) = end(&plan).unwrap();
+        assert!(why == reason && message.contains(error) && message.contains(remedy), "{why}: {message}");
+    }
 }
 
 #[test]
@@ -306,7 +485,7 @@ fn what_is_left_is_removed_before_the_finalizer() {
         ("held by nobody", &|s| s.finalizer = false, &[]),
     ];
     for (what, change, steps) in cases {
-        for (deleting, finished) in [(true, false), (false, true), (true, true)] {
+        for (deleting, finished) in [(false, true), (true, true)] {
             let mut seen = Observed { deleting, finished, ..with(&exited(0)) };
             change(&mut seen);
             let plan = plan(&spec("Never"), &seen, now());
@@ -315,11 +494,35 @@ fn what_is_left_is_removed_before_the_finalizer() {
     }
 }
 
+#[test]
+fn a_run_that_is_deleted_is_read_once_and_never_kept_from_going() {
+    let deleted = |kept| Observed { deleting: true, kept, ..with(&exited(0)) };
+    let steps = |seen: &Observed| plan(&spec("Never"), seen, now()).steps;
+    let gone = [Step::Remove(id("m1", 0), "c1".into()), Step::Release];
+    assert!(matches!(steps(&deleted(None)).as_slice(), [Step::Keep(..)]));
+    assert_eq!(steps(&deleted(Some(Kept::Unread("cut off".into())))), gone);
+    let end = End::without_container(reason::CANCELLED, "x".into());
+    assert_eq!(steps(&deleted(Some(Kept::Unstored(Box::new(end), "terminating".into())))), gone);
+    let created = Observed { deleting: true, ..with(&ContainerState::Created { error: None }) };
+    assert_eq!(steps(&created), gone);
+
+    let mut unreachable = Observed { deleting: true, ..with(&ContainerState::Running) };
+    *host(&mut unreachable, "m1") = HostView { error: Some("refused".into()), ..HostView::default() };
+    assert!(matches!(plan(&spec("Never"), &unreachable, now()).says, Says::Deleting(w) if w.contains("refused")));
+    unreachable.record.since.insert(Stage::Leaving, before(300));
+    assert!(
+        matches!(steps(&unreachable).as_slice(), [Step::Abandon(words), Step::Release] if words.contains("foo-m1"))
+    );
+    let mut stubborn = deleted(Some(Kept::Unread("cut off".into())));
+    stubborn.record.since.insert(Stage::Leaving, before(300));
+    assert_eq!(steps(&stubborn), [Step::TryRemove(id("m1", 0), "c1".into()), Step::Release]);
+}
+
 fn a_state() -> impl Strategy<Value = ContainerState> {
     prop_oneof![
         Just(ContainerState::Created { error: None }),
         Just(ContainerState::Created { error: Some("no".into()) }),
-        (0..4000i64).prop_map(|s| ContainerState::Running { since: before(s) }),
+        Just(ContainerState::Running),
         (0..3i64).prop_map(exited),
     ]
 }
@@ -335,7 +538,6 @@ fn a_host() -> impl Strategy<Value = HostView> {
         |(up, image, found, bringing)| HostView {
             up,
             error: None,
-            out_of_reach: None,
             image: image.filter(|_| up),
             container: found.filter(|_| up).map(|c| c.map(container)),
             bringing,
@@ -359,9 +561,13 @@ prop_compose! {
             finished: finished && rarely,
             record: Record {
                 placed: placed.map(|(slot, n, ago)| Placed { host: id(slots[slot], n), container: "c1".into(), at: before(ago) }),
-                image_missing_since: missing.map(before),
-                stopped,
+                since: missing.map(|ago| (Stage::Image, before(ago))).into_iter().collect(),
+                cut: stopped.then_some(Cut::Deadline),
+                disturbed: None,
             },
+            kept: None,
+            trouble: None,
+            cut_off: None,
             cluster: cluster.map(|(deleting, not_ready, n)| ClusterView {
                 uid: UID.into(), deleting, not_ready,
                 slots: slots[..=n].iter().map(|s| (*s).to_owned()).collect(), leader: Some("m1".into()),
@@ -393,9 +599,12 @@ proptest! {
         if !seen.finalizer {
             prop_assert!(plan.steps.iter().all(|s| *s == Step::Hold));
         }
-        if seen.finished || seen.deleting {
+        if seen.finished {
             prop_assert!(plan.steps.iter().all(|s| matches!(s, Step::Remove(..) | Step::Release)));
-            prop_assert!(!matches!(plan.stage, Stage::Ended(_)));
+            prop_assert!(!matches!(plan.says, Says::Ended(_)));
+        }
+        if seen.deleting {
+            prop_assert!(plan.steps.iter().all(|s| !matches!(s, Step::Launch(_) | Step::Adopt(..))));
         }
     }
 
@@ -407,7 +616,7 @@ proptest! {
 
     #[test]
     fn no_end_is_a_pass_without_a_look_at_results(seen in anything()) {
-        if let Stage::Ended(end) = plan(&spec("IfNotPresent"), &seen, now()).stage {
+        if let Says::Ended(end) = plan(&spec("IfNotPresent"), &seen, now()).says {
             prop_assert!(!end.complete);
         }
     }

@@ -1,10 +1,13 @@
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
+
+use k8s_openapi::jiff::SignedDuration;
 
 use super::*;
 use crate::{
     api::is_true,
     run::{
         facts::{Exit, HostView},
+        stage::Stage,
         verdict::Counts,
     },
 };
@@ -27,8 +30,8 @@ fn host() -> HostId {
     HostId { cluster: "u".into(), slot: "m2".into(), incarnation: 1 }
 }
 
-fn stage(stage: Stage) -> Plan {
-    Plan { steps: vec![], stage, again: None }
+fn saying(says: Says) -> Plan {
+    Plan { steps: vec![], says, enters: None, again: None }
 }
 
 fn seen(state: Option<ContainerState>) -> Observed {
@@ -43,8 +46,8 @@ fn stored(status: E2ERunStatus) -> E2ERunStatus {
 
 #[test]
 fn what_has_not_changed_is_not_written() {
-    let running = ContainerState::Running { since: at(5_250) };
-    let exit = Exit { started: at(5_250), finished: at(8_750), code: 1, out_of_memory: false, error: None };
+    let running = ContainerState::Running;
+    let exit = Exit { ran: SignedDuration::from_millis(3_500), code: 1, out_of_memory: false, error: None };
     let end = End {
         complete: false,
         reason: reason::CASES_FAILED,
@@ -52,14 +55,17 @@ fn what_has_not_changed_is_not_written() {
         counts: Some(Counts { passed: 1, failed: 1, skipped: 0 }),
         failures: vec![],
         container: Some((host(), Container { id: "c1".into(), state: ContainerState::Exited(exit) })),
+        ran: Some((at(5_250), Duration::from_millis(3_500))),
         results: Some("nightly-results".into()),
     };
     let cases = [
-        (stage(Stage::Waiting("no cluster".into())), Outcome::default()),
-        (stage(Stage::Image("pulling".into())), Outcome::default()),
-        (stage(Stage::Active(None)), Outcome::default()),
-        (stage(Stage::Active(None)), Outcome { failure: Some("refused".into()), ..Outcome::default() }),
-        (stage(Stage::Active(None)), Outcome { end: Some(end), ..Outcome::default() }),
+        (saying(Says::Waiting("no cluster".into())), Outcome::default()),
+        (saying(Says::Image("pulling".into())), Outcome::default()),
+        (saying(Says::Active(None)), Outcome::default()),
+        (saying(Says::Active(None)), Outcome { failure: Some("refused".into()), ..Outcome::default() }),
+        (saying(Says::Stopping("its time is up".into())), Outcome::default()),
+        (saying(Says::Storing("no room".into())), Outcome::default()),
+        (saying(Says::Ended(Box::new(end))), Outcome::default()),
     ];
     let mut run = run();
     for (plan, outcome) in cases {
@@ -80,8 +86,8 @@ fn what_has_not_changed_is_not_written() {
 
 #[test]
 fn a_finished_run_is_never_written_again() {
-    let finished = Observed { finished: true, ..seen(None) };
-    let plan = stage(Stage::Silent);
+    let finished = Observed { finished: true, deleting: true, ..seen(None) };
+    let plan = saying(Says::Nothing);
     let failed = Outcome { failure: Some("the container could not be removed".into()), ..Outcome::default() };
     for outcome in [Outcome::default(), failed] {
         assert_eq!(status(&run(), &finished, &plan, &outcome, at(0)), None);
@@ -91,9 +97,10 @@ fn a_finished_run_is_never_written_again() {
 #[test]
 fn a_manager_out_of_reach_does_not_make_the_run_forget() {
     let mut run = run();
-    let running = seen(Some(ContainerState::Running { since: at(5_000) }));
-    run.status = status(&run, &running, &stage(Stage::Active(None)), &Outcome::default(), at(6_000)).map(stored);
-    let away = stage(Stage::Active(Some("foo-m2 cannot be reached".into())));
+    let mut running = seen(Some(ContainerState::Running));
+    running.record.since.insert(Stage::Running, at(5_000));
+    run.status = status(&run, &running, &saying(Says::Active(None)), &Outcome::default(), at(6_000)).map(stored);
+    let away = saying(Says::Active(Some("foo-m2 cannot be reached".into())));
     let new = status(&run, &Observed::default(), &away, &Outcome::default(), at(7_000)).unwrap();
     assert_eq!(
         (new.phase, new.manager.as_deref(), new.container_id.as_deref()),
@@ -106,8 +113,8 @@ fn a_manager_out_of_reach_does_not_make_the_run_forget() {
 #[test]
 fn complete_is_ready() {
     let end = End { complete: true, reason: reason::PASSED, ..End::without_container("", "2 cases passed".into()) };
-    let outcome = Outcome { end: Some(end), ..Outcome::default() };
-    let new = status(&run(), &seen(None), &stage(Stage::Active(None)), &outcome, at(0)).unwrap();
+    let plan = saying(Says::Ended(Box::new(end)));
+    let new = status(&run(), &seen(None), &plan, &Outcome::default(), at(0)).unwrap();
     assert_eq!(new.phase, Some(Phase::Complete));
     for (type_, value) in
         [(type_::READY, true), (type_::COMPLETE, true), (type_::RECONCILING, false), (type_::STALLED, false)]
@@ -119,15 +126,38 @@ fn complete_is_ready() {
 
 #[test]
 fn a_refusal_for_good_ends_the_run() {
-    let outcome = Outcome { failure: Some("invalid mount".into()), fatal: true, ..Outcome::default() };
-    let new = status(&run(), &seen(None), &stage(Stage::Active(None)), &outcome, at(0)).unwrap();
+    let fatal = Some((reason::INVALID_SPEC, "Correct the spec"));
+    let outcome = Outcome { failure: Some("invalid mount".into()), fatal, ..Outcome::default() };
+    let new = status(&run(), &seen(None), &saying(Says::Active(None)), &outcome, at(0)).unwrap();
     assert_eq!(new.phase, Some(Phase::Failed));
-    assert!(new.message.unwrap().starts_with("invalid mount"));
+    assert_eq!(new.message.as_deref(), Some("invalid mount. Correct the spec"));
+    assert_eq!(new.conditions[0].reason, reason::INVALID_SPEC);
 }
 
 #[test]
-fn times_are_for_people() {
-    for (millis, words) in [(300, "0.3s"), (9_940, "9.9s"), (65_000, "1m5s"), (192_400, "3m12s")] {
-        assert_eq!(took(Duration::from_millis(millis)), words);
+fn results_that_cannot_be_kept_are_said_while_there_is_time() {
+    let plan = saying(Says::Storing("ConfigMap nightly-results is there already".into()));
+    let exit = Exit { ran: SignedDuration::from_secs(1), code: 0, out_of_memory: false, error: None };
+    let new = status(&run(), &seen(Some(ContainerState::Exited(exit))), &plan, &Outcome::default(), at(0)).unwrap();
+    assert_eq!((new.phase, new.conditions[0].reason.as_str()), (Some(Phase::Running), reason::NOT_KEPT));
+    assert!(new.message.unwrap().contains("nightly-results is there already"));
+}
+
+#[test]
+fn reading_what_is_left_is_not_worth_a_word() {
+    let plan = saying(Says::Collecting(None));
+    assert_eq!(status(&run(), &seen(Some(ContainerState::Running)), &plan, &Outcome::default(), at(0)), None);
+}
+
+#[test]
+fn no_message_steers_a_terminal_or_is_without_a_bound() {
+    let wild = format!("\u{1b}[31mred\u{7}\n{}", "x".repeat(5000));
+    let end = End::without_container(reason::CONTAINER_FAILED, wild.clone());
+    for says in [Says::Waiting(wild.clone()), Says::Stopping(wild), Says::Ended(Box::new(end))] {
+        let new = status(&run(), &seen(None), &saying(says), &Outcome::default(), at(0)).unwrap();
+        let texts = new.conditions.iter().map(|c| c.message.clone()).chain(new.message);
+        for text in texts {
+            assert!(text.starts_with("red ") && text.chars().count() <= 1024, "{text:?}");
+        }
     }
 }

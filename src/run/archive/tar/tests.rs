@@ -32,11 +32,11 @@ fn results_are_found_in_the_archive() {
         ("results/b.zip", ::tar::EntryType::Regular, b"PK\x03\x04<testsuite><testcase"),
         ("results/c.xml", ::tar::EntryType::Regular, b"<testsuite>"),
     ]);
-    let outcome = unpack(bytes.as_slice());
+    let outcome = unpack(bytes.as_slice(), "/results");
     assert_eq!((outcome.passed(), outcome.problems.len()), (1, 1));
     assert!(outcome.problems[0].starts_with("c.xml: "), "{:?}", outcome.problems);
-    assert!(!unpack(&bytes[..1500]).problems.is_empty(), "an archive that breaks off");
-    assert_eq!(unpack(&[][..]), Outcome::default());
+    assert!(!unpack(&bytes[..1500], "/results").problems.is_empty(), "an archive that breaks off");
+    assert_eq!(unpack(&[][..], "/results"), Outcome::default());
 }
 
 /// Pieces of an archive; how many were taken.

@@ -1,0 +1,77 @@
+//! A run that ended or is being deleted: its container is stopped and removed, then the finalizer.
+
+use super::{
+    FALLBACK, Look, Plan, SOON, Says, Step,
+    active::{course, stop},
+};
+use crate::{
+    host::HostId,
+    run::{
+        facts::{Container, ContainerState, Kept},
+        stage::Stage,
+        verdict::Cut,
+    },
+};
+
+/// What is next for a run that goes.
+pub fn leave(look: &Look<'_>) -> Plan {
+    let seen = look.seen;
+    if !seen.finalizer {
+        return Plan::done();
+    }
+    let located = look.locate();
+    if let Some(plan) = located.filter(|_| !seen.finished).and_then(|(host, container)| part(look, host, container)) {
+        return plan;
+    }
+    let stage = if seen.deleting { Stage::Leaving } else { Stage::Cleaning };
+    if let Some((host, container)) = located {
+        let (host, id) = (host.clone(), container.id.clone());
+        return match look.clock(stage) {
+            Some(clock) => Plan::wait(clock, vec![Step::Remove(host, id), Step::Release], Says::Nothing, SOON),
+            None => last(vec![Step::TryRemove(host, id), Step::Release]),
+        };
+    }
+    // Never written down, so never started: what may be left is a container that never ran.
+    let Some(placed) = &seen.record.placed else { return last(vec![Step::Release]) };
+    let cluster = seen.cluster.as_ref().filter(|c| c.uid == placed.host.cluster);
+    let Some(cluster) = cluster else { return last(vec![Step::Release]) };
+    let view = look.view(placed);
+    // The end of the cluster is the end of the container.
+    let gone = cluster.deleting || view.is_none() && !cluster.slots.contains(&placed.host.slot);
+    if view.is_some_and(|v| v.container == Some(None)) || look.replaced(placed) || gone {
+        return last(vec![Step::Release]);
+    }
+    let (node, why) = (look.node(&placed.host.slot), look.why_unseen(placed));
+    let Some(clock) = look.clock(stage) else {
+        let words = format!(
+            "the container {} is left on {node}, which cannot be reached ({why}): remove it there, or delete the SwarmCluster",
+            placed.container
+        );
+        return last(vec![Step::Abandon(words), Step::Release]);
+    };
+    let words = format!("waiting for {node} to remove the container ({why}), for {} at most", look.limit(stage));
+    let says = if seen.deleting && !seen.finished { Says::Deleting(words) } else { Says::Nothing };
+    Plan::wait(clock, vec![], says, FALLBACK)
+}
+
+/// The steps after which nothing is left to do.
+fn last(steps: Vec<Step>) -> Plan {
+    Plan { steps, says: Says::Nothing, enters: None, again: Some(SOON) }
+}
+
+/// The end of a container whose run is deleted before it ended: it is stopped as always, and what it
+/// leaves is kept for whoever follows the run. `None` where it can go.
+fn part(look: &Look<'_>, host: &HostId, container: &Container) -> Option<Plan> {
+    match (&container.state, &look.seen.kept) {
+        (ContainerState::Created { .. }, _) => None,
+        (ContainerState::Running, _) => stop(look, host, container, look.seen.record.cut.unwrap_or(Cut::Deleted)),
+        (ContainerState::Exited(_), Some(Kept::Done(end))) => Some(Plan::ended((**end).clone())),
+        // A namespace that is being deleted takes nothing in any more.
+        (ContainerState::Exited(_), Some(Kept::Unread(_) | Kept::Unstored(..))) => None,
+        (ContainerState::Exited(_), None) => {
+            let clock = look.clock(Stage::Collecting)?;
+            let keep = Step::Keep(host.clone(), container.clone(), course(look, container));
+            Some(Plan::wait(clock, vec![keep], Says::Collecting(None), SOON * 5))
+        }
+    }
+}

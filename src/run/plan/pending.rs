@@ -1,0 +1,168 @@
+//! A run without a container: it waits for its cluster, then for its image, and is started.
+
+use std::collections::BTreeMap;
+
+use super::{FALLBACK, Look, Plan, SOON, Says, Step};
+use crate::{
+    api::{ImagePullPolicy, reason},
+    host::HostId,
+    run::{
+        facts::{Bringing, ClusterView, HostView},
+        stage::{Clock, Stage},
+    },
+};
+
+/// What is next for a run without a container.
+pub fn pending(look: &Look<'_>) -> Plan {
+    if look.spec.cancel {
+        let words = "the run was cancelled by spec.cancel before its container started";
+        return Plan::end(reason::CANCELLED, words);
+    }
+    let cluster = match cluster(look) {
+        Ok(cluster) => cluster,
+        Err(why) => return wait(look, why),
+    };
+    let nodes = match nodes(look, cluster) {
+        Ok(nodes) => nodes,
+        Err(why) => return wait_for_host(look, why),
+    };
+    if let Some(plan) = image(look, &nodes) {
+        return plan;
+    }
+    // Every manager says that it has no container of this run, or there is none to be created.
+    let silent = look.seen.hosts.iter().find(|(id, h)| id.slot.starts_with('m') && h.container.is_none());
+    if let Some((id, host)) = silent {
+        let why = host.error.as_deref().unwrap_or("not connected yet");
+        return wait_for_host(look, format!("waiting for {}: {why}", look.node(&id.slot)));
+    }
+    let managers: Vec<_> = nodes.keys().filter(|id| id.slot.starts_with('m')).collect();
+    let leader = managers.iter().find(|id| Some(&id.slot) == cluster.leader.as_ref()).or(managers.first());
+    match leader {
+        Some(id) => start(look, id),
+        None => wait(look, format!("SwarmCluster {} has no manager", look.cluster())),
+    }
+}
+
+/// The cluster, if it takes a run; else why not.
+fn cluster<'a>(look: &Look<'a>) -> Result<&'a ClusterView, String> {
+    let name = look.cluster();
+    let Some(cluster) = &look.seen.cluster else {
+        return Err(format!("there is no SwarmCluster {name} in this namespace: create it"));
+    };
+    if cluster.deleting {
+        return Err(format!("SwarmCluster {name} is being deleted: create it again"));
+    }
+    match &cluster.not_ready {
+        Some(why) => Err(format!("SwarmCluster {name} is not ready: {why}")),
+        None => Ok(cluster),
+    }
+}
+
+/// The newest host of each slot, once all of them answer.
+fn nodes<'a>(look: &Look<'a>, cluster: &ClusterView) -> Result<BTreeMap<&'a HostId, &'a HostView>, String> {
+    let mut nodes = BTreeMap::new();
+    for slot in &cluster.slots {
+        match look.seen.hosts.iter().rfind(|(id, _)| id.slot == *slot) {
+            Some((id, host)) if host.up && host.image.is_some() => nodes.insert(id, host),
+            other => {
+                let why = other.and_then(|(_, h)| h.error.as_deref()).unwrap_or("not connected yet");
+                return Err(format!("waiting for {}: {why}", look.node(slot)));
+            }
+        };
+    }
+    Ok(nodes)
+}
+
+/// It waits for its cluster. The time of its image and its start counts only while the cluster can take it.
+fn wait(look: &Look<'_>, words: String) -> Plan {
+    let Some(clock) = look.clock(Stage::Pending) else { return overdue(look, &words) };
+    let begun: Vec<_> =
+        [Stage::Image, Stage::Starting].into_iter().filter(|s| look.seen.record.since.contains_key(s)).collect();
+    let steps = if begun.is_empty() { vec![] } else { vec![Step::Forget(begun)] };
+    Plan::wait(clock, steps, Says::Waiting(words), FALLBACK)
+}
+
+/// It waits for a host. That is no change of the cluster: the time of what had begun goes on.
+fn wait_for_host(look: &Look<'_>, words: String) -> Plan {
+    let begun = [Stage::Starting, Stage::Image].into_iter().find(|s| look.seen.record.since.contains_key(s));
+    match look.clock(begun.unwrap_or(Stage::Pending)) {
+        Some(clock) => Plan::wait(clock, vec![], Says::Waiting(words), SOON * 2),
+        None => overdue(look, &words),
+    }
+}
+
+fn overdue(look: &Look<'_>, words: &str) -> Plan {
+    let limit = look.spec.pending_timeout;
+    let message = format!("the run did not start within spec.pendingTimeout ({limit}): {words}");
+    Plan::end(reason::PENDING_TIMEOUT, message)
+}
+
+/// Everything is there: its container is made, on the leader or another manager.
+fn start(look: &Look<'_>, on: &HostId) -> Plan {
+    match look.clock(Stage::Starting) {
+        Some(clock) => Plan::wait(clock, vec![Step::Launch(on.clone())], Says::Active(None), FALLBACK),
+        None => {
+            let (node, limit) = (look.node(&on.slot), look.limit(Stage::Starting));
+            let why = look.trouble();
+            let message = format!(
+                "the container could not be made on {node} within {limit}{why}. See to the host, then create another E2ERun"
+            );
+            Plan::end(reason::INFRASTRUCTURE, message)
+        }
+    }
+}
+
+/// What brings the image to every node; `None` when it is there.
+fn image(look: &Look<'_>, nodes: &BTreeMap<&HostId, &HostView>) -> Option<Plan> {
+    let spec = look.spec;
+    let always = spec.image_pull_policy == ImagePullPolicy::Always;
+    let has = |host: &HostView| host.image == Some(true) && (!always || host.bringing == Bringing::Done);
+    let missing: Vec<_> = nodes.iter().filter(|(_, host)| !has(host)).map(|(id, host)| (*id, *host)).collect();
+    if missing.is_empty() {
+        return None;
+    }
+    let words = missing.iter().find_map(|(_, host)| match &host.bringing {
+        Bringing::Failed { words, .. } => Some(words.as_str()),
+        _ => None,
+    });
+    let names: Vec<String> = missing.iter().map(|(id, _)| look.node(&id.slot)).collect();
+    let (image, on) = (&spec.image, names.join(", "));
+    let load = format!("`kubectl testkit load {image} --cluster {}`", look.cluster());
+    let remedy = format!("load it with {load}, or make sure that the hosts reach its registry without credentials");
+    let Some(clock) = look.clock(Stage::Image) else {
+        let said = words.map_or_else(String::new, |w| format!(" The engine says: {w}."));
+        let message =
+            format!("{image} is not on {on} after {}.{said} To have it there, {remedy}", spec.image_pull_timeout);
+        return Some(Plan::end(reason::IMAGE_UNAVAILABLE, message));
+    };
+    let message = match (spec.image_pull_policy, words) {
+        (ImagePullPolicy::Never, _) => {
+            format!("{image} is not on {on}, and imagePullPolicy is Never: load it with {load}")
+        }
+        (_, Some(words)) => format!("{image} is not on {on}: {words}. It is tried again; or {remedy}"),
+        (_, None) => format!("bringing {image} to {on}"),
+    };
+    Some(bring(clock, nodes, &missing, spec.image_pull_policy, message))
+}
+
+/// Pulls where the image is missing or, where that failed and another node has it, copies it from there.
+fn bring(
+    clock: Clock,
+    nodes: &BTreeMap<&HostId, &HostView>,
+    missing: &[(&HostId, &HostView)],
+    policy: ImagePullPolicy,
+    message: String,
+) -> Plan {
+    let donor = nodes.iter().find(|(_, host)| host.image == Some(true)).map(|(id, _)| *id);
+    let donor = donor.filter(|_| policy != ImagePullPolicy::Always);
+    let step = |(id, host): &(&HostId, &HostView)| match (&host.bringing, donor) {
+        (Bringing::Busy | Bringing::Failed { due: false, .. }, _) => None,
+        (Bringing::Failed { .. }, Some(from)) => Some(Step::Copy { from: from.clone(), to: (*id).clone() }),
+        _ => Some(Step::Pull((*id).clone())),
+    };
+    let steps = match policy {
+        ImagePullPolicy::Never => vec![],
+        ImagePullPolicy::Always | ImagePullPolicy::IfNotPresent => missing.iter().filter_map(step).collect(),
+    };
+    Plan::wait(clock, steps, Says::Image(message), SOON)
+}
