@@ -42,6 +42,8 @@ pub struct Memory {
     pub failures: u32,
     /// How often in a row the network could not be removed.
     pub in_use: u32,
+    /// When this process first saw that the cluster is being deleted.
+    pub leaving: Option<Instant>,
     /// The terms the cluster was last looked at by.
     pub terms: String,
     /// The reason of the verdict that this process wrote last: the object at hand may be older.

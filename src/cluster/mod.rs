@@ -7,6 +7,7 @@
 mod act;
 mod console;
 mod credentials;
+mod holders;
 mod joins;
 mod journal;
 mod keys;

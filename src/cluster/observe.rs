@@ -9,7 +9,7 @@ use futures::future::join_all;
 use kube::{Resource, ResourceExt};
 
 use super::{
-    Context, Uid,
+    Context, Uid, holders,
     journal::{Journal, Recovering},
     keys::Keys,
     member::{MemberId, Members},
@@ -66,6 +66,7 @@ pub async fn observe(context: &Context, cluster: &SwarmCluster, account: &Accoun
         shortages: shortages.unwrap_or_default(),
         created_at: cluster.creation_timestamp().map(|t| t.0),
         deleting: cluster.meta().deletion_timestamp.is_some(),
+        holders: holders::holders(context, cluster).await,
         name: format!("{}/{}", cluster.namespace().unwrap_or_default(), cluster.name_any()),
         ..World::default()
     };

@@ -39,6 +39,9 @@ use crate::{
     cloud::{Instance, InstanceState, Offering},
 };
 
+/// How often runs are looked at that hold a cluster which is being deleted.
+const HELD: SignedDuration = SignedDuration::from_secs(2);
+
 /// One idempotent step. Those of a plan are independent of each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -207,7 +210,7 @@ impl Pass<'_> {
 pub fn plan(spec: &SwarmClusterSpec, world: &World, now: Timestamp) -> Plan {
     let Some(instances) = &world.instances else { return Plan::default() };
     if world.deleting {
-        return removal(instances);
+        return removal(world, instances, now);
     }
     let members = &Members::join(world);
     // A journal that is gone while machines are there does not tell what was done with them.
@@ -271,9 +274,14 @@ pub fn expiry(spec: &SwarmClusterSpec, world: &World) -> Option<Timestamp> {
     world.created_at?.checked_add(ttl).ok()
 }
 
-/// Deletion: instances first, then the network they use, then the object.
-fn removal(instances: &[Instance]) -> Plan {
+/// Deletion: runs are let come to an end, then instances, then the network they use, then the object.
+fn removal(world: &World, instances: &[Instance], now: Timestamp) -> Plan {
     let mut plan = Plan::default();
+    if !world.holders.is_empty() {
+        plan.hosts = Members::join(world).holders().map(|m| m.id).collect();
+        plan.again_at = now.checked_add(HELD).ok();
+        return plan;
+    }
     let live: Vec<_> = instances.iter().filter(|i| !i.state.is_ended()).map(|i| i.id.clone()).collect();
     if !live.is_empty() {
         plan.actions.push(Action::Terminate(live));

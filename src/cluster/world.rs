@@ -51,6 +51,8 @@ pub struct World {
     pub created_at: Option<Timestamp>,
     /// Whether deletion was asked for.
     pub deleting: bool,
+    /// The runs that its removal waits for, where it is being deleted.
+    pub holders: Vec<String>,
     /// `namespace/name`.
     pub name: String,
     /// Every host that was an engine has been heard, or had its time to answer: before that,

@@ -268,6 +268,19 @@ fn deletion_ends_instances_waits_for_their_end_and_then_releases() {
 }
 
 #[test]
+fn deletion_lets_runs_end_and_stays_connected_to_their_hosts_meanwhile() {
+    let (spec, mut world) = whole();
+    world.deleting = true;
+    world.holders = vec!["nightly".into()];
+    let held = plan(&spec, &world, NOW);
+    assert_eq!(held.actions, []);
+    assert_eq!(held.hosts.len(), world.instances.as_ref().unwrap().len());
+    assert!(held.again_at.is_some_and(|at| at > NOW));
+    world.holders.clear();
+    assert!(matches!(plan(&spec, &world, NOW).actions.as_slice(), [Action::Terminate(_)]));
+}
+
+#[test]
 fn a_paused_cluster_is_watched_and_an_expired_one_deleted() {
     let (mut spec, mut world) = whole();
     world.instances.as_mut().unwrap()[1].state = InstanceState::Terminated;

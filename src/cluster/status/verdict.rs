@@ -58,6 +58,13 @@ pub fn verdict(
         }
     }
     let names = |state| of(state).map(|n| n.name.as_str()).collect::<Vec<_>>().join(", ");
+    if !world.holders.is_empty() {
+        let runs = world.holders.join(", ");
+        return busy(
+            reason::DELETING,
+            format!("removing the cluster once E2ERun {runs} is stopped and its results are kept"),
+        );
+    }
     if world.deleting {
         let left = match of(NodeState::Terminating).count() {
             0 => "its security group is left".to_owned(),
