@@ -60,7 +60,7 @@ def test_a_cluster_its_runs_and_its_end(space, tmp_path):
         run("skips", "foo", args=["SelftestSkip", "ClusterNodeAvailable"], env=[{"name": "E2E_SELFTEST", "value": "skip"}]),
         run("fails", "foo", args=["SelftestFail", "ClusterNodeAvailable"], env=[{"name": "E2E_SELFTEST", "value": "fail"}]),
         run("silent", "foo", args=["noop"]),
-        run("endless", "foo", args=["hang"], timeout="10s"),
+        run("endless", "foo", args=["hang"], timeout="10s", gracePeriod="2s"),
         run("absent", "foo", image="dockerswarm/no-such-image:1", imagePullTimeout="10s"),
     )
     status, condition = ended(space, "fails", "Failed")

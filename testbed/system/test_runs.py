@@ -1,0 +1,198 @@
+"""Every run ends in time, with a verdict that holds and its evidence; what cannot be had is said. docs/runs.md names the checks."""
+import json
+import re
+import time
+
+import pytest
+from world import cluster, kubectl, run, until
+
+# The shell of a host as an image; and one with a user of its own, that brings a result of its own.
+IMAGES = r"""
+mkdir -p /tmp/image/results
+echo '<testsuite><testcase name="shipped"><failure message="old"/></testcase></testsuite>' > /tmp/image/results/shipped.xml
+parts="bin/sh bin/cat bin/sleep $(ldd /bin/sh /bin/cat /bin/sleep | grep -o '/[^ ]*' | grep -v : | sort -u | sed 's,^/,,')"
+tar -C / -chf - $parts | docker import - testkit/probe:v1
+tar -C / -chf - $parts -C /tmp/image results | docker import --change 'USER 1000' - testkit/user:v1
+"""
+PASSED = """printf '<testsuite><testcase name="one"/></testsuite>' > $TESTKIT_RESULTS/junit.xml"""
+SKIPPED = """printf '<testsuite><testcase name="one"><skipped/></testcase></testsuite>' > $TESTKIT_RESULTS/junit.xml"""
+# It writes what it has two seconds after it is told to end.
+GRACEFUL = f"trap 'sleep 2; {PASSED}; echo parted; exit 0' TERM; echo begun; sleep 600 & wait"
+
+
+def probe(name, of, script, **spec):
+    how = {"image": "testkit/probe:v1", "imagePullPolicy": "Never", "args": ["/bin/sh", "-c", script], "timeout": "2m"}
+    return run(name, of, **{**how, **spec})
+
+
+def patch(space, kind, name, spec, check=True):
+    return kubectl("patch", kind, name, "-n", space.name, "--type=merge", "-p", json.dumps({"spec": spec}), check=check)
+
+
+def verdict(space, name):
+    said = space.condition("e2erun", name, "Ready")
+    return said["reason"], said["message"]
+
+
+def runs_on(space, name):
+    """Waits until its container runs."""
+    until(f"{name} runs", lambda: space.status("e2erun", name).get("startedAt"), 60, every=0.1)
+
+
+def ends(space, name, condition, reason, *words, timeout=60, **counts):
+    """Waits for this end; the status."""
+    try:
+        space.wait("e2erun", name, condition, timeout)
+    except AssertionError as error:
+        raise AssertionError(f"{name}: {error}") from None
+    said, status = verdict(space, name), space.status("e2erun", name)
+    assert said[0] == reason and all(word in said[1] for word in words), (name, said)
+    assert {key: status.get(key) for key in counts} == counts, (name, status)
+    return status
+
+
+def seconds(duration):
+    """`1m5s` and `3.5s` as a number."""
+    return sum(float(n) * {"h": 3600, "m": 60, "s": 1}[unit] for n, unit in re.findall(r"([\d.]+)([hms])", duration))
+
+
+def log(space, name):
+    return kubectl("testkit", "logs", name, "-n", space.name).stdout
+
+
+def made(space, name):
+    """A cluster of one manager with the images, and how to have its host do something."""
+    space.apply(cluster(name, managers=1, workers=0))
+    space.wait("swarmcluster", name, "Ready", 180)
+    address = space.status("swarmcluster", name)["endpoint"]
+    on_host = lambda command: space.ssh(name, address, command)
+    on_host(IMAGES)
+    return on_host
+
+
+def what_is_told_to_end_has_its_grace(space):
+    space.apply(
+        probe("late", "runs", GRACEFUL, timeout="5s"),
+        probe("cancelled", "runs", GRACEFUL),
+        probe("deaf", "runs", "trap '' TERM; sleep 600", timeout="5s", gracePeriod="2s"),
+        probe("deleted", "runs", GRACEFUL),
+    )
+    runs_on(space, "cancelled")
+    refused = patch(space, "e2erun", "cancelled", {"timeout": "9m"}, check=False)
+    assert refused.returncode and "spec.cancel" in refused.stderr, refused.stderr
+    patch(space, "e2erun", "cancelled", {"cancel": True})
+    refused = patch(space, "e2erun", "cancelled", {"cancel": False}, check=False)
+    assert refused.returncode and "does not go on" in refused.stderr, refused.stderr
+
+    runs_on(space, "deleted")
+    began = time.monotonic()
+    kubectl("delete", "e2erun", "deleted", "-n", space.name, "--timeout=60s")
+    took = time.monotonic() - began
+    assert 2 <= took < 30, f"its container had {took:.1f} s to end"
+
+    ends(space, "cancelled", "Failed", "Cancelled", "spec.cancel", "1 case had passed", passed=1, failed=0)
+    assert "parted" in log(space, "cancelled")
+    status = ends(space, "late", "Failed", "DeadlineExceeded", "spec.timeout (5s)", "1 case had passed", passed=1, failed=0)
+    assert 5 <= seconds(status["duration"]) < 20, status
+    ends(space, "deaf", "Failed", "DeadlineExceeded", "spec.gracePeriod (2s) and was killed", "left no results", exitCode=137)
+
+
+def only_what_ran_and_is_in_order_passes(space):
+    space.apply(
+        probe("skipped", "runs", SKIPPED),
+        probe("allowed", "runs", SKIPPED, results={"allowEmpty": True}),
+        probe("coded", "runs", "exit 0", results={"format": "ExitCode"}),
+        probe("uncoded", "runs", f"{PASSED}; exit 4", results={"format": "ExitCode"}),
+        probe("elsewhere", "runs", PASSED, results={"path": "/srv/tests/out"}),
+        probe("user", "runs", PASSED, image="testkit/user:v1"),
+        probe("full", "runs", "echo 'write: no space left on device'; exit 1"),
+        run("wrong", "runs", image="testkit/probe:v1", imagePullPolicy="Never", args=["/bin/nope"]),
+    )
+    ends(space, "skipped", "Failed", "NoCasesRun", "spec.results.allowEmpty", passed=0, skipped=1)
+    ends(space, "allowed", "Complete", "CasesPassed", "allowEmpty", passed=0, skipped=1)
+    ends(space, "coded", "Complete", "CasesPassed", "exit code 0", passed=None)
+    ends(space, "uncoded", "Failed", "ContainerFailed", "exit code 4", passed=None)
+    ends(space, "elsewhere", "Complete", "CasesPassed", passed=1)
+    ends(space, "user", "Complete", "CasesPassed", passed=1, failed=0)
+    ends(space, "full", "Failed", "InfrastructureFailed", "disk is full")
+    ends(space, "wrong", "Failed", "InvalidConfiguration", "/bin/nope", "entrypoint")
+
+
+def results_that_cannot_be_kept_are_said_and_kept_later(space):
+    kubectl("create", "configmap", "taken-results", "-n", space.name, "--from-literal=mine=1")
+    space.apply(probe("taken", "runs", f"{PASSED}; echo evidence"))
+    until("the name is said to be taken", lambda: verdict(space, "taken")[0] == "ResultsNotKept" and "taken-results" in verdict(space, "taken")[1], 60)
+    assert space.status("e2erun", "taken")["phase"] == "Running"
+    kubectl("delete", "configmap", "taken-results", "-n", space.name)
+    status = ends(space, "taken", "Complete", "CasesPassed", passed=1)
+    assert status["results"] == "taken-results" and "evidence" in log(space, "taken")
+
+
+def the_clock_of_a_host_changes_nothing(space, on_host):
+    """It goes 40 minutes ahead and comes back, with a run that begins before, between and after."""
+    def turned(minutes):
+        on_host(f"date -s @$(( $(date +%s) + {minutes * 60} ))")
+
+    turned(40)
+    try:
+        space.apply(probe("ahead", "runs", f"sleep 8; {PASSED}", timeout="1m"), probe("stopped", "runs", GRACEFUL, timeout="4s"))
+        runs_on(space, "ahead")
+        runs_on(space, "stopped")
+    finally:
+        turned(-40)
+    space.apply(probe("behind", "runs", f"sleep 1; {PASSED}", timeout="1m"))
+    for name, least in (("ahead", 7), ("behind", 0.9)):
+        status = ends(space, name, "Complete", "CasesPassed", passed=1)
+        assert least <= seconds(status["duration"]) < 40, status
+    status = ends(space, "stopped", "Failed", "DeadlineExceeded", passed=1)
+    assert 4 <= seconds(status["duration"]) < 40, status
+
+
+def an_engine_that_dies_is_not_the_tests_fault(space, on_host):
+    space.apply(probe("hurt", "runs", "trap 'exit 3' TERM; sleep 600 & wait"))
+    runs_on(space, "hurt")
+    on_host("kill -9 $(pidof dockerd)")
+    ends(space, "hurt", "Failed", "InfrastructureFailed", "the engine was lost while the container ran", timeout=90)
+
+
+def a_cluster_that_is_deleted_lets_its_run_end(space):
+    space.apply(probe("evidence", "runs", GRACEFUL))
+    runs_on(space, "evidence")
+    kubectl("delete", "swarmcluster", "runs", "-n", space.name, "--wait=false")
+    ends(space, "evidence", "Failed", "ClusterGone", "1 case had passed", passed=1)
+    assert "parted" in log(space, "evidence")
+    space.delete("swarmcluster", "runs")
+    assert space.leftovers("runs") == []
+    assert "parted" in log(space, "evidence"), "the log outlives the cluster"
+
+
+def test_every_run_ends_with_its_evidence(space):
+    on_host = made(space, "runs")
+    results_that_cannot_be_kept_are_said_and_kept_later(space)
+    what_is_told_to_end_has_its_grace(space)
+    only_what_ran_and_is_in_order_passes(space)
+    the_clock_of_a_host_changes_nothing(space, on_host)
+    until("no container of a run is left", lambda: on_host("docker ps -aq --filter label=testkit.dev/run-uid") == "", 15)
+    an_engine_that_dies_is_not_the_tests_fault(space, on_host)
+    a_cluster_that_is_deleted_lets_its_run_end(space)
+
+
+def test_waiting_has_an_end(space):
+    space.apply(run("early", "nowhere", pendingTimeout="4s"))
+    ends(space, "early", "Failed", "PendingTimeoutExceeded", "spec.pendingTimeout (4s)", "no SwarmCluster nowhere", timeout=30)
+
+
+@pytest.mark.long
+def test_an_engine_that_is_dead_keeps_no_run(space):
+    """It ends when its time and its grace are over, and what comes back later is no pass."""
+    on_host = made(space, "dead")
+    space.apply(probe("frozen", "dead", f"sleep 30; {PASSED}", timeout="10s", gracePeriod="2s"))
+    runs_on(space, "frozen")
+    on_host("kill -STOP $(pidof dockerd)")
+    try:
+        status = ends(space, "frozen", "Failed", "InfrastructureFailed", "spec.timeout (10s) is over", "cannot be reached", timeout=90)
+        assert "results" not in status, status
+    finally:
+        on_host("kill -CONT $(pidof dockerd)")
+    until("its container is removed", lambda: on_host("docker ps -aq --filter label=testkit.dev/run-uid") == "", 120)
+    assert verdict(space, "frozen")[0] == "InfrastructureFailed"
