@@ -85,9 +85,17 @@ fn wait(look: &Look<'_>, words: String) -> Plan {
 /// It waits for a host. That is no change of the cluster: the time of what had begun goes on.
 fn wait_for_host(look: &Look<'_>, words: String) -> Plan {
     let begun = [Stage::Starting, Stage::Image].into_iter().find(|s| look.seen.record.since.contains_key(s));
-    match look.clock(begun.unwrap_or(Stage::Pending)) {
+    let stage = begun.unwrap_or(Stage::Pending);
+    match look.clock(stage) {
         Some(clock) => Plan::wait(clock, vec![], Says::Waiting(words), SOON * 2),
-        None => overdue(look, &words),
+        None if stage == Stage::Pending => overdue(look, &words),
+        None => {
+            let limit = look.limit(stage);
+            let message = format!(
+                "the run did not start within {limit} on a cluster that is ready: {words}. See to the host, then create another E2ERun"
+            );
+            Plan::end(reason::INFRASTRUCTURE, message)
+        }
     }
 }
 

@@ -226,6 +226,18 @@ fn waiting_has_an_end_that_says_for_what() {
 }
 
 #[test]
+fn a_host_that_falls_silent_while_the_image_is_brought_stops_no_clock() {
+    let mut seen = ready();
+    *host(&mut seen, "w0") = HostView { error: Some("silent".into()), ..HostView::default() };
+    for (waited, reason) in [(119, None), (120, Some(reason::INFRASTRUCTURE))] {
+        seen.record.since = [(Stage::Pending, before(9000)), (Stage::Image, before(waited))].into();
+        let plan = plan(&spec("IfNotPresent"), &seen, now());
+        assert_eq!(end(&plan).map(|(r, _)| r), reason, "{plan:?}");
+        assert!(end(&plan).is_none_or(|(_, m)| m.contains("2m") && m.contains("foo-w0: silent")), "{plan:?}");
+    }
+}
+
+#[test]
 fn a_container_that_cannot_be_made_is_tried_for_a_while() {
     let mut seen = ready();
     seen.trouble = Some("no space left on device".into());
