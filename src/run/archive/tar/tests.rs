@@ -59,19 +59,19 @@ async fn what_is_no_result_may_be_as_large_as_it_likes() {
     let parts = Bytes::from(large);
     let parts =
         (0..parts.len()).step_by(64 << 10).map(|at| Ok(parts.slice(at..parts.len().min(at + (64 << 10))))).collect();
-    let outcome = outcome(pieces(parts, &Arc::default())).await.unwrap();
+    let outcome = outcome(pieces(parts, &Arc::default()), "/results").await.unwrap();
     assert_eq!((outcome.passed(), outcome.problems.len()), (1, 0), "{outcome:?}");
 }
 
 #[tokio::test]
 async fn a_refusal_is_a_problem_and_a_lost_connection_is_tried_again() {
     let refused = vec![Err(SwarmError::NotFound("no such path".to_owned()))];
-    let refused = outcome(pieces(refused, &Arc::default())).await.unwrap();
+    let refused = outcome(pieces(refused, &Arc::default()), "/results").await.unwrap();
     assert_eq!(refused.problems, ["/results cannot be read: no such path"]);
     let begin = Bytes::from(archive(&[("results/junit.xml", ::tar::EntryType::Regular, GOOD)])).slice(..700);
     let lost = vec![Ok(begin.clone()), Err(SwarmError::Unreachable("reset".to_owned()))];
-    assert_eq!(outcome(pieces(lost, &Arc::default())).await, Err("reset".to_owned()));
-    let ended = outcome(pieces(vec![Ok(begin)], &Arc::default())).await.unwrap();
+    assert_eq!(outcome(pieces(lost, &Arc::default()), "/results").await, Err("reset".to_owned()));
+    let ended = outcome(pieces(vec![Ok(begin)], &Arc::default()), "/results").await.unwrap();
     assert!(!ended.problems.is_empty(), "an archive without its end");
 }
 
@@ -87,7 +87,7 @@ async fn nothing_is_read_on_for_nobody() {
         }
         Poll::Ready(Some(Ok(Bytes::from_static(&[0x41; 512]))))
     });
-    let mut reading = Box::pin(outcome(endless));
+    let mut reading = Box::pin(outcome(endless, "/results"));
     assert!(futures::poll!(&mut reading).is_pending());
     drop(reading);
     let before = taken.load(Ordering::SeqCst);
