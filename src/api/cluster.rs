@@ -80,6 +80,10 @@ pub struct SwarmClusterSpec {
     #[x_kube(validation = Rule::new("!self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') || !self.matches('[1-9]') || duration(self) >= duration('30s') && duration(self) <= duration('1h')").message("write a time from 30s to 1h, such as 2m: a machine that reboots is back within a minute"))]
     pub unhealthy_after: Duration,
 
+    /// How machines give way to others where the spec asks for other ones: another image, volume or instance type, another engine or configuration of it.
+    #[serde(default)]
+    pub update: UpdateSpec,
+
     /// What to do when the managers have lost their majority for good. Until this says otherwise, nothing touches them.
     #[serde(default)]
     pub recovery: Recovery,
@@ -87,6 +91,30 @@ pub struct SwarmClusterSpec {
     /// Leave the machines and the swarm as they are, whatever happens to them, until this is false again. Deletion still works.
     #[serde(default)]
     pub paused: bool,
+}
+
+/// How many machines there may be too many or too few while others take their places. Workers come first, then managers one by one, the leader last; nothing goes on while a machine is not well. A run that is under way is waited for.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = Rule::new("self.maxSurge + self.maxUnavailable > 0").message("write a maxSurge or a maxUnavailable of at least 1: with neither, no machine could ever give way to another"))]
+pub struct UpdateSpec {
+    /// How many workers there may be beside those asked for. Of managers it is one, or none where this is 0: then a manager goes before its successor comes, and an only manager is never replaced.
+    #[serde(default = "one")]
+    #[schemars(schema_with = "integer")]
+    #[x_kube(validation = Rule::new("self >= 0 && self <= 100").message("write a number of machines from 0 to 100"))]
+    pub max_surge: u32,
+    /// How many of the workers asked for may be missing or not ready.
+    #[serde(default)]
+    #[schemars(schema_with = "integer")]
+    #[x_kube(validation = Rule::new("self >= 0 && self <= 100").message("write a number of machines from 0 to 100"))]
+    pub max_unavailable: u32,
+}
+
+impl Default for UpdateSpec {
+    /// Nobody misses a machine, and the account needs room for one more.
+    fn default() -> Self {
+        Self { max_surge: 1, max_unavailable: 0 }
+    }
 }
 
 /// What to do with a swarm whose managers have lost their majority for good.
@@ -169,7 +197,7 @@ pub struct Ec2Provider {
     )]
     pub region: String,
 
-    /// The image to boot. By default Canonical's current Ubuntu 24.04, by its public SSM parameter. A change applies to instances launched from then on.
+    /// The image to boot. By default Canonical's current Ubuntu 24.04, by its public SSM parameter. Another one has the machines replaced, as `spec.update` says; one that was published since under the same name or parameter has not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[x_kube(
         validation = Rule::new("[has(self.id), has(self.ssmParameter), has(self.name)].filter(x, x).size() == 1").message("name the image in exactly one way: id, ssmParameter or name (with owner if it is somebody else's)"),
@@ -177,7 +205,7 @@ pub struct Ec2Provider {
     )]
     pub ami: Option<AmiSelector>,
 
-    /// Instance types in order of preference: the next one is tried where one has no capacity.
+    /// Instance types in order of preference: the next one is tried where one has no capacity. Machines whose type is not among them any more are replaced.
     #[serde(default = "instance_types")]
     #[schemars(length(max = 16), inner(length(max = 32)))]
     #[x_kube(validation = Rule::new("self.size() > 0 && self.all(t, t.matches('^[a-z0-9-]+\\\\.[a-z0-9-]+$'))").message("write at least one instance type such as t3.medium"))]
@@ -199,7 +227,7 @@ pub struct Ec2Provider {
     #[serde(default)]
     pub connect_to: AddressKind,
 
-    /// Use spot instances.
+    /// Use spot instances. A change has the machines replaced.
     #[serde(default)]
     pub spot: bool,
 
@@ -310,6 +338,14 @@ pub struct SwarmClusterStatus {
     /// The engine's version, or all of them where nodes differ.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub engine_version: Option<String>,
+    /// How many machines are as the spec asks for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "integer")]
+    pub updated: Option<u32>,
+    /// How many machines are as an earlier spec asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "integer")]
+    pub outdated: Option<u32>,
     /// The address of the leader.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,

@@ -43,6 +43,8 @@ pub mod reason {
     pub const NO_PUBLIC_ADDRESS: &str = "NoPublicAddress";
     /// Nodes are being joined to the swarm.
     pub const JOINING: &str = "Joining";
+    /// Machines give way to others, since the spec asks for other ones now.
+    pub const UPDATING: &str = "Updating";
     /// Everything the spec asks for is there.
     pub const READY: &str = "ClusterReady";
     /// The cluster was ready, and a node is not any more.
@@ -60,6 +62,10 @@ pub mod reason {
     pub const PAUSED: &str = "Paused";
     /// The object is being deleted.
     pub const DELETING: &str = "Deleting";
+    /// The cluster is deleted soon, for its ttl is nearly over.
+    pub const EXPIRES_SOON: &str = "ExpiresSoon";
+    /// Something in the cloud is left of a cluster that is gone.
+    pub const LEFT_BEHIND: &str = "LeftBehind";
     /// Something of the cluster is used by what is not the cluster's, and cannot be removed.
     pub const IN_USE: &str = "InUse";
     /// The cloud says the spec cannot be served (no such AMI, a bad parameter).

@@ -13,21 +13,36 @@ pub mod text;
 
 pub use cluster::{
     AddressKind, AmiSelector, Ec2Provider, EngineSpec, HostsProvider, NodeRole, NodeState, NodeStatus, Provider,
-    Recovery, SecretRef, SwarmCluster, SwarmClusterSpec, SwarmClusterStatus, Volume,
+    Recovery, SecretRef, SwarmCluster, SwarmClusterSpec, SwarmClusterStatus, UpdateSpec, Volume,
 };
 pub use conditions::{Conditions, condition, event_note, is_true, reason, set, type_};
 pub use duration::Duration;
-pub use names::{CREDENTIALS_FINALIZER, FINALIZER, GROUP, MANAGER, journal_secret, label, secret_key};
+pub use names::{
+    CREDENTIALS_FINALIZER, FINALIZER, GROUP, HOLD_UNTIL, KEEP, MANAGER, journal_secret, label, secret_key,
+};
 pub use run::{
     CaseFailure, ClusterRef, E2ERun, E2ERunSpec, E2ERunStatus, EnvVar, ImagePullPolicy, Phase, ResultsFormat,
     ResultsSpec,
 };
 
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
 use kube::CustomResourceExt;
 
 /// Every CustomResourceDefinition with the file name it has under `crds/`.
 #[must_use]
-pub fn crds()
--> Vec<(&'static str, k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition)> {
-    vec![("swarmclusters.yaml", SwarmCluster::crd()), ("e2eruns.yaml", E2ERun::crd())]
+pub fn crds() -> Vec<(&'static str, CustomResourceDefinition)> {
+    vec![("swarmclusters.yaml", unseen(SwarmCluster::crd())), ("e2eruns.yaml", E2ERun::crd())]
+}
+
+/// An object has a status before the operator has seen it, of a generation that no object has: what
+/// reads objects as kstatus does would take one without a status for one that is as it should be.
+fn unseen(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut crd.spec.versions {
+        let schema = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut());
+        let status = schema.and_then(|s| s.properties.as_mut()?.get_mut("status"));
+        if let Some(status) = status {
+            status.default = Some(JSON(serde_json::json!({ "observedGeneration": -1 })));
+        }
+    }
+    crd
 }

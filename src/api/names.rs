@@ -10,6 +10,12 @@ pub const MANAGER: &str = "testkit-operator";
 /// The finalizer that keeps an object until what it stands for outside of Kubernetes is gone.
 pub const FINALIZER: &str = "testkit.dev/cleanup";
 
+/// The annotation of a SwarmCluster that names slots to be left as they are, such as `m1,w0`.
+pub const KEEP: &str = "testkit.dev/keep";
+
+/// The annotation of a SwarmCluster that puts off the end of its ttl, such as `2026-12-24T18:00:00Z`.
+pub const HOLD_UNTIL: &str = "testkit.dev/hold-until";
+
 /// The finalizer that keeps a Secret with cloud credentials while a cluster needs it.
 pub const CREDENTIALS_FINALIZER: &str = "testkit.dev/credentials";
 

@@ -17,6 +17,7 @@ fn right_clusters_are_taken() {
         json!({"spec": {"engine": {"version": "28.5", "installScript": "https://example.com/install.sh", "daemonJson": {"log-driver": "local", "x": {"y": [1]}}}}}),
         json!({"spec": {"bootTimeout": "30s", "engine": {"addressPools": ["10.200.0.0/16", "172.16.0.0/16"], "subnetSize": 26}}}),
         json!({"spec": {"unhealthyAfter": "30s", "recovery": "ForceNewCluster"}}),
+        json!({"spec": {"update": {"maxSurge": 0, "maxUnavailable": 2}}}),
         json!({"spec": {"bootTimeout": "1h", "engine": {"addressPools": ["10.128.0.0/9"]}}}),
         ec2(json!({"region": "eusc-de-east-1"})),
         ec2(json!({"region": "us-isob-east-1"})),
@@ -64,6 +65,7 @@ fn what_is_left_out_has_its_default() {
     let namespace = Namespace::new("defaults");
     let cluster: SwarmCluster = serde_json::from_value(namespace.apply(&cluster()).unwrap()).unwrap();
     let spec = serde_json::to_value(&cluster.spec).unwrap();
+    assert_eq!(cluster.status.unwrap().observed_generation, Some(-1), "nobody has looked at it yet");
     assert_eq!(
         spec,
         json!({
@@ -72,6 +74,7 @@ fn what_is_left_out_has_its_default() {
             "accessCIDRs": ["0.0.0.0/0"],
             "bootTimeout": "5m",
             "unhealthyAfter": "2m",
+            "update": {"maxSurge": 1, "maxUnavailable": 0},
             "recovery": "None",
             "paused": false,
             "provider": {"ec2": {"region": "us-east-1", "instanceTypes": ["t3.medium", "t3a.medium"], "connectTo": "Private", "spot": false}},

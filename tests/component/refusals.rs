@@ -197,6 +197,16 @@ fn wrong_clusters_are_refused_with_what_to_write() {
                 &["spec.unhealthyAfter", "from 30s to 1h, such as 2m"],
             ),
             (
+                "an update that could never begin",
+                json!({"spec": {"update": {"maxSurge": 0, "maxUnavailable": 0}}}),
+                &["spec.update", "write a maxSurge or a maxUnavailable of at least 1"],
+            ),
+            (
+                "an update of everything and more",
+                json!({"spec": {"update": {"maxSurge": 101}}}),
+                &["spec.update.maxSurge", "from 0 to 100"],
+            ),
+            (
                 "a recovery of its own",
                 json!({"spec": {"recovery": "Always"}}),
                 &["spec.recovery", "\"None\", \"ForceNewCluster\", \"Recreate\""],
