@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{losses::Losses, member::MemberId};
+use super::{
+    losses::Losses,
+    member::MemberId,
+    template::{Template, parts},
+};
 use crate::cloud::Offering;
 
 /// Steps that must be taken again, and not another way, after a crash.
@@ -14,7 +18,10 @@ pub struct Journal {
     /// By slot, what its instance is launched as.
     #[serde(default)]
     pub launches: BTreeMap<String, Launching>,
-    /// By slot, the highest incarnation ever launched, of slots that are not meant any more: none is used again.
+    /// By slot, what is launched to take the place of the instance above, and does once it is ready.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub successors: BTreeMap<String, Launching>,
+    /// By slot, the highest incarnation ever launched, of what is not meant any more: none is used again.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub spent: BTreeMap<String, u32>,
     /// The host the swarm is begun on.
@@ -61,16 +68,31 @@ pub struct Launching {
     /// Versions that did not write this are taken to have seen it.
     #[serde(default = "yes")]
     pub booted: bool,
-    /// What of the spec it was launched by, as a [`template`](super::plan::template).
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub template: String,
+    /// What of the spec it was launched by.
+    #[serde(default, skip_serializing_if = "Template::is_empty", deserialize_with = "parts")]
+    pub template: Template,
 }
 
 impl Journal {
     /// What was written down of the launch of exactly this instance.
     #[must_use]
     pub fn launching(&self, member: MemberId) -> Option<&Launching> {
-        self.launches.get(&member.slot.to_string()).filter(|l| l.incarnation == member.incarnation)
+        let slot = member.slot.to_string();
+        let mut written = [&self.launches, &self.successors].into_iter().filter_map(|of| of.get(&slot));
+        written.find(|l| l.incarnation == member.incarnation)
+    }
+
+    /// The same, to be changed.
+    pub fn launching_mut(&mut self, member: MemberId) -> Option<&mut Launching> {
+        let slot = member.slot.to_string();
+        let mut written = [&mut self.launches, &mut self.successors].into_iter().filter_map(|of| of.get_mut(&slot));
+        written.find(|l| l.incarnation == member.incarnation)
+    }
+
+    /// Whether this instance is to take the place of another one.
+    #[must_use]
+    pub fn succeeds(&self, member: MemberId) -> bool {
+        self.successors.get(&member.slot.to_string()).is_some_and(|l| l.incarnation == member.incarnation)
     }
 
     /// Whether this instance is written down as lost: it is on its way out, and nothing brings it back.

@@ -178,14 +178,16 @@ impl Keys {
     }
 
     /// Notes the own keys of hosts that presented them, and forgets those of hosts that are gone.
+    /// Of a slot there may be two: one that fills it, and one that is about to or was.
     pub fn pin(&mut self, cluster: &str, uid: &str, hosts: &[(MemberId, String)], live: &[MemberId]) {
-        let slots: BTreeSet<String> = live.iter().map(|f| format!("{cluster}-{}", f.slot)).collect();
-        self.known.retain(|names, _| names.split(',').next().is_some_and(|n| slots.contains(n)));
-        for (member, address) in hosts {
-            let name = format!("{cluster}-{}", member.slot);
-            self.known.retain(|names, _| names.split(',').next() != Some(name.as_str()));
-            let line = self.seed.host_key(&Self::host_id(uid, *member)).public_line();
-            self.known.insert(format!("{name},{address}"), line);
+        let own = |member: &MemberId| self.seed.host_key(&Self::host_id(uid, *member)).public_line();
+        let live: BTreeSet<String> =
+            live.iter().map(own).filter_map(|line| key_part(&line).map(str::to_owned)).collect();
+        let lines: Vec<_> = hosts.iter().map(|(member, address)| (member, address, own(member))).collect();
+        self.known.retain(|_, known| key_part(known).is_some_and(|key| live.contains(key)));
+        for (member, address, line) in lines {
+            self.known.retain(|_, known| key_part(known) != key_part(&line));
+            self.known.insert(format!("{cluster}-{},{address}", member.slot), line);
         }
     }
 

@@ -72,7 +72,7 @@ pub enum Cause {
         /// What ailed it, as the end of a sentence.
         what: String,
     },
-    /// It was still booting when the spec it was launched by was corrected.
+    /// It was not as the spec asks for any more, and made room for one that is.
     Outdated,
 }
 
@@ -106,7 +106,7 @@ impl Cause {
             Self::NotBooted { .. } => reason::BOOT_FAILED,
             Self::Ended { .. } => reason::INSTANCE_ENDED,
             Self::Unhealthy { .. } => reason::HOST_UNHEALTHY,
-            Self::Outdated => reason::BOOTING,
+            Self::Outdated => reason::UPDATING,
         }
     }
 
@@ -142,7 +142,7 @@ impl fmt::Display for Cause {
                 write!(f, "ended: {}", StateReason { code: code.clone(), message: message.clone() })
             }
             Self::Unhealthy { after, what } => write!(f, "{what}, and was given up after {after}"),
-            Self::Outdated => f.write_str("was launched by a spec that was corrected since"),
+            Self::Outdated => f.write_str("was launched by a spec that was changed since"),
         }
     }
 }

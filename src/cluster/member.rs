@@ -36,8 +36,10 @@ pub struct Member<'a> {
     pub id: MemberId,
     /// The instance.
     pub instance: &'a Instance,
-    /// It fills its slot: no later instance does.
+    /// It fills its slot: it is the one that is written down for it or, where that one is not there, the latest.
     pub holds: bool,
+    /// It is to fill its slot once it is ready, and the one that does is there still.
+    pub succeeds: bool,
     /// What is seen of it over its connection.
     pub host: Option<&'a HostView>,
     /// Its engine; `No` where it is written down that none has ever answered.
@@ -102,7 +104,11 @@ impl Member<'_> {
             NodeRole::Manager => node.voter && node.reachable,
             NodeRole::Worker => !node.voter,
         };
-        self.holds && engine.state == LocalState::Active && node.ready && node.role == role && reached
+        (self.holds || self.succeeds)
+            && engine.state == LocalState::Active
+            && node.ready
+            && node.role == role
+            && reached
     }
 
     /// Its engine says that it is in another swarm than this cluster's.
@@ -134,10 +140,11 @@ impl<'a> Members<'a> {
         // Of two with the same tags, which only a foreign hand can make, the older id stays.
         all.sort_by(|a, b| (a.id, &a.instance.id).cmp(&(b.id, &b.instance.id)));
         for n in 0..all.len() {
-            let (of_slot, same) = (|m: &Member<'_>| m.id.slot == all[n].id.slot, |m: &Member<'_>| m.id == all[n].id);
-            let first = !all[..n].iter().any(same);
-            let holds = first && !all.iter().any(|m| of_slot(m) && m.id > all[n].id);
+            let id = all[n].id;
+            let first = !all[..n].iter().any(|m| m.id == id);
+            let holds = first && holder(world, &all, id.slot) == Some(id);
             all[n].holds = holds;
+            all[n].succeeds = first && !holds && world.journal.as_ref().is_some_and(|j| j.succeeds(id));
             if !first {
                 // The connection is to the first of them.
                 (all[n].host, all[n].engine) = (None, Known::Unknown);
@@ -163,6 +170,11 @@ impl<'a> Members<'a> {
         self.all.iter().filter(|m| m.holds)
     }
 
+    /// Those that fill a slot, and those that are about to.
+    pub fn meant(&self) -> impl Iterator<Item = &Member<'a>> {
+        self.all.iter().filter(|m| m.holds || m.succeeds)
+    }
+
     /// The one that fills this slot.
     #[must_use]
     pub fn holder(&self, slot: Slot) -> Option<&Member<'a>> {
@@ -185,6 +197,16 @@ impl<'a> Members<'a> {
     }
 }
 
+/// Who fills a slot.
+fn holder(world: &World, all: &[Member<'_>], slot: Slot) -> Option<MemberId> {
+    let of_slot = || all.iter().map(|m| m.id).filter(|id| id.slot == slot);
+    let journal = world.journal.as_ref();
+    let written = journal.and_then(|j| j.launches.get(&slot.to_string())).map(|l| l.incarnation);
+    let succeeds = |id: &MemberId| journal.is_some_and(|j| j.succeeds(*id));
+    let written = of_slot().find(|id| Some(id.incarnation) == written);
+    written.or_else(|| of_slot().filter(|id| !succeeds(id)).max()).or_else(|| of_slot().max())
+}
+
 /// A machine before its node is known.
 fn member<'a>(world: &'a World, id: MemberId, instance: &'a Instance) -> Member<'a> {
     let host = world.hosts.get(&id);
@@ -195,7 +217,7 @@ fn member<'a>(world: &'a World, id: MemberId, instance: &'a Instance) -> Member<
         _ if never => Known::No,
         _ => Known::Unknown,
     };
-    Member { id, instance, holds: false, host, engine, node: Known::Unknown, stale: Vec::new() }
+    Member { id, instance, holds: false, succeeds: false, host, engine, node: Known::Unknown, stale: Vec::new() }
 }
 
 /// What a machine says of itself, where no manager speaks.

@@ -44,6 +44,8 @@ pub struct Memory {
     pub in_use: u32,
     /// When this process first saw that the cluster is being deleted.
     pub leaving: Option<Instant>,
+    /// The end of its time that was warned of.
+    pub warned: Option<Timestamp>,
     /// The terms the cluster was last looked at by.
     pub terms: String,
     /// The reason of the verdict that this process wrote last: the object at hand may be older.

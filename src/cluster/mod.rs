@@ -78,6 +78,9 @@ const SETTLING: Duration = Duration::from_millis(500);
 /// The longest pause between two tries of a step that fails.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// How long after the end of its ttl a cluster can be held, unless the operator is told otherwise.
+const LONGEST_HOLD: Duration = Duration::from_secs(24 * 3600);
+
 /// Wakes clusters.
 #[derive(Clone, Debug)]
 pub struct Wake(mpsc::UnboundedSender<Uid>);
@@ -113,6 +116,7 @@ pub struct Context {
     pub events: Events,
     /// Wakes clusters.
     pub wake: Wake,
+    longest_hold: Duration,
     watches: Watches,
     joins: Joins,
     memory: Mutex<HashMap<Uid, Memory>>,
@@ -132,10 +136,17 @@ impl Context {
             vault,
             events,
             wake,
+            longest_hold: LONGEST_HOLD,
             watches: Watches::default(),
             joins,
             memory: Mutex::default(),
         }
+    }
+
+    /// The same, where a cluster can be held for so long after the end of its ttl.
+    #[must_use]
+    pub fn holding(self, longest_hold: Duration) -> Self {
+        Self { longest_hold, ..self }
     }
 
     fn objects(&self, cluster: &SwarmCluster) -> Api<SwarmCluster> {

@@ -6,7 +6,8 @@ use std::{
 };
 
 use futures::future::join_all;
-use kube::{Resource, ResourceExt};
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use kube::{Api, Resource, ResourceExt, api::ListParams};
 
 use super::{
     Context, Uid, holders,
@@ -14,10 +15,11 @@ use super::{
     keys::Keys,
     member::{MemberId, Members},
     plan::{self, Drain, HostView, World},
+    slot::Slot,
     template,
 };
 use crate::{
-    api::{SwarmCluster, label},
+    api::{E2ERun, HOLD_UNTIL, KEEP, Phase, SwarmCluster, label},
     cloud::{Account, Instance, InstanceState},
     host::{HostState, Hosts},
     swarm::{Engine, EngineInfo, Node, SwarmError},
@@ -68,11 +70,47 @@ pub async fn observe(context: &Context, cluster: &SwarmCluster, account: &Accoun
         deleting: cluster.meta().deletion_timestamp.is_some(),
         holders: holders::holders(context, cluster).await,
         name: format!("{}/{}", cluster.namespace().unwrap_or_default(), cluster.name_any()),
+        kept: kept(cluster),
+        hold: hold(context, cluster),
         ..World::default()
     };
+    world.runs = runs(context, cluster, &world).await;
     remember(context, cluster, account, &mut world);
     drains(&mut world, &engines).await;
     Observation { world, keys, engines }
+}
+
+/// The slots that a person wants to be left as they are.
+fn kept(cluster: &SwarmCluster) -> BTreeSet<Slot> {
+    let words = cluster.annotations().get(KEEP).map(String::as_str).unwrap_or_default();
+    let prefix = format!("{}-", cluster.name_any());
+    words.split([',', ' ']).filter_map(|word| word.strip_prefix(&prefix).unwrap_or(word).parse().ok()).collect()
+}
+
+/// Until when a person holds the cluster. What cannot be read is meant to hold it, and holds it as long as may be.
+fn hold(context: &Context, cluster: &SwarmCluster) -> Option<(Timestamp, SignedDuration)> {
+    let until = cluster.annotations().get(HOLD_UNTIL)?.trim().parse().unwrap_or(Timestamp::MAX);
+    Some((until, SignedDuration::try_from(context.longest_hold).unwrap_or(SignedDuration::MAX)))
+}
+
+/// The runs whose containers are on the cluster: asked for only where machines are to be replaced.
+/// Where the API server does not tell, there may be one.
+async fn runs(context: &Context, cluster: &SwarmCluster, world: &World) -> Vec<String> {
+    if world.deleting || cluster.spec.paused || !plan::rolls(&cluster.spec, world) {
+        return Vec::new();
+    }
+    let all: Api<E2ERun> = Api::namespaced(context.client.clone(), &cluster.namespace().unwrap_or_default());
+    match all.list(&ListParams::default()).await {
+        Ok(runs) => {
+            let on = |run: &&E2ERun| run.spec.cluster_ref.name == cluster.name_any();
+            let under_way = |run: &&E2ERun| run.status.as_ref().is_some_and(|s| s.phase == Some(Phase::Running));
+            runs.iter().filter(on).filter(under_way).map(ResourceExt::name_any).collect()
+        }
+        Err(error) => {
+            tracing::warn!(cluster = world.name, %error, "asking for runs under way failed");
+            vec!["unknown".to_owned()]
+        }
+    }
 }
 
 /// Takes in what was seen, and brings in what is remembered by now.
@@ -84,6 +122,7 @@ fn remember(context: &Context, cluster: &SwarmCluster, account: &Account, world:
     world.health = memory.health;
     world.silence = memory.silence;
     world.consoles = memory.consoles;
+    world.warned = memory.warned;
     let drains = memory.drains.into_iter().map(|(node, clock)| (node, Drain { age: clock.age, tasks: None }));
     world.drains = drains.collect();
 }
@@ -102,7 +141,7 @@ fn heard_all(world: &World) -> bool {
 pub fn wellness(world: &World) -> (BTreeMap<String, bool>, BTreeSet<String>) {
     let members = Members::join(world);
     let swarm_id = world.journal.as_ref().and_then(|j| j.swarm_id.as_ref());
-    let well = members.holders().map(|m| (m.instance.id.clone(), plan::ailment(m, swarm_id).is_none()));
+    let well = members.meant().map(|m| (m.instance.id.clone(), plan::ailment(m, swarm_id).is_none()));
     let draining = world.nodes.iter().flatten().filter(|n| n.labels.contains_key(label::DRAINING));
     (well.collect(), draining.map(|n| n.id.clone()).collect())
 }

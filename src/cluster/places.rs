@@ -8,7 +8,10 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::ObjectMeta};
+use k8s_openapi::{
+    api::core::v1::{ConfigMap, ObjectReference},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use kube::{
     Api, Client, ResourceExt,
     api::{Patch, PatchParams, PostParams},
@@ -46,6 +49,7 @@ pub struct Place {
 /// The places of an installation.
 pub struct Places {
     maps: Api<ConfigMap>,
+    namespace: String,
     key: String,
     /// Those that are certainly written down.
     written: Mutex<BTreeSet<Place>>,
@@ -58,7 +62,20 @@ impl Places {
         // The name of an installation may have characters that a key may not.
         let digest = Sha256::digest(installation);
         let key = digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect();
-        Self { maps: Api::namespaced(client, namespace), key, written: Mutex::default() }
+        let namespace = namespace.to_owned();
+        Self { maps: Api::namespaced(client, &namespace), namespace, key, written: Mutex::default() }
+    }
+
+    /// The object they are written down in: of what is told of nobody's machines, this is left to tell it of.
+    #[must_use]
+    pub fn reference(&self) -> ObjectReference {
+        ObjectReference {
+            api_version: Some("v1".to_owned()),
+            kind: Some("ConfigMap".to_owned()),
+            namespace: Some(self.namespace.clone()),
+            name: Some(NAME.to_owned()),
+            ..ObjectReference::default()
+        }
     }
 
     /// All that are written down.

@@ -5,7 +5,7 @@
 //! step is taken again and not another one.
 //!
 //! A pass asks in this order: which slots are meant and who fills them ([`desire`]), who came to
-//! nothing ([`boot`]), what is missing ([`launch`]), who is sick ([`health`]), and the next step
+//! nothing ([`boot`]), who is outdated ([`roll`]), what is missing ([`launch`]), who is sick ([`health`]), and the next step
 //! of each member ([`life`]) or of the swarm as a whole ([`swarm`]). Whatever changes who votes
 //! goes through the [`gate`].
 
@@ -15,14 +15,16 @@ mod gate;
 mod health;
 mod launch;
 mod life;
+mod roll;
 mod swarm;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 pub use gate::{alive, majority};
 pub use health::ailment;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 pub use launch::offerings;
+pub use roll::rolls;
 pub use swarm::{Lost, lost};
 
 pub use super::world::{Drain, HostView, World};
@@ -35,12 +37,14 @@ use super::{
     trouble::Trouble,
 };
 use crate::{
-    api::{NodeRole, SwarmClusterSpec, label},
+    api::{HOLD_UNTIL, NodeRole, SwarmClusterSpec, label, reason},
     cloud::{Instance, InstanceState, Offering},
 };
 
 /// How often runs are looked at that hold a cluster which is being deleted.
 const HELD: SignedDuration = SignedDuration::from_secs(2);
+/// How long before its time is over a cluster says so, where its ttl is not short.
+const AHEAD: SignedDuration = SignedDuration::from_mins(10);
 
 /// One idempotent step. Those of a plan are independent of each other.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,6 +129,20 @@ pub enum Wait {
     Patience,
     /// Another host is being replaced.
     Budget,
+    /// It is outdated, and its successor is on its way.
+    Succeeded,
+    /// It is outdated, and the update did not get past another host.
+    Failed,
+    /// It is outdated, and another host of its role is not well.
+    Unready,
+    /// It is outdated, and workers are replaced before managers.
+    Workers,
+    /// It is outdated, and it is the only manager where none may come beside it.
+    Alone,
+    /// It is outdated, and a run uses the cluster.
+    Runs,
+    /// A person said that it is to be left alone.
+    Kept,
 }
 
 impl Wait {
@@ -140,6 +158,15 @@ impl Wait {
             Self::Begun => "the swarm may have been begun on it, and on no other it is begun",
             Self::Patience => "it may come back by itself",
             Self::Budget => "another host is being replaced",
+            Self::Succeeded => "its successor is on its way",
+            Self::Failed => "the update stopped at another host, which did not come back healthy",
+            Self::Unready => "another host is not well",
+            Self::Workers => "workers are replaced before managers",
+            Self::Alone => {
+                "it is the only manager, and spec.update.maxSurge is 0: set it to 1, so that another one can take its place"
+            }
+            Self::Runs => "a run uses the cluster",
+            Self::Kept => "it is left as it is, for it is named by the annotation testkit.dev/keep",
         }
     }
 }
@@ -163,6 +190,10 @@ pub struct Plan {
     pub troubles: BTreeMap<Slot, Trouble>,
     /// Why members are not a step further.
     pub waits: BTreeMap<MemberId, Wait>,
+    /// Machines that are not as the spec asks for, and by which fields of it.
+    pub outdated: BTreeMap<MemberId, Vec<String>>,
+    /// Slots whose machine has a successor that is meant to take its place.
+    pub updating: BTreeSet<Slot>,
     /// What was found to be lost just now.
     pub lost: BTreeMap<Slot, Losses>,
     /// What is worth an Event of its own: its reason and its words.
@@ -179,9 +210,26 @@ struct Pass<'a> {
     now: Timestamp,
     journal: Journal,
     plan: Plan,
+    /// Slots for which a successor is to be launched.
+    succeeding: BTreeSet<Slot>,
+    /// Outdated machines that go before another one takes their place.
+    rolling: Vec<MemberId>,
 }
 
-impl Pass<'_> {
+impl<'a> Pass<'a> {
+    /// Nothing is decided yet.
+    fn new(
+        spec: &'a SwarmClusterSpec,
+        world: &'a World,
+        members: &'a Members<'a>,
+        slots: Vec<Slot>,
+        now: Timestamp,
+        journal: Journal,
+    ) -> Self {
+        let (succeeding, rolling) = (BTreeSet::new(), Vec::new());
+        Self { spec, world, members, slots, now, journal, plan: Plan::default(), succeeding, rolling }
+    }
+
     /// Has the cluster looked at again then at the latest.
     fn wake_at(&mut self, at: Timestamp) {
         self.plan.again_at = Some(self.plan.again_at.map_or(at, |before| before.min(at)));
@@ -203,6 +251,12 @@ impl Pass<'_> {
     fn wanted(&self, id: MemberId) -> bool {
         self.slots.contains(&id.slot) && !self.journal.lost(id)
     }
+
+    /// Whether this machine is to be a node: it fills a slot, or is about to.
+    fn meant(&self, member: &Member<'_>) -> bool {
+        let succeeds = member.succeeds && self.journal.launching(member.id).is_some();
+        (member.holds || succeeds) && self.wanted(member.id)
+    }
 }
 
 /// Decides.
@@ -216,21 +270,26 @@ pub fn plan(spec: &SwarmClusterSpec, world: &World, now: Timestamp) -> Plan {
     // A journal that is gone while machines are there does not tell what was done with them.
     let restored = instances.iter().any(|i| !i.state.is_ended());
     let journal = world.journal.clone().unwrap_or(Journal { restored, ..Journal::default() });
-    let slots = desire::slots(spec, members, &journal);
-    let mut pass = Pass { spec, world, members, slots, now, journal, plan: Plan::default() };
+    let slots = desire::slots(spec, members, &journal, &world.kept);
+    let mut pass = Pass::new(spec, world, members, slots, now, journal);
     if let Some(expiry) = expiry(spec, world) {
         if expiry <= now {
             return Plan { actions: vec![Action::Expire], ..Plan::default() };
         }
         pass.wake_at(expiry);
+        warn(&mut pass, expiry);
     }
     pass.plan.slots.clone_from(&pass.slots);
-    pass.plan.hosts = members.holders().map(|m| m.id).collect();
+    // Of two with the same tags the connection is to the first.
+    let hosts: BTreeSet<MemberId> = members.iter().map(|m| m.id).collect();
+    pass.plan.hosts = hosts.into_iter().collect();
     let unpinned = |m: &&Member<'_>| m.host.is_some_and(|h| h.rotated && !h.pinned);
-    pass.plan.pins = members.holders().filter(unpinned).map(|m| m.id).collect();
+    pass.plan.pins = members.iter().filter(unpinned).map(|m| m.id).collect();
+    roll::compare(&mut pass);
     if spec.paused {
         return pass.plan;
     }
+    roll::advance(&mut pass);
     boot::judge(&mut pass);
     launch::launch(&mut pass, instances);
     tell_losses(&mut pass);
@@ -248,6 +307,7 @@ pub fn plan(spec: &SwarmClusterSpec, world: &World, now: Timestamp) -> Plan {
             swarm::recover(&mut pass);
         }
     }
+    pass.plan.updating = pass.journal.successors.keys().filter_map(|slot| slot.parse().ok()).collect();
     if world.journal.as_ref() != Some(&pass.journal) {
         pass.plan.save = Some(pass.journal);
     }
@@ -258,20 +318,39 @@ pub fn plan(spec: &SwarmClusterSpec, world: &World, now: Timestamp) -> Plan {
 fn tell_losses(pass: &mut Pass<'_>) {
     let terms = terms(pass.spec);
     for slot in pass.slots.clone() {
-        let booted = pass.members.holder(slot).is_some_and(|m| pass.journal.launching(m.id).is_none_or(|l| l.booted));
+        let next = pass.journal.successors.get(&slot.to_string());
+        let (updating, next) = (next.is_some(), next.map(|l| MemberId { slot, incarnation: l.incarnation }));
+        let tried = if updating { next.and_then(|id| pass.members.get(id)) } else { pass.members.holder(slot) };
+        let booted = tried.is_some_and(|m| pass.journal.launching(m.id).is_none_or(|l| l.booted));
         let Some(losses) = pass.journal.losses.get(&slot.to_string()).filter(|l| !booted && l.count > 0) else {
             continue;
         };
-        let trouble = Trouble::Lost { losses: losses.clone(), stalls: losses.stalls(&terms) };
+        let trouble = Trouble::Lost { losses: losses.clone(), stalls: losses.stalls(&terms), updating };
         pass.plan.troubles.entry(slot).or_insert(trouble);
     }
 }
 
-/// When the cluster's time is over.
+/// When the cluster's time is over: at the end of its ttl, or as long after it as a person may hold it.
 #[must_use]
 pub fn expiry(spec: &SwarmClusterSpec, world: &World) -> Option<Timestamp> {
     let ttl = SignedDuration::try_from(spec.ttl?.get()).ok()?;
-    world.created_at?.checked_add(ttl).ok()
+    let end = world.created_at?.checked_add(ttl).ok()?;
+    let Some((until, longest)) = world.hold else { return Some(end) };
+    Some(end.max(until.min(end.checked_add(longest).unwrap_or(Timestamp::MAX))))
+}
+
+/// Says once, ahead of time, that the cluster's time is nearly over.
+fn warn(pass: &mut Pass<'_>, expiry: Timestamp) {
+    let ttl = pass.spec.ttl.and_then(|ttl| SignedDuration::try_from(ttl.get()).ok()).unwrap_or_default();
+    let ahead = expiry.checked_sub(AHEAD.min(ttl / 10)).unwrap_or(expiry);
+    if ahead > pass.now {
+        pass.wake_at(ahead);
+    } else if pass.world.warned != Some(expiry) {
+        let words = format!(
+            "the cluster is deleted at {expiry:.0}, for its ttl is over then: the annotation {HOLD_UNTIL}, such as 2026-12-24T18:00:00Z, puts that off"
+        );
+        pass.plan.news.push((reason::EXPIRES_SOON, words));
+    }
 }
 
 /// Deletion: runs are let come to an end, then instances, then the network they use, then the object.

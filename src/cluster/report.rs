@@ -9,6 +9,7 @@ use kube::{
 use super::{
     Context,
     act::Outcome,
+    losses::Cause,
     plan::{Plan, World},
     status, template,
     trouble::Trouble,
@@ -41,7 +42,9 @@ pub async fn report(
     let new = status::status(cluster, world, plan, outcome, now);
     let ready = is_true(&new.conditions, type_::READY);
     for (slot, losses) in plan.lost.iter().filter(|_| outcome.saved) {
-        let trouble = Trouble::Lost { losses: losses.clone(), stalls: losses.stalls(&template::terms(&cluster.spec)) };
+        let stalls = losses.stalls(&template::terms(&cluster.spec));
+        let updating = plan.updating.contains(slot);
+        let trouble = Trouble::Lost { losses: losses.clone(), stalls, updating };
         let note = trouble.words(&format!("{}-{slot}", cluster.name_any()), &[]);
         // Each instance has an Event of its own: those about the same are counted as one.
         let instance = ObjectReference {
@@ -49,10 +52,16 @@ pub async fn report(
             name: Some(losses.instance.clone()).filter(|id| !id.is_empty()),
             ..ObjectReference::default()
         };
-        publish(context, cluster, Severity::Warning, trouble.reason(), &note, Some(instance)).await;
+        // One that makes room for another came to nothing by our own will.
+        let type_ = if losses.cause == Cause::Outdated { Severity::Normal } else { Severity::Warning };
+        publish(context, cluster, type_, trouble.reason(), &note, Some(instance)).await;
     }
-    for (reason, note) in plan.news.iter().filter(|_| outcome.saved) {
-        publish(context, cluster, Severity::Warning, reason, note, None).await;
+    for (told, note) in plan.news.iter().filter(|_| outcome.saved) {
+        publish(context, cluster, Severity::Warning, told, note, None).await;
+        if *told == reason::EXPIRES_SOON {
+            let uid = cluster.uid().unwrap_or_default();
+            context.remember(&uid, |memory| memory.warned = new.expires_at.as_ref().map(|t| t.0));
+        }
     }
     for (failure, what) in &outcome.failures {
         tracing::warn!(cluster = world.name, %failure, "{what} failed");
@@ -86,8 +95,15 @@ pub async fn report(
 
 /// One Event a change of the Ready condition's reason.
 async fn announce(context: &Context, cluster: &SwarmCluster, new: &SwarmClusterStatus, now: &Condition) {
-    let expected =
-        [reason::LAUNCHING, reason::BOOTING, reason::JOINING, reason::READY, reason::PAUSED, reason::DELETING];
+    let expected = [
+        reason::LAUNCHING,
+        reason::BOOTING,
+        reason::JOINING,
+        reason::UPDATING,
+        reason::READY,
+        reason::PAUSED,
+        reason::DELETING,
+    ];
     let good = expected.contains(&now.reason.as_str()) && !is_true(&new.conditions, type_::STALLED);
     let severity = if good { Severity::Normal } else { Severity::Warning };
     publish(context, cluster, severity, &now.reason, &now.message, None).await;

@@ -38,6 +38,7 @@ pub fn status(
     let nodes = nodes(cluster, world, members, plan);
     let verdict = verdict::verdict(cluster, world, members, plan, outcome, &nodes);
     let ready = |role| nodes.iter().filter(|n| n.role == role && n.state == NodeState::Ready).count();
+    let (updated, outdated) = counted(world, members, plan).unzip();
     let versions: BTreeSet<&str> = nodes.iter().filter_map(|n| n.engine_version.as_deref()).collect();
     let versions: Vec<&str> = versions.into_iter().collect();
     let generation = cluster.metadata.generation;
@@ -67,11 +68,23 @@ pub fn status(
         managers: Some(format!("{}/{}", ready(NodeRole::Manager), spec.managers)),
         workers: Some(format!("{}/{}", ready(NodeRole::Worker), spec.workers)),
         engine_version: (!versions.is_empty()).then(|| versions.join(",")),
+        updated,
+        outdated,
         endpoint: nodes.iter().find(|n| n.leader).and_then(|n| n.address.clone()),
         ssh_secret: world.journal.is_some().then(|| cluster.ssh_secret_name()),
         expires_at: plan::expiry(spec, world).map(Time),
         nodes,
     }
+}
+
+/// How many machines are as the spec asks for, and how many as an earlier one did.
+fn counted(world: &World, members: &Members<'_>, plan: &Plan) -> Option<(u32, u32)> {
+    if world.deleting || world.instances.is_none() {
+        return None;
+    }
+    let held = plan.slots.iter().filter(|slot| members.holder(**slot).is_some()).count();
+    let outdated = plan.outdated.len();
+    Some((u32::try_from(held.saturating_sub(outdated)).ok()?, u32::try_from(outdated).ok()?))
 }
 
 /// Every slot and every instance beside the slots.
@@ -95,13 +108,41 @@ fn nodes(cluster: &SwarmCluster, world: &World, members: &Members<'_>, plan: &Pl
         let mut node =
             NodeStatus { name: name(&i.slot), ..with_instance(blank(role, NodeState::Terminating), kind, i) };
         let member = members.iter().find(|m| m.instance.id == i.id);
-        if let Some(member) = member.filter(|_| !i.state.is_ended()) {
-            node.node_id = member.node.yes().map(|n| n.id.clone());
-            node.message = plan.waits.get(&member.id).map(|w| w.words().to_owned());
+        match member.filter(|_| !i.state.is_ended()) {
+            Some(member) if succeeds(member, world, plan) => succeeding(node, kind, member, world, members, plan),
+            Some(member) => {
+                node.node_id = member.node.yes().map(|n| n.id.clone());
+                node.message = plan.waits.get(&member.id).map(|w| w.words().to_owned());
+                node
+            }
+            None => node,
         }
-        node
     }));
     nodes
+}
+
+/// Whether a machine is about to fill its slot, by what is decided now.
+fn succeeds(member: &Member<'_>, world: &World, plan: &Plan) -> bool {
+    let journal = plan.save.as_ref().or(world.journal.as_ref());
+    member.succeeds && !world.deleting && journal.is_some_and(|j| j.launching(member.id).is_some())
+}
+
+/// A machine that is about to fill its slot.
+fn succeeding(
+    node: NodeStatus,
+    kind: AddressKind,
+    member: &Member<'_>,
+    world: &World,
+    members: &Members<'_>,
+    plan: &Plan,
+) -> NodeStatus {
+    let mut node = held(node.name, kind, member, world, plan);
+    let before = members.holder(member.id.slot).map(|m| m.instance.id.as_str()).unwrap_or_default();
+    let takes = format!("it takes the place of {before} once it is ready");
+    node.message = Some(node.message.map_or_else(|| takes.clone(), |m| format!("{m}; {takes}")));
+    // Of its slot there is one that is ready already.
+    node.state = if node.state == NodeState::Ready { NodeState::Joining } else { node.state };
+    node
 }
 
 /// A slot with an instance.
@@ -122,7 +163,9 @@ fn held(name: String, kind: AddressKind, member: &Member<'_>, world: &World, pla
     if member.healthy() {
         node.state = NodeState::Ready;
         let idle = member.node.yes().map(|n| n.availability).filter(|a| *a != Availability::Active);
-        node.message = idle.map(|a| format!("the swarm gives it no tasks: its availability is {}", a.word()));
+        let idle = idle.map(|a| format!("the swarm gives it no tasks: its availability is {}", a.word()));
+        let said: Vec<String> = outdated(member, plan).into_iter().chain(idle).collect();
+        node.message = Some(said.join("; ")).filter(|words| !words.is_empty());
         return node;
     }
     let swarm_id = world.journal.as_ref().and_then(|j| j.swarm_id.as_ref());
@@ -157,6 +200,13 @@ fn held(name: String, kind: AddressKind, member: &Member<'_>, world: &World, pla
         }
     }
     node
+}
+
+/// That a machine is as an earlier spec asked for, and why it is not replaced yet.
+fn outdated(member: &Member<'_>, plan: &Plan) -> Option<String> {
+    let parts = plan.outdated.get(&member.id)?.join(", ");
+    let waits = plan.waits.get(&member.id).map_or("it is replaced", |w| w.words());
+    Some(format!("is as an earlier spec asked for ({parts}): {waits}"))
 }
 
 fn blank(role: NodeRole, state: NodeState) -> NodeStatus {

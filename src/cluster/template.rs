@@ -1,14 +1,59 @@
 //! Fingerprints of parts of a spec: whether two launches are by the same, without keeping either.
 
-use serde_json::json;
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Deserializer};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use super::journal::Launching;
 use crate::api::{Ec2Provider, SwarmClusterSpec};
 
-/// Of what an instance is made by, first boot included.
+/// What of a spec makes a host, beside its offering: by the field a person writes, a fingerprint of
+/// its value. A field that nobody wrote is one value, whatever a version of the operator takes it for.
+pub type Template = BTreeMap<String, String>;
+
+/// The template of a spec. What swarm or operator see to at any time (who may connect, the address
+/// to connect to, how long is waited) is no part of it, and neither is what cannot be changed.
 #[must_use]
-pub fn template(spec: &SwarmClusterSpec) -> String {
-    fingerprint(&json!([spec.provider, spec.engine]))
+pub fn template(spec: &SwarmClusterSpec) -> Template {
+    let (ec2, engine) = (spec.provider.ec2.as_ref(), spec.engine.as_ref());
+    let groups = ec2.map(|e| {
+        let mut groups = e.security_groups.clone();
+        groups.sort();
+        groups
+    });
+    let parts: [(&str, Value); 7] = [
+        ("ami", json!(ec2.and_then(|e| e.ami.as_ref()))),
+        ("volume", json!(ec2.and_then(|e| e.volume.as_ref()))),
+        ("securityGroups", json!(groups)),
+        ("instanceProfile", json!(ec2.and_then(|e| e.instance_profile.as_ref()))),
+        ("engine.version", json!(engine.and_then(|e| e.version.as_ref()))),
+        ("engine.installScript", json!(engine.and_then(|e| e.install_script.as_ref()))),
+        ("engine.daemonJson", json!(engine.and_then(|e| e.daemon_json.as_ref()))),
+    ];
+    parts.into_iter().map(|(part, value)| (part.to_owned(), fingerprint(&value))).collect()
+}
+
+/// What of a launch is not as the spec asks for any more, by the fields a person writes. Of a part
+/// that was not written down nothing is known, and it counts as the same. Any of the instance types
+/// that are asked for will do, and any subnet.
+#[must_use]
+pub fn differing(made: &Launching, spec: &SwarmClusterSpec) -> Vec<String> {
+    let mut parts: Vec<String> = Vec::new();
+    if let Some(ec2) = &spec.provider.ec2 {
+        parts.extend((!ec2.instance_types.contains(&made.offering.instance_type)).then(|| "instanceTypes".to_owned()));
+        parts.extend((ec2.spot != made.offering.spot).then(|| "spot".to_owned()));
+    }
+    let differs = |(part, now): &(String, String)| made.template.get(part).is_some_and(|then| then != now);
+    parts.extend(template(spec).into_iter().filter(differs).map(|(part, _)| part));
+    parts
+}
+
+/// Reads a template. Versions before wrote one fingerprint of everything: of the parts it tells nothing.
+pub fn parts<'de, D: Deserializer<'de>>(d: D) -> Result<Template, D::Error> {
+    let written = Value::deserialize(d)?;
+    Ok(serde_json::from_value(written).unwrap_or_default())
 }
 
 /// Of everything that decides whether an instance becomes an engine that is reached in time.
@@ -23,7 +68,69 @@ pub fn request(ec2: &Ec2Provider) -> String {
     fingerprint(&json!([ec2.ami, ec2.volume, ec2.security_groups, ec2.instance_profile, ec2.connect_to]))
 }
 
-fn fingerprint(value: &serde_json::Value) -> String {
+fn fingerprint(value: &Value) -> String {
     let digest = Sha256::digest(value.to_string());
     digest.iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::Offering;
+
+    fn spec(ec2: &Value, engine: &Value) -> SwarmClusterSpec {
+        let mut provider = json!({"region": "us-east-1", "instanceTypes": ["a.large", "b.large"]});
+        provider.as_object_mut().unwrap().extend(ec2.as_object().unwrap().clone());
+        serde_json::from_value(json!({"engine": engine, "provider": {"ec2": provider}})).unwrap()
+    }
+
+    fn made(by: &SwarmClusterSpec) -> Launching {
+        let offering = Offering { instance_type: "b.large".into(), subnet: None, spot: false };
+        Launching { incarnation: 0, offering, booted: true, template: template(by) }
+    }
+
+    #[test]
+    fn what_makes_a_host_differs_by_its_field_and_nothing_else_does() {
+        let before = spec(&json!({"securityGroups": ["sg-1", "sg-2"]}), &json!({"version": "28.5"}));
+        let engine = json!({"version": "28.5"});
+        let groups = json!({"securityGroups": ["sg-1", "sg-2"]});
+        let with = |ec2: Value| {
+            let mut all = groups.clone();
+            all.as_object_mut().unwrap().extend(ec2.as_object().cloned().unwrap_or_default());
+            spec(&all, &engine)
+        };
+        let table: [(SwarmClusterSpec, &[&str]); 11] = [
+            (with(json!({})), &[]),
+            (with(json!({"securityGroups": ["sg-2", "sg-1"]})), &[]),
+            (with(json!({"instanceTypes": ["b.large"]})), &[]),
+            (with(json!({"connectTo": "Public"})), &[]),
+            (with(json!({"instanceTypes": ["a.large"]})), &["instanceTypes"]),
+            (with(json!({"spot": true})), &["spot"]),
+            (with(json!({"ami": {"name": "x"}})), &["ami"]),
+            (with(json!({"volume": {"sizeGiB": 20}})), &["volume"]),
+            (with(json!({"instanceProfile": "p"})), &["instanceProfile"]),
+            (spec(&groups, &json!({"version": "29.0"})), &["engine.version"]),
+            (
+                spec(&json!({}), &json!({"version": "28.5", "daemonJson": {"debug": true}})),
+                &["engine.daemonJson", "securityGroups"],
+            ),
+        ];
+        for (now, parts) in table {
+            assert_eq!(differing(&made(&before), &now), parts);
+        }
+    }
+
+    #[test]
+    fn what_was_not_written_down_counts_as_the_same() {
+        let now = spec(&json!({"ami": {"name": "x"}}), &json!({"version": "29.0"}));
+        let old = json!({"incarnation": 3, "instanceType": "a.large", "spot": false, "template": "0123456789abcdef"});
+        let old: Launching = serde_json::from_value(old).unwrap();
+        assert!(differing(&old, &now).is_empty() && old.template.is_empty());
+        // What a later version takes into account was not written down by this one.
+        let mut some = made(&spec(&json!({}), &json!({})));
+        some.template.remove("ami");
+        assert_eq!(differing(&some, &now), ["engine.version"]);
+        let read: Launching = serde_json::from_value(serde_json::to_value(&some).unwrap()).unwrap();
+        assert_eq!(read, some);
+    }
 }

@@ -17,6 +17,8 @@ pub enum Trouble {
         losses: Losses,
         /// So often that a person has to look.
         stalls: bool,
+        /// It was to take the place of one that is outdated, and is there still.
+        updating: bool,
     },
     /// Its instance has no public address to connect to.
     NoPublicAddress {
@@ -72,10 +74,19 @@ impl Trouble {
                 };
                 format!("{who} cannot be launched as {types}: {words}. What to do: {remedy}")
             }
-            Self::Lost { losses, stalls } => {
+            Self::Lost { losses, stalls, updating } => {
                 let Losses { count, instance, cause, .. } = losses;
-                let which = if instance.is_empty() { "its instance" } else { instance };
-                let told = format!("{who}: {which} {cause}");
+                let which = match (instance.as_str(), updating) {
+                    ("", false) => "its instance",
+                    ("", true) => "its successor",
+                    (instance, _) => instance,
+                };
+                let stops = if *updating {
+                    ". The update stops there, and the machine it was to replace is left as it is; changing the spec back undoes the update"
+                } else {
+                    ""
+                };
+                let told = format!("{who}: {which} {cause}{stops}");
                 match (count, stalls) {
                     (0 | 1, _) => format!("{told}. Another one takes its place"),
                     (n, false) => {

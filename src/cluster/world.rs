@@ -8,6 +8,7 @@ use super::{
     journal::Journal,
     member::MemberId,
     memory::{Clock, LaunchMemory},
+    slot::Slot,
 };
 use crate::{
     cloud::{Instance, Offering, Shortage},
@@ -47,8 +48,16 @@ pub struct World {
     pub health: BTreeMap<String, Clock>,
     /// By the instance's id, what its console says, where that was asked for.
     pub consoles: BTreeMap<String, String>,
+    /// Slots that a person wants to be left as they are.
+    pub kept: BTreeSet<Slot>,
+    /// Runs that are under way on the cluster, where machines are to be replaced.
+    pub runs: Vec<String>,
     /// When the object was created.
     pub created_at: Option<Timestamp>,
+    /// Until when a person holds it, and how long after the end of its ttl that counts at most.
+    pub hold: Option<(Timestamp, SignedDuration)>,
+    /// The end of its time that was warned of already.
+    pub warned: Option<Timestamp>,
     /// Whether deletion was asked for.
     pub deleting: bool,
     /// The runs that its removal waits for, where it is being deleted.

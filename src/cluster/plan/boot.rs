@@ -17,7 +17,7 @@ use crate::{
         losses::{Cause, Losses},
         member::{Member, MemberId},
         slot::Slot,
-        template::{template, terms},
+        template::{differing, terms},
         trouble::Trouble,
     },
 };
@@ -28,9 +28,10 @@ const ADDRESSED: SignedDuration = SignedDuration::from_secs(20);
 /// Writes down who is an engine, gives up who is not within its time, and starts who is stopped.
 pub fn judge(pass: &mut Pass<'_>) {
     let (mut given_up, mut stopped) = (Vec::new(), Vec::new());
-    for slot in pass.slots.clone() {
-        let Some(member) = pass.members.holder(slot) else { continue };
-        let (host, instance) = (member.id, member.instance);
+    let members = pass.members;
+    let slots = pass.slots.clone();
+    for member in members.meant().filter(|m| slots.contains(&m.id.slot)) {
+        let (host, instance, slot) = (member.id, member.instance, member.id.slot);
         if pass.journal.lost(host) {
             given_up.push(instance.id.clone());
             continue;
@@ -43,10 +44,10 @@ pub fn judge(pass: &mut Pass<'_>) {
         let unaddressed = trouble.is_some();
         pass.plan.troubles.extend(trouble.map(|t| (slot, t)));
         if member.engine.is_yes() {
-            rise(pass, instance, &slot.to_string());
+            rise(pass, member);
             continue;
         }
-        if unaddressed {
+        if unaddressed || pass.world.kept.contains(&slot) {
             continue;
         }
         // What is not written down to have never answered may be a node.
@@ -64,14 +65,16 @@ pub fn judge(pass: &mut Pass<'_>) {
 }
 
 /// An engine answers: it is one from now on, and with that a row of losses ends, at once or in time.
-fn rise(pass: &mut Pass<'_>, instance: &Instance, slot: &str) {
-    let journal = &mut pass.journal;
-    if let Some(launching) = journal.launches.get_mut(slot).filter(|l| l.incarnation == instance.incarnation) {
+fn rise(pass: &mut Pass<'_>, member: &Member<'_>) {
+    let (journal, slot) = (&mut pass.journal, member.id.slot.to_string());
+    if let Some(launching) = journal.launching_mut(member.id) {
         launching.booted = true;
     }
-    let up = pass.world.clocks.get(&instance.id).filter(|c| c.up).map_or(SignedDuration::ZERO, |c| c.age);
-    if journal.losses.get(slot).is_some_and(|l| up >= l.cause.disproved_after()) {
-        journal.losses.remove(slot);
+    // Of successors, their predecessor tells nothing.
+    let tells = journal.succeeds(member.id) || !journal.successors.contains_key(&slot);
+    let up = pass.world.clocks.get(&member.instance.id).filter(|c| c.up).map_or(SignedDuration::ZERO, |c| c.age);
+    if tells && journal.losses.get(&slot).is_some_and(|l| up >= l.cause.disproved_after()) {
+        journal.losses.remove(&slot);
     }
 }
 
@@ -82,7 +85,7 @@ fn verdict(pass: &mut Pass<'_>, member: &Member<'_>, launching: &Launching) -> O
         return None;
     }
     // Where this spec's first try failed, one by a corrected spec need not wait for the second's end.
-    if pass.journal.losses.contains_key(&host.slot.to_string()) && launching.template != template(pass.spec) {
+    if pass.journal.losses.contains_key(&host.slot.to_string()) && !differing(launching, pass.spec).is_empty() {
         return Some(Cause::Outdated);
     }
     let clock = pass.world.clocks.get(&instance.id)?;
@@ -114,8 +117,7 @@ fn unaddressed(pass: &Pass<'_>, instance: &Instance) -> Option<Trouble> {
 
 /// Counts an instance that ended though nobody of us ended it. What we end is not meant any
 /// more, or written down as lost, before we do.
-pub fn note_ended(pass: &mut Pass<'_>, instances: &[Instance], slot: Slot) {
-    let Some(launching) = pass.journal.launches.get(&slot.to_string()).cloned() else { return };
+pub fn note_ended(pass: &mut Pass<'_>, instances: &[Instance], slot: Slot, launching: &Launching) {
     let host = MemberId { slot, incarnation: launching.incarnation };
     if !pass.journal.lost(host) {
         let listed = instances.iter().find(|i| i.slot.parse() == Ok(slot) && i.incarnation == host.incarnation);

@@ -71,15 +71,17 @@ pub fn ailment(member: &Member<'_>, swarm_id: Option<&String>) -> Option<String>
 pub fn doomed(pass: &mut Pass<'_>) -> Vec<(MemberId, Cause)> {
     let limit = SignedDuration::try_from(pass.spec.unhealthy_after.get()).unwrap_or(SignedDuration::MAX);
     let swarm_id = pass.journal.swarm_id.clone();
-    let mut ailing: Vec<_> = pass.slots.iter().filter_map(|slot| pass.members.holder(*slot)).collect();
-    ailing.retain(|m| !pass.journal.lost(m.id));
+    let members = pass.members;
+    let mut ailing: Vec<_> = members.meant().filter(|m| pass.meant(m)).collect();
     ailing.sort_by_key(|m| m.node.yes().is_some_and(|n| n.ready));
     let mut doomed: Vec<(MemberId, Cause)> = Vec::new();
     for member in ailing {
         let Some(what) = ailment(member, swarm_id.as_ref()) else { continue };
         let Some(clock) = pass.world.health.get(&member.instance.id).filter(|c| !c.up) else { continue };
         let role = member.id.slot.role;
-        if clock.age < limit {
+        if pass.world.kept.contains(&member.id.slot) {
+            pass.waits(member.id, Wait::Kept);
+        } else if clock.age < limit {
             pass.wake_in(limit - clock.age);
             pass.waits(member.id, Wait::Patience);
         } else if !clock.timely {

@@ -11,70 +11,94 @@ use crate::{
     cluster::{journal::Launching, member::MemberId, slot::Slot, template::template, trouble::Trouble},
 };
 
-/// Launches what is missing.
+/// Launches what is missing, and what is to take the place of another one.
 pub fn launch(pass: &mut Pass<'_>, instances: &[Instance]) {
-    let offerings = offerings(pass.spec);
-    let template = template(pass.spec);
-    let shortages = &pass.world.shortages;
     for (n, slot) in pass.slots.clone().into_iter().enumerate() {
-        if pass.members.holder(slot).is_some() {
-            continue;
-        }
         let key = slot.to_string();
-        let meant = pass.journal.launches.get(&key).cloned();
-        let incarnation = incarnation(pass, instances, slot);
-        let member = MemberId { slot, incarnation };
-        boot::note_ended(pass, instances, slot);
-        let begun = meant.as_ref().is_some_and(|m| m.incarnation == incarnation);
-        let now = pass.now;
-        if let Some(due) = boot::due(pass, slot).filter(|due| !begun && *due > now) {
-            pass.wake_at(due);
+        if pass.members.holder(slot).is_none() {
+            let meant = pass.journal.launches.get(&key).cloned();
+            let launching = fill(pass, instances, (n, slot), meant);
+            pass.journal.launches.extend(launching.map(|l| (key, l)));
             continue;
         }
-        // A launch that was refused made no instance, so whatever the spec says now may take its
-        // place. One whose answer is not known may have made one: the same is asked for again.
-        let open = |o: &Offering| shortages.get(o).is_none_or(|s| s.until <= now);
-        let launches = &pass.world.launches;
-        let kept = meant.filter(|m| m.incarnation == incarnation && !launches.refused(member, &m.offering));
-        let launching = kept.or_else(|| {
-            let offering = pick(&offerings, n, open)?;
-            Some(Launching { incarnation, offering, booted: false, template: template.clone() })
-        });
-        let Some(launching) = launching else {
-            if let Some(shortage) = decisive(offerings.iter().flatten(), shortages) {
-                pass.wake_at(soonest(shortages).unwrap_or(shortage.until));
-                pass.plan.troubles.insert(slot, Trouble::Short(shortage.clone()));
-            }
-            continue;
-        };
-        pass.take(Action::Launch(member, launching.offering.clone()));
-        pass.journal.launches.insert(key, launching);
+        let meant = pass.journal.successors.get(&key).cloned();
+        let there = |l: &Launching| pass.members.get(MemberId { slot, incarnation: l.incarnation }).is_some();
+        let asked = meant.as_ref().map_or_else(|| pass.succeeding.contains(&slot), |l| !there(l));
+        // One that took over in this very pass holds its slot in the next.
+        if asked {
+            let launching = fill(pass, instances, (n, slot), meant);
+            pass.journal.successors.extend(launching.map(|l| (key, l)));
+        }
     }
     forget(pass);
 }
 
+/// Launches an instance for the nth slot: what was written down for it, or else something that is to be had now.
+fn fill(
+    pass: &mut Pass<'_>,
+    instances: &[Instance],
+    (n, slot): (usize, Slot),
+    meant: Option<Launching>,
+) -> Option<Launching> {
+    let (offerings, shortages, now) = (offerings(pass.spec), &pass.world.shortages, pass.now);
+    let incarnation = incarnation(pass, instances, slot, meant.as_ref());
+    let member = MemberId { slot, incarnation };
+    if let Some(meant) = &meant {
+        boot::note_ended(pass, instances, slot, meant);
+    }
+    let begun = meant.as_ref().is_some_and(|m| m.incarnation == incarnation);
+    if let Some(due) = boot::due(pass, slot).filter(|due| !begun && *due > now) {
+        pass.wake_at(due);
+        return None;
+    }
+    // A launch that was refused made no instance, so whatever the spec says now may take its
+    // place. One whose answer is not known may have made one: the same is asked for again.
+    let open = |o: &Offering| shortages.get(o).is_none_or(|s| s.until <= now);
+    let launches = &pass.world.launches;
+    let kept = meant.filter(|m| m.incarnation == incarnation && !launches.refused(member, &m.offering));
+    let launching = kept.or_else(|| {
+        let offering = pick(&offerings, n, open)?;
+        Some(Launching { incarnation, offering, booted: false, template: template(pass.spec) })
+    });
+    match &launching {
+        Some(launching) => pass.take(Action::Launch(member, launching.offering.clone())),
+        None => {
+            if let Some(shortage) = decisive(offerings.iter().flatten(), shortages) {
+                pass.wake_at(soonest(shortages).unwrap_or(shortage.until));
+                pass.plan.troubles.insert(slot, Trouble::Short(shortage.clone()));
+            }
+        }
+    }
+    launching
+}
+
 /// Which instance of a slot is launched next: the one that was written down and may not be there
 /// yet, else one that never was. An instance whose engine has answered was there, and is not any more.
-fn incarnation(pass: &Pass<'_>, instances: &[Instance], slot: Slot) -> u32 {
+fn incarnation(pass: &Pass<'_>, instances: &[Instance], slot: Slot, meant: Option<&Launching>) -> u32 {
     let key = slot.to_string();
+    let meant_for = meant.map(|l| l.incarnation);
     let listed = instances.iter().filter(|i| i.slot.parse() == Ok(slot)).map(|i| i.incarnation);
     let ended = pass.world.launches.ended.iter().filter(|m| m.slot == slot).map(|m| m.incarnation);
     let spent = pass.journal.spent.get(&key).copied();
-    let meant = pass.journal.launches.get(&key);
     let over = meant.filter(|l| l.booted).map(|l| l.incarnation);
-    let next = listed.chain(ended).chain(spent).chain(over).max().map_or(0, |last| last.saturating_add(1));
-    next.max(meant.map_or(0, |l| l.incarnation))
+    let written = [&pass.journal.launches, &pass.journal.successors].into_iter().filter_map(|of| of.get(&key));
+    let others = written.map(|l| l.incarnation).filter(|i| Some(*i) != meant_for);
+    let lost = pass.journal.losses.get(&key).map(|l| l.incarnation);
+    let used = listed.chain(ended).chain(spent).chain(over).chain(others).chain(lost);
+    used.max().map_or(0, |last| last.saturating_add(1)).max(meant_for.unwrap_or_default())
 }
 
 /// Forgets what was meant for slots that are not asked for any more, but for the incarnations that were used.
 fn forget(pass: &mut Pass<'_>) {
     let wanted: BTreeSet<String> = pass.slots.iter().map(ToString::to_string).collect();
     let journal = &mut pass.journal;
-    for (slot, launching) in journal.launches.iter().filter(|(slot, _)| !wanted.contains(*slot)) {
+    let written = journal.launches.iter().chain(&journal.successors);
+    for (slot, launching) in written.filter(|(slot, _)| !wanted.contains(*slot)) {
         let spent = journal.spent.entry(slot.clone()).or_default();
         *spent = (*spent).max(launching.incarnation);
     }
     journal.launches.retain(|slot, _| wanted.contains(slot));
+    journal.successors.retain(|slot, _| wanted.contains(slot));
     journal.losses.retain(|slot, _| wanted.contains(slot));
 }
 

@@ -6,7 +6,7 @@ use k8s_openapi::jiff::SignedDuration;
 use super::{
     Action, Pass, Wait, boot,
     gate::{Gate, alive},
-    health, labels,
+    health, labels, roll,
 };
 use crate::{
     api::{NodeRole, label},
@@ -28,11 +28,16 @@ const FORGOTTEN: SignedDuration = SignedDuration::from_secs(10);
 /// The next step of every member.
 pub fn tend(pass: &mut Pass<'_>, heard: &Heard<'_>) {
     let gate = &mut Gate::of(pass.world, pass.members, heard);
-    let doomed = health::doomed(pass);
+    let mut doomed = health::doomed(pass);
+    for id in std::mem::take(&mut pass.rolling) {
+        if !doomed.iter().any(|(other, _)| *other == id) {
+            doomed.push((id, Cause::Outdated));
+        }
+    }
     call_off(pass, heard, &doomed, gate);
     lay(pass, heard, gate);
-    let leaves = |pass: &Pass<'_>, m: &Member<'_>| !m.holds || !pass.wanted(m.id);
-    for member in pass.members.holders() {
+    let leaves = |pass: &Pass<'_>, m: &Member<'_>| !pass.meant(m);
+    for member in pass.members.meant() {
         if leaves(pass, member) || doomed.iter().any(|(id, _)| *id == member.id) {
             continue;
         }
@@ -64,8 +69,8 @@ pub fn shed(pass: &mut Pass<'_>) {
     let strays = pass.members.strays.iter().filter(|_| !matches!(pass.members.swarm, Swarm::Silent));
     let mut ends: Vec<String> = strays.map(|s| s.id.clone()).collect();
     let members = pass.members;
-    let slots = pass.slots.clone();
-    for member in members.iter().filter(|m| !m.holds || !slots.contains(&m.id.slot)) {
+    let goes = |m: &&Member<'_>| !pass.journal.lost(m.id) && !pass.meant(m);
+    for member in members.iter().filter(goes).collect::<Vec<_>>() {
         if member.node.is_no() && !pass.world.joining.contains(&member.id) {
             ends.push(member.instance.id.clone());
         } else {
@@ -83,8 +88,8 @@ fn call_off(pass: &mut Pass<'_>, heard: &Heard<'_>, doomed: &[(MemberId, Cause)]
     // Those that are meant to be managers are given back their role anyway.
     let meant = |n: &Node| {
         let is_it = |m: &Member<'_>| m.node.yes().is_some_and(|of| of.id == n.id);
-        let stays = |m: &Member<'_>| pass.wanted(m.id) && !doomed.iter().any(|(id, _)| *id == m.id);
-        pass.members.holders().any(|m| is_it(m) && stays(m) && m.id.slot.role == NodeRole::Manager)
+        let stays = |m: &Member<'_>| pass.meant(m) && !doomed.iter().any(|(id, _)| *id == m.id);
+        pass.members.meant().any(|m| is_it(m) && stays(m) && m.id.slot.role == NodeRole::Manager)
     };
     let stuck: Vec<&Node> =
         heard.nodes.iter().filter(|n| manages(n) && !meant(n) && !gate.bears(alive(n, heard))).collect();
@@ -185,6 +190,9 @@ fn settle(pass: &mut Pass<'_>, heard: &Heard<'_>, member: &Member<'_>, node: &No
 
 /// Out of the cluster: drained, without a vote, ended.
 fn retire(pass: &mut Pass<'_>, heard: &Heard<'_>, member: &Member<'_>, cause: Option<Cause>, gate: &mut Gate) {
+    if let Some(why) = roll::stays(pass, member).filter(|_| cause.is_none()) {
+        return pass.waits(member.id, why);
+    }
     let node = match member.node {
         Known::Yes(node) => node,
         Known::No if pass.world.joining.contains(&member.id) => return pass.waits(member.id, Wait::Unheard),

@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     cloud::{CloudError, Lack, Owner, Shortage},
-    cluster::memory::LaunchMemory,
+    cluster::{journal::Launching, memory::LaunchMemory, template::template},
     swarm::{EngineInfo, LocalState, Node},
 };
 
@@ -81,6 +81,12 @@ pub(super) fn world(instances: Vec<Instance>) -> World {
     World { instances: Some(instances), name: "ns/c".into(), created_at: Some(NOW), ..World::default() }
 }
 
+/// A launch by this spec, whose engine has answered.
+pub(super) fn launched(spec: &SwarmClusterSpec, incarnation: u32) -> Launching {
+    let offering = Offering { instance_type: "a.large".into(), subnet: None, spot: false };
+    Launching { incarnation, offering, booted: true, template: template(spec) }
+}
+
 /// One manager, one worker, all well.
 pub(super) fn whole() -> (SwarmClusterSpec, World) {
     let mut world = world(vec![instance("m0", 0, InstanceState::Running), instance("w0", 0, InstanceState::Running)]);
@@ -91,9 +97,10 @@ pub(super) fn whole() -> (SwarmClusterSpec, World) {
     .into();
     world.nodes = Some(vec![node("m0.0", NodeRole::Manager), node("w0.0", NodeRole::Worker)]);
     world.manager = Some(member("m0.0"));
-    let swarm = Some(member("m0.0"));
-    world.journal = Some(Journal { swarm, swarm_id: Some("swarm".into()), ..Journal::default() });
-    (spec(1, 1), world)
+    let (spec, swarm) = (spec(1, 1), Some(member("m0.0")));
+    let launches = ["m0", "w0"].map(|slot| (slot.to_owned(), launched(&spec, 0))).into();
+    world.journal = Some(Journal { launches, swarm, swarm_id: Some("swarm".into()), ..Journal::default() });
+    (spec, world)
 }
 
 /// A node has been drained by us, and its tasks run elsewhere.
@@ -289,8 +296,29 @@ fn a_paused_cluster_is_watched_and_an_expired_one_deleted() {
     assert_eq!((paused.actions, paused.hosts), (vec![], vec![member("m0.0")]));
     spec.ttl = Some("1h".parse().unwrap());
     let at = |seconds| plan(&spec, &world, NOW + SignedDuration::from_secs(seconds));
-    assert_eq!(at(0).again_at, Some(NOW + SignedDuration::from_secs(3600)));
+    // It is said ahead of time, once.
+    assert_eq!(at(0).again_at, Some(NOW + SignedDuration::from_secs(3240)));
+    let told = |plan: &Plan| plan.news.iter().map(|(reason, _)| *reason).collect::<Vec<_>>();
+    assert_eq!((told(&at(0)), told(&at(3240))), (vec![], vec![reason::EXPIRES_SOON]));
     assert_eq!(at(3600).actions, [Action::Expire]);
+    let warned = World { warned: Some(NOW + SignedDuration::from_secs(3600)), ..world.clone() };
+    assert_eq!(told(&plan(&spec, &warned, NOW + SignedDuration::from_secs(3300))), Vec::<&str>::new());
+}
+
+#[test]
+fn a_person_holds_a_cluster_for_as_long_as_the_operator_lets_them() {
+    let (mut spec, mut world) = whole();
+    let at = |seconds| NOW + SignedDuration::from_secs(seconds);
+    // Held until, at most for so long after the end of the ttl, and when the cluster's time is over.
+    let table = [(100, 1000, 3600), (4000, 1000, 4000), (9000, 1000, 4600), (9000, 0, 3600)];
+    world.hold = Some((at(9000), SignedDuration::from_secs(1000)));
+    assert_eq!(expiry(&spec, &world), None, "without a ttl there is nothing to put off");
+    spec.ttl = Some("1h".parse().unwrap());
+    for (until, longest, over) in table {
+        world.hold = Some((at(until), SignedDuration::from_secs(longest)));
+        assert_eq!(expiry(&spec, &world), Some(at(over)), "{until} {longest}");
+    }
+    assert_eq!(plan(&spec, &world, at(3600)).actions, [Action::Expire]);
 }
 
 /// A cloud and engines that do what they are told, with the awkwardness of the real ones: an

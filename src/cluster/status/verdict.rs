@@ -7,8 +7,8 @@ use crate::{
     cloud::CloudError,
     cluster::{
         act::{Failure, Outcome},
-        member::Members,
-        plan::{self, Lost, Plan, World},
+        member::{MemberId, Members},
+        plan::{self, Action, Lost, Plan, Wait, World},
         trouble::Trouble,
     },
 };
@@ -85,6 +85,10 @@ pub fn verdict(
     if let Some(trouble) = trouble {
         return trouble;
     }
+    let unwell = world.nodes.is_none() || of(NodeState::Down).next().is_some();
+    if let Some(words) = updating(cluster, members, plan, nodes).filter(|_| !unwell) {
+        return busy(reason::UPDATING, words);
+    }
     if of(NodeState::Missing).next().is_some() {
         return busy(reason::LAUNCHING, format!("launching {}", names(NodeState::Missing)));
     }
@@ -98,7 +102,9 @@ pub fn verdict(
         let why = of(NodeState::Booting).find_map(|n| n.message.as_deref()).unwrap_or("the engine does not answer yet");
         return busy(reason::BOOTING, format!("waiting for {}: {why}", names(NodeState::Booting)));
     }
-    if !all_ready || !plan.actions.is_empty() || !plan.pins.is_empty() {
+    // A node that is nobody's host any more is struck off the list whenever the swarm notices that it is down.
+    let works = plan.actions.iter().any(|a| !matches!(a, Action::RemoveNode { .. }));
+    if !all_ready || works || !plan.pins.is_empty() {
         let waiting: Vec<&NodeStatus> = nodes.iter().filter(|n| n.state != NodeState::Ready).collect();
         let why = waiting.iter().find_map(|n| n.message.as_ref()).map(|m| format!(": {m}")).unwrap_or_default();
         let (going, coming): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|n| n.state == NodeState::Terminating);
@@ -112,8 +118,40 @@ pub fn verdict(
             (coming, _, _) => busy(reason::JOINING, format!("joining {}{why}", list(coming))),
         };
     }
-    let message = all_there(nodes);
+    let message = match plan.outdated.len() {
+        0 => all_there(nodes),
+        n => format!("{}; {n} of them as an earlier spec asked for, and left so by hand", all_there(nodes)),
+    };
     Verdict { ready: true, reconciling: false, stalled: false, reason: reason::READY, message }
+}
+
+/// How far machines are replaced that are not as the spec asks for, and what is waited for.
+fn updating(cluster: &SwarmCluster, members: &Members<'_>, plan: &Plan, nodes: &[NodeStatus]) -> Option<String> {
+    let kept = |id: &MemberId| plan.waits.get(id) == Some(&Wait::Kept);
+    let left = plan.outdated.keys().filter(|id| !kept(id)).count();
+    // The last ones are on their way out while none is outdated any more.
+    let going = members.iter().any(|m| !m.holds && members.holder(m.id.slot).is_some());
+    if left == 0 && !going {
+        return None;
+    }
+    let name = cluster.metadata.name.as_deref().unwrap_or_default();
+    let all = plan.slots.len();
+    let done = all - left.min(all);
+    let moving = nodes.iter().find(|n| n.state != NodeState::Ready);
+    let waits = plan.outdated.iter().filter(|(id, _)| !kept(id)).min_by_key(|(id, _)| plan.waits.get(id).copied());
+    let why = match (moving, waits) {
+        (Some(node), _) => {
+            let id = node.instance_id.as_deref().unwrap_or("its next instance");
+            let said = node.message.as_ref().map(|m| format!(": {m}")).unwrap_or_default();
+            format!(". {} ({id}) is {:?}{said}", node.name, node.state)
+        }
+        (None, Some((id, parts))) => {
+            let waits = plan.waits.get(id).map(|w| format!(": {}", w.words())).unwrap_or_default();
+            format!(". {name}-{} differs in {}{waits}", id.slot, parts.join(", "))
+        }
+        (None, None) => String::new(),
+    };
+    Some(format!("{done} of {all} machines are as the spec asks for, and the others are being replaced{why}"))
 }
 
 /// A lost swarm: what is known of each manager, and what a person can choose.

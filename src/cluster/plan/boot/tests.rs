@@ -10,7 +10,7 @@ use super::{
 use crate::{
     api::{NodeRole, SwarmClusterSpec},
     cloud::Offering,
-    cluster::{journal::Journal, member::Members, memory::Clock},
+    cluster::{journal::Journal, member::Members, memory::Clock, template::template},
     swarm::LocalState,
 };
 
@@ -18,8 +18,7 @@ use crate::{
 fn lose(spec: &SwarmClusterSpec, host: MemberId, id: &str, cause: Cause, now: Timestamp, journal: &mut Journal) {
     let world = World::default();
     let members = &Members::join(&world);
-    let plan = Plan::default();
-    let mut pass = Pass { spec, world: &world, members, slots: vec![], now, journal: std::mem::take(journal), plan };
+    let mut pass = Pass::new(spec, &world, members, vec![], now, std::mem::take(journal));
     super::lose(&mut pass, host, id, cause);
     *journal = pass.journal;
 }

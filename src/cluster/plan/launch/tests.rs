@@ -35,7 +35,7 @@ fn launched(plan: &Plan) -> Vec<String> {
 fn answered(instance_type: &str, error: &CloudError) -> World {
     let mut world = world(vec![]);
     let launching =
-        Launching { incarnation: 0, offering: offering(instance_type), booted: false, template: String::new() };
+        Launching { incarnation: 0, offering: offering(instance_type), booted: false, template: template(&spec(1, 0)) };
     world.journal = Some(Journal { launches: [("m0".to_owned(), launching)].into(), ..Journal::default() });
     let mut memory = LaunchMemory::default();
     memory.attempt(member("m0.0"), &offering(instance_type), false, NOW);

@@ -3,7 +3,10 @@
 use super::super::{Action, Plan, World};
 use crate::{
     api::{NodeRole, SwarmClusterSpec},
-    cluster::member::{Heard, Members},
+    cluster::{
+        member::{Heard, Members},
+        template::template,
+    },
     swarm::LocalState,
 };
 
@@ -50,10 +53,28 @@ pub enum Bug {
     ReleaseEarly,
     /// Roles that people changed stay so.
     RolesStay,
+    /// All workers that are outdated make room at once.
+    DrainAllOutdated,
+    /// Two managers that are outdated are demoted at once.
+    TwoManagersAtOnce,
+    /// A machine goes when its successor comes, and not when that is ready.
+    EndBeforeReady,
+    /// A successor stays when the spec is changed back.
+    NeverUndo,
+    /// Whatever the spec says, machines are as it asks for.
+    NeverRoll,
+    /// Whatever the spec says, machines are not as it asks for.
+    RollForEver,
+    /// A step that failed is tried again at once, for ever, and never told.
+    ForgetLosses,
+    /// What a person keeps is replaced all the same.
+    ReplaceTheKept,
+    /// More machines come beside the others than there is room for.
+    SurgeWithoutBound,
 }
 
 /// All of them.
-pub const ALL: [Bug; 20] = [
+pub const ALL: [Bug; 29] = [
     Bug::RejoinAtOnce,
     Bug::JoinWithoutMargin,
     Bug::RolesAtOnce,
@@ -74,12 +95,26 @@ pub const ALL: [Bug; 20] = [
     Bug::ForgetTheRemoved,
     Bug::ReleaseEarly,
     Bug::RolesStay,
+    Bug::DrainAllOutdated,
+    Bug::TwoManagersAtOnce,
+    Bug::EndBeforeReady,
+    Bug::NeverUndo,
+    Bug::NeverRoll,
+    Bug::RollForEver,
+    Bug::ForgetLosses,
+    Bug::ReplaceTheKept,
+    Bug::SurgeWithoutBound,
 ];
 
 impl Bug {
     /// What it makes of what is seen.
-    pub fn blind(self, world: &mut World) {
+    pub fn blind(self, spec: &SwarmClusterSpec, world: &mut World) {
+        let launches = world.journal.iter_mut().flat_map(|j| j.launches.values_mut().chain(j.successors.values_mut()));
         match self {
+            Self::NeverRoll => launches.for_each(|l| l.template = template(spec)),
+            Self::RollForEver => launches.for_each(|l| drop(l.template.insert("ami".into(), String::new()))),
+            Self::ForgetLosses => world.journal.iter_mut().for_each(|j| j.losses.clear()),
+            Self::ReplaceTheKept => world.kept.clear(),
             Self::SilenceIsNo => {
                 let silent: Vec<_> =
                     world.hosts.iter().filter(|(_, h)| h.engine.is_none()).map(|(id, _)| *id).collect();
@@ -177,6 +212,52 @@ impl Bug {
             }),
             Self::ForgetTheRemoved => plan.actions.retain(|a| !matches!(a, Action::Leave(_))),
             Self::ReleaseEarly if world.deleting => plan.actions = vec![Action::Release],
+            Self::DrainAllOutdated => {
+                let workers = plan.outdated.keys().filter(|id| id.slot.role == NodeRole::Worker);
+                let nodes = workers.filter_map(|id| members.get(*id)?.node.yes());
+                let drains: Vec<_> =
+                    nodes.filter_map(|n| Some(Action::Drain { via: via?, node: n.id.clone() })).collect();
+                plan.actions.extend(drains);
+            }
+            Self::TwoManagersAtOnce => {
+                let managers = plan.outdated.keys().filter(|id| id.slot.role == NodeRole::Manager);
+                let nodes = managers.filter_map(|id| members.get(*id)?.node.yes()).take(2);
+                let demote = |node: String, via| Action::Update {
+                    via,
+                    node,
+                    labels: Default::default(),
+                    role: Some(NodeRole::Worker),
+                };
+                let all: Vec<_> = nodes.filter_map(|n| Some(demote(n.id.clone(), via?))).collect();
+                plan.actions.extend(all.into_iter().filter(|_| plan.outdated.len() > 1));
+            }
+            Self::EndBeforeReady => {
+                let before = members.iter().filter(|m| m.succeeds).filter_map(|m| members.holder(m.id.slot));
+                let ends: Vec<_> = before.map(|m| Action::Terminate(vec![m.instance.id.clone()])).collect();
+                plan.actions.extend(ends);
+            }
+            Self::NeverUndo => {
+                let before = world.journal.iter().flat_map(|j| &j.successors);
+                if let Some(journal) = &mut plan.save {
+                    for (slot, next) in before {
+                        let over = journal.launches.get(slot).is_some_and(|l| l.incarnation == next.incarnation);
+                        if !over {
+                            journal.successors.entry(slot.clone()).or_insert_with(|| next.clone());
+                        }
+                    }
+                }
+                let succeeds: Vec<_> = members.iter().filter(|m| m.succeeds).map(|m| m.instance.id.clone()).collect();
+                plan.actions
+                    .retain(|a| !matches!(a, Action::Terminate(ids) if ids.iter().all(|i| succeeds.contains(i))));
+            }
+            Self::SurgeWithoutBound => {
+                let launches: Vec<_> = plan.outdated.keys().filter(|_| plan.save.is_none()).copied().collect();
+                for id in launches {
+                    let next = super::super::MemberId { incarnation: id.incarnation + 1, ..id };
+                    let offering = super::super::offerings(spec)[0][0].clone();
+                    plan.actions.push(Action::Launch(next, offering));
+                }
+            }
             Self::RolesStay => plan
                 .actions
                 .retain(|a| !matches!(a, Action::Update { labels, role: Some(_), .. } if !labels.is_empty())),

@@ -1,20 +1,26 @@
 //! A cloud, hosts, engines and a raft that do what they are told.
 
+mod accidents;
+mod hands;
+mod promises;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
+pub use accidents::Accident;
+
 use super::{
     super::{
-        Action, HostView, Lost, Plan, Wait, World, lost, plan,
+        Action, HostView, Lost, Plan, Trouble, Wait, World, lost, plan,
         tests::{NOW, instance, spec},
     },
     bugs::Bug,
 };
 use crate::{
-    api::{NodeRole, SwarmClusterSpec},
-    cloud::{CloudError, InstanceState},
+    api::{NodeRole, SwarmClusterSpec, UpdateSpec},
+    cloud::InstanceState,
     cluster::{
         journal::Journal,
         member::{MemberId, Members, Swarm},
@@ -29,43 +35,11 @@ use crate::{
 /// The time from one pass to the next, in seconds.
 const STEP: i64 = 20;
 
-/// How many passes a world may take to converge: an hour and some more.
-const PASSES: usize = 250;
+/// How many passes a world may take to converge: two hours and some more.
+const PASSES: usize = 400;
 
-/// What happens to a machine or to the operator.
-#[derive(Clone, Copy, Debug)]
-pub enum Accident {
-    /// Its instance ends.
-    Die,
-    /// It stands still.
-    Freeze,
-    /// It goes on.
-    Thaw,
-    /// Its instance is stopped.
-    Stop,
-    /// `docker swarm leave --force` on it.
-    Leave,
-    /// A person makes it a worker.
-    Demote,
-    /// A person makes it a manager.
-    Promote,
-    /// A person removes its node.
-    Remove,
-    /// A person drains it.
-    Drain,
-    /// `docker swarm leave --force` and `docker swarm init` on it.
-    Elsewhere,
-    /// The operator cannot reach it.
-    CutOff,
-    /// The operator reaches everybody again.
-    Heal,
-    /// The operator begins anew.
-    Forget,
-    /// Nothing.
-    Skip,
-    /// Another size is asked for.
-    Scale(u32, u32),
-}
+/// The template by which no machine ever becomes an engine.
+pub const BAD: u8 = 3;
 
 /// A machine.
 #[derive(Clone, Debug)]
@@ -73,8 +47,20 @@ struct Machine {
     state: InstanceState,
     runs: bool,
     reached: bool,
+    /// What it was launched by; by [`BAD`] it boots for ever.
+    template: u8,
+    /// A person removed its node, and nothing else is wrong with it.
+    removed: bool,
+    /// The operator has seen that it ended.
+    buried: bool,
     /// The swarm it is in, and the node it is there.
     node: Option<(usize, String)>,
+}
+
+impl Machine {
+    fn boots(&self) -> bool {
+        self.template != BAD
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -102,12 +88,17 @@ pub struct Sim {
     used: BTreeSet<MemberId>,
     bug: Option<Bug>,
     deleting: bool,
+    /// The template that is asked for now.
+    template: u8,
+    kept: Option<Slot>,
+    /// The operator dies in the next pass, half of its actions done.
+    dies: bool,
 }
 
 impl Sim {
-    pub fn new(managers: u32, workers: u32, bug: Option<Bug>) -> Self {
+    pub fn new((managers, workers): (u32, u32), update: UpdateSpec, kept: Option<Slot>, bug: Option<Bug>) -> Self {
         Self {
-            spec: spec(managers, workers),
+            spec: SwarmClusterSpec { update, ..spec(managers, workers) },
             journal: None,
             memory: Memory::default(),
             machines: BTreeMap::new(),
@@ -119,12 +110,18 @@ impl Sim {
             used: BTreeSet::new(),
             bug,
             deleting: false,
+            template: 0,
+            kept,
+            dies: false,
         }
     }
 
     fn alive(&self, swarm: usize, id: &str) -> bool {
         self.machines.values().any(|m| {
-            m.state == InstanceState::Running && m.runs && m.node.as_ref().is_some_and(|(s, n)| *s == swarm && n == id)
+            m.state == InstanceState::Running
+                && m.runs
+                && m.boots()
+                && m.node.as_ref().is_some_and(|(s, n)| *s == swarm && n == id)
         })
     }
 
@@ -137,64 +134,6 @@ impl Sim {
     fn quorum(&self, swarm: usize) -> bool {
         let (all, alive) = self.votes(swarm);
         all > 0 && alive >= majority(all)
-    }
-
-    /// Something happens to the nth machine that lives.
-    pub fn happen(&mut self, accident: Accident, nth: usize) {
-        match accident {
-            Accident::Scale(managers, workers) => {
-                (self.spec.managers, self.spec.workers) = (managers, workers);
-                return;
-            }
-            Accident::Forget => return self.memory = Memory::default(),
-            Accident::Heal => return self.machines.values_mut().for_each(|m| m.reached = true),
-            Accident::Skip => return,
-            _ => {}
-        }
-        let live: Vec<MemberId> =
-            self.machines.iter().filter(|(_, m)| m.state == InstanceState::Running).map(|(id, _)| *id).collect();
-        let Some(id) = live.get(nth % live.len().max(1)).copied() else { return };
-        let node = self.machines[&id].node.clone();
-        let spoken_for = node.as_ref().is_some_and(|(swarm, _)| self.quorum(*swarm));
-        let runs = self.machines[&id].runs;
-        let machine = self.machines.get_mut(&id).unwrap();
-        match (accident, node) {
-            (Accident::Die, _) => machine.state = InstanceState::Terminated,
-            (Accident::Stop, _) => machine.state = InstanceState::Stopped,
-            (Accident::Freeze, _) => machine.runs = false,
-            (Accident::Thaw, _) => machine.runs = true,
-            (Accident::CutOff, _) => machine.reached = false,
-            (Accident::Leave, _) if runs => machine.node = None,
-            (Accident::Elsewhere, _) if runs => {
-                let address = address(id);
-                self.made += 1;
-                let name = format!("n{}", self.made);
-                self.machines.get_mut(&id).unwrap().node = Some((self.swarms.len(), name.clone()));
-                let founder = Member {
-                    role: NodeRole::Manager,
-                    voter: true,
-                    labels: BTreeMap::new(),
-                    availability: Availability::Active,
-                    address,
-                };
-                self.swarms.push([(name, founder)].into());
-            }
-            (_, Some((swarm, node))) if spoken_for => {
-                let (voters, _) = self.votes(swarm);
-                let Some(member) = self.swarms[swarm].get_mut(&node) else { return };
-                match accident {
-                    Accident::Demote if voters > 1 => member.role = NodeRole::Worker,
-                    Accident::Promote => member.role = NodeRole::Manager,
-                    Accident::Drain => member.availability = Availability::Drain,
-                    // Swarm refuses to remove a manager.
-                    Accident::Remove if !member.voter && member.role == NodeRole::Worker => {
-                        self.swarms[swarm].remove(&node);
-                    }
-                    _ => {}
-                }
-            }
-            _ => {}
-        }
     }
 
     /// What swarmkit's role manager does by itself.
@@ -231,10 +170,11 @@ impl Sim {
             created_at: Some(NOW),
             deleting: self.deleting,
             looked: true,
+            kept: self.kept.into_iter().collect(),
             ..World::default()
         };
         for (id, machine) in self.machines.iter().filter(|(_, m)| m.state == InstanceState::Running) {
-            let heard = machine.runs && machine.reached;
+            let heard = machine.runs && machine.reached && machine.boots();
             let engine = heard.then(|| self.engine(machine));
             let error = (!heard).then(|| "no answer".to_owned());
             world.hosts.insert(*id, HostView { connected: heard, engine, error, rotated: true, pinned: true });
@@ -312,7 +252,7 @@ impl Sim {
         self.raft();
         let mut world = self.observe();
         if let Some(bug) = self.bug {
-            bug.blind(&mut world);
+            bug.blind(&self.spec, &mut world);
         }
         let now = NOW + k8s_openapi::jiff::SignedDuration::from_secs(self.now);
         let mut plan = plan(&self.spec, &world, now);
@@ -322,7 +262,12 @@ impl Sim {
         if let Some(journal) = &plan.save {
             self.journal = Some(journal.clone());
         }
-        for action in &plan.actions {
+        self.machines.values_mut().filter(|m| m.state.is_ended()).for_each(|m| m.buried = true);
+        let lives = if self.dies { plan.actions.len() / 2 } else { plan.actions.len() };
+        if std::mem::take(&mut self.dies) {
+            self.memory = Memory::default();
+        }
+        for action in &plan.actions[..lives] {
             self.take(action).map_err(|words| format!("{words} by {action:?} in {plan:?} of {world:?}"))?;
         }
         Ok(plan)
@@ -347,17 +292,35 @@ impl Sim {
                     return Ok(());
                 }
             }
-            let whole = Slot::all(&self.spec).count() == members.iter().filter(|m| m.healthy()).count();
-            if last.actions.is_empty() && last.save.is_none() && whole && self.clean(&members) {
+            if last.actions.is_empty() && last.save.is_none() && self.whole(&last, &members) && self.clean(&members) {
+                return Ok(());
+            }
+            // By this template nothing ever comes: that is said, and what was there before is there.
+            if self.template == BAD && last.troubles.values().any(Trouble::stalls) {
                 return Ok(());
             }
         }
-        // Where the only one who could tell is not heard, that is said.
+        // Where the only one who could tell is not heard, or a person keeps what is sick, that is said.
         let told = |w: &Wait| matches!(w, Wait::Begun | Wait::Unheard);
-        if last.actions.is_empty() && !last.waits.is_empty() && last.waits.values().all(told) {
+        let kept = last.waits.values().any(|w| *w == Wait::Kept);
+        if last.actions.is_empty() && !last.waits.is_empty() && (last.waits.values().all(told) || kept) {
             return Ok(());
         }
         Err(format!("it does not converge: {last:?} of {:?}", self.observe()))
+    }
+
+    /// Every slot has a machine that is well and as the spec asks for, and there are no others; but
+    /// for what a person keeps, and for an only manager where none may come beside it.
+    fn whole(&self, last: &Plan, members: &Members<'_>) -> bool {
+        let live = self.machines.values().filter(|m| !m.state.is_ended()).count();
+        let fine = |slot: &Slot| {
+            let Some(member) = members.holder(*slot) else { return false };
+            let alone = last.waits.get(&member.id) == Some(&Wait::Alone) && self.spec.update.max_surge == 0;
+            let asked_for = alone || self.machines[&member.id].template == self.template;
+            self.kept == Some(*slot) || member.healthy() && asked_for
+        };
+        let enough = last.slots.len() >= Slot::all(&self.spec).count();
+        enough && live == last.slots.len() && last.slots.iter().all(fine)
     }
 
     /// Nobody is in the swarm who is no host.
@@ -366,6 +329,11 @@ impl Sim {
             Swarm::Heard(heard) => heard.ghosts.is_empty(),
             _ => false,
         }
+    }
+
+    /// Whether machines are asked for that never come.
+    pub const fn asks_for_bad(&self) -> bool {
+        self.template == BAD
     }
 
     /// Deletion ends with nothing.
@@ -379,141 +347,6 @@ impl Sim {
         }
         Err("deletion does not end".to_owned())
     }
-
-    fn take(&mut self, action: &Action) -> Result<(), String> {
-        match action {
-            Action::Launch(id, _) => {
-                if self.used.contains(id) && !self.machines.contains_key(id) {
-                    return Err(format!("{id} is used again"));
-                }
-                self.used.insert(*id);
-                let fresh = Machine { state: InstanceState::Running, runs: true, reached: true, node: None };
-                if self.machines.entry(*id).or_insert(fresh).state.is_ended() {
-                    self.memory.launches.note(*id, &offering(action), &CloudError::Ended, NOW);
-                }
-            }
-            Action::Start(ids) => self.each(ids, |machine| machine.state = InstanceState::Running),
-            Action::Terminate(ids) => {
-                for id in ids {
-                    self.may_end(id)?;
-                }
-                self.each(ids, |machine| machine.state = InstanceState::Terminated);
-            }
-            Action::Init(id) => {
-                let taken = |m: &Machine| {
-                    !m.state.is_ended()
-                        && m.node
-                            .as_ref()
-                            .is_some_and(|(s, n)| self.ours.contains(s) && self.swarms[*s].contains_key(n))
-                };
-                if self.machines.values().any(taken) {
-                    return Err("a second swarm is begun".to_owned());
-                }
-                if self.machines[id].node.is_none() {
-                    self.ours = [self.swarms.len()].into();
-                    self.swarms.push(BTreeMap::new());
-                    self.enter(*id, self.swarms.len() - 1, true);
-                }
-            }
-            Action::Join { host, via, .. } => {
-                let Some((swarm, _)) = self.machines[via].node.clone() else { return Ok(()) };
-                if self.machines[host].node.is_none() && self.quorum(swarm) {
-                    let before = self.swarms[swarm].clone();
-                    self.enter(*host, swarm, false);
-                    self.bears(swarm, &before)?;
-                }
-            }
-            Action::Leave(id) => {
-                let machine = &self.machines[id];
-                if let Some((swarm, node)) = machine.node.clone()
-                    && self.ours.contains(&swarm)
-                    && self.swarms[swarm].get(&node).is_some_and(|n| n.voter)
-                {
-                    return Err("a voter leaves by force".to_owned());
-                }
-                self.machines.get_mut(id).unwrap().node = None;
-            }
-            Action::Update { via, node, labels, role } => {
-                let Some((swarm, _)) = self.machines[via].node.clone() else { return Ok(()) };
-                let before = self.swarms[swarm].clone();
-                if let Some(member) = self.swarms[swarm].get_mut(node) {
-                    member.labels.extend(labels.clone());
-                    member.role = role.unwrap_or(member.role);
-                }
-                self.bears(swarm, &before)?;
-            }
-            Action::Drain { via, node } => self.edit(via, node, |member| {
-                member.labels.insert(crate::api::label::DRAINING.into(), "active".into());
-                member.availability = Availability::Drain;
-            }),
-            Action::Activate { via, node } => self.edit(via, node, |member| {
-                member.labels.remove(crate::api::label::DRAINING);
-                member.availability = Availability::Active;
-            }),
-            Action::RemoveNode { via, node } => {
-                let Some((swarm, _)) = self.machines[via].node.clone() else { return Ok(()) };
-                if self.alive(swarm, node) {
-                    return Err(format!("a living node {node} is removed"));
-                }
-                if self.swarms[swarm].get(node).is_some_and(|n| !n.voter) {
-                    self.swarms[swarm].remove(node);
-                }
-            }
-            Action::Examine(_) | Action::Expire | Action::Release => {}
-            Action::Force(_) => return Err("nobody asked for it".to_owned()),
-        }
-        Ok(())
-    }
-
-    /// No machine of a living voter is ended, nor that of any voter while there is no quorum.
-    fn may_end(&self, instance: &str) -> Result<(), String> {
-        let Some((id, machine)) = self.machines.iter().find(|(id, _)| name(**id) == instance) else { return Ok(()) };
-        let Some((swarm, node)) = machine.node.as_ref().filter(|_| !self.deleting) else { return Ok(()) };
-        let votes = self.ours.contains(swarm) && self.swarms[*swarm].get(node).is_some_and(|n| n.voter);
-        if votes && (!self.quorum(*swarm) || self.alive(*swarm, node)) {
-            return Err(format!("the voter {id} is ended"));
-        }
-        Ok(())
-    }
-
-    /// Whether a change of the nodes leaves a majority that answers, whatever becomes of those it
-    /// concerns. Out of a single voter there is no such way.
-    fn bears(&self, swarm: usize, before: &BTreeMap<String, Member>) -> Result<(), String> {
-        let now = &self.swarms[swarm];
-        let changed = |id: &String| before.get(id).map(|n| n.role) != now.get(id).map(|n| n.role);
-        if !now.keys().any(changed) || before.values().filter(|n| n.voter).count() <= 1 {
-            return Ok(());
-        }
-        let then = now.iter().filter(|(id, n)| n.role == NodeRole::Manager && (n.voter || self.alive(swarm, id)));
-        let kept = now.iter().filter(|(id, n)| n.role == NodeRole::Manager && n.voter && self.alive(swarm, id)).count();
-        let called_off = now.iter().all(|(id, n)| !changed(id) || n.voter && n.role == NodeRole::Manager);
-        let then = then.count();
-        if kept >= majority(then) || called_off { Ok(()) } else { Err(format!("{kept} of {then} voters would answer")) }
-    }
-
-    fn enter(&mut self, id: MemberId, swarm: usize, first: bool) {
-        self.made += 1;
-        let node = format!("n{}", self.made);
-        let member = Member {
-            role: if first { NodeRole::Manager } else { id.slot.role },
-            voter: first,
-            labels: BTreeMap::new(),
-            availability: Availability::Active,
-            address: address(id),
-        };
-        self.swarms[swarm].insert(node.clone(), member);
-        self.machines.get_mut(&id).unwrap().node = Some((swarm, node));
-    }
-
-    fn edit(&mut self, via: &MemberId, node: &str, change: impl Fn(&mut Member)) {
-        if let Some((swarm, _)) = self.machines[via].node.clone() {
-            self.swarms[swarm].get_mut(node).into_iter().for_each(change);
-        }
-    }
-
-    fn each(&mut self, ids: &[String], change: impl Fn(&mut Machine)) {
-        self.machines.iter_mut().filter(|(id, _)| ids.contains(&name(**id))).for_each(|(_, machine)| change(machine));
-    }
 }
 
 /// The instance of a machine.
@@ -524,11 +357,4 @@ pub fn name(id: MemberId) -> String {
 fn address(id: MemberId) -> String {
     let role = if id.slot.role == NodeRole::Manager { 0 } else { 1 };
     format!("10.{role}.{}.{}", id.slot.index, id.incarnation)
-}
-
-fn offering(action: &Action) -> crate::cloud::Offering {
-    match action {
-        Action::Launch(_, offering) => offering.clone(),
-        _ => unreachable!("only a launch has one"),
-    }
 }
