@@ -25,7 +25,7 @@ impl Events {
         Self(recorder)
     }
 
-    /// Writes an Event about an object. One that cannot be written holds nobody up.
+    /// Writes an Event about an object. One that cannot be written holds nobody up: it is logged, and the answer is false.
     pub async fn publish(
         &self,
         about: &ObjectReference,
@@ -34,7 +34,7 @@ impl Events {
         reason: &str,
         words: &str,
         related: Option<ObjectReference>,
-    ) {
+    ) -> bool {
         let event = Event {
             type_: match severity {
                 Severity::Normal => EventType::Normal,
@@ -45,8 +45,10 @@ impl Events {
             note: Some(event_note(words)),
             secondary: related,
         };
-        if let Err(error) = self.0.publish(&event, about).await {
+        let written = self.0.publish(&event, about).await;
+        if let Err(error) = &written {
             tracing::warn!(%error, "writing an Event failed");
         }
+        written.is_ok()
     }
 }

@@ -38,6 +38,10 @@ pub struct Config {
     #[arg(long, env = "TESTKIT_COLLECT_EVERY", value_name = "DURATION", default_value = "5m")]
     pub collect_every: Duration,
 
+    /// How long after the end of its ttl the annotation testkit.dev/hold-until can keep a cluster.
+    #[arg(long, env = "TESTKIT_MAX_HOLD", value_name = "DURATION", default_value = "24h")]
+    pub max_hold: Duration,
+
     /// How to write the log.
     #[arg(long, env = "TESTKIT_LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,

@@ -10,12 +10,14 @@ use std::{
     time::Duration,
 };
 
-use kube::{Api, Client, ResourceExt, api::ListParams};
+use k8s_openapi::api::core::v1::ObjectReference;
+use kube::{Api, Client, Resource, ResourceExt, api::ListParams};
 
 use crate::{
-    api::SwarmCluster,
+    api::{SwarmCluster, reason},
     cloud::{Account, CloudError, Clouds, Owner, Removal},
     cluster::{Place, Places, Vault, free_journal},
+    events::{Events, Severity},
 };
 
 /// The pause between the first two rounds: what was left while no operator ran is not waited for.
@@ -25,7 +27,7 @@ const FIRST: Duration = Duration::from_secs(60);
 const LISTED: Duration = Duration::from_secs(60);
 
 /// How many instances one round ends at most. More than that at once is no accident of a few
-/// clusters, and a person has to look.
+/// clusters: what is ended is said before the next round goes on, so that a person can stop it.
 const CAP: usize = 50;
 
 /// The collector.
@@ -42,6 +44,8 @@ pub struct Collector {
     pub places: Arc<Places>,
     /// Credentials from Secrets.
     pub vault: Arc<Vault>,
+    /// Writes Events.
+    pub events: Events,
     /// How often to look.
     pub every: Duration,
 }
@@ -61,28 +65,35 @@ impl Collector {
     /// One round; the orphans it saw.
     async fn round(&self, suspects: &BTreeSet<Owner>) -> BTreeSet<Owner> {
         let opened = self.open().await;
-        let mut orphans = BTreeSet::new();
-        let mut ended = 0;
+        let mut seen: Vec<(Account, BTreeSet<Owner>)> = Vec::new();
+        let mut room = CAP;
         for account in self.clouds.all().await {
             match self.orphans_of(&account).await {
                 Ok(found) => {
-                    for owner in found.iter().filter(|o| suspects.contains(*o)) {
-                        self.remove(&account, owner, &mut ended).await;
+                    for owner in &found {
+                        if suspects.contains(owner) {
+                            self.remove(&account, owner, &mut room).await;
+                        } else {
+                            self.found(&account, owner).await;
+                        }
                     }
-                    orphans.extend(found);
+                    seen.push((account, found));
                 }
                 Err(error) => tracing::warn!(%error, "looking for orphans failed"),
             }
         }
         for (place, account) in opened {
-            let left = account.inventory.owners().is_none_or(|owners| !owners.is_empty());
-            if let Some(secret) = place.credentials.filter(|_| !left && orphans.is_empty())
+            // Of a place that could not be looked at in this round nothing is known.
+            let of_place = seen.iter().find(|(of, _)| Arc::ptr_eq(&of.cloud, &account.cloud));
+            let empty = account.inventory.owners().is_some_and(|owners| owners.is_empty());
+            let done = empty && of_place.is_some_and(|(_, orphans)| orphans.is_empty());
+            if let Some(secret) = place.credentials.filter(|_| done)
                 && let Err(error) = self.vault.release(&secret, "", &self.places).await
             {
                 tracing::warn!(%error, "letting the credentials of a place go failed");
             }
         }
-        orphans
+        seen.into_iter().flat_map(|(_, orphans)| orphans).collect()
     }
 
     /// Opens every place that is written down, and waits until each was listed.
@@ -129,24 +140,59 @@ impl Collector {
         Ok(owners)
     }
 
-    async fn remove(&self, account: &Account, owner: &Owner, ended: &mut usize) {
-        let Account { cloud, inventory, .. } = account;
-        let all = inventory.snapshot(owner).unwrap_or_default();
-        let live: Vec<String> = all.into_iter().filter(|i| !i.state.is_ended()).map(|i| i.id).collect();
-        *ended += live.len();
-        if *ended > CAP {
-            tracing::error!(
-                cluster = owner.name,
-                uid = owner.uid,
-                "more than {CAP} instances seem to be nobody's: those of this cluster stay in this round"
-            );
-            return;
+    /// Tells of what is nobody's, before the next round removes it.
+    async fn found(&self, account: &Account, owner: &Owner) {
+        let left = match live(account, owner) {
+            ids if ids.is_empty() => "its security group".to_owned(),
+            ids => format!("{} of its instances ({})", ids.len(), ids.join(", ")),
+        };
+        let note = format!(
+            "SwarmCluster {} (UID {}) is not there, and {left} is left in the cloud: the next round removes it",
+            owner.name, owner.uid
+        );
+        self.tell(owner, &note).await;
+    }
+
+    /// Writes an Event about a cluster that is gone or, where its namespace is gone too, about the places.
+    async fn tell(&self, owner: &Owner, note: &str) {
+        tracing::warn!(cluster = owner.name, uid = owner.uid, "{note}");
+        let (namespace, name) = owner.name.split_once('/').unwrap_or(("default", &owner.name));
+        let cluster = ObjectReference {
+            api_version: Some(SwarmCluster::api_version(&()).into_owned()),
+            kind: Some(SwarmCluster::kind(&()).into_owned()),
+            namespace: Some(namespace.to_owned()),
+            name: Some(name.to_owned()),
+            uid: Some(owner.uid.clone()),
+            ..ObjectReference::default()
+        };
+        for about in [cluster, self.places.reference()] {
+            let told = self.events.publish(&about, Severity::Warning, "Collect", reason::LEFT_BEHIND, note, None).await;
+            if told {
+                return;
+            }
         }
-        tracing::warn!(cluster = owner.name, uid = owner.uid, instances = ?live, "removing what a deleted cluster left behind");
+    }
+
+    async fn remove(&self, account: &Account, owner: &Owner, room: &mut usize) {
+        let Account { cloud, inventory, .. } = account;
+        let (now, later) = share(live(account, owner), room);
+        if later > 0 {
+            let note = format!(
+                "SwarmCluster {} (UID {}) is not there, and more instances are nobody's than one round ends ({CAP}): {} of its instances are ended now, {later} in later rounds. Stop the operator if they must not be",
+                owner.name,
+                owner.uid,
+                now.len()
+            );
+            self.tell(owner, &note).await;
+        }
+        tracing::warn!(cluster = owner.name, uid = owner.uid, instances = ?now, later, "removing what a deleted cluster left behind");
         let removed: Result<(), CloudError> = async {
-            if !live.is_empty() {
-                cloud.terminate(&live).await?;
-                inventory.note_terminating(&live);
+            if !now.is_empty() {
+                cloud.terminate(&now).await?;
+                inventory.note_terminating(&now);
+            }
+            if later > 0 {
+                return Ok(());
             }
             if let Removal::InUse(users) = cloud.delete_network(owner).await? {
                 tracing::warn!(
@@ -161,8 +207,52 @@ impl Collector {
         if let Err(error) = removed {
             tracing::warn!(cluster = owner.name, %error, "removing what a deleted cluster left behind failed");
         }
+        if later > 0 {
+            return;
+        }
         if let Err(error) = free_journal(&self.client, owner).await {
             tracing::warn!(cluster = owner.name, %error, "letting the journal of a deleted cluster go failed");
         }
+    }
+}
+
+/// The instances of a cluster that have not ended, by their ids.
+fn live(account: &Account, owner: &Owner) -> Vec<String> {
+    let all = account.inventory.snapshot(owner).unwrap_or_default();
+    all.into_iter().filter(|i| !i.state.is_ended()).map(|i| i.id).collect()
+}
+
+/// What of these is ended now, and how many later: a round has so much room, and what is taken of it is gone.
+fn share(mut all: Vec<String>, room: &mut usize) -> (Vec<String>, usize) {
+    let later = all.len().saturating_sub(*room);
+    all.truncate(*room);
+    *room -= all.len();
+    (all, later)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::share;
+
+    #[test]
+    fn one_cluster_of_any_size_is_ended_in_rounds() {
+        let mut left: Vec<String> = (0..120).map(|n| format!("i-{n}")).collect();
+        let mut rounds = Vec::new();
+        while !left.is_empty() {
+            let (now, later) = share(left.clone(), &mut super::CAP.clone());
+            assert_eq!(now.len() + later, left.len());
+            left = left.split_off(now.len());
+            rounds.push(now.len());
+        }
+        assert_eq!(rounds, [50, 50, 20]);
+    }
+
+    #[test]
+    fn clusters_share_the_room_of_a_round() {
+        let of = |n: usize| vec![String::from("i"); n];
+        let mut room = 50;
+        assert_eq!(share(of(30), &mut room).1, 0);
+        assert_eq!(share(of(30), &mut room), (of(20), 10));
+        assert_eq!(share(of(30), &mut room), (of(0), 30));
     }
 }

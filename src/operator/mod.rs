@@ -82,8 +82,15 @@ async fn controllers(
     let events = Events::new(Recorder::new(client.clone(), cluster::reporter()));
     let home = config.lease.as_ref().map_or(client.default_namespace(), |lease| &lease.namespace);
     let places = Arc::new(cluster::Places::new(client.clone(), home, &installation));
-    let context =
-        cluster::Context::new(client.clone(), hosts.clone(), clouds.clone(), Arc::clone(&places), events.clone(), wake);
+    let context = cluster::Context::new(
+        client.clone(),
+        hosts.clone(),
+        clouds.clone(),
+        Arc::clone(&places),
+        events.clone(),
+        wake,
+    )
+    .holding(config.max_hold.get());
     let collector = garbage::Collector {
         client: client.clone(),
         clouds,
@@ -91,6 +98,7 @@ async fn controllers(
         namespace: config.namespace.clone(),
         places,
         vault: Arc::clone(&context.vault),
+        events: events.clone(),
         every: config.collect_every.get(),
     };
     let runs = run::Context::new(client.clone(), hosts, events, wake_run);
