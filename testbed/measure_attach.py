@@ -156,7 +156,7 @@ def measure(space, cluster, effort, note):
         leader = next(n for n in space.status("swarmcluster", cluster)["nodes"] if n.get("leader"))
         tar = Path(folder) / "image.tar"
         image = image_of(effort.mib, tar)
-        with attach(space, cluster, folder) as ours, ssh_forward(space, cluster, leader["address"], folder) as theirs:
+        with attach(space, cluster, folder, "--node", leader["name"]) as ours, ssh_forward(space, cluster, leader["address"], folder) as theirs:
             note(attach_first_answer_s=round(ours.first_answer, 3), ssh_first_answer_s=round(theirs.first_answer, 3))
 
             a, b = [], []
@@ -198,9 +198,9 @@ def measure(space, cluster, effort, note):
             else:
                 print("attach_burst_ratio, dial_*: not measured, there is no docker client here", flush=True)
             note(attach_rss_mib_after_all=round(ours.resident_mib(), 1))
-        with attach(space, cluster, folder) as ours:
+        with attach(space, cluster, folder, "--node", leader["name"]) as ours:
             note(attach_rss_mib_idle=round(ours.resident_mib(), 1), attach_rss_mib=with_streams(ours, kept_alive, effort.many))
-        with attach(space, cluster, folder) as ours:
+        with attach(space, cluster, folder, "--node", leader["name"]) as ours:
             note(attach_rss_mib_own=with_streams(ours, lambda sock: sock.begin("/events"), effort.many))
     finally:
         shutil.rmtree(folder, ignore_errors=True)

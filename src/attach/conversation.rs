@@ -1,15 +1,8 @@
-//! One local connection: its requests, the streams that carry them, and both ends of each.
+//! One local connection: its requests, one after the other, each to where it belongs.
 
-use std::{
-    collections::VecDeque,
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-};
+use std::io;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, Interest},
     net::{
@@ -20,68 +13,74 @@ use tokio::{
 
 use super::{
     STATUS_PATH,
-    link::{Link, Own},
-    managers::{Managers, NoManager, Opened},
-    request::{Head, Piece, Requests},
-    routes::{Way, way},
+    exchange::Exchange,
+    homes::Question,
+    nodes::{Nodes, Opened, Refused},
+    pour::pour,
+    request::{Head, Requests},
+    routes::{BODY_LIMIT, Owner, Route, Size},
 };
-use crate::host::{HostError, Pipe};
+use crate::host::Pipe;
 
-/// What an answer on a shared connection may be ahead of its reader. It is taken off the connection at once, and kept here.
-const AHEAD: usize = 4 << 20;
-/// How often a question is asked again before its failure is the answer.
-const AGAIN: u32 = 3;
 /// What is read from the local side at a time: little, until there is much. A unix socket holds about 200 KiB.
-const LITTLE: usize = 16 << 10;
-const MUCH: usize = 128 << 10;
-/// After so many bytes an upload is one, and not a person's typing.
-const UPLOAD: usize = 256 << 10;
+pub const LITTLE: usize = 16 << 10;
 
 /// Carries a local connection to its end.
-pub async fn carry(local: UnixStream, managers: &Managers) {
+pub async fn carry(local: UnixStream, nodes: &Nodes) {
     let gone = Gone::of(&local);
     let (reader, writer) = local.into_split();
-    let mut local = Local { reader, writer, inbox: BytesMut::new() };
+    let mut local = Local { reader, writer, inbox: BytesMut::new(), is_done: false, answering: false };
     let ended = tokio::select! {
-        ended = talk(&mut local, managers) => ended,
+        ended = talk(&mut local, nodes) => ended,
         () = gone.wait() => Ok(()),
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a conversation ended early");
-        if let Error::NoManager(error) = &error {
+        // An answer that has begun cannot become another one.
+        if !local.answering {
             local.refuse(&error.to_string()).await;
         }
     }
 }
 
-async fn talk(local: &mut Local, managers: &Managers) -> Result<(), Error> {
-    match Shared::new(managers).talk(local).await? {
-        Next::Over => Ok(()),
-        Next::Own(first) => pour(local, first, managers).await,
-    }
-}
-
 /// Why a conversation ended before its time.
 #[derive(Debug, thiserror::Error)]
-enum Error {
+pub enum Error {
     #[error(transparent)]
-    NoManager(#[from] NoManager),
-    #[error(transparent)]
-    Host(#[from] HostError),
+    Refused(#[from] Refused),
+    #[error("{node} was asked, and the connection was lost before it answered ({why}): it may have been done there")]
+    Lost {
+        /// Who was asked.
+        node: String,
+        /// Why there is no answer.
+        why: String,
+    },
     #[error("the local side: {0}")]
     Local(#[from] io::Error),
-    #[error("the reader is {AHEAD} bytes behind on a shared connection")]
+    #[error("the reader of an answer is too far behind on a shared connection")]
     Behind,
 }
 
-struct Local {
-    reader: OwnedReadHalf,
-    writer: OwnedWriteHalf,
+/// The local side.
+pub struct Local {
+    pub reader: OwnedReadHalf,
+    pub writer: OwnedWriteHalf,
     /// What was read and not yet looked at.
-    inbox: BytesMut,
+    pub inbox: BytesMut,
+    /// It says nothing more.
+    pub is_done: bool,
+    /// Something of the answer to the last request was written.
+    pub answering: bool,
 }
 
 impl Local {
+    /// Reads more; `false` at the end.
+    pub async fn read(&mut self) -> io::Result<bool> {
+        self.inbox.reserve(LITTLE);
+        self.is_done = self.reader.read_buf(&mut self.inbox).await? == 0;
+        Ok(!self.is_done)
+    }
+
     /// Says why nothing comes, as the daemon would.
     async fn refuse(&mut self, why: &str) {
         let body = serde_json::json!({ "message": format!("kubectl testkit attach: {why}") }).to_string();
@@ -98,267 +97,94 @@ impl Local {
     }
 }
 
-/// What follows the requests that share a connection.
-enum Next {
-    Over,
-    /// A request with a connection of its own; these bytes of it were read.
-    Own(Bytes),
+/// A request, and what is known of where it goes.
+pub struct Asked {
+    pub method: String,
+    /// Its head, and what was read of its body to find that out.
+    pub bytes: Bytes,
+    pub question: Question,
 }
 
-/// The part of a conversation that shares a connection.
-struct Shared<'a> {
-    managers: &'a Managers,
-    requests: Requests,
-    stream: Option<Opened<Pipe>>,
-    /// What is on its way to the reader.
-    outbox: VecDeque<Bytes>,
-    ahead: usize,
-    /// A question that may be asked again, as long as nothing of its answer came.
-    unanswered: Option<Bytes>,
-    /// How often it was.
-    again: u32,
-    local_is_done: bool,
-}
-
-/// What happened.
-enum Turn {
-    Read(usize),
-    Written(usize),
-    Came(Option<Bytes>),
-    /// Nothing of the answer came, and it will not come soon.
-    Silent,
-}
-
-impl<'a> Shared<'a> {
-    fn new(managers: &'a Managers) -> Self {
-        Self {
-            managers,
-            requests: Requests::default(),
-            stream: None,
-            outbox: VecDeque::new(),
-            ahead: 0,
-            unanswered: None,
-            again: 0,
-            local_is_done: false,
+async fn talk(local: &mut Local, nodes: &Nodes) -> Result<(), Error> {
+    let mut requests = Requests::default();
+    let mut left = None;
+    loop {
+        local.answering = false;
+        let Some(head) = next(local, &mut requests).await? else { return Ok(()) };
+        if head.path == STATUS_PATH {
+            let status = serde_json::to_string(&nodes.status()).unwrap_or_default();
+            return Ok(local.answer("200 OK", &status).await?);
         }
-    }
-
-    async fn talk(mut self, local: &mut Local) -> Result<Next, Error> {
-        loop {
-            if let Some(next) = self.ask(local).await? {
-                return Ok(next);
-            }
-            match self.turn(local).await? {
-                Turn::Read(0) => {
-                    // The answer to the last question may still come.
-                    self.local_is_done = true;
-                    match &self.stream {
-                        Some(opened) => opened.stream.feed.end().await,
-                        None => return Ok(Next::Over),
-                    }
-                }
-                Turn::Read(_) => {}
-                Turn::Written(count) => self.written(count),
-                Turn::Came(Some(piece)) => {
-                    self.unanswered = None;
-                    self.ahead += piece.len();
-                    self.outbox.push_back(piece);
-                    if self.ahead > AHEAD {
-                        return Err(Error::Behind);
-                    }
-                }
-                Turn::Came(None) => {
-                    // A stream that was closed before it answered was closed by its age: the question was not taken.
-                    if !self.ask_again().await? {
-                        return self.finish(local).await;
-                    }
-                }
-                Turn::Silent => {
-                    if !self.ask_again().await? {
-                        return Err(Error::Host(HostError::NotConnected(None)));
-                    }
-                }
-            }
-        }
-    }
-
-    /// Sends what was read; gives back what follows where that does not share a connection.
-    async fn ask(&mut self, local: &mut Local) -> Result<Option<Next>, Error> {
-        loop {
-            match self.requests.next(&mut local.inbox) {
-                Ok(None) => return Ok(None),
-                Ok(Some(Piece::Body(body))) => self.send(body).await?,
-                Ok(Some(Piece::Head(head))) if head.path == STATUS_PATH => {
-                    let status = serde_json::to_string(&self.managers.status()).unwrap_or_default();
-                    local.answer("200 OK", &status).await?;
-                    return Ok(Some(Next::Over));
-                }
-                Ok(Some(Piece::Head(head))) => match way(&head) {
-                    Way::Own => return Ok(Some(Next::Own(joined(head.bytes, local)))),
-                    Way::Shared { repeatable } => self.begin(head, repeatable).await?,
-                },
-                // Whatever it is, it is between the two ends.
-                Err(_) => return Ok(Some(Next::Own(joined(Bytes::new(), local)))),
-            }
-        }
-    }
-
-    async fn begin(&mut self, head: Head, repeatable: bool) -> Result<(), Error> {
-        (self.unanswered, self.again) = (repeatable.then(|| head.bytes.clone()), 0);
-        if self.stream.as_ref().is_some_and(|s| s.link.is_suspect()) {
-            self.stream = None;
-        }
-        if self.stream.is_none() {
-            self.stream = Some(self.managers.shared().await?);
-        }
-        self.send(head.bytes).await
-    }
-
-    async fn send(&mut self, bytes: Bytes) -> Result<(), Error> {
-        let Some(opened) = &self.stream else { return Ok(()) };
-        tokio::select! {
-            // What is not taken is told by the other half.
-            _ = opened.stream.feed.send(bytes) => Ok(()),
-            () = opened.link.dead().cancelled() => Ok(()),
-        }
-    }
-
-    /// Asks the question again at another stream; `false` where it is none to be asked again.
-    async fn ask_again(&mut self) -> Result<bool, Error> {
-        let Some(question) = self.unanswered.clone().filter(|_| self.again < AGAIN) else { return Ok(false) };
-        self.again += 1;
-        self.stream = None;
-        self.stream = Some(self.managers.shared().await?);
-        self.send(question).await?;
-        Ok(true)
-    }
-
-    fn written(&mut self, count: usize) {
-        self.ahead -= count;
-        if let Some(first) = self.outbox.front_mut() {
-            first.advance(count);
-            if first.is_empty() {
-                self.outbox.pop_front();
-            }
-        }
-    }
-
-    async fn turn(&mut self, local: &mut Local) -> Result<Turn, Error> {
-        let Local { reader, writer, inbox } = local;
-        let first = self.outbox.front();
-        let repeatable = self.unanswered.is_some();
-        let write = async {
-            match first {
-                Some(piece) => writer.write(piece).await,
-                None => std::future::pending().await,
-            }
-        };
-        let came = async {
-            match &mut self.stream {
-                Some(Opened { stream, link }) => tokio::select! {
-                    piece = stream.drain.next() => match piece {
-                        Ok(piece) => { link.heard(); Ok(Turn::Came(piece)) }
-                        Err(_) if repeatable => Ok(Turn::Silent),
-                        Err(error) => Err(error),
-                    },
-                    () = link.suspect(), if repeatable => Ok(Turn::Silent),
-                    () = link.dead().cancelled(), if !repeatable => {
-                        Err(HostError::Lost { address: link.name.clone(), reason: link.reason() })
-                    }
-                },
-                None => std::future::pending().await,
-            }
-        };
-        inbox.reserve(LITTLE);
-        tokio::select! {
-            read = reader.read_buf(inbox), if !self.local_is_done => Ok(Turn::Read(read?)),
-            written = write => Ok(Turn::Written(written?)),
-            came = came => Ok(came?),
-        }
-    }
-
-    /// The daemon has said all it will: so does this side.
-    async fn finish(mut self, local: &mut Local) -> Result<Next, Error> {
-        for piece in self.outbox.drain(..) {
-            local.writer.write_all(&piece).await?;
-        }
-        local.writer.shutdown().await?;
-        Ok(Next::Over)
-    }
-}
-
-/// What was read and belongs to the stream from here on.
-fn joined(head: Bytes, local: &mut Local) -> Bytes {
-    let rest = local.inbox.split();
-    if rest.is_empty() { head } else { [head, rest.freeze()].concat().into() }
-}
-
-/// A connection of its own, on loan. One that is quiet at the end is good for the next who
-/// needs one: its TCP connection has learnt by then how fast the way is.
-struct Loan {
-    own: Option<Own>,
-    link: Arc<Link>,
-    /// A piece waits for the reader; more of them are on the way.
-    writing: AtomicBool,
-}
-
-impl Drop for Loan {
-    fn drop(&mut self) {
-        if let Some(own) = self.own.take()
-            && !self.writing.load(Ordering::Relaxed)
-        {
-            self.link.give_back(own);
+        if !ask(local, nodes, &mut requests, head, &mut left).await? {
+            return Ok(local.writer.shutdown().await?);
         }
     }
 }
 
-/// Carries bytes both ways on a connection of its own, to the end.
-async fn pour(local: &mut Local, first: Bytes, managers: &Managers) -> Result<(), Error> {
-    let Opened { stream, link } = managers.own().await?;
-    let mut loan = Loan { own: Some(stream), link: link.clone(), writing: AtomicBool::new(false) };
-    let Loan { own: Some(Own { pipe: Pipe { drain, feed }, host }), writing, .. } = &mut loan else { return Ok(()) };
-    let Local { reader, writer, inbox } = local;
-    let up = async {
-        let _ = feed.send(first).await;
-        let (mut sent, mut room) = (0, LITTLE);
-        loop {
-            inbox.reserve(room);
-            let count = reader.read_buf(inbox).await?;
-            if count == 0 {
-                break;
-            }
-            room = if count >= room { MUCH } else { room };
-            if sent < UPLOAD && sent + count >= UPLOAD {
-                host.gather(true);
-            }
-            sent += count;
-            if feed.send(inbox.split().freeze()).await.is_err() {
-                break;
+/// The next request; none where there is no more. What is not HTTP is one that has no end.
+async fn next(local: &mut Local, requests: &mut Requests) -> io::Result<Option<Head>> {
+    loop {
+        match requests.head(&mut local.inbox) {
+            Ok(Some(head)) => return Ok(Some(head)),
+            Ok(None) => {}
+            Err(_) => {
+                requests.everything();
+                let (method, path, bytes) = (String::new(), String::new(), Bytes::new());
+                return Ok(Some(Head { bytes, method, path, length: None, upgrade: true }));
             }
         }
-        // The last piece must not wait for more.
-        host.gather(false);
-        feed.end().await;
-        // The answer decides when it is over.
-        std::future::pending::<Result<(), Error>>().await
-    };
-    let down = async {
-        while let Some(piece) = drain.next().await? {
-            link.heard();
-            writing.store(true, Ordering::Relaxed);
-            writer.write_all(&piece).await?;
-            writing.store(false, Ordering::Relaxed);
-        }
-        writer.shutdown().await?;
-        Ok(())
-    };
-    tokio::select! {
-        done = up => done,
-        done = down => done,
-        () = link.dead().cancelled() => {
-            Err(Error::Host(HostError::Lost { address: link.name.clone(), reason: link.reason() }))
+        if local.is_done || !local.read().await? {
+            return Ok(None);
         }
     }
+}
+
+/// Carries one request and its answer; `false` where nothing can follow them.
+async fn ask(
+    local: &mut Local,
+    nodes: &Nodes,
+    requests: &mut Requests,
+    head: Head,
+    left: &mut Option<Opened<Pipe>>,
+) -> Result<bool, Error> {
+    let route = Route::of(&head);
+    let mut bytes = head.bytes.clone();
+    if route.needs_body() {
+        let mut whole = BytesMut::from(&bytes[..]);
+        while requests.in_body() && u64::try_from(whole.len()).is_ok_and(|size| size <= 2 * BODY_LIMIT) {
+            match requests.body(&mut local.inbox) {
+                Some(body) => whole.extend_from_slice(&body),
+                None if local.read().await? => {}
+                None => return Ok(false),
+            }
+        }
+        bytes = whole.freeze();
+    }
+    let owner = route.owner(&head, bytes.get(head.bytes.len()..).unwrap_or_default());
+    let question = Question::new(owner, route.repeat);
+    let _under_way = (owner == Owner::Engine).then(|| nodes.under_way());
+    let asked = Asked { method: head.method, bytes, question };
+    match route.size {
+        Size::Small => Exchange::new(nodes, asked, left.take()).carry(local, requests, left).await,
+        Size::Endless => {
+            // It may take long, and what is kept for the next question grows old.
+            *left = None;
+            pour(local, nodes, requests, asked).await
+        }
+    }
+}
+
+/// Before it is sent: whoever is asked may have done it from here on.
+pub fn sent(nodes: &Nodes, question: &mut Question, node: &str) {
+    if question.is_an_engines() && question.changes_something() {
+        nodes.made_at(node);
+    }
+    question.sent(node);
+}
+
+/// What an error that the daemon gives to this question says besides.
+pub fn note(nodes: &Nodes, question: &Question) -> Option<String> {
+    if question.is_an_engines() { nodes.note() } else { None }
 }
 
 /// Tells when the local side is gone for good, not only done with its questions: the daemon

@@ -1,10 +1,10 @@
-//! Everything that leads to one manager: the shared connection, the pool of own ones, and signs of life.
+//! Everything that leads to one node: the shared connection, the pool of own ones, and signs of life.
 
 use std::{
     fmt,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -15,18 +15,15 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use super::rhythm::Rhythm;
 use crate::host::{ConnectError, Host, HostError, Pipe, Target};
 
 const SOCKET: &str = "/var/run/docker.sock";
 
-/// How often an idle manager is asked for a sign of life.
+/// How often an idle node is asked for a sign of life.
 const PULSE: Duration = Duration::from_millis(300);
 /// How finely silence is measured.
-const TICK: Duration = Duration::from_millis(50);
-/// After so much silence nothing new is begun there. A busy host answers late at times: this must cost nothing but a change.
-const SUSPECT: Duration = Duration::from_millis(900);
-/// After so much silence it counts as dead, and what is under way there ends with an error.
-const DEAD: Duration = Duration::from_secs(3);
+pub const TICK: Duration = Duration::from_millis(50);
 
 /// Streams that are open before they are needed, so that a request does not wait for one.
 const READY: usize = 2;
@@ -38,23 +35,35 @@ const IDLE: usize = 4;
 /// How often the swarm is asked after, and what it may take to answer.
 const SWARM_PULSE: Duration = Duration::from_secs(1);
 const SWARM_LIMIT: Duration = Duration::from_millis(1500);
+/// A stream that was opened in advance is good for what must not be sent twice, where a sign of life is no older.
+const JUST_NOW: Duration = Duration::from_millis(150);
 
-/// A manager of the cluster, and how to log in there.
+/// A node of the cluster, and how to log in there.
 #[derive(Clone, Debug)]
-pub struct Manager {
+pub struct Node {
     /// Its name.
     pub name: String,
     /// How to reach it.
     pub target: Target,
+    /// Whether it is a manager: others know nothing of the swarm.
+    pub manager: bool,
+    /// Whether it was the leader when last heard of.
+    pub leader: bool,
 }
 
-/// What leads to one manager.
+/// What leads to one node.
 pub struct Link {
     pub name: String,
     target: Target,
+    manager: bool,
     control: Host,
     /// Milliseconds since the last sign of life, in which this process was awake to hear one.
     silence: AtomicU64,
+    rhythm: Mutex<Rhythm>,
+    /// Streams over which much is sent.
+    uploads: AtomicUsize,
+    /// Whether its engine takes connections.
+    engine: AtomicBool,
     swarm: AtomicBool,
     dead: CancellationToken,
     why: OnceLock<String>,
@@ -73,13 +82,27 @@ pub struct Own {
 
 impl Link {
     /// Connects. The caller ends it with [`cut`](Self::cut).
-    pub async fn connect(manager: &Manager, changed: Arc<watch::Sender<()>>) -> Result<Arc<Self>, ConnectError> {
-        let control = Host::connect(&manager.target).await?;
+    pub async fn connect(
+        node: &Node,
+        first_bytes: Duration,
+        changed: Arc<watch::Sender<()>>,
+    ) -> Result<Arc<Self>, ConnectError> {
+        let control = Host::connect_from_afar(&node.target, first_bytes).await?;
+        // How long the way is must be known before silence is judged.
+        let mut rhythm = Rhythm::default();
+        let asked = Instant::now();
+        if control.ping().await.is_ok() {
+            rhythm.heard_after(asked.elapsed());
+        }
         let link = Arc::new(Self {
-            name: manager.name.clone(),
-            target: manager.target.clone(),
+            name: node.name.clone(),
+            target: node.target.clone(),
+            manager: node.manager,
             control,
             silence: AtomicU64::new(0),
+            rhythm: Mutex::new(rhythm),
+            uploads: AtomicUsize::new(0),
+            engine: AtomicBool::new(true),
             // Until it has answered.
             swarm: AtomicBool::new(false),
             dead: CancellationToken::new(),
@@ -98,7 +121,7 @@ impl Link {
                     link.watch(),
                     link.prepare(),
                     link.keep_a_spare(),
-                    link.ask_after_the_swarm(&changed)
+                    link.ask_after_the_engine(&changed)
                 )
             }
         };
@@ -106,13 +129,15 @@ impl Link {
         Ok(link)
     }
 
-    /// A stream that shares the connection.
-    pub async fn shared(&self) -> Result<Pipe, HostError> {
-        let ready = if self.is_suspect() { None } else { self.take_ready() };
+    /// A stream that shares the connection. What must not be sent twice is not sent where nobody may read it:
+    /// with `surely`, the node has just given a sign of life.
+    pub async fn shared(&self, surely: bool) -> Result<Pipe, HostError> {
+        let hears = if surely { self.silent() < JUST_NOW } else { !self.is_suspect() };
+        let ready = if hears { self.take_ready() } else { None };
         self.taken.notify_one();
         match ready {
             Some(pipe) => Ok(pipe),
-            None => self.within(self.control.open_pipe(SOCKET)).await,
+            None => self.opened(self.within(self.control.open_pipe(SOCKET)).await),
         }
     }
 
@@ -126,8 +151,21 @@ impl Link {
             }
         }
         let host = self.within(self.another()).await?;
-        let pipe = self.within(host.open_pipe(SOCKET)).await?;
+        let pipe = self.opened(self.within(host.open_pipe(SOCKET)).await)?;
         Ok(Own { pipe, host })
+    }
+
+    /// Whether the engine took a stream is worth knowing.
+    fn opened<T>(&self, stream: Result<T, HostError>) -> Result<T, HostError> {
+        match &stream {
+            Ok(_) => {
+                self.heard();
+                self.engine.store(true, Ordering::Relaxed);
+            }
+            Err(HostError::NotOpened { .. }) => self.engine.store(false, Ordering::Relaxed),
+            Err(_) => {}
+        }
+        stream
     }
 
     /// Gives the connection back for the next one.
@@ -141,14 +179,40 @@ impl Link {
         }
     }
 
-    /// Something came from there.
+    /// Something came from there, or something that waited was taken there.
     pub fn heard(&self) {
         self.silence.store(0, Ordering::Relaxed);
     }
 
+    /// Much is sent there while what this gives is kept.
+    pub fn uploads(self: &Arc<Self>) -> Upload {
+        self.uploads.fetch_add(1, Ordering::Relaxed);
+        Upload(self.clone())
+    }
+
     /// Whether nothing new should begin there.
     pub fn is_suspect(&self) -> bool {
-        self.silent() >= SUSPECT || self.is_dead()
+        self.silent() >= lock(&self.rhythm).suspect() || self.is_dead()
+    }
+
+    /// How long an answer may take before it is asked for elsewhere.
+    pub fn late(&self) -> Duration {
+        lock(&self.rhythm).late()
+    }
+
+    /// How long the way there is.
+    pub fn round_trip(&self) -> Duration {
+        lock(&self.rhythm).round_trip()
+    }
+
+    /// Whether it is a manager.
+    pub fn is_manager(&self) -> bool {
+        self.manager
+    }
+
+    /// Whether its engine takes connections, as far as is known.
+    pub fn has_engine(&self) -> bool {
+        self.engine.load(Ordering::Relaxed)
     }
 
     /// Whether it was part of a working swarm when last asked.
@@ -166,21 +230,12 @@ impl Link {
         &self.dead
     }
 
-    /// Waits until it counts as suspect.
-    pub async fn suspect(&self) {
-        tokio::select! {
-            () = self.silent_for(SUSPECT) => {}
-            () = self.dead.cancelled() => {}
-        }
-    }
-
     /// Why nothing should begin there, in words.
     pub fn reason(&self) -> String {
         match self.why.get() {
             Some(why) => why.clone(),
             None if self.is_suspect() => format!("no sign of life for {:.1} s", self.silent().as_secs_f32()),
-            None if !self.has_swarm() => "its swarm does not answer".to_owned(),
-            None => "it is not the first choice".to_owned(),
+            None => "it was let go".to_owned(),
         }
     }
 
@@ -217,7 +272,7 @@ impl Link {
 
     async fn another(&self) -> Result<Host, ConnectError> {
         let _turn = self.turn.lock().await;
-        Host::connect_for_bulk(&self.target).await
+        Host::connect_from_afar_for_bulk(&self.target).await
     }
 
     fn take_idle(&self) -> Option<Host> {
@@ -234,27 +289,36 @@ impl Link {
         None
     }
 
-    /// Asks for signs of life, and gives the manager up when there are none.
+    /// Asks for signs of life, and gives the node up when there are none.
     async fn watch(&self) {
         let closed = self.control.closed();
         loop {
+            let asked = Instant::now();
             tokio::select! {
                 answer = self.control.ping() => match answer {
-                    Ok(()) if !closed.is_cancelled() => self.heard(),
+                    Ok(()) if !closed.is_cancelled() => {
+                        lock(&self.rhythm).heard_after(asked.elapsed());
+                        self.heard();
+                    }
                     _ => return self.cut(&self.control.reason()),
                 },
-                () = self.silent_for(DEAD) => return self.cut(&format!("no sign of life for {} s", DEAD.as_secs())),
+                () = self.dies() => {
+                    return self.cut(&format!("no sign of life for {:.0} s", self.silent().as_secs_f32()));
+                }
                 () = closed.cancelled() => return self.cut(&self.control.reason()),
             }
             sleep(PULSE).await;
         }
     }
 
-    async fn silent_for(&self, limit: Duration) {
+    /// Waits until the silence is too long.
+    async fn dies(&self) {
         loop {
+            let limit = lock(&self.rhythm).dead(self.uploads.load(Ordering::Relaxed) > 0);
             match limit.saturating_sub(self.silent()) {
                 Duration::ZERO => return,
-                rest => sleep(rest.max(TICK)).await,
+                // What is under way may change before that.
+                rest => sleep(rest.clamp(TICK, PULSE)).await,
             }
         }
     }
@@ -268,7 +332,7 @@ impl Link {
                     // The one that waits longest is given out last, and made anew by time.
                     Ok(pipe) => lock(&self.ready).insert(0, (Instant::now(), pipe)),
                     Err(error) => {
-                        tracing::debug!(manager = self.name, %error, "no stream in advance");
+                        tracing::debug!(node = self.name, %error, "no stream in advance");
                         break;
                     }
                 }
@@ -285,14 +349,15 @@ impl Link {
         match self.another().await {
             // Under those that were used: they are better.
             Ok(host) => lock(&self.idle).insert(0, host),
-            Err(error) => tracing::debug!(manager = self.name, %error, "no connection in advance"),
+            Err(error) => tracing::debug!(node = self.name, %error, "no connection in advance"),
         }
     }
 
-    /// A manager that runs but has no swarm is no use to those who want one.
-    async fn ask_after_the_swarm(&self, changed: &watch::Sender<()>) {
+    /// A node that runs but has no engine, or no swarm, is no use to those who want one.
+    async fn ask_after_the_engine(&self, changed: &watch::Sender<()>) {
         loop {
-            let asked = tokio::time::timeout(SWARM_LIMIT, self.swarm_answers()).await;
+            let limit = SWARM_LIMIT.max(lock(&self.rhythm).round_trip() * 4);
+            let asked = tokio::time::timeout(limit, self.swarm_answers()).await;
             // Silence of the host is for `watch` to judge.
             let has = match asked {
                 Ok(Ok(has)) => has,
@@ -307,12 +372,24 @@ impl Link {
     }
 
     async fn swarm_answers(&self) -> Result<bool, HostError> {
-        let mut pipe = self.control.open_pipe(SOCKET).await?;
+        let mut pipe = self.opened(self.control.open_pipe(SOCKET).await)?;
+        if !self.manager {
+            return Ok(false);
+        }
         let question = "GET /swarm HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n";
         let _ = pipe.feed.send(question.into()).await;
         let answer = pipe.drain.next().await?.unwrap_or_default();
         self.heard();
         Ok(answer.starts_with(b"HTTP/1.1 200"))
+    }
+}
+
+/// Much is sent over a link; dropped, no more.
+pub struct Upload(Arc<Link>);
+
+impl Drop for Upload {
+    fn drop(&mut self) {
+        self.0.uploads.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -1,4 +1,4 @@
-//! Attach: a local unix socket that is the Docker socket of a swarm's managers.
+//! Attach: a local unix socket that is the Docker socket of a swarm.
 //!
 //! Bytes travel over SSH, and **no stream delays another**. The SSH library gives window
 //! credit when data arrives, not when it is read, and its session waits for a reader whose
@@ -10,20 +10,32 @@
 //! other requests, whose answers are small documents, share one connection, and their
 //! answers are taken off it at once, up to a bound.
 //!
-//! Rooms: [`request`] finds where requests begin, [`routes`] says which kind each is,
-//! [`conversation`] carries one local connection, [`link`] is everything that leads to one
-//! manager, [`managers`] chooses among them, [`socket`] is the local end. Nothing here prints
-//! or knows of Kubernetes.
+//! **What an engine has is asked of that engine.** [`routes`] says of each request whose it is; [`homes`] says
+//! where that is now, and when it is given up. Both are pure.
+//!
+//! Rooms: [`request`] and [`answer`] find where requests and answers begin and end, [`routes`] says what a request
+//! asks for, [`homes`] where it goes, [`conversation`] carries one local connection, small answers by [`exchange`]
+//! and all else by [`pour`], [`link`] is everything that leads to one node, [`links`] has all of them, [`keeper`] makes
+//! them, [`nodes`] gives streams over them, [`socket`] is the local end. Nothing here prints or knows of Kubernetes.
 
+mod answer;
 mod conversation;
+mod exchange;
+mod homes;
+mod keeper;
 mod link;
-mod managers;
+mod links;
+mod nodes;
+mod pour;
 mod request;
+mod rhythm;
 mod routes;
 mod socket;
 
-pub use link::Manager;
-pub use managers::{Event, Managers, NoManager};
+pub use homes::Pin;
+pub use link::Node;
+pub use links::Event;
+pub use nodes::{Nodes, Refused};
 pub use socket::{LocalSocket, SocketError};
 
 use std::{io, sync::Arc};
@@ -35,7 +47,7 @@ use tokio::task::JoinSet;
 pub struct Status {
     /// The cluster, as `namespace/name`.
     pub cluster: String,
-    /// The manager that new connections go to, where there is one.
+    /// The node whose containers and images are seen, where there is one: a manager, unless another was named.
     pub manager: Option<String>,
 }
 
@@ -46,14 +58,14 @@ pub const STATUS_PATH: &str = "/_testkit";
 ///
 /// # Errors
 /// When the socket accepts nothing more.
-pub async fn serve(socket: &LocalSocket, managers: &Arc<Managers>) -> io::Result<()> {
+pub async fn serve(socket: &LocalSocket, nodes: &Arc<Nodes>) -> io::Result<()> {
     let mut conversations = JoinSet::new();
     loop {
         tokio::select! {
             accepted = socket.accept() => match accepted {
                 Ok(local) => {
-                    let managers = managers.clone();
-                    conversations.spawn(async move { conversation::carry(local, &managers).await });
+                    let nodes = nodes.clone();
+                    conversations.spawn(async move { conversation::carry(local, &nodes).await });
                 }
                 // The one who came is gone, or this process has too many files open: those who are here go on.
                 Err(error) if is_passing(&error) => {

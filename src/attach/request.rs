@@ -1,9 +1,10 @@
 //! Where the requests of an HTTP/1 connection begin and end.
 //!
-//! Only requests are read, never answers: a client asks its next question when it has read
-//! the answer to the one before, so the beginning of a request is also the end of an answer.
+//! A request is looked at when the one before has its answer: what a client sends ahead waits.
 
 use bytes::{Buf, Bytes, BytesMut};
+
+use super::answer::Chunk;
 
 /// What a head may be long. The daemon's own limit is 1 MiB (Go's `http.DefaultMaxHeaderBytes`); no client comes near.
 const HEAD_LIMIT: usize = 64 << 10;
@@ -21,13 +22,6 @@ pub struct Head {
     pub upgrade: bool,
 }
 
-/// The next piece of a connection.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Piece {
-    Head(Head),
-    Body(Bytes),
-}
-
 /// This is not HTTP/1.
 #[derive(Debug, PartialEq, Eq)]
 pub struct NotHttp;
@@ -35,31 +29,85 @@ pub struct NotHttp;
 /// Reads the requests of one connection.
 #[derive(Debug, Default)]
 pub struct Requests {
-    /// What is left of the body.
-    body: u64,
+    body: Body,
+}
+
+/// What is left of the body of a request.
+#[derive(Debug, Default)]
+enum Body {
+    #[default]
+    Over,
+    Length(u64),
+    Chunks(Chunk),
+    /// The connection is none of HTTP any more, or may become so: all that comes belongs to it.
+    Everything,
 }
 
 impl Requests {
-    /// Takes the next piece off the front; `None` where there is no whole one yet. A head
-    /// without a length is the last piece: what follows it is not looked at.
-    pub fn next(&mut self, inbox: &mut BytesMut) -> Result<Option<Piece>, NotHttp> {
-        if inbox.is_empty() {
-            return Ok(None);
-        }
-        if self.body > 0 {
-            let here = usize::try_from(self.body).unwrap_or(usize::MAX).min(inbox.len());
-            self.body -= here as u64;
-            return Ok(Some(Piece::Body(inbox.split_to(here).freeze())));
-        }
+    /// Takes the next head off the front; `None` where there is no whole one yet. The body of the one before
+    /// is taken first, with [`body`](Self::body).
+    pub fn head(&mut self, inbox: &mut BytesMut) -> Result<Option<Head>, NotHttp> {
         // Tolerated between requests by RFC 9112, 2.2.
         while inbox.starts_with(b"\r\n") {
             inbox.advance(2);
         }
+        if inbox.is_empty() {
+            return Ok(None);
+        }
         let Some(head) = head(inbox)? else {
             return if inbox.len() > HEAD_LIMIT { Err(NotHttp) } else { Ok(None) };
         };
-        self.body = head.length.unwrap_or(0);
-        Ok(Some(Piece::Head(head)))
+        self.body = match head.length {
+            _ if head.upgrade => Body::Everything,
+            Some(0) => Body::Over,
+            Some(length) => Body::Length(length),
+            None => Body::Chunks(Chunk::default()),
+        };
+        Ok(Some(head))
+    }
+
+    /// Takes what is there of the body off the front.
+    pub fn body(&mut self, inbox: &mut BytesMut) -> Option<Bytes> {
+        if inbox.is_empty() {
+            return None;
+        }
+        let here = match &mut self.body {
+            Body::Over => return None,
+            Body::Everything => inbox.len(),
+            Body::Length(left) => {
+                let here = usize::try_from(*left).unwrap_or(usize::MAX).min(inbox.len());
+                *left -= here as u64;
+                if *left == 0 {
+                    self.body = Body::Over;
+                }
+                here
+            }
+            Body::Chunks(chunk) => {
+                let here = chunk.take(inbox);
+                if chunk.is_over() {
+                    self.body = Body::Over;
+                }
+                here
+            }
+        };
+        Some(inbox.split_to(here).freeze())
+    }
+
+    /// Whether more of the body is to come.
+    pub fn in_body(&self) -> bool {
+        !matches!(self.body, Body::Over)
+    }
+
+    /// What comes is passed on as it is from here on.
+    pub fn everything(&mut self) {
+        self.body = Body::Everything;
+    }
+
+    /// The connection did not become something else: requests follow.
+    pub fn nothing_more(&mut self) {
+        if matches!(self.body, Body::Everything) {
+            self.body = Body::Over;
+        }
     }
 }
 
@@ -94,19 +142,20 @@ mod tests {
         let (mut requests, mut inbox) = (Requests::default(), BytesMut::new());
         let (mut paths, mut all) = (Vec::new(), Vec::new());
         let mut at = 0;
-        for end in cuts.iter().copied().chain([bytes.len()]).filter(|end| *end >= at).collect::<Vec<_>>() {
-            if end < at || end > bytes.len() {
-                continue;
-            }
+        for end in cuts.iter().copied().chain([bytes.len()]) {
+            let end = end.clamp(at, bytes.len());
             inbox.extend_from_slice(&bytes[at..end]);
             at = end;
-            while let Some(piece) = requests.next(&mut inbox)? {
-                match piece {
-                    Piece::Head(head) => {
-                        paths.push(format!("{} {} {:?} {}", head.method, head.path, head.length, head.upgrade));
-                        all.extend_from_slice(&head.bytes);
-                    }
-                    Piece::Body(body) => all.extend_from_slice(&body),
+            loop {
+                if let Some(body) = requests.body(&mut inbox) {
+                    all.extend_from_slice(&body);
+                } else if requests.in_body() {
+                    break;
+                } else if let Some(head) = requests.head(&mut inbox)? {
+                    paths.push(format!("{} {} {:?} {}", head.method, head.path, head.length, head.upgrade));
+                    all.extend_from_slice(&head.bytes);
+                } else {
+                    break;
                 }
             }
         }
@@ -116,6 +165,7 @@ mod tests {
     const MANY: &[u8] = b"HEAD /_ping HTTP/1.1\r\nHost: docker\r\n\r\n\
         POST /v1.47/configs/create HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n\r\nGET / HTTP/1\
         GET /v1.47/nodes?x=%20 HTTP/1.1\r\nhost: x\r\n\r\n\
+        POST /build HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n\
         POST /exec/1/start HTTP/1.1\r\nConnection: Upgrade\r\nUPGRADE: tcp\r\ncontent-length: 2\r\n\r\n{}";
 
     proptest! {
@@ -127,6 +177,7 @@ mod tests {
                 "HEAD /_ping Some(0) false",
                 "POST /v1.47/configs/create Some(12) false",
                 "GET /v1.47/nodes?x=%20 Some(0) false",
+                "POST /build None false",
                 "POST /exec/1/start Some(2) true",
             ]);
             prop_assert_eq!(all, MANY);
@@ -139,18 +190,16 @@ mod tests {
     }
 
     #[test]
-    fn a_body_without_a_length_is_said_so() {
-        let chunked = b"POST /build HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n";
-        let mut inbox = BytesMut::from(&chunked[..]);
-        let Ok(Some(Piece::Head(head))) = Requests::default().next(&mut inbox) else { panic!("no head") };
-        assert_eq!((head.length, &inbox[..]), (None, &b"5\r\nhello\r\n"[..]));
+    fn what_becomes_something_else_is_passed_on_whole() {
+        let bytes = b"POST /exec/1/start HTTP/1.1\r\nUpgrade: tcp\r\nContent-Length: 2\r\n\r\n{}GET / HTTP/1.1\r\n\r\n";
+        assert_eq!(pieces(bytes, &[]).unwrap(), (vec!["POST /exec/1/start Some(2) true".to_owned()], bytes.to_vec()));
     }
 
     #[test]
     fn what_is_not_http_is_said_so() {
         let mut inbox = BytesMut::from(&b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..]);
-        assert_eq!(Requests::default().next(&mut inbox), Err(NotHttp));
+        assert_eq!(Requests::default().head(&mut inbox), Err(NotHttp));
         let mut inbox = BytesMut::from(&[b"GET / HTTP/1.1\r\nx: ".as_slice(), &vec![b'a'; HEAD_LIMIT]].concat()[..]);
-        assert_eq!(Requests::default().next(&mut inbox), Err(NotHttp));
+        assert_eq!(Requests::default().head(&mut inbox), Err(NotHttp));
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{
     fs, io,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{DirBuilderExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -18,6 +18,8 @@ pub struct LocalSocket {
     listener: UnixListener,
     path: PathBuf,
     inode: u64,
+    /// The folder that was made for it alone.
+    folder: Option<PathBuf>,
 }
 
 /// Why there is no socket.
@@ -81,7 +83,39 @@ impl LocalSocket {
             Ok((listener?, fs::symlink_metadata(&absolute)?.ino()))
         })();
         let (listener, inode) = made.map_err(failed)?;
-        Ok(Self { listener, path: absolute, inode })
+        Ok(Self { listener, path: absolute, inode, folder: None })
+    }
+
+    /// Makes a socket that nobody needs to find: in a folder of its own that only its owner may enter, in the first
+    /// of these places that takes one. The folder is removed with the socket.
+    ///
+    /// # Errors
+    /// When no place takes one: what the last one said.
+    pub async fn private(places: &[PathBuf]) -> Result<Self, SocketError> {
+        let mut last = io::Error::other("there is no place for it");
+        let mut at = PathBuf::new();
+        for place in places {
+            let folder = place.join(format!("testkit-{:010x}", fastrand::u64(..1 << 40)));
+            at = folder.join("docker.sock");
+            if at.as_os_str().len() > PATH_LIMIT || !place.is_absolute() {
+                continue;
+            }
+            if let Err(error) = fs::DirBuilder::new().mode(0o700).create(&folder) {
+                last = error;
+                continue;
+            }
+            match Self::bind(&at).await {
+                Ok(mut socket) => {
+                    socket.folder = Some(folder);
+                    return Ok(socket);
+                }
+                Err(error) => {
+                    let _ = fs::remove_dir(&folder);
+                    last = io::Error::other(error.to_string());
+                }
+            }
+        }
+        Err(SocketError::Io { path: at, error: last })
     }
 
     /// Where it is: absolute.
@@ -99,6 +133,9 @@ impl Drop for LocalSocket {
     fn drop(&mut self) {
         if fs::symlink_metadata(&self.path).is_ok_and(|meta| meta.ino() == self.inode) {
             let _ = fs::remove_file(&self.path);
+        }
+        if let Some(folder) = &self.folder {
+            let _ = fs::remove_dir(folder);
         }
     }
 }
@@ -130,6 +167,25 @@ mod tests {
         drop(socket);
         assert!(!path.exists());
         assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 0, "something is left");
+    }
+
+    #[tokio::test]
+    async fn a_private_socket_is_where_there_is_room_and_leaves_nothing() {
+        let room = place("private").parent().unwrap().to_owned();
+        let deep = room.join("x".repeat(100));
+        fs::create_dir(&deep).unwrap();
+        let places = [PathBuf::from("relative"), deep.clone(), room.join("missing"), room.clone()];
+        let (one, other) = (LocalSocket::private(&places).await.unwrap(), LocalSocket::private(&places).await.unwrap());
+        assert_ne!(one.path(), other.path());
+        let folder = one.path().parent().unwrap();
+        assert_eq!(
+            (folder.parent().unwrap(), fs::metadata(folder).unwrap().permissions().mode() & 0o777),
+            (&*room, 0o700)
+        );
+        drop((one, other));
+        fs::remove_dir(deep).unwrap();
+        assert_eq!(fs::read_dir(&room).unwrap().count(), 0, "something is left");
+        assert!(LocalSocket::private(&[room.join("missing")]).await.is_err());
     }
 
     #[tokio::test]

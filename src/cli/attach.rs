@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     process::{Command, ExitStatus, Stdio},
+    time::Duration,
 };
 
 use tokio::sync::watch;
@@ -18,8 +19,8 @@ use super::{
     terminal,
 };
 use crate::{
-    api::{NodeRole, NodeState, SwarmCluster},
-    attach::{self, Event, LocalSocket, Manager, Managers, SocketError},
+    api::{NodeRole, NodeState, NodeStatus, SwarmCluster},
+    attach::{self, Event, LocalSocket, Node, Nodes, Pin, SocketError},
 };
 
 /// Make the cluster's Docker socket a socket of this machine, until Ctrl-C
@@ -29,16 +30,26 @@ use crate::{
   kubectl testkit attach nightly -- docker node ls   with DOCKER_HOST set for one command; exits with its code
   kubectl testkit attach nightly -- bash             a shell in which `docker` is the cluster's
   kubectl testkit attach nightly --docker-context    then, elsewhere: docker --context testkit-nightly ps
+  kubectl testkit attach nightly --node w0 -- docker ps    what one node has, a worker too
 
-The socket leads to the swarm's leader. When that manager dies or loses the swarm, new
-connections go to another one within a second; what was under way there ends with an error.")]
+Containers, images, volumes and all that is an engine's own are those of one manager, or of --node. In a
+hiccup they wait for it. After 10 s without a sign of life it is given up: what waited ends with an error
+that says where it was, and another manager has what is made from then on, until the first one has been
+back for 10 s. Services, nodes, secrets and all that is the swarm's go to another manager at once.")]
 pub struct Args {
     /// The cluster
     #[arg(add = super::complete::clusters())]
     name: String,
-    /// The socket to make; one that nobody serves any more is replaced
-    #[arg(long, value_name = "PATH", default_value = "docker.sock")]
-    socket: PathBuf,
+    /// The socket to make; one that nobody serves any more is replaced [default: docker.sock; for a command
+    /// one that only that command is told of]
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// The node whose containers and images are meant, and no other's
+    #[arg(long, value_name = "NODE")]
+    node: Option<String>,
+    /// Never go to another manager for containers and images, however long the first one is away
+    #[arg(long)]
+    pin: bool,
     /// Also make a docker context, and remove it at the end [default name: testkit-NAME]
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
     docker_context: Option<String>,
@@ -54,26 +65,47 @@ impl Args {
     }
 }
 
+/// How long the first connection may take; twice the patience for its first bytes, and more for the login.
+const CONNECTS: Duration = Duration::from_secs(30);
+
 /// Attaches.
 pub async fn run(context: &Context, args: &Args) -> Result<u8, Failure> {
     let kubernetes = context.kubernetes().await?;
     let cluster = kubernetes.cluster(&args.name).await?;
+    let named = match &args.node {
+        Some(word) => Some(nodes::one(&cluster, Some(word))?.name.clone()),
+        None => None,
+    };
     nodes::of(&cluster)?;
     let reach = Reach::of(&kubernetes, &cluster).await?;
-    let (wanted, managers) = watch::channel(candidates(&cluster, &reach));
+    if let Some(name) = &named {
+        // In words, where it has no address or no host key.
+        reach.target(nodes::one(&cluster, Some(name))?)?;
+    }
+    let (wanted, listed) = watch::channel(candidates(&cluster, &reach, named.as_deref()));
     if wanted.borrow().is_empty() {
         return Err(nodes::not_ready(&cluster, "no manager of it can be reached yet"));
     }
-    let socket = LocalSocket::bind(&args.socket).await.map_err(|e| no_socket(&e))?;
+    let socket = match (&args.socket, args.command.as_slice()) {
+        (Some(path), _) => LocalSocket::bind(path).await,
+        (None, []) => LocalSocket::bind(Path::new("docker.sock")).await,
+        (None, _) => LocalSocket::private(&private_places()).await,
+    }
+    .map_err(|e| no_socket(&e))?;
 
     let mut task = context.printer.task(args.name.as_str());
-    task.say("connecting to a manager");
+    task.say(&format!("connecting to {}", named.as_deref().unwrap_or("a manager")));
     let (says, said) = tokio::sync::mpsc::unbounded_channel();
     let full_name = format!("{}/{}", kubernetes.namespace, args.name);
-    let managers = Managers::new(&full_name, managers, move |event| {
+    let pin = match (&named, args.pin) {
+        (Some(name), _) => Pin::At(name.clone()),
+        (None, true) => Pin::First,
+        (None, false) => Pin::Free,
+    };
+    let nodes = Nodes::new(&full_name, listed, pin, move |event| {
         let _ = says.send(event);
     });
-    let first = managers.ready().await.map_err(|e| {
+    let first = nodes.ready(CONNECTS).await.map_err(|e| {
         Failure::new(e.to_string()).help(
             "see that this machine may reach the hosts: spec.accessCIDRs, and spec.provider.ec2.connectTo (Public or Private)",
         )
@@ -86,7 +118,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<u8, Failure> {
     };
     let work = async {
         if args.command.is_empty() {
-            context.printer.line(format_args!("export DOCKER_HOST=unix://{}", socket.path().display()))?;
+            context.printer.line(format_args!("export DOCKER_HOST={}", docker_host(socket.path())))?;
             if let Some(docker) = &docker_context {
                 context.printer.note(format_args!("docker context: docker --context {} ps", docker.name));
             }
@@ -98,21 +130,48 @@ pub async fn run(context: &Context, args: &Args) -> Result<u8, Failure> {
     };
     tokio::select! {
         ended = work => ended,
-        served = attach::serve(&socket, &managers) => Err(match served {
+        served = attach::serve(&socket, &nodes) => Err(match served {
             Ok(()) => Failure::new("the socket is closed"),
             Err(e) => Failure::new(format!("{} accepts nothing more: {e}", socket.path().display())),
         }),
-        gone = follow_cluster(context, &kubernetes, &args.name, &wanted) => Err(gone),
+        gone = follow_cluster(context, &kubernetes, &args.name, named.as_deref(), &wanted) => Err(gone),
         () = tell(context, said) => Err(Failure::silent(exit::FAILED)),
     }
 }
 
-/// The managers that can be logged in to: the leader first, then those that are ready.
-fn candidates(cluster: &SwarmCluster, reach: &Reach) -> Vec<Manager> {
-    let mut nodes: Vec<_> =
-        nodes::of(cluster).unwrap_or_default().iter().filter(|n| n.role == NodeRole::Manager).collect();
-    nodes.sort_by_key(|n| (!n.leader, n.state != NodeState::Ready, n.name.clone()));
-    nodes.into_iter().filter_map(|n| Some(Manager { name: n.name.clone(), target: reach.target(n).ok()? })).collect()
+/// The socket as a value for a shell, whatever its path has in it.
+pub(super) fn docker_host(socket: &Path) -> String {
+    format!("'unix://{}'", socket.display().to_string().replace('\'', r"'\''"))
+}
+
+/// Where a socket may be that is told to one command alone: short paths that can be written.
+fn private_places() -> Vec<PathBuf> {
+    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+    runtime.into_iter().chain([std::env::temp_dir(), PathBuf::from("/tmp"), PathBuf::from("/dev/shm")]).collect()
+}
+
+/// The nodes that can be logged in to, the one to be at home at first: the one that was named, or a ready manager
+/// that does not lead. All managers ask the leader about the swarm: with two in use a hiccup of one of them
+/// costs either an engine's things or the swarm's, and never both.
+fn candidates(cluster: &SwarmCluster, reach: &Reach, named: Option<&str>) -> Vec<Node> {
+    let is_named = |name: &str| named == Some(name);
+    let mut nodes: Vec<_> = nodes::of(cluster)
+        .unwrap_or_default()
+        .iter()
+        .filter(|n| n.role == NodeRole::Manager || is_named(&n.name))
+        .collect();
+    nodes.sort_by_key(|n| (!is_named(&n.name), n.state != NodeState::Ready, n.leader, n.name.clone()));
+    let node = |n: &NodeStatus| {
+        let (manager, leader) = (n.role == NodeRole::Manager, n.leader);
+        Some(Node { name: n.name.clone(), target: reach.target(n).ok()?, manager, leader })
+    };
+    let mut nodes: Vec<Node> = nodes.into_iter().filter_map(node).collect();
+    // Home, and then who is asked about the swarm.
+    if let Some(at) = nodes.iter().position(|n| n.leader).filter(|at| *at > 1) {
+        let leader = nodes.remove(at);
+        nodes.insert(1, leader);
+    }
+    nodes
 }
 
 /// Keeps the list of managers up to date; ends when the cluster is gone.
@@ -120,7 +179,8 @@ async fn follow_cluster(
     context: &Context,
     kubernetes: &Kubernetes,
     name: &str,
-    wanted: &watch::Sender<Vec<Manager>>,
+    named: Option<&str>,
+    wanted: &watch::Sender<Vec<Node>>,
 ) -> Failure {
     let (seen, mut states) = watch::channel(None);
     let watching = follow::until(kubernetes, kubernetes.clusters(), "swarmclusters", name, |state| match state {
@@ -135,8 +195,8 @@ async fn follow_cluster(
             let Some(cluster) = states.borrow_and_update().clone() else { continue };
             // Keys that cannot be read now were read before, and lead to the same hosts.
             let Ok(reach) = Reach::of(kubernetes, &cluster).await else { continue };
-            let now = candidates(&cluster, &reach);
-            let place = |m: &Manager| (m.name.clone(), m.target.address.clone());
+            let now = candidates(&cluster, &reach, named);
+            let place = |n: &Node| (n.name.clone(), n.target.address.clone(), n.manager, n.leader);
             wanted.send_if_modified(|before| {
                 let new = before.iter().map(place).ne(now.iter().map(place));
                 *before = now;
@@ -162,18 +222,31 @@ async fn follow_cluster(
 async fn tell(context: &Context, mut said: tokio::sync::mpsc::UnboundedReceiver<Event>) {
     let printer = &context.printer;
     while let Some(event) = said.recv().await {
+        let strong = |name: &str| printer.paint_err(Style::Strong, name);
         match event {
-            Event::Uses { manager, instead_of: None } => printer.detail(format_args!("connections go to {manager}")),
-            Event::Uses { manager, instead_of: Some((before, why)) } => {
+            Event::Home { node, instead_of: None, .. } => {
+                printer.detail(format_args!("containers and images are those of {node}"));
+            }
+            Event::Home { node, instead_of: Some((before, why)), back, note } => {
+                let note = note.map(|note| format!("; {note}")).unwrap_or_default();
+                let what = if back { "goes back" } else { "goes over" };
                 printer.warn(format_args!(
-                    "{before}: {why}; new connections go to {}",
-                    printer.paint_err(Style::Strong, &manager)
+                    "{why}: attach {what} from {before} to {}, whose containers and images are meant from here on{note}",
+                    strong(&node)
                 ));
             }
-            Event::Lost { manager, why } => {
-                printer.warn(format_args!("{manager} is given up: {why}; what was under way there has ended"));
+            Event::GivenUp { node, why } => {
+                printer.warn(format_args!("{why}: what {} has fails until it is back", strong(&node)));
             }
-            Event::NotConnected { manager, why } => printer.detail(format_args!("no connection to {manager}: {why}")),
+            Event::Again { node } => printer.warn(format_args!("{} is back", strong(&node))),
+            Event::Lost { node, why, home: true } => printer.warn(format_args!(
+                "the connection to {} is lost: {why}; its streams have ended, and what else it has waits for it",
+                strong(&node)
+            )),
+            Event::Lost { node, why, home: false } => {
+                printer.detail(format_args!("the connection to {node} is lost: {why}"));
+            }
+            Event::NotConnected { node, why } => printer.detail(format_args!("no connection to {node}: {why}")),
         }
     }
     std::future::pending::<()>().await;

@@ -27,7 +27,5 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     let Some(name) = &args.name else { return context.printer.line("unset DOCKER_HOST") };
     let kubernetes = context.kubernetes().await?;
     let path = attach::attached_at(&args.socket, &kubernetes, name).await?;
-    context
-        .printer
-        .line(format_args!("export DOCKER_HOST='unix://{}'", path.display().to_string().replace('\'', r"'\''")))
+    context.printer.line(format_args!("export DOCKER_HOST={}", attach::docker_host(&path)))
 }

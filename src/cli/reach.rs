@@ -79,7 +79,7 @@ impl Reach {
     /// A connection of its own to the node.
     pub async fn connect(&self, node: &NodeStatus) -> Result<Host, Failure> {
         let target = self.target(node)?;
-        Host::connect_for_bulk(&target).await.map_err(|e| {
+        Host::connect_from_afar_for_bulk(&target).await.map_err(|e| {
             let failure = Failure::new(format!("no connection to {}: {e}", node.name));
             match e {
                 ConnectError::HostKeyMismatch { .. } => failure

@@ -10,6 +10,7 @@ use std::{
     pin::Pin,
     sync::{Arc, OnceLock},
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -109,12 +110,20 @@ impl Host {
         Self::connect_with(target, Patience::CONTROL, None).await
     }
 
-    /// The same for one who sends or reads much: a busy host has more time before it counts as dead.
+    /// The same from a person's machine, which may be far away. `first_bytes` is what the TCP connection may take.
     ///
     /// # Errors
     /// As with [`connect`](Self::connect).
-    pub async fn connect_for_bulk(target: &Target) -> Result<Self, ConnectError> {
-        Self::connect_with(target, Patience::BULK, None).await
+    pub async fn connect_from_afar(target: &Target, first_bytes: Duration) -> Result<Self, ConnectError> {
+        Self::connect_with(target, Patience::FAR.first_bytes_within(first_bytes), None).await
+    }
+
+    /// The same to send or read much: a busy host has more time before it counts as dead.
+    ///
+    /// # Errors
+    /// As with [`connect`](Self::connect).
+    pub async fn connect_from_afar_for_bulk(target: &Target) -> Result<Self, ConnectError> {
+        Self::connect_with(target, Patience::BULK.patiently(), None).await
     }
 
     /// The same with another patience, and with something that lives as long as the connection.

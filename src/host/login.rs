@@ -23,8 +23,6 @@ pub const TCP: &str = "the TCP connection";
 const HANDSHAKE: &str = "the SSH handshake";
 const LOGIN: &str = "logging in";
 
-/// A booting host answers at some moment, which a SYN retransmitted after 1, 3, 7 s misses.
-const TCP_LIMIT: Duration = Duration::from_secs(1);
 /// A host with many things to start takes its time for the key exchange.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
 const LOGIN_LIMIT: Duration = Duration::from_secs(15);
@@ -41,14 +39,35 @@ pub struct Patience {
     window: u32,
     /// How many pieces (of at most 32 KiB) of a channel wait for their reader.
     pieces: usize,
+    /// What the TCP connection may take.
+    tcp: Duration,
 }
+
+/// A booting host answers at some moment, which a SYN retransmitted after 1, 3, 7 s misses.
+const SOON: Duration = Duration::from_secs(1);
+/// Time for the first bytes over a way that takes seconds, and for SYNs that are lost (sent again after 1, 3, 7 s).
+const PATIENTLY: Duration = Duration::from_secs(10);
 
 impl Patience {
     /// Control traffic: a dead host is noticed within 6 s, and one that starves for 5 is not taken for dead.
-    pub const CONTROL: Self = Self { interval: Duration::from_secs(2), unanswered: 2, window: 2 << 20, pieces: 100 };
+    pub const CONTROL: Self =
+        Self { interval: Duration::from_secs(2), unanswered: 2, window: 2 << 20, pieces: 100, tcp: SOON };
     /// Bulk data keeps a host busy: more patience. OpenSSH keeps 2 MiB on the way (its `CHAN_TCP_WINDOW_DEFAULT`);
     /// half of this window is more than that.
-    pub const BULK: Self = Self { interval: Duration::from_secs(6), unanswered: 4, window: 6 << 20, pieces: 32 };
+    pub const BULK: Self =
+        Self { interval: Duration::from_secs(6), unanswered: 4, window: 6 << 20, pieces: 32, tcp: SOON };
+    /// A person's machine may be far away, and behind a slow uplink that keeps seconds of data before a sign of life.
+    pub const FAR: Self = Self { interval: Duration::from_secs(6), unanswered: 4, ..Self::CONTROL };
+
+    /// The same, with so long for the TCP connection.
+    pub fn first_bytes_within(self, tcp: Duration) -> Self {
+        Self { tcp, ..self }
+    }
+
+    /// The same, with as long for the TCP connection as from afar.
+    pub fn patiently(self) -> Self {
+        self.first_bytes_within(PATIENTLY)
+    }
 
     fn limit(self) -> Duration {
         self.interval * (u32::try_from(self.unanswered).unwrap_or(u32::MAX).saturating_add(1))
@@ -192,7 +211,7 @@ async fn dial(target: &Target, patience: Patience) -> Result<(TcpStream, Grip), 
         }
     };
     let connect = TcpStream::connect((target.address.as_str(), target.port));
-    let stream = within(TCP_LIMIT, TCP, target, connect).await?.map_err(|e| failed(&e))?;
+    let stream = within(patience.tcp, TCP, target, connect).await?.map_err(|e| failed(&e))?;
     let set_up = || {
         stream.set_nodelay(true)?;
         // Keep-alives are not sent while a write waits; the kernel notices instead.

@@ -94,10 +94,10 @@ class Socket:
         return int(next(l for l in status.splitlines() if l.startswith("VmRSS")).split()[1]) / 1024
 
 
-def attach(space, cluster, folder, name="docker.sock"):
+def attach(space, cluster, folder, *options, name="docker.sock"):
     path = Path(folder) / name
     # Without kubectl in front: the process is the one to measure and to end.
-    return Socket(["kubectl-testkit", "attach", cluster, "-n", space.name, "--socket", str(path)], path)
+    return Socket(["kubectl-testkit", "attach", cluster, "-n", space.name, "--socket", str(path), *options], path)
 
 
 def ssh_forward(space, cluster, address, folder, name="ssh.sock"):
