@@ -9,8 +9,12 @@ use std::fmt;
 pub mod exit {
     /// The verb failed.
     pub const FAILED: u8 = 1;
+    /// What was asked for cannot be: a word that is no option, and for `run` also a name or a spec that is refused.
+    pub const USAGE: u8 = 2;
     /// `run`: the run could not be made, or ended without a verdict on the cases.
-    pub const COULD_NOT_RUN: u8 = 2;
+    pub const COULD_NOT_RUN: u8 = 3;
+    /// The API server does not let this account do it.
+    pub const NOT_ALLOWED: u8 = 4;
     /// `ssh` and `exec`: it failed before or beside the command, as with OpenSSH.
     pub const NO_COMMAND: u8 = 255;
     /// Ctrl-C.
@@ -27,18 +31,19 @@ pub struct Failure {
     what: String,
     help: Vec<String>,
     exit: u8,
+    usage: bool,
 }
 
 impl Failure {
     /// A failure that a person reads as `error: {what}`.
     pub fn new(what: impl Into<String>) -> Self {
-        Self { what: what.into(), help: Vec::new(), exit: exit::FAILED }
+        Self { what: what.into(), help: Vec::new(), exit: exit::FAILED, usage: false }
     }
 
     /// An exit code without words: everything was said already, or there is nobody to read it.
     #[must_use]
     pub fn silent(exit: u8) -> Self {
-        Self { what: String::new(), help: Vec::new(), exit }
+        Self { what: String::new(), help: Vec::new(), exit, usage: false }
     }
 
     /// What to do about it; may be given more than once.
@@ -53,6 +58,19 @@ impl Failure {
     pub fn exit(mut self, exit: u8) -> Self {
         self.exit = exit;
         self
+    }
+
+    /// It is what was asked for that is wrong, and not the world.
+    #[must_use]
+    pub fn usage(mut self) -> Self {
+        self.usage = true;
+        self
+    }
+
+    /// Whether it is what was asked for that is wrong.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        self.usage
     }
 
     /// The sentence, empty where everything was said already.

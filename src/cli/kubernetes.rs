@@ -14,7 +14,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 
 use super::{
-    failure::{Failure, words},
+    failure::{Failure, exit, words},
     suggest,
 };
 use crate::api::{E2ERun, GROUP, SwarmCluster};
@@ -180,7 +180,8 @@ impl Kubernetes {
                     self.context_words(),
                     status.message
                 ))
-                .help("log in again, then: kubectl auth whoami"),
+                .help("log in again, then: kubectl auth whoami")
+                .exit(exit::NOT_ALLOWED),
                 403 => self.forbidden(attempt, &place, &status.message),
                 404 if no_such_resource(status) && resource.ends_with(GROUP) => {
                     Failure::new(format!("{} does not know {resource}: testkit is not installed there", self.server))
@@ -189,7 +190,7 @@ impl Kubernetes {
                 }
                 404 => Failure::new(format!("there is nothing to {what} in {place}: {}", status.message)),
                 409 => Failure::new(format!("{what} in {place}: {}", status.message)),
-                400 | 422 => Failure::new(format!("the API server refuses to {what}: {}", status.message)),
+                400 | 422 => Failure::new(format!("the API server refuses to {what}: {}", status.message)).usage(),
                 code => {
                     Failure::new(format!("the API server failed to {what} in {place} ({code}): {}", status.message))
                 }
@@ -216,7 +217,8 @@ impl Kubernetes {
         let scope = namespace.map_or_else(|| "--all-namespaces".to_owned(), |n| format!("-n {n}"));
         let mut failure = Failure::new(format!("you may not {verb} {resource} in {place}: {message}"))
             .help(format!("ask for the permission to {verb} {resource} in {place}"))
-            .help(format!("check with: kubectl auth can-i {verb} {resource} {scope}"));
+            .help(format!("check with: kubectl auth can-i {verb} {resource} {scope}"))
+            .exit(exit::NOT_ALLOWED);
         if namespace.is_none() {
             failure = failure.help("or name one namespace with -n, in place of all of them");
         }
@@ -237,7 +239,7 @@ impl Kubernetes {
             }
             Err(_) => None,
         };
-        let failure = Failure::new(format!("there is no {kind} {name:?} in namespace {:?}", self.namespace));
+        let failure = Failure::new(format!("there is no {kind} {name:?} in namespace {:?}", self.namespace)).usage();
         suggest::among(failure, name, kind, known.as_deref())
             .help("kubectl testkit ls --all-namespaces shows those of all namespaces")
     }
@@ -266,14 +268,38 @@ pub(super) fn kubeconfig(args: &ConnectionArgs) -> Result<Option<Kubeconfig>, Fa
             e => Failure::new(format!("{} is not a usable kubeconfig: {}", path.display(), words(&e))),
         });
     }
-    match Kubeconfig::read() {
-        Ok(file) if file.contexts.is_empty() && file.clusters.is_empty() => Ok(None),
-        Ok(file) => Ok(Some(file)),
-        Err(KubeconfigError::FindPath) => Ok(None),
-        Err(KubeconfigError::ReadConfig(e, _)) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(e) => Err(Failure::new(format!("the kubeconfig cannot be used: {}", words(&e)))
-            .help("kubectl config view shows what kubectl makes of it")),
+    let broken = |e: KubeconfigError| {
+        Failure::new(format!("the kubeconfig cannot be used: {}", words(&e)))
+            .help("kubectl config view shows what kubectl makes of it")
+    };
+    let named = std::env::var_os("KUBECONFIG").unwrap_or_default();
+    let named: Vec<PathBuf> = std::env::split_paths(&named).filter(|p| !p.as_os_str().is_empty()).collect();
+    let merged = match named.as_slice() {
+        // The default file, or an error where there is no home to look in.
+        [] => Kubeconfig::read().map(Some).or_else(|e| match e {
+            KubeconfigError::FindPath => Ok(None),
+            KubeconfigError::ReadConfig(e, _) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            e => Err(e),
+        }),
+        files => merged(files),
+    };
+    Ok(merged.map_err(broken)?.filter(|file| !(file.contexts.is_empty() && file.clusters.is_empty())))
+}
+
+/// What these files say together, the first of them first. Those that are not there are passed over, as with kubectl.
+fn merged(files: &[PathBuf]) -> Result<Option<Kubeconfig>, KubeconfigError> {
+    let mut merged = None;
+    for file in files {
+        let read = match Kubeconfig::read_from(file) {
+            Err(KubeconfigError::ReadConfig(e, _)) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            read => read?,
+        };
+        merged = Some(match merged {
+            None => read,
+            Some(before) => Kubeconfig::merge(before, read)?,
+        });
     }
+    Ok(merged)
 }
 
 fn no_kubeconfig() -> Failure {
@@ -308,4 +334,30 @@ fn unusable(error: &KubeconfigError, context: Option<&str>, known: &[String]) ->
 /// Whether a 404 speaks of the resource and not of an object: the API server then has no details to give.
 fn no_such_resource(status: &kube::core::Status) -> bool {
     status.code == 404 && status.details.as_ref().is_none_or(|d| d.name.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_are_not_there_are_passed_over_and_the_first_wins() {
+        let folder = std::env::temp_dir().join(format!("testkit-kubeconfig-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = |name: &str, context: &str| {
+            let path = folder.join(name);
+            let text = format!(
+                "apiVersion: v1\nkind: Config\ncurrent-context: {context}\ncontexts:\n- name: {context}\n  context: {{cluster: c, user: u}}\n"
+            );
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let (a, b, missing) = (file("a", "one"), file("b", "two"), folder.join("nope"));
+        let both = merged(&[missing.clone(), a, missing.clone(), b]).unwrap().unwrap();
+        assert_eq!((both.current_context.as_deref(), both.contexts.len()), (Some("one"), 2));
+        assert!(merged(&[missing]).unwrap().is_none());
+        std::fs::write(folder.join("c"), "{").unwrap();
+        assert!(merged(&[folder.join("c")]).is_err());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
 }

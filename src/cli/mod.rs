@@ -16,6 +16,7 @@ mod created;
 mod describe;
 mod diagnose;
 mod env;
+mod escape;
 mod exec;
 pub mod failure;
 mod follow;

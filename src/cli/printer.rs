@@ -7,12 +7,14 @@
 use std::{
     fmt::Display,
     io::{self, IsTerminal, Write},
+    sync::{Mutex, PoisonError},
 };
 
 use indicatif::MultiProgress;
 use serde::Serialize;
 
 use super::{
+    escape::{self, Escaper},
     failure::{Failure, exit},
     progress::Task,
 };
@@ -23,6 +25,9 @@ pub struct Printer {
     verbosity: Verbosity,
     colour_out: bool,
     colour_err: bool,
+    /// There where standard output is a terminal: what others wrote must do nothing there.
+    out: Option<Mutex<Escaper>>,
+    err: Option<Mutex<Escaper>>,
     /// There when standard error is a terminal: lines go through it so that they do not cut bars in two.
     bars: Option<MultiProgress>,
 }
@@ -81,7 +86,10 @@ impl Style {
     }
 
     fn paint(self, text: &str, colour: bool) -> String {
-        if colour && self != Self::Plain { format!("\x1b[{}m{text}\x1b[0m", self.code()) } else { text.to_owned() }
+        match escape::mark(self.code()).filter(|_| colour && self != Self::Plain) {
+            Some(mark) => format!("{mark}{text}{}", escape::PLAIN),
+            None => text.to_owned(),
+        }
     }
 }
 
@@ -100,6 +108,8 @@ impl Printer {
             verbosity,
             colour_out: colour(io::stdout().is_terminal()),
             colour_err: colour(terminal),
+            out: io::stdout().is_terminal().then(Mutex::default),
+            err: terminal.then(Mutex::default),
             // Details would tear bars apart.
             bars: (terminal && !dumb && verbosity == Verbosity::Normal).then(MultiProgress::new),
         }
@@ -108,7 +118,7 @@ impl Printer {
     /// A printer as for a pipe, whatever the test runs in.
     #[cfg(test)]
     pub(crate) fn plain() -> Self {
-        Self { verbosity: Verbosity::Normal, colour_out: false, colour_err: false, bars: None }
+        Self { verbosity: Verbosity::Normal, colour_out: false, colour_err: false, out: None, err: None, bars: None }
     }
 
     /// A line of the result.
@@ -116,8 +126,13 @@ impl Printer {
         self.bytes(format!("{text}\n").as_bytes())
     }
 
-    /// A piece of the result, as it is.
+    /// A piece of the result: as it is, but for a terminal, which shows it and does not obey it.
     pub fn bytes(&self, bytes: &[u8]) -> Result<(), Failure> {
+        self.raw(&harmless(self.out.as_ref(), bytes))
+    }
+
+    /// A piece of what a shell on a host shows to the person who sits in it, as it is.
+    pub fn raw(&self, bytes: &[u8]) -> Result<(), Failure> {
         let write = || {
             let mut out = io::stdout().lock();
             out.write_all(bytes)?;
@@ -126,10 +141,11 @@ impl Printer {
         self.around(write).map_err(|e| output_failed(&e))
     }
 
-    /// A piece of what a command on a host complains about, as it is.
+    /// A piece of what a command on a host complains about.
     pub fn complaint(&self, bytes: &[u8]) {
+        let bytes = harmless(self.err.as_ref(), bytes);
         // Nobody is left to be told that standard error is gone.
-        let _ = self.around(|| io::stderr().lock().write_all(bytes));
+        let _ = self.around(|| io::stderr().lock().write_all(&bytes));
     }
 
     /// The result as JSON or YAML.
@@ -201,6 +217,7 @@ impl Printer {
 
     fn say(&self, text: &str) {
         // Nobody is left to be told that standard error is gone.
+        let text = escape::text(text);
         let _ = self.around(|| writeln!(io::stderr().lock(), "{text}"));
     }
 
@@ -210,6 +227,14 @@ impl Printer {
             Some(bars) => bars.suspend(write),
             None => write(),
         }
+    }
+}
+
+/// What a terminal may have of it; all of it where there is no terminal.
+fn harmless<'a>(escaper: Option<&Mutex<Escaper>>, bytes: &'a [u8]) -> std::borrow::Cow<'a, [u8]> {
+    match escaper {
+        Some(escaper) => escaper.lock().unwrap_or_else(PoisonError::into_inner).escape(bytes).into(),
+        None => bytes.into(),
     }
 }
 

@@ -8,7 +8,10 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tokio::task::JoinHandle;
 
-use super::printer::{Printer, Style};
+use super::{
+    escape,
+    printer::{Printer, Style},
+};
 
 /// What is over sooner than this needs no bar.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -34,7 +37,7 @@ impl<'a> Task<'a> {
         let bar = bars.cloned().map(|bars| {
             let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
             bar.set_style(style("{spinner} {prefix}  {wide_msg}"));
-            bar.set_prefix(name.clone());
+            bar.set_prefix(escape::text(&name));
             let shown = bar.clone();
             let appears = tokio::spawn(async move {
                 tokio::time::sleep(PATIENCE).await;
@@ -53,7 +56,7 @@ impl<'a> Task<'a> {
         }
         message.clone_into(&mut self.said);
         match &self.bar {
-            Some(bar) => bar.bar.set_message(self.said.clone()),
+            Some(bar) => bar.bar.set_message(escape::text(&self.said)),
             None => self.printer.note(format_args!("{}: {message}", self.name)),
         }
     }

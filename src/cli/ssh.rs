@@ -41,7 +41,7 @@ pub struct Args {
 /// Connects.
 pub async fn run(context: &Context, args: &Args) -> Result<u8, Failure> {
     perform(context, args).await.map_err(|failure| match failure.code() {
-        exit::FAILED if !args.print => failure.exit(exit::NO_COMMAND),
+        exit::FAILED | exit::NOT_ALLOWED if !args.print => failure.exit(exit::NO_COMMAND),
         _ => failure,
     })
 }
@@ -68,7 +68,7 @@ async fn perform(context: &Context, args: &Args) -> Result<u8, Failure> {
         false => None,
     };
     let ended = tokio::select! {
-        ended = listen(context, session) => ended,
+        ended = listen(context, session, person) => ended,
         failure = speak(&input) => Err(Ended::Here(failure)),
         () = follow_size(&input), if person => Err(Ended::Here(Failure::new("the terminal is gone"))),
     };
@@ -86,9 +86,11 @@ enum Ended {
     Here(Failure),
 }
 
-async fn listen(context: &Context, mut session: Session) -> Result<u8, Ended> {
+/// Prints what is said. A person's terminal is the host's for as long as a shell has it; otherwise it only shows.
+async fn listen(context: &Context, mut session: Session, person: bool) -> Result<u8, Ended> {
     while let Some(said) = session.next().await.map_err(Ended::There)? {
         match said {
+            Said::Out(bytes) if person => context.printer.raw(&bytes).map_err(Ended::Here)?,
             Said::Out(bytes) => context.printer.bytes(&bytes).map_err(Ended::Here)?,
             Said::Err(bytes) => context.printer.complaint(&bytes),
             Said::Ended(status) => return Ok(code(status)),
