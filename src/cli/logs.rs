@@ -7,15 +7,15 @@ use kube::ResourceExt;
 
 use super::{
     Context, case,
-    failure::Failure,
+    failure::{Failure, exit},
     follow,
-    kept::{self, ended, message},
+    kept::{self, message},
     kubernetes::{Kubernetes, RUNS},
     nodes,
     reach::Reach,
 };
 use crate::{
-    api::{E2ERun, E2ERunStatus},
+    api::{Duration as ApiDuration, E2ERun, E2ERunStatus},
     swarm::{Engine, SwarmError},
 };
 
@@ -29,6 +29,8 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 #[command(after_help = "Examples:
   kubectl testkit logs nightly-1        what it wrote so far
   kubectl testkit logs nightly-1 -f     and what it writes, to the end, also over a lost connection
+  kubectl testkit logs nightly-1 --tail 20 -f            the last lines, and what follows
+  kubectl testkit logs nightly-1 --since 5m --timestamps    while it runs: what is kept has no times
   kubectl testkit logs nightly-1 --case ServicesScale    what that case wrote, and why it failed")]
 pub struct Args {
     /// The run
@@ -37,16 +39,44 @@ pub struct Args {
     /// Go on until the run ends; a run that waits is waited for
     #[arg(short, long)]
     follow: bool,
+    /// Only so many of the last lines
+    #[arg(long, value_name = "LINES")]
+    tail: Option<usize>,
+    /// Only what it wrote within this time, such as 90s or 5m; while it runs
+    #[arg(long, value_name = "DURATION")]
+    since: Option<ApiDuration>,
+    /// With the time of each line; while it runs
+    #[arg(long)]
+    timestamps: bool,
     /// Only what this case wrote, from the kept results of a run that has ended
-    #[arg(long, value_name = "NAME", conflicts_with = "follow", add = super::complete::cases())]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["follow", "tail", "since", "timestamps"], add = super::complete::cases())]
     case: Option<String>,
+}
+
+/// Which part of a log, and how.
+#[derive(Clone, Debug, Default)]
+struct Part {
+    tail: Option<usize>,
+    since: Option<jiff::Timestamp>,
+    timestamps: bool,
+}
+
+/// What becomes of a log that this account may not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Log {
+    /// It is what was asked for: that is an error.
+    Wanted,
+    /// It is left out, and that is said.
+    WherePossible,
 }
 
 /// Prints it.
 pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     let kubernetes = context.kubernetes().await?;
+    let since = args.since.map(|ago| jiff::Timestamp::now() - ago.get());
+    let part = Part { tail: args.tail, since, timestamps: args.timestamps };
     if args.follow {
-        to_the_end(context, &kubernetes, &args.run).await?;
+        follow_to_the_end(context, &kubernetes, &args.run, Log::Wanted, &part).await?;
         return Ok(());
     }
     let run = kubernetes.run(&args.run).await?;
@@ -54,8 +84,10 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
         return case::print(context, &kubernetes, &run, case).await;
     }
     match stage(&run) {
-        Stage::Ended => print_kept(context, &kubernetes, &run, 0).await,
-        Stage::Running { .. } => Live::default().stream(context, &kubernetes, &run, false).await.map_err(Failure::from),
+        Stage::Ended => print_kept(context, &kubernetes, &run, 0, &part).await,
+        Stage::Running { .. } => {
+            Live::default().stream(context, &kubernetes, &run, false, &part).await.map_err(Failure::from)
+        }
         Stage::Waiting => {
             Err(Failure::new(format!("run {:?} has not written anything yet: {}", args.run, message(&run)))
                 .help(format!("wait for it: kubectl testkit logs {} -f", args.run)))
@@ -63,15 +95,41 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     }
 }
 
+/// Waits until the run ends, and prints nothing of its log; gives the ended run.
+pub(super) async fn ended(context: &Context, kubernetes: &Kubernetes, name: &str) -> Result<E2ERun, Failure> {
+    wait_while(context, kubernetes, name, "runs", |stage| !matches!(stage, Stage::Ended)).await?;
+    kubernetes.run(name).await
+}
+
 /// Prints the log until the run ends; gives the ended run.
-pub(super) async fn to_the_end(context: &Context, kubernetes: &Kubernetes, name: &str) -> Result<E2ERun, Failure> {
+pub(super) async fn to_the_end(
+    context: &Context,
+    kubernetes: &Kubernetes,
+    name: &str,
+    log: Log,
+) -> Result<E2ERun, Failure> {
+    follow_to_the_end(context, kubernetes, name, log, &Part::default()).await
+}
+
+async fn follow_to_the_end(
+    context: &Context,
+    kubernetes: &Kubernetes,
+    name: &str,
+    log: Log,
+    part: &Part,
+) -> Result<E2ERun, Failure> {
     let mut live = Live::default();
     let mut pause = RETRY.0;
     loop {
         let run = kubernetes.run(name).await?;
         match stage(&run) {
             Stage::Ended => {
-                print_kept(context, kubernetes, &run, live.printed).await?;
+                match print_kept(context, kubernetes, &run, live.printed, part).await {
+                    Err(failure) if log == Log::WherePossible && failure.code() == exit::NOT_ALLOWED => {
+                        context.printer.warn(format_args!("the log of {name} is not printed: {}", failure.what()));
+                    }
+                    printed => printed?,
+                }
                 return Ok(run);
             }
             Stage::Waiting => {
@@ -79,9 +137,16 @@ pub(super) async fn to_the_end(context: &Context, kubernetes: &Kubernetes, name:
             }
             Stage::Running { .. } => {
                 let before = live.printed;
-                match live.stream(context, kubernetes, &run, true).await {
+                match live.stream(context, kubernetes, &run, true, part).await {
                     Ok(()) | Err(Broken::Gone(_)) => {
-                        wait_while(context, kubernetes, name, "ends", |stage| !matches!(stage, Stage::Ended)).await?;
+                        wait_while(context, kubernetes, name, "runs", |stage| !matches!(stage, Stage::Ended)).await?;
+                    }
+                    // Who may not reach the hosts has the log at the end, from what is kept of it.
+                    Err(Broken::ForGood(failure)) if failure.code() == exit::NOT_ALLOWED && part.since.is_none() => {
+                        context
+                            .printer
+                            .note(format_args!("The log of {name} comes when it has ended: {}", failure.what()));
+                        wait_while(context, kubernetes, name, "runs", |stage| !matches!(stage, Stage::Ended)).await?;
                     }
                     Err(Broken::ForGood(failure)) => return Err(failure),
                     Err(Broken::ForNow(failure)) => {
@@ -111,7 +176,7 @@ enum Stage<'a> {
 
 fn stage(run: &E2ERun) -> Stage<'_> {
     match &run.status {
-        Some(status) if ended(status) => Stage::Ended,
+        Some(status) if kept::ended(status) => Stage::Ended,
         Some(E2ERunStatus { container_id: Some(container), manager: Some(manager), .. }) => {
             Stage::Running { container, manager }
         }
@@ -174,6 +239,7 @@ impl Live {
         kubernetes: &Kubernetes,
         run: &E2ERun,
         follow: bool,
+        part: &Part,
     ) -> Result<(), Broken> {
         let Stage::Running { container, manager } = stage(run) else { return Ok(()) };
         let cluster = kubernetes.cluster(&run.spec.cluster_ref.name).await.map_err(Broken::ForGood)?;
@@ -190,7 +256,20 @@ impl Live {
             }
         };
         let engine = Engine::new(&host);
-        let mut log = pin!(engine.logs(container, follow, None));
+        let lines = |follow| engine.log_lines(container, follow, part.since, part.timestamps);
+        if let Some(tail) = part.tail.filter(|_| self.printed == 0) {
+            let mut last = Tail::of(tail);
+            let mut log = pin!(lines(false));
+            while let Some(piece) = log.try_next().await.map_err(broken)? {
+                self.printed += piece.len() as u64;
+                last.push(&piece);
+            }
+            context.printer.bytes(last.lines()).map_err(Broken::ForGood)?;
+            if !follow {
+                return Ok(());
+            }
+        }
+        let mut log = pin!(lines(follow));
         let mut skip = self.printed;
         while let Some(piece) = log.try_next().await.map_err(broken)? {
             let known = usize::try_from(skip).map_or(piece.len(), |skip| skip.min(piece.len()));
@@ -203,9 +282,61 @@ impl Live {
     }
 }
 
+/// The last lines of what passes, whatever its length.
+#[derive(Debug)]
+struct Tail {
+    lines: usize,
+    kept: Vec<u8>,
+}
+
+impl Tail {
+    /// So many bytes are kept of lines without an end.
+    const MOST: usize = 64 << 20;
+
+    fn of(lines: usize) -> Self {
+        Self { lines, kept: Vec::new() }
+    }
+
+    fn push(&mut self, piece: &[u8]) {
+        self.kept.extend_from_slice(piece);
+        if self.kept.len() > Self::MOST {
+            let start = self.start().max(self.kept.len() - Self::MOST / 2);
+            self.kept.drain(..start);
+        }
+    }
+
+    /// Where the last lines begin.
+    fn start(&self) -> usize {
+        if self.lines == 0 {
+            return self.kept.len();
+        }
+        let whole = self.kept.strip_suffix(b"\n").unwrap_or(&self.kept);
+        let ends = whole.iter().enumerate().rev().filter(|(_, b)| **b == b'\n');
+        ends.map(|(at, _)| at + 1).nth(self.lines - 1).unwrap_or(0)
+    }
+
+    fn lines(&self) -> &[u8] {
+        &self.kept[self.start()..]
+    }
+}
+
 /// Prints what was kept of an ended run, after the first `printed` bytes.
-async fn print_kept(context: &Context, kubernetes: &Kubernetes, run: &E2ERun, printed: u64) -> Result<(), Failure> {
+async fn print_kept(
+    context: &Context,
+    kubernetes: &Kubernetes,
+    run: &E2ERun,
+    printed: u64,
+    part: &Part,
+) -> Result<(), Failure> {
     let name = run.name_any();
+    if part.timestamps || part.since.is_some() {
+        if printed > 0 {
+            // What came from the engine has times, and what is kept has none: they do not fit together.
+            return Ok(());
+        }
+        return Err(Failure::new(format!("run {name:?} has ended, and the log that is kept has no times"))
+            .help(format!("kubectl testkit logs {name} --tail 100")));
+    }
     let Some(bytes) = kept::file(kubernetes, run, kept::LOG).await? else {
         if printed > 0 {
             context.printer.warn(format_args!("the end of the log of {name} was not kept: {}", message(run)));
@@ -213,7 +344,14 @@ async fn print_kept(context: &Context, kubernetes: &Kubernetes, run: &E2ERun, pr
         }
         return Err(Failure::new(format!("run {name:?} left no log: {}", message(run))));
     };
-    context.printer.bytes(after(&bytes, printed))
+    match part.tail.filter(|_| printed == 0) {
+        Some(lines) => {
+            let mut tail = Tail::of(lines);
+            tail.push(&bytes);
+            context.printer.bytes(tail.lines())
+        }
+        None => context.printer.bytes(after(&bytes, printed)),
+    }
 }
 
 /// What comes after the first `printed` bytes of the log this was kept of.
@@ -226,7 +364,23 @@ fn after(kept: &[u8], printed: u64) -> &[u8] {
 
 #[cfg(test)]
 mod tests {
-    use super::after;
+    use super::{Tail, after};
+
+    #[test]
+    fn the_last_lines_are_whole_lines_however_they_came() {
+        for (text, lines, last) in [
+            ("one\ntwo\nthree\n", 2, "two\nthree\n"),
+            ("one\ntwo\nthr", 2, "two\nthr"),
+            ("one\n", 5, "one\n"),
+            ("one\n", 0, ""),
+            ("", 3, ""),
+            ("a\n\nb\n", 2, "\nb\n"),
+        ] {
+            let mut tail = Tail::of(lines);
+            text.as_bytes().chunks(2).for_each(|piece| tail.push(piece));
+            assert_eq!(tail.lines(), last.as_bytes(), "{text:?} {lines}");
+        }
+    }
 
     #[test]
     fn what_was_printed_is_not_printed_again() {

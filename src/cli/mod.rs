@@ -7,6 +7,7 @@
 //! Ctrl-C does. The operator's rooms (cloud, cluster, run) are none of its business.
 
 mod attach;
+mod cancel;
 mod case;
 mod complete;
 mod completion;
@@ -64,7 +65,7 @@ use self::{
   kubectl testkit run nightly --image dockerswarm/e2e:latest
   kubectl testkit ssh nightly
 
-kubectl testkit VERB --help tells all about a verb, with examples.\nExit codes: 0 done; 1 failed; 2 wrong usage; 130 interrupted. Verbs that run a command exit with its code."
+kubectl testkit VERB --help tells all about a verb, with examples.\nExit codes: 0 done; 1 failed; 2 wrong usage; 4 not allowed; 130 interrupted. Verbs that run a command exit with its code."
 )]
 pub struct Cli {
     #[command(flatten)]
@@ -150,11 +151,16 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(exit::FAILED);
         }
     };
-    let signals_are_its_own = matches!(&cli.verb, Verb::Attach(args) if args.leaves_signals_to_a_command());
+    // Before these begin with what they must not leave half done, a signal ends them as any program.
+    let verb_answers_signals = match &cli.verb {
+        Verb::Attach(args) => args.leaves_signals_to_a_command(),
+        Verb::Run(_) | Verb::Rerun(_) => true,
+        _ => false,
+    };
     let ended = runtime.block_on(async {
         tokio::select! {
             ended = perform(&context, cli.verb) => ended,
-            code = ended_by_signal(), if !signals_are_its_own => Err(Failure::silent(code)),
+            code = ended_by_signal(), if !verb_answers_signals => Err(Failure::silent(code)),
         }
     });
     // A thread that waits for a person's input must not keep the program.

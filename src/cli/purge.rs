@@ -218,7 +218,7 @@ async fn confirm(printer: &Printer, count: usize) -> Result<(), Failure> {
         return Err(Failure::new("nobody is there to be asked whether this shall be deleted")
             .help("--yes deletes without asking")
             .help("--dry-run deletes nothing")
-            .exit(exit::COULD_NOT_RUN));
+            .exit(exit::USAGE));
     }
     printer.ask(format_args!("Delete {}? [y/N] ", if count == 1 { "it".to_owned() } else { format!("these {count}") }));
     // A read of a terminal cannot be called off; the program ends without waiting for it.

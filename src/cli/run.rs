@@ -1,29 +1,33 @@
 //! `run`: makes a run, follows it to its end, and exits with what it found.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use kube::ResourceExt;
 use serde_json::{Map, Value, json};
 
 use super::{
-    Context,
+    Context, cancel,
     created::{self, DryRun},
     failure::{Failure, exit},
     kubernetes::Kubernetes,
-    logs,
-    printer::Style,
+    logs::{self, Log},
+    printer::{Structured, Style},
     results,
 };
-use crate::api::{Duration, E2ERunStatus, is_true, type_};
+use crate::api::{Duration, E2ERun, E2ERunStatus, is_true, type_};
 
-/// Run tests on a cluster: print their log as it comes, exit 0, 1 (cases failed) or 2 (could not run)
+/// Run tests on a cluster: print their log as it comes, and exit with what they found
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   kubectl testkit run nightly --image dockerswarm/e2e:latest
   kubectl testkit run nightly --image e2e --filter Services --junit results.xml
   kubectl testkit run -f run.yaml -- --test-threads 1
 
-Ctrl-C ends the printing, not the run: kubectl testkit logs RUN -f goes on, kubectl testkit rm run/RUN ends it.
-Exit codes: 0 every case passed or was skipped; 1 a case failed; 2 the run could not be made or has no verdict.")]
+Ctrl-C cancels the run; a second one within two seconds leaves it running. It takes the permission to get, list
+and watch runs and to get ConfigMaps: the log is printed as it comes where you may read the cluster's Secret, and
+at the end where not.
+Exit codes: 0 every case passed or was skipped; 1 a case failed; 2 wrong usage, or a name or a spec that is
+refused; 3 the run could not be made or has no verdict; 4 you are not allowed to.")]
 pub struct Args {
     /// The cluster to run on [default: that of the file]
     #[arg(add = super::complete::clusters(), required_unless_present = "filename")]
@@ -40,6 +44,9 @@ pub struct Args {
     /// Stop the run and count it as failed after this long [default: 30m]
     #[arg(long, value_name = "DURATION")]
     timeout: Option<Duration>,
+    /// A variable of the container's environment; NAME alone has the value it has here
+    #[arg(short, long, value_name = "NAME[=VALUE]")]
+    env: Vec<String>,
     /// The run's name [default: that of the file, else one that begins with the cluster's]
     #[arg(long)]
     name: Option<String>,
@@ -55,9 +62,10 @@ pub async fn run(context: &Context, args: &Args) -> Result<u8, Failure> {
     perform(context, args).await.map_err(could_not_run)
 }
 
-/// Exit code 1 is kept for cases that failed; signals and closed pipes keep theirs.
+/// Exit code 1 is kept for cases that failed; what is not allowed, signals and closed pipes keep theirs.
 pub(super) fn could_not_run(failure: Failure) -> Failure {
     match failure.code() {
+        exit::FAILED if failure.is_usage() => failure.exit(exit::USAGE),
         exit::FAILED => failure.exit(exit::COULD_NOT_RUN),
         _ => failure,
     }
@@ -84,9 +92,29 @@ pub(super) struct How {
     /// Make the run and do not wait for it
     #[arg(long, conflicts_with = "junit")]
     detach: bool,
+    /// Print the run as it is at the end, in place of its log
+    #[arg(short, long, value_enum, value_name = "FORMAT")]
+    output: Option<Output>,
     /// Print the run and do not make it
     #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, default_missing_value = "client", require_equals = true)]
     pub dry_run: Option<DryRun>,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
+enum Output {
+    /// As JSON
+    Json,
+    /// As YAML
+    Yaml,
+}
+
+impl From<Output> for Structured {
+    fn from(output: Output) -> Self {
+        match output {
+            Output::Json => Self::Json,
+            Output::Yaml => Self::Yaml,
+        }
+    }
 }
 
 /// Makes the run and follows it to its end; gives the exit code that says what it found.
@@ -100,18 +128,46 @@ pub(super) async fn make_and_follow(
         return Ok(0);
     };
     if how.detach {
-        context.printer.line(format_args!("e2erun.testkit.dev/{name} created"))?;
+        match how.output {
+            Some(output) => context.printer.object(output.into(), &kubernetes.run(&name).await?)?,
+            None => context.printer.line(format_args!("e2erun.testkit.dev/{name} created"))?,
+        }
         return Ok(0);
     }
     context.printer.note(format_args!("e2erun.testkit.dev/{name} created"));
-    let run = logs::to_the_end(context, kubernetes, &name).await?;
-    let status = run.status.clone().unwrap_or_default();
-    if let Some(path) = &how.junit {
-        let junit = results::junit(kubernetes, &run).await?;
-        std::fs::write(path, junit)
-            .map_err(|e| Failure::new(format!("the results cannot be written to {}: {e}", path.display())))?;
+    let ended = async {
+        match how.output {
+            None => logs::to_the_end(context, kubernetes, &name, Log::WherePossible).await,
+            Some(_) => logs::ended(context, kubernetes, &name).await,
+        }
+    };
+    let run = cancel::on_signals(context, kubernetes, &name, ended).await?;
+    if let Some(output) = how.output {
+        let mut run = run.clone();
+        run.managed_fields_mut().clear();
+        context.printer.object(output.into(), &run)?;
     }
-    verdict(context, &name, &status)
+    let verdict = verdict(context, &name, &run.status.clone().unwrap_or_default());
+    let written = match &how.junit {
+        Some(path) => write_junit(kubernetes, &run, path).await,
+        None => Ok(()),
+    };
+    // What the cases say comes first; a file that is missing is no reason to doubt it.
+    match (verdict, written) {
+        (Ok(0), Err(failure)) => Err(failure),
+        (verdict, written) => {
+            if let Err(failure) = written {
+                context.printer.failure(&failure);
+            }
+            verdict
+        }
+    }
+}
+
+async fn write_junit(kubernetes: &Kubernetes, run: &E2ERun, path: &Path) -> Result<(), Failure> {
+    let junit = results::junit(kubernetes, run).await?;
+    std::fs::write(path, junit)
+        .map_err(|e| Failure::new(format!("the results cannot be written to {}: {e}", path.display())))
 }
 
 fn verdict(context: &Context, name: &str, status: &E2ERunStatus) -> Result<u8, Failure> {
@@ -161,6 +217,15 @@ fn object(args: &Args) -> Result<Value, Failure> {
     if let Some(timeout) = args.timeout {
         object["spec"]["timeout"] = json!(timeout);
     }
+    if !args.env.is_empty() {
+        let mut variables = object["spec"]["env"].as_array().cloned().unwrap_or_default();
+        for word in &args.env {
+            let (name, value) = variable(word, |name| std::env::var(name).ok())?;
+            variables.retain(|v| v["name"] != name);
+            variables.push(json!({"name": name, "value": value}));
+        }
+        object["spec"]["env"] = json!(variables);
+    }
     if !args.args.is_empty() || args.filter.is_some() {
         let words: Vec<&String> = args.args.iter().chain(&args.filter).collect();
         object["spec"]["args"] = json!(words);
@@ -174,6 +239,20 @@ fn object(args: &Args) -> Result<Value, Failure> {
         object["metadata"]["generateName"] = json!(format!("{cluster}-"));
     }
     Ok(object)
+}
+
+/// `NAME=VALUE`, or `NAME` with the value it has here. The value is nobody's to see in an error.
+fn variable(word: &str, here: impl Fn(&str) -> Option<String>) -> Result<(String, String), Failure> {
+    match word.split_once('=') {
+        Some(("", _)) => Err(Failure::new("--env wants a name before the =").exit(exit::USAGE)),
+        Some((name, value)) => Ok((name.to_owned(), value.to_owned())),
+        None => match here(word) {
+            Some(value) => Ok((word.to_owned(), value)),
+            None => Err(Failure::new(format!("--env {word}: there is no variable of that name here"))
+                .help(format!("write its value: --env {word}=VALUE"))
+                .exit(exit::USAGE)),
+        },
+    }
 }
 
 #[cfg(test)]
@@ -198,5 +277,32 @@ mod tests {
             json!({"clusterRef": {"name": "foo"}, "image": "e2e", "args": ["--exact", "Services"]})
         );
         assert!(Line::try_parse_from(["run", "foo"]).is_err());
+    }
+
+    #[test]
+    fn variables_have_values_from_the_line_or_from_here() {
+        let here = |name: &str| (name == "HOME").then(|| "/root".to_owned());
+        assert_eq!(variable("A=b=c", here).unwrap(), ("A".to_owned(), "b=c".to_owned()));
+        assert_eq!(variable("A=", here).unwrap(), ("A".to_owned(), String::new()));
+        assert_eq!(variable("HOME", here).unwrap(), ("HOME".to_owned(), "/root".to_owned()));
+        for wrong in ["NOPE", "=secret"] {
+            let failure = variable(wrong, here).unwrap_err();
+            assert!(failure.code() == exit::USAGE && !failure.to_string().contains("secret"), "{failure}");
+        }
+        let line = ["run", "foo", "--image", "e2e", "-e", "A=1", "--env", "A=2"];
+        let object = object(&Line::parse_from(line).args).unwrap();
+        assert_eq!(object["spec"]["env"], json!([{"name": "A", "value": "2"}]));
+    }
+
+    #[test]
+    fn exit_codes_tell_usage_infrastructure_and_permission_apart() {
+        for (failure, code) in [
+            (Failure::new("x"), 3),
+            (Failure::new("x").usage(), 2),
+            (Failure::new("x").exit(exit::NOT_ALLOWED), 4),
+            (Failure::silent(exit::INTERRUPTED), 130),
+        ] {
+            assert_eq!(could_not_run(failure).code(), code);
+        }
     }
 }

@@ -189,6 +189,21 @@ impl Engine {
         Box::pin(lines.map_ok(bollard::container::LogOutput::into_bytes).map_err(SwarmError::from))
     }
 
+    /// The same for a person, who may want the time of each line.
+    pub fn log_lines(
+        &self,
+        id: &str,
+        follow: bool,
+        since: Option<Timestamp>,
+        timestamps: bool,
+    ) -> impl Stream<Item = Result<Bytes, SwarmError>> + Send + Unpin + use<> {
+        let since = since.map_or(0, |t| i32::try_from(t.as_second()).unwrap_or(i32::MAX));
+        let options = LogsOptionsBuilder::new().stdout(true).stderr(true);
+        let options = options.follow(follow).since(since).timestamps(timestamps).build();
+        let lines = self.within(ENDLESS).logs(id, Some(options));
+        Box::pin(lines.map_ok(bollard::container::LogOutput::into_bytes).map_err(SwarmError::from))
+    }
+
     /// The last lines a container wrote, without going through those before.
     pub fn last_lines(
         &self,
