@@ -206,7 +206,7 @@ fn against_an_api_server() {
         (&["purge", "--older-than", "1h"], "list"),
     ] {
         let refused = bed.plugin_as_nobody(args);
-        assert_eq!(refused.code, if args[0] == "rerun" { 2 } else { 1 }, "{}", refused.err);
+        assert_eq!(refused.code, 4, "{}", refused.err);
         let words = format!("you may not {permission}");
         assert!(refused.err.contains(&words), "{words}: {}", refused.err);
         assert!(refused.err.contains(&bed.namespace) && refused.err.contains("kubectl auth can-i"), "{}", refused.err);
@@ -216,8 +216,12 @@ fn against_an_api_server() {
     bundle_of_a_young_cluster(&bed);
     ended_run(&bed);
 
-    let gone = bed.plugin(&["rm", "nightly", "--wait"]);
-    assert_eq!((gone.code, gone.out.as_str()), (0, "swarmcluster.testkit.dev/nightly deleted\n"), "{}", gone.err);
+    // One that is not there does not keep the others.
+    let gone = bed.plugin(&["rm", "nope", "nightly", "--wait", "--timeout", "1m"]);
+    assert_eq!((gone.code, gone.out.as_str()), (1, "swarmcluster.testkit.dev/nightly deleted\n"), "{}", gone.err);
+    assert!(gone.err.contains("there is no cluster \"nope\""), "{}", gone.err);
+    let gone = bed.plugin(&["rm", "nope", "nightly", "run/nope", "--ignore-not-found"]);
+    assert_eq!((gone.code, gone.out.as_str()), (0, ""), "{}", gone.err);
     purging(&bed);
     assert_eq!(bed.plugin(&["ls", "-o", "name"]).out, "");
 }
@@ -235,7 +239,7 @@ fn accounts_without_rights(bed: &Bed) {
         config["users"][0]["user"] = serde_json::json!({"token": token});
         let file = Scratch::file(name, &config.to_string());
         let refused = plugin(&["-n", &bed.namespace, "ls"], &[("KUBECONFIG", file.path())]);
-        assert_eq!((refused.code, refused.out.as_str()), (1, ""), "{name}");
+        assert_eq!((refused.code, refused.out.as_str()), (4, ""), "{name}");
         assert!(refused.err.contains(words) && refused.err.contains("try:"), "{name}: {}", refused.err);
     }
 }

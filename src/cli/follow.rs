@@ -2,14 +2,52 @@
 
 use std::pin::pin;
 
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use kube::{
     Api, Resource,
     runtime::{WatchStreamExt, watcher},
 };
 use serde::de::DeserializeOwned;
 
-use super::{failure::Failure, kubernetes::Kubernetes};
+use super::{
+    failure::Failure,
+    kubernetes::{Attempt, Kubernetes},
+};
+
+/// Shows every state of every object the selector picks, also as it is deleted, until showing fails.
+pub async fn changes<K>(
+    kubernetes: &Kubernetes,
+    resource: &str,
+    all: bool,
+    selector: Option<&str>,
+    mut show: impl FnMut(K) -> Result<(), Failure>,
+) -> Result<(), Failure>
+where
+    K: Resource<Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + DeserializeOwned
+        + std::fmt::Debug
+        + Send
+        + 'static,
+    K::DynamicType: Default,
+{
+    let client = kubernetes.client.clone();
+    let api: Api<K> = if all { Api::all(client) } else { Api::namespaced(client, &kubernetes.namespace) };
+    let config = selector.map_or_else(watcher::Config::default, |s| watcher::Config::default().labels(s));
+    let mut states = pin!(watcher::watcher(api, config).default_backoff().touched_objects());
+    while let Some(state) = states.next().await {
+        match state {
+            Ok(object) => show(object)?,
+            // What is refused stays so; what breaks off is begun again.
+            Err(watcher::Error::WatchStartFailed(e) | watcher::Error::InitialListFailed(e)) if is_refused(&e) => {
+                let namespace = (!all).then_some(kubernetes.namespace.as_str());
+                return Err(kubernetes.explain(&e, &Attempt { verb: "watch", resource, namespace, name: None }));
+            }
+            Err(error) => tracing::debug!(%error, resource, "a watch broke off"),
+        }
+    }
+    Ok(())
+}
 
 /// Waits until `look` finds what it looks for; it is shown every state, `None` when the object is gone.
 pub async fn until<K, T>(
@@ -51,4 +89,8 @@ where
             }
         }
     }
+}
+
+fn is_refused(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if matches!(status.code, 401 | 403 | 404))
 }

@@ -7,7 +7,8 @@ use serde::Serialize;
 use super::{
     Context,
     failure::Failure,
-    kubernetes::{CLUSTERS, RUNS},
+    follow,
+    kubernetes::{CLUSTERS, Kubernetes, RUNS},
     printer::{Format, Structured, Style},
     table::{Cell, Table, age},
 };
@@ -18,7 +19,8 @@ use crate::api::{E2ERun, Phase, SwarmCluster, is_true, reason, type_};
 #[command(after_help = "Examples:
   kubectl testkit ls                 everything in the current namespace
   kubectl testkit ls -A -o wide      everything everywhere, with endpoints and reasons
-  kubectl testkit ls -l team=net -o name")]
+  kubectl testkit ls -l team=net -o name
+  kubectl testkit ls -w              and every change from then on, until Ctrl-C")]
 pub struct Args {
     /// In all namespaces
     #[arg(short = 'A', long)]
@@ -29,6 +31,12 @@ pub struct Args {
     /// How to print them [default: a table]
     #[arg(short, long, value_enum, value_name = "FORMAT")]
     output: Option<Format>,
+    /// Without the headings of tables
+    #[arg(long)]
+    no_headers: bool,
+    /// After that go on and print what changes
+    #[arg(short, long)]
+    watch: bool,
 }
 
 /// Lists.
@@ -48,6 +56,52 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     for run in &mut runs {
         run.managed_fields_mut().clear();
     }
+    let seen: Vec<_> = clusters.iter().map(seen::of).chain(runs.iter().map(seen::of)).collect();
+    print(context, args, &kubernetes, clusters, runs)?;
+    if args.watch { watch(context, args, &kubernetes, seen).await } else { Ok(()) }
+}
+
+/// Prints every change, a row or an object each, until it is dropped.
+async fn watch(context: &Context, args: &Args, kubernetes: &Kubernetes, seen: Vec<seen::Seen>) -> Result<(), Failure> {
+    let seen = seen::Versions::new(seen);
+    let selector = args.selector.as_deref();
+    let one = |change: Change| {
+        let shown = Columns { namespace: args.all_namespaces, wide: args.output.is_some() };
+        let now = jiff::Timestamp::now();
+        let printer = &context.printer;
+        match (args.output, change) {
+            (Some(Format::Json), change) => printer.object(Structured::Json, &change.item()),
+            (Some(Format::Yaml), change) => {
+                printer.line("---")?;
+                printer.object(Structured::Yaml, &change.item())
+            }
+            (Some(Format::Name), change) => printer.line(change.name()),
+            (_, Change::Cluster(cluster)) => {
+                let table = cluster_table(std::slice::from_ref(&*cluster), &shown, now);
+                printer.bytes(table.headless(true).render(printer).as_bytes())
+            }
+            (_, Change::Run(run)) => {
+                let table = run_table(std::slice::from_ref(&*run), &shown, now);
+                printer.bytes(table.headless(true).render(printer).as_bytes())
+            }
+        }
+    };
+    let clusters = follow::changes(kubernetes, CLUSTERS, args.all_namespaces, selector, |cluster: SwarmCluster| {
+        if seen.is_new(&cluster) { one(Change::Cluster(Box::new(cluster))) } else { Ok(()) }
+    });
+    let runs = follow::changes(kubernetes, RUNS, args.all_namespaces, selector, |run: E2ERun| {
+        if seen.is_new(&run) { one(Change::Run(Box::new(run))) } else { Ok(()) }
+    });
+    tokio::try_join!(clusters, runs).map(|_| ())
+}
+
+fn print(
+    context: &Context,
+    args: &Args,
+    kubernetes: &Kubernetes,
+    clusters: Vec<SwarmCluster>,
+    runs: Vec<E2ERun>,
+) -> Result<(), Failure> {
     let printer = &context.printer;
     match args.output {
         Some(Format::Json) => printer.object(Structured::Json, &list(clusters, runs)),
@@ -73,10 +127,10 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
             let now = jiff::Timestamp::now();
             let mut tables = Vec::new();
             if !clusters.is_empty() {
-                tables.push(cluster_table(&clusters, &shown, now).render(printer));
+                tables.push(cluster_table(&clusters, &shown, now).headless(args.no_headers).render(printer));
             }
             if !runs.is_empty() {
-                tables.push(run_table(&runs, &shown, now).render(printer));
+                tables.push(run_table(&runs, &shown, now).headless(args.no_headers).render(printer));
             }
             printer.bytes(tables.join("\n").as_bytes())
         }
@@ -205,6 +259,67 @@ struct List {
     kind: &'static str,
     metadata: ListMeta,
     items: Vec<Item>,
+}
+
+/// A cluster or a run as it is now.
+enum Change {
+    Cluster(Box<SwarmCluster>),
+    Run(Box<E2ERun>),
+}
+
+impl Change {
+    fn name(&self) -> String {
+        match self {
+            Self::Cluster(cluster) => format!("swarmcluster.testkit.dev/{}", cluster.name_any()),
+            Self::Run(run) => format!("e2erun.testkit.dev/{}", run.name_any()),
+        }
+    }
+
+    fn item(self) -> Item {
+        match self {
+            Self::Cluster(mut cluster) => {
+                cluster.managed_fields_mut().clear();
+                Item::Cluster(cluster)
+            }
+            Self::Run(mut run) => {
+                run.managed_fields_mut().clear();
+                Item::Run(run)
+            }
+        }
+    }
+}
+
+/// Which states of objects were shown.
+mod seen {
+    use std::{
+        collections::HashMap,
+        sync::{Mutex, PoisonError},
+    };
+
+    use kube::{Resource, ResourceExt};
+
+    /// An object's UID, and which state of it.
+    pub type Seen = (Option<String>, Option<String>);
+
+    pub fn of<K: Resource>(object: &K) -> Seen {
+        (object.uid(), object.resource_version())
+    }
+
+    /// The last state of each object that was shown.
+    pub struct Versions(Mutex<HashMap<Option<String>, Option<String>>>);
+
+    impl Versions {
+        pub fn new(seen: Vec<Seen>) -> Self {
+            Self(Mutex::new(seen.into_iter().collect()))
+        }
+
+        /// Whether this state is another one than was shown last; it counts as shown from here on.
+        pub fn is_new<K: Resource>(&self, object: &K) -> bool {
+            let (uid, version) = of(object);
+            let mut seen = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            seen.insert(uid, version.clone()).is_none_or(|before| before != version)
+        }
+    }
 }
 
 #[derive(Serialize)]

@@ -1,6 +1,6 @@
 //! Tables as `kubectl get` prints them, and ages and sizes as people read them.
 
-use std::time::Duration;
+use std::{fmt::Display, time::Duration};
 
 use super::printer::{Printer, Style};
 
@@ -8,6 +8,7 @@ use super::printer::{Printer, Style};
 #[derive(Debug)]
 pub struct Table {
     rows: Vec<Vec<Cell>>,
+    headless: bool,
 }
 
 /// One cell: a text and what it means.
@@ -36,7 +37,13 @@ impl Table {
     /// An empty table.
     #[must_use]
     pub fn new(headings: &[&str]) -> Self {
-        Self { rows: vec![headings.iter().map(|h| Cell::styled(Style::Strong, *h)).collect()] }
+        Self { rows: vec![headings.iter().map(|h| Cell::styled(Style::Strong, *h)).collect()], headless: false }
+    }
+
+    /// The same without its headings; columns are as wide as with them.
+    #[must_use]
+    pub fn headless(self, headless: bool) -> Self {
+        Self { headless, ..self }
     }
 
     /// One more row.
@@ -52,7 +59,7 @@ impl Table {
         };
         let widths: Vec<usize> = (0..self.rows.first().map_or(0, Vec::len)).map(width).collect();
         let mut text = String::new();
-        for row in &self.rows {
+        for row in self.rows.iter().skip(usize::from(self.headless)) {
             for (column, Cell(style, cell)) in row.iter().enumerate() {
                 text.push_str(&printer.paint(*style, cell));
                 if column + 1 < row.len() {
@@ -65,6 +72,13 @@ impl Table {
         }
         text
     }
+}
+
+/// So many of something: `1 node`, `2 nodes`.
+#[must_use]
+pub fn counted<N: Copy + Display + PartialEq + From<u8>>(count: N, what: &str) -> String {
+    let plural = if count == N::from(1) { "" } else { "s" };
+    format!("{count} {what}{plural}")
 }
 
 /// How long something took: `0.4s`, `12.0s`, `3m12s`.
@@ -133,6 +147,14 @@ mod tests {
     }
 
     #[test]
+    fn one_is_not_many() {
+        assert_eq!(
+            [counted(0_u64, "file"), counted(1_u64, "file"), counted(2_u64, "file")],
+            ["0 files", "1 file", "2 files"]
+        );
+    }
+
+    #[test]
     fn sizes_have_one_decimal() {
         assert_eq!([size(12), size(2048), size(1_572_864)], ["12 B", "2.0 KiB", "1.5 MiB"]);
     }
@@ -144,5 +166,7 @@ mod tests {
         table.row(vec!["a-longer-name".into(), Cell::optional(None::<&str>), "waits".into()]);
         let text = table.render(&Printer::plain());
         assert_eq!(text, "NAME            READY   MESSAGE\nfoo             True\na-longer-name   -       waits\n");
+        let rows = table.headless(true).render(&Printer::plain());
+        assert_eq!(rows, "foo             True\na-longer-name   -       waits\n");
     }
 }
