@@ -15,13 +15,18 @@ use std::{
 use tokio::sync::oneshot;
 
 use super::{
-    Place, There, counted,
+    Place, There,
     pack::{self, Copied},
     pipe,
     probe::{self, Found, Kind},
 };
 use crate::{
-    cli::{Context, failure::Failure, ssh, table::size},
+    cli::{
+        Context,
+        failure::Failure,
+        ssh,
+        table::{counted, size},
+    },
     host::{Said, Session},
 };
 

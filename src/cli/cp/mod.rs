@@ -13,7 +13,7 @@ mod upload;
 use std::fmt::Display;
 
 use self::place::Place;
-use super::{Context, failure::Failure, nodes, reach::Reach, ssh};
+use super::{Context, failure::Failure, nodes, reach::Reach, ssh, table::counted};
 use crate::host::Host;
 
 /// Copy files and directories to a node or from it
@@ -107,12 +107,8 @@ impl There {
         }
         match lines.first() {
             Some(first) if lines.len() == 1 => self.failure(first),
-            Some(first) => self.failure(format_args!("{first} (and {} more complaints)", lines.len() - 1)),
+            Some(first) => self.failure(format_args!("{first} (and {})", counted(lines.len() - 1, "more complaint"))),
             None => self.failure(format_args!("tar ended with {}", ssh::code(status))),
         }
     }
-}
-
-fn counted(count: u64, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }

@@ -13,11 +13,17 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Place, There, counted, pack, pipe,
+    Place, There, pack, pipe,
     probe::{self, Found, Kind},
 };
 use crate::{
-    cli::{Context, failure::Failure, ssh, table::size, terminal},
+    cli::{
+        Context,
+        failure::Failure,
+        ssh,
+        table::{counted, size},
+        terminal,
+    },
     host::{Said, Session, SessionInput},
 };
 

@@ -25,7 +25,7 @@ use super::{
     kubernetes::{Kubernetes, RUNS},
     printer::Style,
     reach::Reach,
-    table::age,
+    table::{age, counted},
 };
 use crate::{
     api::{E2ERun, NodeRole, NodeStatus, SwarmCluster, type_},
@@ -82,7 +82,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
         // Without a way to the hosts, what the API server knows is still worth having.
         Err(failure) => found.push(format!("no host was looked at: {failure}")),
         Ok(reach) => {
-            task.say(&format!("asking {} nodes", nodes.len()));
+            task.say(&format!("asking {}", counted(nodes.len(), "node")));
             let mut looked =
                 stream::iter(nodes).map(async |node| (node, look(&reach, node).await)).buffer_unordered(AT_ONCE);
             let mut sorted = Vec::new();
@@ -99,11 +99,14 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
                         let text = failure.to_string();
                         bundle.add(&format!("nodes/{}/unreachable.txt", node.name), &text)?;
                         // The operator may have said the same already.
-                        let said = node.message.as_deref().is_some_and(|message| failure.what().contains(message));
+                        let said = node
+                            .message
+                            .as_deref()
+                            .is_some_and(|message| failure.what().contains(without_limit(message)));
                         sorted.push((&node.name, if said { Vec::new() } else { vec![failure.what().to_owned()] }));
                     }
                 }
-                task.say(&format!("{} of {} nodes were asked", sorted.len(), nodes.len()));
+                task.say(&format!("{} of {} asked", sorted.len(), counted(nodes.len(), "node")));
             }
             drop(looked);
             sorted.sort();
@@ -122,7 +125,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     bundle.add("summary.txt", &summary)?;
     let path = bundle.end()?;
     let took = task.elapsed();
-    task.done(&format!("{reached} of {} nodes looked at in {took}", nodes.len()));
+    task.done(&format!("{reached} of {} looked at in {took}", counted(nodes.len(), "node")));
 
     let printer = &context.printer;
     printer.note(head.trim_end());
@@ -217,12 +220,17 @@ fn heading(cluster: &SwarmCluster, reached: usize, now: jiff::Timestamp) -> Stri
         ready.map_or_else(|| "nothing is said about it".to_owned(), |c| format!("Ready={} ({})", c.status, c.reason));
     let old = cluster.creation_timestamp().map(|t| age(now.duration_since(t.0).try_into().unwrap_or_default()));
     format!(
-        "Cluster {} in namespace {}, {} old: {ready}, managers {}, workers {}, {reached} of {} nodes reached\n",
+        "Cluster {} in namespace {}, {} old: {ready}, managers {}, workers {}, {reached} of {} reached\n",
         cluster.name_any(),
         cluster.namespace().unwrap_or_default(),
         old.unwrap_or_default(),
         status.managers.as_deref().unwrap_or("-"),
         status.workers.as_deref().unwrap_or("-"),
-        status.nodes.len(),
+        counted(status.nodes.len(), "node"),
     )
+}
+
+/// What took too long, without how long: a person's machine is more patient than the operator.
+fn without_limit(message: &str) -> &str {
+    message.split(" took longer than ").next().unwrap_or(message)
 }

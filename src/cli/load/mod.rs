@@ -15,7 +15,14 @@ use self::{
     archive::{Archive, Image},
     local::LocalEngine,
 };
-use super::{Context, failure::Failure, nodes, progress::Task, reach::Reach, table::size};
+use super::{
+    Context,
+    failure::Failure,
+    nodes,
+    progress::Task,
+    reach::Reach,
+    table::{counted, size},
+};
 use crate::{
     api::NodeStatus,
     swarm::{Engine, SwarmError},
@@ -76,18 +83,18 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     let there = format!("{sent} loaded, {had} had it already");
     if failed.is_empty() {
         return context.printer.line(format_args!(
-            "{} is on all {} nodes of {}: {there}",
+            "{} is on {} of {}: {there}",
             args.image,
-            results.len(),
+            if results.len() == 1 { "the node".to_owned() } else { format!("all {} nodes", results.len()) },
             args.cluster
         ));
     }
     let names: Vec<&str> = failed.iter().map(|(name, _)| *name).collect();
     let mut failure = Failure::new(format!(
-        "{} is not on {} of {} nodes of {}: {} ({there})",
+        "{} is not on {} of {} of {}: {} ({there})",
         args.image,
         failed.len(),
-        results.len(),
+        counted(results.len(), "node"),
         args.cluster,
         names.join(", ")
     ));
