@@ -1,5 +1,7 @@
 //! Everything that leads to one node: the shared connection, the pool of own ones, and signs of life.
 
+mod signs;
+
 use std::{
     fmt,
     sync::{
@@ -15,15 +17,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+pub use signs::TICK;
+
 use super::rhythm::Rhythm;
 use crate::host::{ConnectError, Host, HostError, Pipe, Target};
 
 const SOCKET: &str = "/var/run/docker.sock";
-
-/// How often an idle node is asked for a sign of life.
-const PULSE: Duration = Duration::from_millis(300);
-/// How finely silence is measured.
-pub const TICK: Duration = Duration::from_millis(50);
 
 /// Streams that are open before they are needed, so that a request does not wait for one.
 const READY: usize = 2;
@@ -32,9 +31,6 @@ const FRESH: Duration = Duration::from_secs(60);
 /// Own connections kept for the next who needs one.
 const IDLE: usize = 4;
 
-/// How often the swarm is asked after, and what it may take to answer.
-const SWARM_PULSE: Duration = Duration::from_secs(1);
-const SWARM_LIMIT: Duration = Duration::from_millis(1500);
 /// A stream that was opened in advance is good for what must not be sent twice, where a sign of life is no older.
 const JUST_NOW: Duration = Duration::from_millis(150);
 
@@ -252,17 +248,6 @@ impl Link {
         Duration::from_millis(self.silence.load(Ordering::Relaxed))
     }
 
-    /// Counts the silence. A process that was not run, or a machine that slept, heard nothing by its own fault.
-    async fn age(&self) {
-        let mut last = Instant::now();
-        loop {
-            sleep(TICK).await;
-            let step = last.elapsed().min(TICK * 2);
-            last = Instant::now();
-            self.silence.fetch_add(u64::try_from(step.as_millis()).unwrap_or(0), Ordering::Relaxed);
-        }
-    }
-
     async fn within<T, E: Into<HostError>>(&self, step: impl Future<Output = Result<T, E>>) -> Result<T, HostError> {
         tokio::select! {
             done = step => done.map_err(Into::into),
@@ -287,40 +272,6 @@ impl Link {
             }
         }
         None
-    }
-
-    /// Asks for signs of life, and gives the node up when there are none.
-    async fn watch(&self) {
-        let closed = self.control.closed();
-        loop {
-            let asked = Instant::now();
-            tokio::select! {
-                answer = self.control.ping() => match answer {
-                    Ok(()) if !closed.is_cancelled() => {
-                        lock(&self.rhythm).heard_after(asked.elapsed());
-                        self.heard();
-                    }
-                    _ => return self.cut(&self.control.reason()),
-                },
-                () = self.dies() => {
-                    return self.cut(&format!("no sign of life for {:.0} s", self.silent().as_secs_f32()));
-                }
-                () = closed.cancelled() => return self.cut(&self.control.reason()),
-            }
-            sleep(PULSE).await;
-        }
-    }
-
-    /// Waits until the silence is too long.
-    async fn dies(&self) {
-        loop {
-            let limit = lock(&self.rhythm).dead(self.uploads.load(Ordering::Relaxed) > 0);
-            match limit.saturating_sub(self.silent()) {
-                Duration::ZERO => return,
-                // What is under way may change before that.
-                rest => sleep(rest.clamp(TICK, PULSE)).await,
-            }
-        }
     }
 
     /// Keeps streams open before they are needed.
@@ -351,36 +302,6 @@ impl Link {
             Ok(host) => lock(&self.idle).insert(0, host),
             Err(error) => tracing::debug!(node = self.name, %error, "no connection in advance"),
         }
-    }
-
-    /// A node that runs but has no engine, or no swarm, is no use to those who want one.
-    async fn ask_after_the_engine(&self, changed: &watch::Sender<()>) {
-        loop {
-            let limit = SWARM_LIMIT.max(lock(&self.rhythm).round_trip() * 4);
-            let asked = tokio::time::timeout(limit, self.swarm_answers()).await;
-            // Silence of the host is for `watch` to judge.
-            let has = match asked {
-                Ok(Ok(has)) => has,
-                Ok(Err(_)) => self.has_swarm(),
-                Err(_) => self.is_suspect() && self.has_swarm(),
-            };
-            if self.swarm.swap(has, Ordering::Relaxed) != has {
-                changed.send_replace(());
-            }
-            sleep(SWARM_PULSE).await;
-        }
-    }
-
-    async fn swarm_answers(&self) -> Result<bool, HostError> {
-        let mut pipe = self.opened(self.control.open_pipe(SOCKET).await)?;
-        if !self.manager {
-            return Ok(false);
-        }
-        let question = "GET /swarm HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n";
-        let _ = pipe.feed.send(question.into()).await;
-        let answer = pipe.drain.next().await?.unwrap_or_default();
-        self.heard();
-        Ok(answer.starts_with(b"HTTP/1.1 200"))
     }
 }
 

@@ -97,7 +97,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
 
 /// Waits until the run ends, and prints nothing of its log; gives the ended run.
 pub(super) async fn ended(context: &Context, kubernetes: &Kubernetes, name: &str) -> Result<E2ERun, Failure> {
-    wait_while(context, kubernetes, name, "runs", |stage| !matches!(stage, Stage::Ended)).await?;
+    wait_while(context, kubernetes, name, |stage| !matches!(stage, Stage::Ended)).await?;
     kubernetes.run(name).await
 }
 
@@ -133,20 +133,20 @@ async fn follow_to_the_end(
                 return Ok(run);
             }
             Stage::Waiting => {
-                wait_while(context, kubernetes, name, "waits", |stage| matches!(stage, Stage::Waiting)).await?;
+                wait_while(context, kubernetes, name, |stage| matches!(stage, Stage::Waiting)).await?;
             }
             Stage::Running { .. } => {
                 let before = live.printed;
                 match live.stream(context, kubernetes, &run, true, part).await {
                     Ok(()) | Err(Broken::Gone(_)) => {
-                        wait_while(context, kubernetes, name, "runs", |stage| !matches!(stage, Stage::Ended)).await?;
+                        wait_while(context, kubernetes, name, |stage| !matches!(stage, Stage::Ended)).await?;
                     }
                     // Who may not reach the hosts has the log at the end, from what is kept of it.
                     Err(Broken::ForGood(failure)) if failure.code() == exit::NOT_ALLOWED && part.since.is_none() => {
                         context
                             .printer
                             .note(format_args!("The log of {name} comes when it has ended: {}", failure.what()));
-                        wait_while(context, kubernetes, name, "runs", |stage| !matches!(stage, Stage::Ended)).await?;
+                        wait_while(context, kubernetes, name, |stage| !matches!(stage, Stage::Ended)).await?;
                     }
                     Err(Broken::ForGood(failure)) => return Err(failure),
                     Err(Broken::ForNow(failure)) => {
@@ -192,7 +192,6 @@ async fn wait_while(
     context: &Context,
     kubernetes: &Kubernetes,
     name: &str,
-    what: &str,
     still: impl Fn(&Stage<'_>) -> bool,
 ) -> Result<(), Failure> {
     let mut task = context.printer.task(name);
@@ -200,7 +199,7 @@ async fn wait_while(
         None => Some(Err(Failure::new(format!("run {name:?} was deleted")))),
         Some(run) if !still(&stage(&run)) => Some(Ok(())),
         Some(run) => {
-            task.say(&format!("{what}: {}", message(&run)));
+            task.say(&message(&run));
             None
         }
     })
