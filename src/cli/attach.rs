@@ -32,10 +32,11 @@ use crate::{
   kubectl testkit attach nightly --docker-context    then, elsewhere: docker --context testkit-nightly ps
   kubectl testkit attach nightly --node w0 -- docker ps    what one node has, a worker too
 
-Containers, images, volumes and all that is an engine's own are those of one manager, or of --node. In a
-hiccup they wait for it. After 10 s without a sign of life it is given up: what waited ends with an error
-that says where it was, and another manager has what is made from then on, until the first one has been
-back for 10 s. Services, nodes, secrets and all that is the swarm's go to another manager at once.")]
+Containers, images, volumes and all that is an engine's own are those of one manager, or of
+--node. In a hiccup they wait for it. After 10 s without a sign of life it is given up: what waited
+ends with an error that says where it was, and another manager has what is made from then on, until
+the first one has been back for 10 s. Services, nodes, secrets and all that is the swarm's go to
+another manager at once.")]
 pub struct Args {
     /// The cluster
     #[arg(add = super::complete::clusters())]

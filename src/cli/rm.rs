@@ -20,7 +20,7 @@ use crate::api::{Duration, E2ERun, SwarmCluster, type_};
   kubectl testkit rm -l team=net --wait         all clusters with that label
   kubectl testkit rm --all run                  all runs of the namespace
 
-One that cannot be removed does not keep the others. A run that is removed while it runs is ended first.")]
+One that cannot be removed does not keep the others.")]
 pub struct Args {
     /// Names of clusters, or run/NAME; with --all or -l the word cluster or run [default: cluster]
     #[arg(required_unless_present_any = ["all", "selector"], value_name = "NAME", add = super::complete::clusters_and_runs())]
