@@ -6,6 +6,7 @@
 //! - [`cluster`]: the SwarmCluster controller: observe, plan, act, report.
 //! - [`events`]: the one way Events are written.
 //! - [`host`]: one multiplexed SSH connection a host, with pinned host keys.
+//! - [`metrics`]: what the operator counts.
 //! - [`operator`]: wires the rooms into one process.
 //! - [`results`]: what test tools write, read into one outcome.
 //! - [`run`]: the E2ERun controller: observe, plan, act, report.
@@ -18,6 +19,7 @@ pub mod cloud;
 pub mod cluster;
 pub mod events;
 pub mod host;
+pub mod metrics;
 pub mod operator;
 pub mod results;
 pub mod run;

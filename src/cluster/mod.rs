@@ -63,6 +63,7 @@ use crate::{
     cloud::{Account, Clouds, Owner},
     events::Events,
     host::Hosts,
+    metrics::metrics,
     swarm::Node,
 };
 
@@ -190,6 +191,7 @@ impl Context {
     }
 
     fn forget(&self, uid: &Uid) {
+        metrics().clusters.forget(uid);
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
         self.watches.forget(uid);
         self.joins.forget(uid);
@@ -225,7 +227,7 @@ pub async fn run(
         .reconcile_on(woken)
         .graceful_shutdown_on(shutdown)
         .run(
-            reconcile,
+            |cluster, context| metrics().pass("SwarmCluster", reconcile(cluster, context)),
             |cluster, error, context| {
                 tracing::warn!(cluster = cluster.name_any(), %error, "a pass failed");
                 controller::Action::requeue(context.pause(&cluster.uid().unwrap_or_default(), true))

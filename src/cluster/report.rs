@@ -17,6 +17,7 @@ use super::{
 use crate::{
     api::{FINALIZER, MANAGER, SwarmCluster, SwarmClusterStatus, is_true, reason, type_},
     events::Severity,
+    metrics::metrics,
 };
 
 /// Puts our finalizer on the object.
@@ -41,6 +42,7 @@ pub async fn report(
 ) -> Result<bool, kube::Error> {
     let new = status::status(cluster, world, plan, outcome, now);
     let ready = is_true(&new.conditions, type_::READY);
+    metrics().clusters.note(cluster, &new, now);
     for (slot, losses) in plan.lost.iter().filter(|_| outcome.saved) {
         let stalls = losses.stalls(&template::terms(&cluster.spec));
         let updating = plan.updating.contains(slot);

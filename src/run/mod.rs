@@ -38,6 +38,7 @@ use crate::{
     api::{E2ERun, FINALIZER, Phase, SwarmCluster, is_true, type_},
     events::Events,
     host::Hosts,
+    metrics::metrics,
 };
 
 /// The pause after a pass that the API server or a host cut short.
@@ -132,7 +133,7 @@ pub async fn run(
         }))
         .graceful_shutdown_on(shutdown)
         .run(
-            reconcile,
+            |run, context| metrics().pass("E2ERun", reconcile(run, context)),
             |run, error, _| {
                 tracing::warn!(run = run.name_any(), %error, "a pass failed");
                 Action::requeue(PAUSE)

@@ -18,6 +18,7 @@ use crate::{
     api::{Conditions, E2ERun, E2ERunStatus, MANAGER, Phase, condition, reason, set, text, type_},
     events::Severity,
     host::HostId,
+    metrics::metrics,
 };
 
 /// Writes status, and an Event where the verdict changed.
@@ -52,6 +53,7 @@ pub async fn report(
         Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
         Err(error) => return Err(error),
     }
+    metrics().run(run.status.as_ref(), &new);
     announce(context, run, &new).await;
     Ok(())
 }
