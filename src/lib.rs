@@ -5,6 +5,7 @@
 //! - [`cloud`]: where instances come from, and the one list of them that all clusters share.
 //! - [`cluster`]: the SwarmCluster controller: observe, plan, act, report.
 //! - [`events`]: the one way Events are written.
+//! - [`fence`]: until when this process may act on the world.
 //! - [`host`]: one multiplexed SSH connection a host, with pinned host keys.
 //! - [`metrics`]: what the operator counts.
 //! - [`operator`]: wires the rooms into one process.
@@ -18,6 +19,7 @@ pub mod cli;
 pub mod cloud;
 pub mod cluster;
 pub mod events;
+pub mod fence;
 pub mod host;
 pub mod metrics;
 pub mod operator;

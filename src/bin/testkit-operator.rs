@@ -1,11 +1,8 @@
-//! The operator's process: parse, log, run.
+//! The operator's process: parse and run.
 
 use clap::Parser;
 use testkit::operator::{Config, run};
 
-#[tokio::main]
-async fn main() -> anyhow::Result<()> {
-    let config = Config::parse();
-    config.start_log();
-    run(config).await
+fn main() -> anyhow::Result<()> {
+    run(&Config::parse())
 }

@@ -26,11 +26,13 @@ pub struct Config {
     #[arg(long, env = "TESTKIT_INSTALLATION", value_parser = installation_name)]
     pub installation: Option<String>,
 
-    /// Where /healthz and /readyz are served.
+    /// Where /healthz, /readyz and /metrics are served.
     #[arg(long, env = "TESTKIT_LISTEN", default_value = "0.0.0.0:8080")]
     pub listen: SocketAddr,
 
     /// Take part in leader election with this Lease, as NAMESPACE/NAME. Without it, this must be the only operator.
+    ///
+    /// In its namespace is also written down where this installation ever launched.
     #[arg(long, env = "TESTKIT_LEASE", value_name = "NAMESPACE/NAME")]
     pub lease: Option<LeaseName>,
 
@@ -46,9 +48,13 @@ pub struct Config {
     #[arg(long, env = "TESTKIT_LOG_FORMAT", value_enum, default_value_t)]
     pub log_format: LogFormat,
 
-    /// What to log, as RUST_LOG has it.
+    /// What to log, as RUST_LOG has it. Libraries never say more than `info`.
     #[arg(long, env = "RUST_LOG", default_value = "info")]
     pub log: String,
+
+    /// Let libraries log below `info`, too: what they send and are sent, with keys and join tokens in it.
+    #[arg(long, env = "TESTKIT_UNSAFE_LOG_LIBRARIES")]
+    pub unsafe_log_libraries: bool,
 }
 
 /// A Lease.
@@ -58,6 +64,12 @@ pub struct LeaseName {
     pub namespace: String,
     /// Its name.
     pub name: String,
+}
+
+impl std::fmt::Display for LeaseName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}/{}", self.namespace, self.name)
+    }
 }
 
 /// How to write the log.
@@ -93,22 +105,6 @@ fn installation_name(text: &str) -> Result<String, String> {
 }
 
 impl Config {
-    /// Starts the log.
-    pub fn start_log(&self) {
-        let mut filter = tracing_subscriber::EnvFilter::try_new(&self.log).unwrap_or_else(|_| "info".into());
-        // These write what they send and are sent, join tokens and keys among it, when they may say more.
-        for library in ["bollard=info", "russh=info", "hyper=info", "aws_smithy_runtime=info"] {
-            if let Ok(cap) = library.parse() {
-                filter = filter.add_directive(cap);
-            }
-        }
-        let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-        match self.log_format {
-            LogFormat::Text => builder.init(),
-            LogFormat::Json => builder.json().init(),
-        }
-    }
-
     /// The installation's name.
     ///
     /// # Errors

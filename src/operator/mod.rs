@@ -1,147 +1,126 @@
 //! Wires the rooms into one process: configuration, leadership, health, controllers, shutdown.
+//!
+//! There are two runtimes. In front, one thread answers probes and keeps the Lease, over a connection of its own, so that
+//! no load of the work delays either. The work (controllers, connections, everything they began) has a runtime that is
+//! thrown away as a whole: after that nothing of it goes on, whoever began it, and only then the Lease is released.
 
+mod api_server;
 mod config;
 mod garbage;
 mod health;
+mod http;
 mod leader;
+mod log;
+mod work;
 
-use std::{future::Future, sync::Arc};
+use std::time::Duration;
 
 use anyhow::Context as _;
-pub use config::Config;
+pub use config::{Config, LeaseName};
 use futures::{FutureExt, future::Shared};
-use kube::{Api, Client, Resource, core::NamespaceResourceScope, runtime::events::Recorder};
-use tokio::signal::unix::{SignalKind, signal};
-
-use crate::{
-    api::{E2ERun, SwarmCluster},
-    cloud::Clouds,
-    cluster::{self, Wake},
-    events::Events,
-    host::Hosts,
-    run,
+use kube::Client;
+pub use leader::Elector;
+use tokio::{
+    runtime::{Builder, Handle},
+    signal::unix::{SignalKind, signal},
 };
+
+use self::health::State;
+use crate::{fence::Fence, metrics::metrics};
+
+/// How long passes under way may take to end when the process is told to. What is cut off then is found by the next
+/// operator, as after a crash.
+const GRACE: Duration = Duration::from_millis(400);
+/// How long the threads of the work may take to come to a point where they can be stopped.
+const CUT: Duration = Duration::from_millis(300);
 
 /// Runs the operator until a signal ends it or it loses its leadership.
 ///
 /// # Errors
-/// What kept it from starting, or the loss of the lease: the process must end then, for
+/// What kept it from starting, or the loss of the Lease: the process must end then, for
 /// another one may be at work already.
-pub async fn run(config: Config) -> anyhow::Result<()> {
-    let client = Client::try_default()
-        .await
-        .context("no connection to Kubernetes: set KUBECONFIG, or run inside a cluster with a ServiceAccount")?;
-    check_api(&client).await?;
-    let installation = config.installation(&client).await?;
-    let state = health::State::default();
-    let health = health::serve(config.listen, state.clone()).await?;
-    let stop = stop_signal()?;
-
-    let lost = match &config.lease {
-        Some(lease) => {
-            let leadership = leader::lead(client.clone(), lease);
-            tokio::select! {
-                won = leadership => won?.boxed(),
-                () = stop.clone() => return Ok(()),
-            }
-        }
-        None => std::future::pending().boxed(),
-    };
-    tracing::info!(installation, "operator at work");
-    let controllers = controllers(&config, client, installation, stop.clone());
-    state.set_ready();
-    tokio::select! {
-        () = controllers => Ok(()),
-        error = lost => Err(error),
-        error = health => Err(error.context("the health endpoint ended")),
+pub fn run(config: &Config) -> anyhow::Result<()> {
+    let front = Builder::new_current_thread().enable_all().build().context("no thread for the election")?;
+    let work = Builder::new_multi_thread().enable_all().thread_name("work").build().context("no threads to work")?;
+    let (elector, result) = front.block_on(lead_and_work(config, work.handle()));
+    work.shutdown_timeout(CUT);
+    if let Some(elector) = elector {
+        front.block_on(elector.release());
     }
+    result
 }
 
-/// Both controllers and the garbage collector, over the same connections.
-async fn controllers(
+/// Until the work is over, for whatever reason; who took part in the election has something to release then.
+async fn lead_and_work(config: &Config, work: &Handle) -> (Option<Elector>, anyhow::Result<()>) {
+    let mut elector = None;
+    let result = async {
+        let log = config.start_log()?;
+        let stop = stop_signal()?;
+        tokio::spawn(log.follow_signals());
+        let state = State::new(config.lease.is_some());
+        tokio::spawn(http::serve(config.listen, state.clone()).await?);
+        let client = Client::try_default()
+            .await
+            .context("no connection to Kubernetes: set KUBECONFIG, or run inside a cluster with a ServiceAccount")?;
+        tokio::spawn(api_server::keep_looking(client.clone(), state.clone()));
+        work_when_leading(config, work, client, &state, &mut elector, stop).await
+    };
+    let result = result.await;
+    (elector, result)
+}
+
+async fn work_when_leading(
     config: &Config,
+    work: &Handle,
     client: Client,
-    installation: String,
-    stop: Shared<impl Future<Output = ()> + Send + Sync + 'static>,
-) {
-    let (wake, woken) = Wake::channel();
-    let (wake_run, woken_run) = run::Wake::channel();
-    let on_host = {
-        let (wake, wake_run) = (wake.clone(), wake_run.clone());
-        move |id: &crate::host::HostId| {
-            wake.send(&id.cluster);
-            wake_run.cluster(&id.cluster);
+    state: &State,
+    elector: &mut Option<Elector>,
+    stop: Stop,
+) -> anyhow::Result<()> {
+    let installation = tokio::select! {
+        name = async {
+            state.served().await;
+            config.installation(&client).await
+        } => name?,
+        () = stop.clone() => return Ok(()),
+    };
+    if let Some(lease) = &config.lease {
+        let told = state.clone();
+        let elector =
+            elector.insert(Elector::new(client, lease, Fence::of_process().clone(), move |who| told.lease(who)));
+        tracing::info!(lease = %lease, identity = elector.identity(), "waiting to lead");
+        tokio::select! {
+            led = elector.lead() => led?,
+            () = stop.clone() => return Ok(()),
+        }
+    }
+    tracing::info!(installation, "operator at work");
+    let mut controllers = work.spawn(work::controllers(config.clone(), installation, state.clone(), stop.clone()));
+    state.works();
+    metrics().leads(true);
+    let lost = async {
+        match elector.as_mut() {
+            Some(elector) => elector.hold().await,
+            None => std::future::pending().await,
         }
     };
-    let hosts = Hosts::new(Arc::new(on_host));
-    let on_instance = {
-        let wake = wake.clone();
-        move |owner: &crate::cloud::Owner| wake.send(&owner.uid)
+    let result = tokio::select! {
+        ended = &mut controllers => ended.context("the controllers ended")?,
+        error = lost => Err(error),
+        () = stop => match tokio::time::timeout(GRACE, controllers).await {
+            Ok(ended) => ended.context("the controllers ended")?,
+            Err(_) => Ok(tracing::info!("passes under way are cut off: the next operator finds out what became of them")),
+        },
     };
-    let clouds = Clouds::new(&installation, Arc::new(on_instance));
-    let events = Events::new(Recorder::new(client.clone(), cluster::reporter()));
-    let home = config.lease.as_ref().map_or(client.default_namespace(), |lease| &lease.namespace);
-    let places = Arc::new(cluster::Places::new(client.clone(), home, &installation));
-    let context = cluster::Context::new(
-        client.clone(),
-        hosts.clone(),
-        clouds.clone(),
-        Arc::clone(&places),
-        events.clone(),
-        wake,
-    )
-    .holding(config.max_hold.get());
-    let collector = garbage::Collector {
-        client: client.clone(),
-        clouds,
-        clusters: objects(config, &client),
-        namespace: config.namespace.clone(),
-        places,
-        vault: Arc::clone(&context.vault),
-        events: events.clone(),
-        every: config.collect_every.get(),
-    };
-    let runs = run::Context::new(client.clone(), hosts, events, wake_run);
-    let of_clusters = cluster::run(Arc::new(context), objects(config, &client), woken, stop.clone());
-    let of_runs = run::run(Arc::new(runs), objects(config, &client), objects(config, &client), woken_run, stop);
-    tokio::select! {
-        _ = futures::future::join(of_clusters, of_runs) => {}
-        () = collector.run() => {}
-    }
+    metrics().leads(false);
+    result
 }
 
-/// The objects of a kind that this operator serves.
-fn objects<K>(config: &Config, client: &Client) -> Api<K>
-where
-    K: Resource<Scope = NamespaceResourceScope>,
-    K::DynamicType: Default,
-{
-    match &config.namespace {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    }
-}
-
-/// Says what is missing before the first watch fails.
-async fn check_api(client: &Client) -> anyhow::Result<()> {
-    let version = <SwarmCluster as Resource>::api_version(&());
-    let group = client.list_api_group_resources(&version).await;
-    let kinds = match group {
-        Ok(list) => list.resources.into_iter().map(|r| r.kind).collect(),
-        Err(kube::Error::Api(status)) if status.is_not_found() => Vec::new(),
-        Err(error) => return Err(error).context("the API server does not answer"),
-    };
-    for kind in [SwarmCluster::kind(&()), E2ERun::kind(&())] {
-        anyhow::ensure!(
-            kinds.iter().any(|k| *k == kind),
-            "the API server does not know {kind} ({version}): apply the CustomResourceDefinitions first (kubectl apply --server-side -f crds/)"
-        );
-    }
-    Ok(())
-}
+/// Resolves when the process is told to end.
+type Stop = Shared<futures::future::BoxFuture<'static, ()>>;
 
 /// Resolves at SIGTERM or SIGINT.
-fn stop_signal() -> anyhow::Result<Shared<impl Future<Output = ()> + Send + Sync + 'static>> {
+fn stop_signal() -> anyhow::Result<Stop> {
     let (mut term, mut int) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
     let stop = async move {
         tokio::select! {
@@ -151,5 +130,5 @@ fn stop_signal() -> anyhow::Result<Shared<impl Future<Output = ()> + Send + Sync
     };
     // Spawned, so that one signal is seen by all who share it, whoever polls.
     let task = tokio::spawn(stop);
-    Ok(async move { drop(task.await) }.shared())
+    Ok(async move { drop(task.await) }.boxed().shared())
 }
