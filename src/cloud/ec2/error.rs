@@ -280,6 +280,11 @@ fn meaning(code: &str, message: &str, status: Option<u16>) -> Meaning {
     }
 }
 
+/// Whether a code says that there were too many requests.
+pub(super) fn is_throttling(code: &str) -> bool {
+    meaning(code, "", None) == Meaning::Throttled
+}
+
 /// What to do without a default VPC.
 pub(super) const NO_DEFAULT_VPC: &str =
     "name subnets in spec.provider.ec2.subnets, or make a default VPC with `aws ec2 create-default-vpc`";

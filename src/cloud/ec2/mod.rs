@@ -8,6 +8,7 @@ mod describe;
 mod error;
 mod image;
 mod launch;
+mod meter;
 mod network;
 mod parameters;
 mod rules;
@@ -25,7 +26,10 @@ use aws_config::{
     AppName, BehaviorVersion, Region, retry::RetryConfig, stalled_stream_protection::StalledStreamProtectionConfig,
     timeout::TimeoutConfig,
 };
-use aws_sdk_ec2::{Client, config::Credentials};
+use aws_sdk_ec2::{
+    Client,
+    config::{self, Credentials},
+};
 use tokio::sync::Semaphore;
 
 use super::{
@@ -105,7 +109,7 @@ impl Ec2 {
         }
         let settings = loader.load().await;
         Self {
-            client: Client::new(&settings),
+            client: Client::from_conf(config::Builder::from(&settings).interceptor(meter::Meter).build()),
             parameters: parameters::Parameters::new(&settings).await,
             region: config.region,
             installation: config.installation,
