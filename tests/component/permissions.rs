@@ -12,7 +12,7 @@ type Question = (&'static str, &'static str, &'static str);
 #[test]
 fn the_operator_may_do_what_it_does_and_no_more() {
     install("deploy/base");
-    let may: [Question; 24] = [
+    let may: [Question; 26] = [
         ("list", "swarmclusters.testkit.dev", "*"),
         ("watch", "swarmclusters.testkit.dev", "*"),
         ("patch", "swarmclusters.testkit.dev", "*"),
@@ -35,10 +35,12 @@ fn the_operator_may_do_what_it_does_and_no_more() {
         ("get", "namespaces/kube-system", "*"),
         ("create", "leases.coordination.k8s.io", "testkit-system"),
         ("get", "leases.coordination.k8s.io/testkit-operator", "testkit-system"),
-        ("patch", "leases.coordination.k8s.io/testkit-operator", "testkit-system"),
+        ("watch", "leases.coordination.k8s.io/testkit-operator", "testkit-system"),
+        ("update", "leases.coordination.k8s.io/testkit-operator", "testkit-system"),
+        ("get", "configmaps/testkit-operator-places", "testkit-system"),
         ("patch", "configmaps/testkit-operator-places", "testkit-system"),
     ];
-    let may_not: [Question; 16] = [
+    let may_not: [Question; 18] = [
         ("list", "secrets", "default"),
         ("watch", "secrets", "default"),
         ("delete", "secrets", "default"),
@@ -52,12 +54,36 @@ fn the_operator_may_do_what_it_does_and_no_more() {
         ("create", "pods", "default"),
         ("get", "namespaces/default", "default"),
         ("get", "nodes", "*"),
-        ("patch", "leases.coordination.k8s.io/another", "testkit-system"),
+        ("update", "leases.coordination.k8s.io/another", "testkit-system"),
+        ("list", "leases.coordination.k8s.io", "testkit-system"),
+        ("delete", "leases.coordination.k8s.io/testkit-operator", "testkit-system"),
         ("create", "leases.coordination.k8s.io", "default"),
         ("create", "clusterrolebindings.rbac.authorization.k8s.io", "*"),
     ];
     all(OPERATOR, &may, true);
     all(OPERATOR, &may_not, false);
+}
+
+#[test]
+fn in_one_namespace_the_operator_may_do_nothing_elsewhere() {
+    install("deploy/namespaced");
+    let who = "system:serviceaccount:testkit:testkit-operator";
+    for (namespace, expected) in [("testkit", true), ("default", false), ("*", false)] {
+        let there: [Question; 9] = [
+            ("watch", "swarmclusters.testkit.dev", namespace),
+            ("patch", "swarmclusters.testkit.dev#status", namespace),
+            ("patch", "e2eruns.testkit.dev", namespace),
+            ("get", "secrets", namespace),
+            ("create", "secrets", namespace),
+            ("create", "configmaps", namespace),
+            ("create", "events.events.k8s.io", namespace),
+            ("create", "leases.coordination.k8s.io", namespace),
+            ("update", "leases.coordination.k8s.io/testkit-operator", namespace),
+        ];
+        all(who, &there, expected);
+    }
+    all(who, &[("get", "namespaces/kube-system", "*")], true);
+    all(who, &[("list", "secrets", "testkit"), ("get", "namespaces/default", "*")], false);
 }
 
 #[test]
