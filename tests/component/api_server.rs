@@ -41,7 +41,13 @@ impl Namespace {
         Ok(serde_json::from_str(&text).unwrap())
     }
 
-    /// A merge patch by somebody.
+    /// A merge patch.
+    pub fn patch(&self, object: &str, patch: &Value) -> Result<(), String> {
+        let patch = format!("--patch={patch}");
+        kubectl(&["patch", "-n", &self.0, object, "--type=merge", &patch], None).map(drop)
+    }
+
+    /// The same by somebody.
     pub fn patch_as(&self, who: &str, object: &str, patch: &Value) -> Result<(), String> {
         let patch = format!("--patch={patch}");
         kubectl(&["patch", "-n", &self.0, "--as", who, object, "--type=merge", &patch], None).map(drop)
