@@ -187,9 +187,9 @@ async fn containers(fleet: &Fleet) {
     let mut lines: Vec<_> = log.concat().split(|b| *b == b'\n').map(<[u8]>::to_vec).filter(|l| !l.is_empty()).collect();
     lines.sort();
     assert_eq!(lines, [b"err".to_vec(), b"out".to_vec()]);
-    let tar = bulk.archive(&id, "/results").await.unwrap();
-    assert!(tar.windows(11).any(|w| w == b"tell nobody"));
-    let missing = bulk.archive(&id, "/nowhere").await;
+    let tar: Vec<Bytes> = bulk.archive(&id, "/results").try_collect().await.unwrap();
+    assert!(tar.concat().windows(11).any(|w| w == b"tell nobody"));
+    let missing = bulk.archive(&id, "/nowhere").try_collect::<Vec<_>>().await;
     assert!(matches!(missing, Err(SwarmError::NotFound(_))), "{missing:?}");
 
     engine.remove_container(&id).await.unwrap();

@@ -61,15 +61,9 @@ pub async fn controllers(config: Config, installation: String, state: State, sto
     let events = Events::new(Recorder::new(client.clone(), cluster::reporter()));
     let home = config.lease.as_ref().map_or(client.default_namespace(), |lease| &lease.namespace);
     let places = Arc::new(cluster::Places::new(client.clone(), home, &installation));
-    let context = cluster::Context::new(
-        client.clone(),
-        hosts.clone(),
-        clouds.clone(),
-        Arc::clone(&places),
-        events.clone(),
-        wake,
-    )
-    .holding(config.max_hold.get());
+    let context =
+        cluster::Context::new(client.clone(), hosts.clone(), clouds.clone(), Arc::clone(&places), events.clone(), wake)
+            .holding(config.max_hold.get());
     let collector = garbage::Collector {
         client: client.clone(),
         clouds,

@@ -40,7 +40,8 @@ pub async fn outcome(
     let (sender, receiver) = mpsc::channel(PIECES);
     let of = folder.to_owned();
     // It ends when the sender is dropped, and so when nobody waits for the outcome any more.
-    let reading = tokio::task::spawn_blocking(move || unpack(Pieces { receiver, rest: Bytes::new(), ended: false }, &of));
+    let reading =
+        tokio::task::spawn_blocking(move || unpack(Pieces { receiver, rest: Bytes::new(), ended: false }, &of));
     let problem = match tokio::time::timeout(LONGEST, copy(archive, sender, folder)).await {
         Ok(copied) => copied?,
         Err(_) => Some(too_much(folder, &format!("has not been read after {} s", LONGEST.as_secs()))),
