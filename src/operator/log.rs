@@ -3,6 +3,8 @@
 //! Libraries write what they send and are sent, join tokens and keys among it, when they may say more than `info`. So it is
 //! not listed which of them must not: whatever is not ours is capped, whatever RUST_LOG says.
 
+use std::io::IsTerminal as _;
+
 use anyhow::Context as _;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::{Metadata, Subscriber};
@@ -81,7 +83,8 @@ fn plain<S>(to: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) -> Written<
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
 {
-    tracing_subscriber::fmt::layer().with_writer(to).boxed()
+    // A file or another program does not want colours.
+    tracing_subscriber::fmt::layer().with_ansi(std::io::stderr().is_terminal()).with_writer(to).boxed()
 }
 
 fn json<S>(to: impl for<'a> MakeWriter<'a> + Send + Sync + 'static) -> Written<S>

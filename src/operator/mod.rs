@@ -109,7 +109,10 @@ async fn work_when_leading(
         error = lost => Err(error),
         () = stop => match tokio::time::timeout(GRACE, controllers).await {
             Ok(ended) => ended.context("the controllers ended")?,
-            Err(_) => Ok(tracing::info!("passes under way are cut off: the next operator finds out what became of them")),
+            Err(_) => {
+                tracing::info!("passes under way are cut off: the next operator finds out what became of them");
+                Ok(())
+            }
         },
     };
     metrics().leads(false);

@@ -110,7 +110,7 @@ impl Candidate {
 }
 
 async fn next(told: &mut mpsc::UnboundedReceiver<Told>) -> Told {
-    tokio::time::timeout(PATIENCE, told.recv()).await.expect("nobody leads").unwrap()
+    tokio::time::timeout(PATIENCE, told.recv()).await.unwrap_or_else(|_| panic!("nobody leads")).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -34,6 +34,7 @@ pub struct Elector {
     leases: Api<Lease>,
     name: LeaseName,
     election: Election,
+    timing: Timing,
     origin: Instant,
     /// The Lease as it was read or written last: what is not ours in it stays.
     lease: Option<Lease>,
@@ -51,10 +52,21 @@ impl Elector {
         fence: Fence,
         told: impl Fn(Result<Option<&str>, String>) + Send + Sync + 'static,
     ) -> Self {
+        Self::timed(client, name, fence, told, Timing::DEFAULT)
+    }
+
+    fn timed(
+        client: Client,
+        name: &LeaseName,
+        fence: Fence,
+        told: impl Fn(Result<Option<&str>, String>) + Send + Sync + 'static,
+        timing: Timing,
+    ) -> Self {
         Self {
             leases: Api::namespaced(client, &name.namespace),
             name: name.clone(),
-            election: Election::new(identity(), Timing::DEFAULT),
+            election: Election::new(identity(), timing),
+            timing,
             origin: Instant::now(),
             lease: None,
             fence,
@@ -100,6 +112,7 @@ impl Elector {
                     Answer::Written(_) => return true,
                     // Maybe by a renewal of ours that was cut off: then it can be read.
                     _ => {
+                        tokio::time::sleep(self.timing.retry / 20).await;
                         let read = self.read().await;
                         self.election.answered(read, sent, self.now());
                     }
@@ -121,7 +134,7 @@ impl Elector {
     /// One thing after the other. An answer that would come too late is not waited for.
     async fn step(&mut self) -> anyhow::Result<()> {
         let sent = self.now();
-        let request = Timing::DEFAULT.request;
+        let request = self.timing.request;
         let most = self.election.leads_until().map_or(request, |until| request.min(until.saturating_sub(sent)));
         let answer = match self.election.next(sent) {
             Next::Read => timeout(most, self.read()).await,
@@ -267,48 +280,4 @@ fn identity() -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn taken(by: Option<&str>, transitions: i32) -> Record {
-        Record {
-            holder: by.map(str::to_owned),
-            duration: Duration::from_secs(15),
-            transitions,
-            version: "5".to_owned(),
-        }
-    }
-
-    #[test]
-    fn what_is_written_is_what_is_read() {
-        let mut first = object(None, "lease", &Record { version: String::new(), ..taken(Some("a"), 0) });
-        assert_eq!((first.metadata.name.as_deref(), first.metadata.resource_version.as_deref()), (Some("lease"), None));
-        first.metadata.resource_version = Some("5".to_owned());
-        first.metadata.annotations = Some([("theirs".to_owned(), "1".to_owned())].into());
-        assert_eq!(record(&first), taken(Some("a"), 0));
-        let next = object(Some(first.clone()), "lease", &taken(Some("b"), 1));
-        assert_eq!(record(&next), taken(Some("b"), 1));
-        assert_eq!(next.metadata.annotations, first.metadata.annotations, "what is not ours stays");
-        let released = object(Some(next), "lease", &taken(None, 1));
-        assert_eq!(record(&released), taken(None, 1));
-        assert_eq!(released.spec.unwrap().holder_identity.as_deref(), Some(""), "as client-go writes it");
-    }
-
-    #[test]
-    fn a_renewal_does_not_say_that_the_lease_was_acquired() {
-        let mut first = object(None, "lease", &Record { version: String::new(), ..taken(Some("a"), 0) });
-        let long_ago = MicroTime(Timestamp::UNIX_EPOCH);
-        first.spec.as_mut().unwrap().acquire_time = Some(long_ago.clone());
-        let when =
-            |by, transitions| object(Some(first.clone()), "lease", &taken(by, transitions)).spec.unwrap().acquire_time;
-        assert_eq!(when(Some("a"), 0), Some(long_ago.clone()));
-        assert_ne!(when(Some("b"), 1), Some(long_ago));
-    }
-
-    #[test]
-    fn a_name_is_never_given_twice() {
-        let (one, two) = (identity(), identity());
-        assert_ne!(one, two);
-        assert!(format!("{MANAGER}_{one}").len() <= 128, "a field manager has 128 characters at most");
-    }
-}
+mod tests;
