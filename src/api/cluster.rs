@@ -423,6 +423,12 @@ pub enum NodeState {
 }
 
 impl SwarmCluster {
+    /// The status; `None` while the operator has not looked at the object, and what it says is the API server's default.
+    #[must_use]
+    pub fn seen_status(&self) -> Option<&SwarmClusterStatus> {
+        self.status.as_ref().filter(|status| status.observed_generation.is_some_and(|seen| seen >= 0))
+    }
+
     /// The name of the Secret with the cluster's keys.
     #[must_use]
     pub fn ssh_secret_name(&self) -> String {

@@ -31,7 +31,7 @@ use kube::CustomResourceExt;
 /// Every CustomResourceDefinition with the file name it has under `crds/`.
 #[must_use]
 pub fn crds() -> Vec<(&'static str, CustomResourceDefinition)> {
-    vec![("swarmclusters.yaml", unseen(SwarmCluster::crd())), ("e2eruns.yaml", E2ERun::crd())]
+    vec![("swarmclusters.yaml", unseen(SwarmCluster::crd())), ("e2eruns.yaml", unseen(E2ERun::crd()))]
 }
 
 /// An object has a status before the operator has seen it, of a generation that no object has: what

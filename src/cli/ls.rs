@@ -193,7 +193,7 @@ fn cluster_table(clusters: &[SwarmCluster], shown: &Columns, now: jiff::Timestam
 fn cluster_words(cluster: &SwarmCluster, ready: Option<&str>) -> String {
     match ready {
         Some(message) => message.to_owned(),
-        None if cluster.status.is_none() => "the operator has not looked at it yet: is it running?".to_owned(),
+        None if cluster.seen_status().is_none() => "the operator has not looked at it yet: is it running?".to_owned(),
         None => String::new(),
     }
 }

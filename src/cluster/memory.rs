@@ -46,6 +46,8 @@ pub struct Memory {
     pub leaving: Option<Instant>,
     /// The end of its time that was warned of.
     pub warned: Option<Timestamp>,
+    /// Why an instance was lost, as the Event said that this process wrote last.
+    pub told: Option<&'static str>,
     /// The terms the cluster was last looked at by.
     pub terms: String,
     /// The reason of the verdict that this process wrote last: the object at hand may be older.

@@ -57,6 +57,7 @@ pub async fn report(
         // One that makes room for another came to nothing by our own will.
         let type_ = if losses.cause == Cause::Outdated { Severity::Normal } else { Severity::Warning };
         publish(context, cluster, type_, trouble.reason(), &note, Some(instance)).await;
+        context.remember(&cluster.uid().unwrap_or_default(), |memory| memory.told = Some(trouble.reason()));
     }
     for (told, note) in plan.news.iter().filter(|_| outcome.saved) {
         publish(context, cluster, Severity::Warning, told, note, None).await;
@@ -85,10 +86,11 @@ pub async fn report(
     let verdict = |s: &SwarmClusterStatus| s.conditions.iter().find(|c| c.type_ == type_::READY).cloned();
     let Some(now) = verdict(&new) else { return Ok(ready) };
     let uid = cluster.uid().unwrap_or_default();
-    let wrote = context.remember(&uid, |memory| memory.verdict.replace(now.reason.clone()));
+    let (wrote, told) = context
+        .remember(&uid, |memory| (memory.verdict.replace(now.reason.clone()), memory.told == Some(&*now.reason)));
     let before = wrote.or_else(|| cluster.status.as_ref().and_then(verdict).map(|old| old.reason));
-    // A loss has been told just now, more exactly.
-    let told = !plan.lost.is_empty() && !is_true(&new.conditions, type_::STALLED);
+    // A loss has been told as an Event of its instance, more exactly; the verdict may follow a pass later.
+    let told = (told || !plan.lost.is_empty()) && !is_true(&new.conditions, type_::STALLED);
     if before.as_ref() != Some(&now.reason) && !told {
         announce(context, cluster, &new, &now).await;
     }

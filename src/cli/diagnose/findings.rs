@@ -22,7 +22,7 @@ const LONGEST: usize = 240;
 pub fn of_objects(cluster: &SwarmCluster, runs: &[E2ERun], now: Timestamp) -> Vec<String> {
     let name = cluster.name_any();
     let mut found = Vec::new();
-    let Some(status) = &cluster.status else {
+    let Some(status) = cluster.seen_status() else {
         return vec![format!("{name}: the operator has not looked at it yet: is it running?")];
     };
     match status.conditions.iter().find(|c| c.type_ == type_::READY) {
