@@ -239,8 +239,8 @@ impl Merged {
     }
 
     fn has_room(&mut self) -> bool {
-        self.over |= self.file.size() > self.most || self.file.unpacked > UNPACKED;
-        if self.over {
+        if !self.over && (self.file.size() > self.most || self.file.unpacked > UNPACKED) {
+            self.over = true;
             // Nothing of it will be used.
             self.file = File::new();
         }

@@ -169,7 +169,7 @@ impl<'s> Walk<'s> {
             return;
         }
         let attributes = self.attributes(tag, length);
-        let kind = self.element(sort, &name, attributes);
+        let kind = self.element(sort, &name, &attributes);
         self.stack.push(Frame { tag: text::bounded(raw, NAME).to_owned(), kind });
     }
 
@@ -198,37 +198,35 @@ impl<'s> Walk<'s> {
         all
     }
 
-    fn element(&mut self, sort: Sort, name: &str, attributes: Vec<(String, String)>) -> Kind {
+    fn element(&mut self, sort: Sort, name: &str, attributes: &[(String, String)]) -> Kind {
         self.foreign |= self.stack.is_empty() && !matches!(sort, Sort::Suites | Sort::Suite | Sort::Case);
         let inside = self.stack.last().map(|frame| &frame.kind);
         match (inside, sort) {
-            (_, Sort::Suites | Sort::Suite) => self.suite(sort == Sort::Suites, &attributes),
-            (_, Sort::Case) => self.case(&attributes),
+            (_, Sort::Suites | Sort::Suite) => self.suite(sort == Sort::Suites, attributes),
+            (_, Sort::Case) => self.case(attributes),
             // Text that is kept or known to be anything; of an element in it only the text counts.
             (Some(Kind::Stream { .. } | Kind::Properties), Sort::Failure | Sort::Flaky | Sort::Rerun) => {
                 self.out_of_place(name, "output or properties");
                 Kind::Properties
             }
             (Some(Kind::Properties), Sort::Property) => {
-                self.property(&attributes);
+                self.property(attributes);
                 Kind::Properties
             }
             (Some(Kind::Part { .. } | Kind::Stream { .. } | Kind::Properties), _) => Kind::Properties,
             (Some(Kind::Case(_)), Sort::Failure | Sort::Flaky | Sort::Rerun | Sort::Skipped) => {
-                part(name, sort, &attributes, Place::Case)
+                part(name, sort, attributes, Place::Case)
             }
             (Some(Kind::Suite(_)), Sort::Failure | Sort::Flaky | Sort::Rerun) => {
-                part(name, sort, &attributes, Place::Suite)
+                part(name, sort, attributes, Place::Suite)
             }
-            (Some(_) | None, Sort::Failure | Sort::Flaky | Sort::Rerun) => {
-                part(name, sort, &attributes, Place::Nowhere)
-            }
+            (Some(_) | None, Sort::Failure | Sort::Flaky | Sort::Rerun) => part(name, sort, attributes, Place::Nowhere),
             (Some(Kind::Case(_) | Kind::Suite(_)), Sort::Out | Sort::Err) => {
                 Kind::Stream { err: sort == Sort::Err, said: Ends::new(OUTPUT) }
             }
             (Some(Kind::Case(_) | Kind::Suite(_)), Sort::Properties) => Kind::Properties,
             (Some(Kind::Case(_) | Kind::Suite(_)), Sort::Property) => {
-                self.property(&attributes);
+                self.property(attributes);
                 Kind::Properties
             }
             (Some(Kind::Case(_) | Kind::Suite(_)), Sort::LikeCase) => {
@@ -237,11 +235,11 @@ impl<'s> Walk<'s> {
             }
             (_, Sort::Status | Sort::LikeFailure) => {
                 let said = attributes.iter().any(|(key, value)| key != "nil" && !words::nothing(value));
-                self.telling_attributes(name, &attributes);
+                self.telling_attributes(name, attributes);
                 Kind::Telling { name: name.to_owned(), said: Head::new(NAME), marked: said }
             }
             _ => {
-                self.telling_attributes(name, &attributes);
+                self.telling_attributes(name, attributes);
                 Kind::Other(Loose::default())
             }
         }
