@@ -293,8 +293,10 @@ impl Judge<'_> {
                 "its engine could not end it, and it still runs".to_owned()
             }
         };
-        let nothing = self.outcome.cases.is_empty() && self.outcome.junit.is_none();
-        if nothing && self.spec.results.format == ResultsFormat::Auto {
+        if self.spec.results.format == ResultsFormat::ExitCode {
+            return how;
+        }
+        if self.outcome.cases.is_empty() && self.outcome.junit.is_none() {
             let problems = self.problems().map_or_else(String::new, |p| format!(" ({p})"));
             let advice = match cut {
                 Cut::Deadline => ". To have them, let the tests write what they have at SIGTERM, or raise spec.timeout",
@@ -306,6 +308,9 @@ impl Judge<'_> {
     }
 
     fn so_far(&self) -> String {
+        if self.spec.results.format == ResultsFormat::ExitCode {
+            return "no case is counted".to_owned();
+        }
         let (passed, failed) = (self.outcome.passed(), self.outcome.failed());
         let problems = self.problems().map_or_else(String::new, |p| format!(" (and results are missing: {p})"));
         format!("{passed} {} had passed and {failed} failed{problems}", cases(passed))

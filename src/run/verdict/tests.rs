@@ -158,6 +158,8 @@ fn the_spec_says_what_counts() {
     }
     assert_eq!(by(empty.clone(), 0, Some(BAD)), (false, reason::CASES_FAILED));
     assert_eq!(by(empty, 0, Some("<testsuite>")), (false, reason::NO_RESULTS));
+    let stopped = judged_by(&serde_json::json!({"format": "ExitCode"}), exit(143), &cut(Cut::Deadline), None, "");
+    assert!(stopped.message.ends_with("and was stopped; it ended with exit code 143"), "{}", stopped.message);
     let elsewhere = judged_by(&serde_json::json!({"path": "/out"}), exit(0), &Course::default(), None, "");
     assert!(elsewhere.message.contains("in /out"), "{}", elsewhere.message);
 }
