@@ -1,7 +1,9 @@
 //! Does what the plan says: one match over [`Action`], every arm safe to repeat.
 
-use std::fmt;
+mod failure;
+mod launch;
 
+pub use failure::Failure;
 use futures::future::join_all;
 use k8s_openapi::jiff::Timestamp;
 use kube::{
@@ -9,21 +11,21 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams},
 };
 
+use self::launch::Ground;
 use super::{
     Context, console, credentials,
     keys::Keys,
     member::MemberId,
     observe::Observation,
-    plan::{self, Action, Plan},
-    pools::pools,
+    plan::{Action, Plan},
     status::address,
-    template, user_data, words,
+    words,
 };
 use crate::{
-    api::{AddressKind, Ec2Provider, FINALIZER, NodeRole, SwarmCluster},
-    cloud::{Account, CloudError, Lack, Launch, NetworkSpec, Offering, Owner, Removal},
+    api::{Ec2Provider, FINALIZER, NodeRole, SwarmCluster},
+    cloud::{Account, Owner, Removal},
     host::Target,
-    swarm::{AddressPools, Engine, JoinRequest, SwarmError},
+    swarm::{Engine, JoinRequest},
 };
 
 /// How often in a row the network may be in use before that is told: an interface outlives its instance for a moment.
@@ -40,43 +42,6 @@ pub struct Outcome {
     pub released: bool,
     /// What the plan decided is written down.
     pub saved: bool,
-}
-
-/// Why a step failed, by what it means for the object's conditions.
-#[derive(Debug)]
-pub enum Failure {
-    /// The cloud refused.
-    Cloud(CloudError),
-    /// A host, its engine or the API server refused.
-    Host(String),
-    /// The spec names something that is not there, or not possible.
-    Spec(String),
-    /// These use what is to be removed.
-    InUse(Vec<String>),
-    /// This version cannot serve the spec.
-    Unsupported(String),
-}
-
-impl fmt::Display for Failure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Cloud(error) => error.fmt(f),
-            Self::InUse(users) => write!(f, "it is used by {}", users.join(", ")),
-            Self::Host(text) | Self::Spec(text) | Self::Unsupported(text) => f.write_str(text),
-        }
-    }
-}
-
-impl From<CloudError> for Failure {
-    fn from(error: CloudError) -> Self {
-        Self::Cloud(error)
-    }
-}
-
-impl From<SwarmError> for Failure {
-    fn from(error: SwarmError) -> Self {
-        Self::Host(error.to_string())
-    }
 }
 
 /// The cloud of a cluster.
@@ -96,12 +61,6 @@ struct Actor<'a> {
     cloud: &'a CloudOf<'a>,
     observation: &'a Observation,
     owner: Owner,
-}
-
-/// What instances are launched into, and a swarm is begun on.
-struct Ground {
-    security_groups: Vec<String>,
-    pools: Result<AddressPools, String>,
 }
 
 /// Carries out a plan: what must be written down first, then everything else at once.
@@ -205,34 +164,6 @@ impl Actor<'_> {
         Target::operator(address, keys.client.clone(), own, boot)
     }
 
-    /// The network of the cluster's instances. The cloud room remembers what it has made sure
-    /// of, so that an idle cluster costs no calls.
-    async fn ground(&self, plan: &Plan) -> Result<Option<Ground>, Failure> {
-        if self.observation.world.deleting
-            || self.cluster.spec.paused
-            || plan.hosts.is_empty() && plan.actions.is_empty()
-        {
-            return Ok(None);
-        }
-        let spec = NetworkSpec {
-            access_cidrs: self.cluster.spec.access_cidrs.clone(),
-            subnets: self.cloud.ec2.subnets.clone(),
-        };
-        if let Some(place) = credentials::place(self.cluster) {
-            let noted = self.context.places.note(&place).await;
-            noted.map_err(|e| Failure::Host(format!("writing down where is launched: {}", words::of(&e))))?;
-        }
-        let network = self.cloud.account.cloud.ensure_network(&self.owner, &spec).await?;
-        let pools = pools(self.cluster.spec.engine.as_ref(), &network.cidrs);
-        // A swarm that was begun keeps what it has; without one nothing is launched in vain.
-        let begun = self.observation.world.journal.as_ref().is_some_and(|i| i.swarm.is_some());
-        if let (Err(words), false) = (&pools, begun) {
-            return Err(Failure::Spec(words.clone()));
-        }
-        let security_groups = [vec![network.security_group], self.cloud.ec2.security_groups.clone()].concat();
-        Ok(Some(Ground { security_groups, pools }))
-    }
-
     async fn take(&self, action: &Action, ground: Option<&Ground>) -> Result<Effect, Failure> {
         match action {
             Action::Launch(member, offering) => self.launch(*member, offering, ground).await,
@@ -304,70 +235,6 @@ impl Actor<'_> {
             }
             Action::Release => self.release().await,
         }
-    }
-
-    async fn launch(&self, member: MemberId, offering: &Offering, ground: Option<&Ground>) -> Result<Effect, Failure> {
-        let (Some(keys), Some(ground)) = (&self.observation.keys, ground) else { return Ok(Effect::Changed) };
-        let ec2 = self.cloud.ec2;
-        let id = Keys::host_id(&self.owner.uid, member);
-        let comment = format!("testkit {}", self.owner.name);
-        let user_data = user_data::user_data(
-            &keys.client.public_line(&comment),
-            keys.seed.boot_key(&id).to_openssh().as_str(),
-            self.cluster.spec.engine.as_ref(),
-            self.cluster.spec.boot_timeout.get(),
-        );
-        if user_data.len() > user_data::LIMIT {
-            let text = format!("spec.engine.daemonJson is too long: the user data may have {} bytes", user_data::LIMIT);
-            return Err(Failure::Spec(text));
-        }
-        let launch = Launch {
-            owner: self.owner.clone(),
-            slot: member.slot.to_string(),
-            name: format!("{}-{}", self.cluster.name_any(), member.slot),
-            incarnation: member.incarnation,
-            image: ec2.ami.clone().unwrap_or_else(Ec2Provider::default_ami),
-            instance_type: offering.instance_type.clone(),
-            subnet: offering.subnet.clone(),
-            public_address: ec2.connect_to == AddressKind::Public,
-            security_groups: ground.security_groups.clone(),
-            spot: offering.spot,
-            volume: ec2.volume.clone(),
-            instance_profile: ec2.instance_profile.clone(),
-            user_data,
-        };
-        let before = self.observation.world.journal.as_ref().and_then(|i| i.launching(member));
-        let again = before.is_some_and(|l| l.offering == *offering);
-        let (account, uid) = (&self.cloud.account, &self.owner.uid);
-        self.context.remember(uid, |m| m.launches.attempt(member, offering, again, Timestamp::now()));
-        match account.cloud.launch(&launch).await {
-            Ok(instance) => {
-                tracing::info!(cluster = self.owner.name, slot = %member, instance = instance.id, instance_type = instance.instance_type, "launched");
-                self.context.remember(uid, |m| m.launches.launched(member));
-                account.shortages.had(offering, &template::request(ec2), Timestamp::now());
-                account.inventory.note(instance);
-                Ok(Effect::Changed)
-            }
-            Err(error) => self.refused(member, offering, error),
-        }
-    }
-
-    /// A launch that failed: where certainly no instance was made and another launch may do, that is tried at once.
-    fn refused(&self, member: MemberId, offering: &Offering, error: CloudError) -> Result<Effect, Failure> {
-        let now = Timestamp::now();
-        let free = self.context.remember(&self.owner.uid, |m| m.launches.note(member, offering, &error, now));
-        let lack = Lack::of(&error);
-        if let Some(lack) = lack {
-            let request = template::request(self.cloud.ec2);
-            self.cloud.account.shortages.note(offering, &request, lack, &error.to_string(), now);
-        }
-        // What was refused before the spec was corrected is nobody's concern any more.
-        let asked = plan::offerings(&self.cluster.spec).iter().flatten().any(|o| o == offering);
-        if free && (lack.is_some() || error == CloudError::Ended || !asked) {
-            tracing::info!(cluster = self.owner.name, slot = %member, %error, "another way to launch is taken");
-            return Ok(Effect::Changed);
-        }
-        Err(error.into())
     }
 
     /// Has a host join by itself: the next one that comes up need not wait for it.
