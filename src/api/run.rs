@@ -56,6 +56,7 @@ const UNCHANGED: &str = unchanged!(
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Passed", type_ = "integer", json_path = ".status.passed"),
     printcolumn(name = "Failed", type_ = "integer", json_path = ".status.failed"),
+    printcolumn(name = "Flaky", type_ = "integer", json_path = ".status.flaky"),
     printcolumn(name = "Skipped", type_ = "integer", json_path = ".status.skipped"),
     printcolumn(name = "Duration", type_ = "string", json_path = ".status.duration"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
@@ -221,6 +222,10 @@ pub struct E2ERunStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "integer")]
     pub failed: Option<u32>,
+    /// Cases that failed and passed when the test tool tried them again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "integer")]
+    pub flaky: Option<u32>,
     /// Cases that were skipped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "integer")]

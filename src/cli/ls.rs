@@ -199,7 +199,7 @@ fn cluster_words(cluster: &SwarmCluster, ready: Option<&str>) -> String {
 }
 
 fn run_table(runs: &[E2ERun], shown: &Columns, now: jiff::Timestamp) -> Table {
-    let mut headings = vec!["RUN", "CLUSTER", "PHASE", "PASSED", "FAILED", "SKIPPED", "DURATION", "AGE"];
+    let mut headings = vec!["RUN", "CLUSTER", "PHASE", "PASSED", "FAILED", "FLAKY", "SKIPPED", "DURATION", "AGE"];
     if shown.namespace {
         headings.insert(0, "NAMESPACE");
     }
@@ -226,6 +226,7 @@ fn run_table(runs: &[E2ERun], shown: &Columns, now: jiff::Timestamp) -> Table {
             Cell::styled(tone, status.phase.map_or_else(|| "Unknown".to_owned(), |p| format!("{p:?}"))),
             Cell::optional(status.passed),
             Cell::optional(status.failed),
+            Cell::optional(status.flaky),
             Cell::optional(status.skipped),
             Cell::optional(status.duration),
             since(run, now),

@@ -172,7 +172,8 @@ fn ended(run: &E2ERun, old: E2ERunStatus, end: &End, now: Timestamp) -> E2ERunSt
     }
     new.finished_at = new.finished_at.or_else(|| old.finished_at.clone()).or_else(|| Some(whole(now)));
     if let Some(counts) = end.counts {
-        (new.passed, new.failed, new.skipped) = (Some(counts.passed), Some(counts.failed), Some(counts.skipped));
+        (new.passed, new.failed) = (Some(counts.passed), Some(counts.failed));
+        (new.flaky, new.skipped) = (Some(counts.flaky), Some(counts.skipped));
     }
     new.failures.clone_from(&end.failures);
     new.results.clone_from(&end.results);

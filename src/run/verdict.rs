@@ -51,6 +51,8 @@ pub struct Counts {
     pub failed: u32,
     /// Skipped.
     pub skipped: u32,
+    /// Failed, and passed when they were tried again.
+    pub flaky: u32,
 }
 
 /// Why a container was told to end.
@@ -144,6 +146,7 @@ pub fn judge(spec: &E2ERunSpec, at: (HostId, Container), course: &Course, outcom
             passed: count(outcome.passed()),
             failed: count(outcome.failed()),
             skipped: count(outcome.skipped()),
+            flaky: count(outcome.flaky()),
         }),
         failures: outcome
             .failures()
@@ -198,7 +201,7 @@ impl Judge<'_> {
     /// What the results say against a pass, or for one.
     fn by_results(&self, exit: &Exit) -> Option<Verdict> {
         let (failed, skipped) = (self.outcome.failed(), self.outcome.skipped());
-        let all = failed + skipped + self.outcome.passed();
+        let (all, flaky) = (self.outcome.total(), self.outcome.flaky());
         let problems = self.problems();
         if failed > 0 {
             let names: Vec<_> = self.outcome.failures().map(|(name, _)| text::line(name, 100)).take(10).collect();
@@ -221,7 +224,7 @@ impl Judge<'_> {
         let empty = match (all, self.outcome.junit.is_some()) {
             (0, false) => Some((reason::NO_RESULTS, format!("no JUnit (*.xml) in {path}"))),
             (0, true) => Some((reason::NO_CASES, format!("the JUnit in {path} has no case"))),
-            _ if self.outcome.passed() == 0 => {
+            _ if self.outcome.passed() + flaky == 0 => {
                 Some((reason::NO_CASES, format!("no case was run: all {all} were skipped")))
             }
             _ => None,
@@ -241,7 +244,10 @@ impl Judge<'_> {
             Some((why, what)) => Some(self.unless_broken(why, format!("{what}, {}{}", code(exit), self.said()))),
             None => {
                 let passed = self.outcome.passed();
-                let and = if skipped > 0 { format!(", {skipped} skipped") } else { String::new() };
+                let mut and = if flaky > 0 { format!(", {flaky} at a second try only") } else { String::new() };
+                if skipped > 0 {
+                    and.push_str(&format!(", {skipped} skipped"));
+                }
                 Some((reason::PASSED, format!("{passed} {} passed{and}", cases(passed))))
             }
         }

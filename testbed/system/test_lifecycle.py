@@ -50,7 +50,7 @@ def test_a_cluster_its_runs_and_its_end(space, tmp_path):
     status, condition = ended(space, "nightly", "Complete")
     assert status["failed"] == 0 and status["passed"] >= 4 and status["exitCode"] == 0, status
     row = kubectl("get", "e2eruns", "nightly", "-n", space.name).stdout.splitlines()
-    assert row[0].split() == ["NAME", "CLUSTER", "PHASE", "PASSED", "FAILED", "SKIPPED", "DURATION", "AGE"]
+    assert row[0].split() == ["NAME", "CLUSTER", "PHASE", "PASSED", "FAILED", "FLAKY", "SKIPPED", "DURATION", "AGE"]
     assert row[1].split()[1:4] == ["foo", "Complete", str(status["passed"])]
     log = kubectl("testkit", "logs", "nightly", "-n", space.name).stdout
     assert "ServicesCreate" in log, log[-2000:]

@@ -52,7 +52,7 @@ fn what_has_not_changed_is_not_written() {
         complete: false,
         reason: reason::CASES_FAILED,
         message: "1 of 2 cases failed: b".into(),
-        counts: Some(Counts { passed: 1, failed: 1, skipped: 0 }),
+        counts: Some(Counts { passed: 1, failed: 1, skipped: 0, flaky: 0 }),
         failures: vec![],
         container: Some((host(), Container { id: "c1".into(), state: ContainerState::Exited(exit) })),
         ran: Some((at(5_250), Duration::from_millis(3_500))),
