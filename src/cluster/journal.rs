@@ -21,6 +21,9 @@ pub struct Journal {
     /// By slot, what is launched to take the place of the instance above, and does once it is ready.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub successors: BTreeMap<String, Launching>,
+    /// By slot, what was launched before the instance above took its place, while it is there still.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub predecessors: BTreeMap<String, Launching>,
     /// By slot, the highest incarnation ever launched, of what is not meant any more: none is used again.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub spent: BTreeMap<String, u32>,

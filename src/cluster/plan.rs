@@ -285,6 +285,9 @@ pub fn plan(spec: &SwarmClusterSpec, world: &World, now: Timestamp) -> Plan {
     pass.plan.hosts = hosts.into_iter().collect();
     let unpinned = |m: &&Member<'_>| m.host.is_some_and(|h| h.rotated && !h.pinned);
     pass.plan.pins = members.iter().filter(unpinned).map(|m| m.id).collect();
+    if !spec.paused {
+        roll::fall_back(&mut pass);
+    }
     roll::compare(&mut pass);
     if spec.paused {
         return pass.plan;

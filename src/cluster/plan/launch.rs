@@ -99,6 +99,7 @@ fn forget(pass: &mut Pass<'_>) {
     }
     journal.launches.retain(|slot, _| wanted.contains(slot));
     journal.successors.retain(|slot, _| wanted.contains(slot));
+    journal.predecessors.retain(|slot, _| wanted.contains(slot));
     journal.losses.retain(|slot, _| wanted.contains(slot));
 }
 

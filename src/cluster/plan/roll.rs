@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Pass, Wait, World};
+use super::{Pass, Wait, World, boot};
 use crate::{
     api::{NodeRole, SwarmClusterSpec, label},
     cluster::{
@@ -30,6 +30,28 @@ pub fn rolls(spec: &SwarmClusterSpec, world: &World) -> bool {
     replaced || members.holders().any(|m| !differences(m, journal, spec).is_empty())
 }
 
+/// One that took over is lost before its predecessor is gone: that one fills the slot again.
+pub fn fall_back(pass: &mut Pass<'_>) {
+    let members = pass.members;
+    let there = |slot: &String, made: &Launching| {
+        slot.parse().is_ok_and(|slot| members.get(MemberId { slot, incarnation: made.incarnation }).is_some())
+    };
+    let journal = &mut pass.journal;
+    journal.predecessors.retain(|slot, before| there(slot, before));
+    let taken_over = |slot: &String| journal.launches.get(slot).is_some_and(|made| there(slot, made));
+    let (_, back): (Vec<_>, Vec<_>) = journal.predecessors.keys().cloned().partition(taken_over);
+    let instances = pass.world.instances.as_deref().unwrap_or_default();
+    for key in back {
+        let Some(before) = pass.journal.predecessors.remove(&key) else { continue };
+        let Some(lost) = pass.journal.launches.insert(key.clone(), before) else { continue };
+        let spent = pass.journal.spent.entry(key.clone()).or_default();
+        *spent = (*spent).max(lost.incarnation);
+        if let Ok(slot) = key.parse() {
+            boot::note_ended(pass, instances, slot, &lost);
+        }
+    }
+}
+
 /// Tells who is not as the spec asks for.
 pub fn compare(pass: &mut Pass<'_>) {
     for slot in pass.slots.clone() {
@@ -45,8 +67,6 @@ pub fn compare(pass: &mut Pass<'_>) {
 fn differences(holder: &Member<'_>, journal: &Journal, spec: &SwarmClusterSpec) -> Vec<String> {
     match journal.launches.get(&holder.id.slot.to_string()) {
         Some(made) if made.incarnation == holder.id.incarnation => differing(made, spec),
-        // Its successor had taken its place, and was lost before it was gone itself.
-        Some(made) if made.incarnation > holder.id.incarnation => vec!["launch".to_owned()],
         _ => Vec::new(),
     }
 }
@@ -103,7 +123,9 @@ fn succession(pass: &mut Pass<'_>) {
 fn take_over(pass: &mut Pass<'_>, slot: Slot, from: Option<MemberId>) {
     let key = slot.to_string();
     if let Some(next) = pass.journal.successors.remove(&key) {
-        pass.journal.launches.insert(key, next);
+        let before = pass.journal.launches.insert(key.clone(), next);
+        let before = before.filter(|b| from.is_some_and(|id| id.incarnation == b.incarnation));
+        pass.journal.predecessors.extend(before.map(|b| (key, b)));
         // What follows from it is decided by the picture that knows of it.
         pass.wake_at(pass.now);
     }

@@ -77,6 +77,24 @@ fn a_successor_joins_and_takes_over_once_it_is_ready_and_only_then_its_predecess
 }
 
 #[test]
+fn one_that_took_over_and_is_lost_at_once_gives_the_slot_back_to_its_predecessor() {
+    let (spec, mut world) = changed();
+    succeeded(&spec, &mut world, true);
+    world.journal = plan(&spec, &world, NOW).save;
+    world.instances.as_mut().unwrap()[2].state = InstanceState::Terminated;
+    world.hosts.remove(&member("w0.1"));
+    let back = plan(&spec, &world, NOW);
+    assert_eq!(launches(&back), [member("w0.2")], "{back:?}");
+    let journal = back.save.unwrap();
+    assert_eq!((journal.launches["w0"].incarnation, journal.successors["w0"].incarnation), (0, 2));
+    assert!(journal.predecessors.is_empty() && back.outdated.contains_key(&member("w0.0")), "{journal:?}");
+    // By a spec that was changed back it is as asked for, and stays.
+    let (before, _) = whole();
+    let stays = plan(&before, &world, NOW);
+    assert_eq!((launches(&stays), stays.outdated.len()), (vec![], 0), "{stays:?}");
+}
+
+#[test]
 fn a_spec_that_is_changed_back_ends_the_successor_and_leaves_the_other_alone() {
     let (spec, mut world) = changed();
     succeeded(&spec, &mut world, false);
