@@ -29,6 +29,9 @@ use crate::{api::MANAGER, fence::Fence};
 /// How long a Lease that was read or written may need to be released; after that it runs out by itself.
 const RELEASE: Duration = Duration::from_secs(2);
 
+/// Hears who holds the Lease, or what failed.
+type Told = Box<dyn Fn(Result<Option<&str>, String>) + Send + Sync>;
+
 /// Takes part in the election for this process.
 pub struct Elector {
     leases: Api<Lease>,
@@ -40,7 +43,7 @@ pub struct Elector {
     lease: Option<Lease>,
     fence: Fence,
     /// Told after each look: who holds the Lease, or what failed.
-    told: Box<dyn Fn(Result<Option<&str>, String>) + Send + Sync>,
+    told: Told,
 }
 
 impl Elector {

@@ -36,6 +36,9 @@ enum Event {
 /// To read, or to write this over its version: who holds it, and for how long.
 type Request = Option<(Option<String>, Duration, String)>;
 
+/// When something happens, in which order, to which process in which of its lives.
+type Due = (u64, u64, usize, u64, Event);
+
 struct Process {
     /// Events of an earlier life mean nothing.
     life: u64,
@@ -68,7 +71,7 @@ impl Process {
 struct World {
     random: fastrand::Rng,
     timing: Timing,
-    queue: BinaryHeap<Reverse<(u64, u64, usize, u64, Event)>>,
+    queue: BinaryHeap<Reverse<Due>>,
     serial: u64,
     answers: BTreeMap<u64, Answer>,
     lease: Option<Record>,
