@@ -17,7 +17,7 @@ tar -C / -chf - $parts -C /tmp/image results | docker import --change 'USER 1000
 PASSED = """printf '<testsuite><testcase name="one"/></testsuite>' > $TESTKIT_RESULTS/junit.xml"""
 SKIPPED = """printf '<testsuite><testcase name="one"><skipped/></testcase></testsuite>' > $TESTKIT_RESULTS/junit.xml"""
 # It writes what it has two seconds after it is told to end.
-GRACEFUL = f"trap 'sleep 2; {PASSED}; echo parted; exit 0' TERM; echo begun; sleep 600 & wait"
+GRACEFUL = f"end() {{ sleep 2; {PASSED}; echo parted; exit 0; }}; trap end TERM; echo begun; sleep 600 & wait"
 
 
 def probe(name, of, script, **spec):
