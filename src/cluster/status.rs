@@ -170,9 +170,10 @@ fn held(name: String, kind: AddressKind, member: &Member<'_>, world: &World, pla
     }
     let swarm_id = world.journal.as_ref().and_then(|j| j.swarm_id.as_ref());
     let waits = plan.waits.get(&member.id).map(|w| w.words());
-    // A manager that has just joined is reached by the others a moment later.
+    // Who has just joined gets into the swarm, and is reached by the other managers, a moment later.
     let young = world.health.get(&member.instance.id).is_none_or(|c| c.age < SETTLED);
-    let settling = young && engine.is_some() && member.node.yes().is_some_and(|n| n.ready);
+    let comes = engine.is_some_and(|e| e.state == LocalState::Pending) || member.node.yes().is_some_and(|n| n.ready);
+    let settling = young && engine.is_some() && comes;
     if let Some(ailment) = plan::ailment(member, swarm_id).filter(|_| !settling) {
         node.state = NodeState::Down;
         node.message = Some(match waits {
@@ -191,6 +192,7 @@ fn held(name: String, kind: AddressKind, member: &Member<'_>, world: &World, pla
     };
     node.engine_version = Some(engine.version.clone());
     node.state = NodeState::Joining;
+    let waits = waits.filter(|_| !settling);
     node.message = waits.map(str::to_owned).or_else(|| engine.error.clone()).filter(|e| !e.is_empty());
     if engine.state == LocalState::Active && world.nodes.is_none() {
         node.node_id.clone_from(&engine.node_id);

@@ -96,8 +96,9 @@ def test_other_machines_are_asked_for_under_a_service(space):
     for node in status["nodes"]:
         assert "generation=2" in docker(space, "foo", node["address"], "info", "-f", "'{{.Labels}}'"), node["name"]
     manager = status["endpoint"]
-    nodes = listed(space, "foo", manager)
-    assert len(nodes) == 5 and sum(n[2] == "reachable" for n in nodes.values()) == 3, nodes
+    # Who is gone is struck off when the swarm has noticed.
+    nodes = until("five nodes", lambda: len(found := listed(space, "foo", manager)) == 5 and found, 60)
+    assert sum(n[2] == "reachable" for n in nodes.values()) == 3, nodes
     assert docker(space, "foo", manager, "info", "-f", "'{{.Swarm.Cluster.ID}}'") == swarm
     held.prepare()
     until("four tasks run", lambda: held.running(manager) == 4, 60)

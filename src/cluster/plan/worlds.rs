@@ -114,16 +114,31 @@ proptest! {
     }
 }
 
+/// The worlds that found the rarer bugs when this was written: they are lived first, since hundreds take a minute. Where
+/// one does not find its bug any more, all are.
+const FOUND_BY: [(bugs::Bug, usize); 11] = [
+    (bugs::Bug::RejoinAtOnce, 666),
+    (bugs::Bug::JoinWithoutMargin, 103),
+    (bugs::Bug::RemoveTheLiving, 36),
+    (bugs::Bug::EndAtOnce, 37),
+    (bugs::Bug::ReplaceWithoutQuorum, 45),
+    (bugs::Bug::LeaveAtOnce, 37),
+    (bugs::Bug::LeaveStopped, 48),
+    (bugs::Bug::NeverCallOff, 285),
+    (bugs::Bug::ForgetTheRemoved, 130),
+    (bugs::Bug::NeverUndo, 139),
+    (bugs::Bug::ForgetLosses, 164),
+];
+
 #[test]
 fn planted_bugs_are_found() {
     use proptest::{strategy::ValueTree, test_runner::TestRunner};
+    let mut runner = TestRunner::deterministic();
+    let scripts: Vec<_> = (0..1_000).map(|_| script().new_tree(&mut runner).unwrap().current()).collect();
     for bug in bugs::ALL {
-        let mut runner = TestRunner::deterministic();
-        let found = (0..1_000).find(|_| {
-            let script = script().new_tree(&mut runner).unwrap().current();
-            // By the bug, and not by something that is wrong without it.
-            live(&script, Some(bug)).is_err() && live(&script, None).is_ok()
-        });
-        assert!(found.is_some(), "{bug:?} is found by no world");
+        // By the bug, and not by something that is wrong without it.
+        let finds = |script: &&_| live(script, Some(bug)).is_err() && live(script, None).is_ok();
+        let first = FOUND_BY.iter().find(|(rare, _)| *rare == bug).map(|(_, world)| &scripts[*world]);
+        assert!(first.into_iter().chain(&scripts).find(finds).is_some(), "{bug:?} is found by no world");
     }
 }
