@@ -96,7 +96,8 @@ def test_what_is_missed_is_named_on_the_object(rows, sid, action):
     space, permit = rows
     name, when = name_of(sid, action), WHEN.get(action, STARTS)
     if when is not STARTS:
-        until("its instance", lambda: space.instances(name), 60)
+        # One that is still pending cannot be stopped.
+        until("its instance runs", lambda: [i["State"]["Name"] for i in space.instances(name)] == ["running"], 60)
         permit((sid, action), without(sid, action))
         if when is CIDRS:
             change = json.dumps({"spec": {"accessCIDRs": ["203.0.113.0/24"]}})
