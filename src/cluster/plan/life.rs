@@ -106,14 +106,12 @@ fn lay(pass: &mut Pass<'_>, heard: &Heard<'_>, gate: &mut Gate) {
         if !gone {
             continue;
         }
-        match ghost.role {
-            NodeRole::Manager if !ghost.voter || gate.remove(ghost, heard).is_ok() => {
-                pass.take(role(heard, ghost, NodeRole::Worker));
-            }
-            NodeRole::Worker if !ghost.voter => {
-                pass.take(Action::RemoveNode { via: heard.via, node: ghost.id.clone() });
-            }
-            NodeRole::Manager | NodeRole::Worker => {}
+        // A manager that raft does not know, as after a new cluster was forced, is removed as it is: swarmkit cannot
+        // demote it ("can't find manager in raft memberlist"), and keeps nobody who has no vote.
+        if !ghost.voter {
+            pass.take(Action::RemoveNode { via: heard.via, node: ghost.id.clone() });
+        } else if ghost.role == NodeRole::Manager && gate.remove(ghost, heard).is_ok() {
+            pass.take(role(heard, ghost, NodeRole::Worker));
         }
     }
 }
