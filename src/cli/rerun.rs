@@ -32,9 +32,9 @@ The new run has the spec of the old one. With --failed its arguments are the old
 image with other habits write its arguments after --, with {} where the names shall be.
 The failed cases are read from the kept results: the old cluster and container need not be there.
 
-Ctrl-C ends the printing, not the run: kubectl testkit logs RUN -f goes on, kubectl testkit rm run/RUN ends it.
+Ctrl-C cancels the run; a second one within two seconds leaves it running.
 Exit codes: 0 every case passed or was skipped, or with --failed there is none to run again; 1 a case
-failed; 2 the run could not be made or has no verdict.")]
+failed; 2 wrong usage; 3 the run could not be made or has no verdict; 4 you are not allowed to.")]
 pub struct Args {
     /// The run to make again
     #[arg(add = super::complete::runs())]
