@@ -182,11 +182,7 @@ mod tests {
 
     use super::*;
 
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: Args,
-    }
+    type Line = crate::cli::Line<Args>;
 
     fn asked(line: &[&str]) -> Value {
         object(&Line::parse_from([&["create"], line].concat()).args).unwrap()

@@ -212,3 +212,11 @@ async fn ended_by_signal() -> u8 {
         _ = wait(SignalKind::hangup()) => exit::TERMINATED,
     }
 }
+
+/// A line with the arguments of one verb alone.
+#[cfg(test)]
+#[derive(clap::Parser)]
+struct Line<A: clap::Args> {
+    #[command(flatten)]
+    args: A,
+}

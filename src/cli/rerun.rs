@@ -176,11 +176,7 @@ mod tests {
 
     use super::*;
 
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: Args,
-    }
+    type Line = crate::cli::Line<Args>;
 
     fn old() -> E2ERun {
         serde_json::from_value(json!({

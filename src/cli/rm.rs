@@ -209,11 +209,7 @@ mod tests {
 
     use super::*;
 
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: Args,
-    }
+    type Line = crate::cli::Line<Args>;
 
     #[test]
     fn a_word_names_a_cluster_or_a_run() {

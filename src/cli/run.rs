@@ -265,11 +265,7 @@ mod tests {
 
     use super::*;
 
-    #[derive(Parser)]
-    struct Line {
-        #[command(flatten)]
-        args: Args,
-    }
+    type Line = crate::cli::Line<Args>;
 
     #[test]
     fn options_become_a_run_with_a_generated_name() {
