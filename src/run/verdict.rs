@@ -222,8 +222,10 @@ impl Judge<'_> {
         }
         let path = &self.spec.results.path;
         let empty = match (all, self.outcome.junit.is_some()) {
-            (0, false) => Some((reason::NO_RESULTS, format!("no JUnit (*.xml) in {path}"))),
-            (0, true) => Some((reason::NO_CASES, format!("the JUnit in {path} has no case"))),
+            (0, false) => {
+                Some((reason::NO_RESULTS, format!("no results of a form that is read, in {path} or in the log")))
+            }
+            (0, true) => Some((reason::NO_CASES, format!("the results in {path} have no case"))),
             _ if self.outcome.passed() + flaky == 0 => {
                 Some((reason::NO_CASES, format!("no case was run: all {all} were skipped")))
             }

@@ -50,11 +50,11 @@ fn says_how_it_ended() {
             exit(0),
             None,
             reason::NO_RESULTS,
-            "no JUnit (*.xml) in /results, exit code 0; it said last: hello | bye",
+            "no results of a form that is read, in /results or in the log, exit code 0; it said last: hello | bye",
         ),
         ("crashed", exit(2), None, reason::NO_RESULTS, "exit code 2; it said last: hello | bye"),
         ("killed", memory, None, reason::NO_RESULTS, "exit code 137, a process was killed for want of memory"),
-        ("no cases", exit(0), Some("<testsuites/>"), reason::NO_CASES, "has no case"),
+        ("no cases", exit(0), Some("<testsuites/>"), reason::NO_CASES, "the results in /results have no case"),
         ("all skipped", exit(0), Some(SKIPPED), reason::NO_CASES, "spec.results.allowEmpty"),
         (
             "cut off",
