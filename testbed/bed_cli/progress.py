@@ -23,7 +23,8 @@ class Step:
     """One command of a longer work.
 
     `cpu` and `wait` are its seconds of processor, and of waiting for a network or a disk, until this machine has told better.
-    `threads`: how many processors it keeps busy; `after`: steps that have to be done before it, where the work has them;
+    `threads`: how many processors it keeps busy, but for the last `tail` seconds of processor, which are one's alone; `after`: steps
+    that have to be done before it, where the work has them;
     `always`: what it runs knows itself whether there is anything to do.
     """
 
@@ -34,6 +35,7 @@ class Step:
     threads: int = 1
     after: tuple[str, ...] = ()
     always: bool = False
+    tail: float = 0
 
 
 class Running:
@@ -143,15 +145,17 @@ class Progress:
         self._line(f"{running.label} done in {clock(took)} ({clock(running.cpu)} of a processor)")
 
     def _left(self) -> str:
-        finished = [(step.cpu, self.done[step.name]) for step in self.steps if step.name in self.done and step.name not in self.known]
-        pace, under_way, work = forecast.pace(finished), {running.step.name: running for running in self.running}, {}
+        under_way, work = {running.step.name: running for running in self.running}, {}
+        unknown = [step for step in self.steps if step.name not in self.known]
+        pace = forecast.pace([(step.cpu, self.done[step.name]) for step in unknown if step.name in self.done],
+                             [(step.cpu, under_way[step.name].cpu) for step in unknown if step.name in under_way])
         for step in self.steps:
             if step.name in self.done:
                 continue
             cpu, wait = self.known.get(step.name, step.cpu * pace), step.wait
             if running := under_way.get(step.name):
                 cpu, wait = forecast.rest(cpu, running.cpu), max(wait - running.took(), 0)
-            work[step.name] = forecast.Work(cpu, wait, step.threads, step.after)
+            work[step.name] = forecast.Work(cpu, wait, step.threads, step.after, step.tail)
         return forecast.words(forecast.left(work, self.supply.now, self.cores) + self.then * self.cores / self.supply.now)
 
     def _line(self, text: str) -> None:

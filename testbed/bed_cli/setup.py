@@ -124,7 +124,7 @@ def kubernetes() -> list[Step]:
     absent = [component for component in COMPONENTS if not os.access(places.kubernetes_binary(component), os.X_OK)]
     if not absent:
         return []
-    return [Step("Kubernetes", [places.TESTBED / "kubernetes" / "build", places.kubernetes_built(), *absent], cpu=680, wait=15, threads=2)]
+    return [Step("Kubernetes", [places.TESTBED / "kubernetes" / "build", places.kubernetes_built(), *absent], cpu=770, wait=15, threads=2, tail=25)]
 
 
 def _kernels(own: bool, images: bool) -> list[Step]:
@@ -134,7 +134,7 @@ def _kernels(own: bool, images: bool) -> list[Step]:
     if own and lacks_own:
         steps.append(Step(OWN_KERNEL, [folder / "build", places.own_kernel().parent], cpu=980, wait=10, threads=2, after=(PACKAGES,)))
     if lacks_prebuilt and (images or lacks_own and not own):
-        steps.append(Step(PREBUILT_KERNEL, [folder / "prebuilt", places.prebuilt_kernel().parent], cpu=6, wait=8, after=(PACKAGES,)))
+        steps.append(Step(PREBUILT_KERNEL, [folder / "prebuilt", places.prebuilt_kernel().parent], cpu=12, wait=8, after=(PACKAGES,)))
     return steps
 
 
@@ -156,20 +156,20 @@ def _programs() -> list[Step]:
     """
     script = ('cd "$1" && cargo build --locked --workspace --bin testkit-operator --bin kubectl-testkit && mkdir -p target/bin '
               '&& cp --remove-destination "$CARGO_TARGET_DIR/debug/testkit-operator" "$CARGO_TARGET_DIR/debug/kubectl-testkit" target/bin/')
-    return [_cargo("operator and plugin", ["sh", "-c", script, "programs", places.CHECKOUT], 560, "debug", "testkit-operator")]
+    return [_cargo("operator and plugin", ["sh", "-c", script, "programs", places.CHECKOUT], 720, 100, "debug", "testkit-operator")]
 
 
 def _suite() -> list[Step]:
     build = [places.CHECKOUT / "e2e" / "image.sh", "--quick", places.CHECKOUT / "target" / "e2e.tar"]
-    return [_cargo("image of the suite", build, 175, "x86_64-unknown-linux-musl", "debug", "e2e")]
+    return [_cargo("image of the suite", build, 165, 70, "x86_64-unknown-linux-musl", "debug", "e2e")]
 
 
-def _cargo(name: str, build: list, cpu: float, *built: str) -> Step:
-    """Cargo itself knows whether there is anything to do; with what it `built` before, it is little."""
+def _cargo(name: str, build: list, cpu: float, tail: float, *built: str) -> Step:
+    """Cargo itself knows whether there is anything to do; with what it `built` before, it is little. The `tail` is the last crate and its linking."""
     command, after = ["env", *(f"{name}={value}" for name, value in rust.environment().items()), *build], (PACKAGES, TOOLCHAIN)
     if places.cargo_target().joinpath(*built).exists():
         return Step(f"{name} again", command, cpu=30, after=after, always=True)
-    return Step(name, command, cpu=cpu, wait=5, threads=2, after=after, always=True)
+    return Step(name, command, cpu=cpu, wait=5, threads=2, after=after, always=True, tail=tail)
 
 
 def describe(steps: list[Step]) -> str:
