@@ -1,26 +1,23 @@
 //! Where a reader of a JUnit document is, and what it makes of each piece.
 
+mod end;
+mod open;
+
 use std::sync::Arc;
 
-use quick_xml::events::BytesStart;
-
 use super::super::{
-    case::{self, Case, Element, MESSAGE, NAME, OUTPUT, Part, Record, Sink, Verdict},
+    case::{NAME, Part, Sink},
     text::{self, Ends, Head},
 };
 use super::{
     suite::{Declared, Seen},
-    words::{self, Loose, Sort, Told},
+    words::{self, Loose, Sort},
 };
 
 /// How deep elements may be nested.
 const DEPTH: usize = 500;
 /// How far up an end tag looks for the element that it ends.
 const MISNESTED: usize = 16;
-/// How many attributes of an element, properties and parts of a case are kept.
-const ATTRIBUTES: usize = 32;
-const PROPERTIES: usize = 256;
-const PARTS: usize = 32;
 
 /// The name of the property that carries a problem from one document into the next.
 pub(in crate::results) const PROBLEM: &str = "testkit.problem";
@@ -173,186 +170,6 @@ impl<'s> Walk<'s> {
         self.stack.push(Frame { tag: text::bounded(raw, NAME).to_owned(), kind });
     }
 
-    /// The attributes, their names in lower case.
-    fn attributes(&mut self, tag: &str, length: usize) -> Vec<(String, String)> {
-        let mut all = Vec::new();
-        let (mut wrong, mut unknown, mut markup) = (false, None, false);
-        for attribute in BytesStart::from_content(tag, length).attributes().with_checks(false) {
-            match attribute {
-                Ok(attribute) if attribute.key.as_ref().starts_with("xmlns") => {}
-                Ok(attribute) => {
-                    markup |= attribute.value.contains('<');
-                    let value = text::unescape(&attribute.value, &mut unknown);
-                    let key = words::local(&text::name(attribute.key.as_ref(), NAME));
-                    all.push((key, value.into_owned()));
-                }
-                Err(_) => wrong = true,
-            }
-        }
-        if wrong {
-            self.malformed("the attributes of a tag cannot be read");
-        }
-        if markup {
-            self.malformed("a < stands in an attribute");
-        }
-        all
-    }
-
-    fn element(&mut self, sort: Sort, name: &str, attributes: &[(String, String)]) -> Kind {
-        self.foreign |= self.stack.is_empty() && !matches!(sort, Sort::Suites | Sort::Suite | Sort::Case);
-        let inside = self.stack.last().map(|frame| &frame.kind);
-        match (inside, sort) {
-            (_, Sort::Suites | Sort::Suite) => self.suite(sort == Sort::Suites, attributes),
-            (_, Sort::Case) => self.case(attributes),
-            // Text that is kept or known to be anything; of an element in it only the text counts.
-            (Some(Kind::Stream { .. } | Kind::Properties), Sort::Failure | Sort::Flaky | Sort::Rerun) => {
-                self.out_of_place(name, "output or properties");
-                Kind::Properties
-            }
-            (Some(Kind::Properties), Sort::Property) => {
-                self.property(attributes);
-                Kind::Properties
-            }
-            (Some(Kind::Part { .. } | Kind::Stream { .. } | Kind::Properties), _) => Kind::Properties,
-            (Some(Kind::Case(_)), Sort::Failure | Sort::Flaky | Sort::Rerun | Sort::Skipped) => {
-                part(name, sort, attributes, Place::Case)
-            }
-            (Some(Kind::Suite(_)), Sort::Failure | Sort::Flaky | Sort::Rerun) => {
-                part(name, sort, attributes, Place::Suite)
-            }
-            (Some(_) | None, Sort::Failure | Sort::Flaky | Sort::Rerun) => part(name, sort, attributes, Place::Nowhere),
-            (Some(Kind::Case(_) | Kind::Suite(_)), Sort::Out | Sort::Err) => {
-                Kind::Stream { err: sort == Sort::Err, said: Ends::new(OUTPUT) }
-            }
-            (Some(Kind::Case(_) | Kind::Suite(_)), Sort::Properties) => Kind::Properties,
-            (Some(Kind::Case(_) | Kind::Suite(_)), Sort::Property) => {
-                self.property(attributes);
-                Kind::Properties
-            }
-            (Some(Kind::Case(_) | Kind::Suite(_)), Sort::LikeCase) => {
-                self.out_of_place(name, "a suite, where JUnit has <testcase>");
-                Kind::Other(Loose::default())
-            }
-            (_, Sort::Status | Sort::LikeFailure) => {
-                let said = attributes.iter().any(|(key, value)| key != "nil" && !words::nothing(value));
-                self.telling_attributes(name, attributes);
-                Kind::Telling { name: name.to_owned(), said: Head::new(NAME), marked: said }
-            }
-            _ => {
-                self.telling_attributes(name, attributes);
-                Kind::Other(Loose::default())
-            }
-        }
-    }
-
-    fn suite(&mut self, wrapper: bool, attributes: &[(String, String)]) -> Kind {
-        self.junit = true;
-        let nested = !self.stack.is_empty();
-        if nested && !matches!(self.stack.last(), Some(Frame { kind: Kind::Suite(_), .. })) {
-            let around = self.stack.last().map(|frame| frame.tag.clone()).unwrap_or_default();
-            self.sink.problem(format!("a suite is within <{}>, which is no place of it", text::name(&around, 100)));
-        }
-        let mut declared = Declared::default();
-        if matches!(self.stack.last(), Some(Frame { kind: Kind::Suite(outer), .. }) if &*outer.name == "pytest tests") {
-            declared.counts_parts();
-        }
-        let mut name = String::new();
-        for (key, value) in attributes {
-            if key == "name" {
-                name = text::name(value, NAME);
-            } else {
-                declared.attribute(key, value);
-            }
-        }
-        let kept = kept(attributes, if declared.counts_cases() { &["name"] } else { &["name", "tests"] });
-        self.sink.suite(&name, &kept, wrapper && !nested);
-        Kind::Suite(Box::new(Suite {
-            name: Arc::from(name),
-            declared,
-            seen: Seen::default(),
-            direct: 0,
-            text: Loose::default(),
-        }))
-    }
-
-    fn case(&mut self, attributes: &[(String, String)]) -> Kind {
-        self.junit = true;
-        if !matches!(self.stack.last(), Some(Frame { kind: Kind::Suite(_), .. })) {
-            let place =
-                self.stack.last().map_or("no suite".to_owned(), |frame| format!("<{}>", text::name(&frame.tag, 100)));
-            self.sink.problem(format!("a case is within {place}, which is no place of it"));
-        }
-        let first = |wanted: &[&str]| {
-            attributes.iter().find(|(key, _)| wanted.contains(&key.as_str())).map_or("", |(_, value)| value.as_str())
-        };
-        let class = text::name(first(&["classname", "class"]), NAME);
-        if *self.class != *class {
-            self.class = Arc::from(class);
-        }
-        let (name, time) = (first(&["name"]).to_owned(), case::seconds(first(&["time", "duration"])));
-        let mut parts = Vec::new();
-        for (key, value) in attributes {
-            let said = format!("{key}={:?}", text::name(value, NAME));
-            match words::told(key, value) {
-                Some(Told::Failed) => parts.push(Part::new(Element::Failure, said)),
-                Some(Told::Skipped) => parts.push(Part::new(Element::Skipped, said)),
-                Some(Told::Unknown) => {
-                    self.sink.problem(format!(
-                        "what case {:?} says of its end is not known: {said}",
-                        text::name(&name, 100)
-                    ));
-                }
-                Some(Told::Passed | Told::Nothing) | None => {}
-            }
-        }
-        let whole_name = name.len() <= NAME;
-        // What tells of the end is a part by now.
-        let mut attributes = kept(attributes, &["name", "classname", "class"]);
-        attributes.retain(|(key, value)| matches!(words::told(key, value), None | Some(Told::Passed | Told::Nothing)));
-        Kind::Case(Box::new(Open {
-            class: self.class.clone(),
-            name,
-            whole_name,
-            time,
-            attributes,
-            properties: Vec::new(),
-            told: parts.len(),
-            parts,
-            out: String::new(),
-            err: String::new(),
-            text: Loose::default(),
-        }))
-    }
-
-    fn property(&mut self, attributes: &[(String, String)]) {
-        let first = |wanted| attributes.iter().find(|(key, _)| key == wanted).map_or("", |(_, value)| value.as_str());
-        let (name, value) = (text::name(first("name"), NAME), text::clean(first("value")));
-        let value = text::bounded(&value, MESSAGE).to_owned();
-        if name == PROBLEM {
-            self.sink.carried(value);
-            return;
-        }
-        for frame in self.stack.iter_mut().rev() {
-            match &mut frame.kind {
-                Kind::Case(open) if open.properties.len() < PROPERTIES => return open.properties.push((name, value)),
-                Kind::Case(_) => return,
-                Kind::Suite(_) => return self.sink.property(&name, &value),
-                _ => {}
-            }
-        }
-    }
-
-    /// What the attributes of an element that is none of JUnit's tell of a failure.
-    fn telling_attributes(&mut self, name: &str, attributes: &[(String, String)]) {
-        for (key, value) in attributes {
-            if words::told(key, value) == Some(Told::Failed) && !harmless(&self.stack, name, key) {
-                let said = format!("{key}={:?}", text::name(value, 100));
-                self.out_of_place(&format!("{name} {said}"), "a place where nothing of it is known");
-                return;
-            }
-        }
-    }
-
     fn out_of_place(&mut self, what: &str, place: &str) {
         let what = text::name(what, 200);
         self.sink.problem(format!("<{what}> looks like a failure or a case and is in {place}"));
@@ -422,169 +239,6 @@ impl<'s> Walk<'s> {
         }
     }
 
-    /// Ends the innermost element. One that was not ended itself counts only where it has failed.
-    fn pop(&mut self, whole: bool) {
-        let Some(frame) = self.stack.pop() else { return };
-        match frame.kind {
-            Kind::Suite(suite) => self.end_suite(*suite, whole),
-            Kind::Case(open) => self.end_case(*open, whole),
-            Kind::Part { mut part, mut text, place } => {
-                part.text = text.take();
-                self.end_part(part, place);
-            }
-            Kind::Stream { err, said } => self.end_stream(err, &said.finish()),
-            Kind::Telling { name, mut said, marked } => {
-                let said = said.take();
-                self.end_telling(&name, &said, marked);
-            }
-            Kind::Other(mut loose) => {
-                if let Some(line) = loose.end().filter(|_| self.junit) {
-                    self.sink
-                        .problem(format!("text outside of a failure looks like one: {:?}", text::name(&line, 200)));
-                }
-            }
-            Kind::Properties => {}
-        }
-    }
-
-    fn end_suite(&mut self, mut suite: Suite, whole: bool) {
-        let line = suite.text.end();
-        let said = if suite.name.is_empty() { "the suite".to_owned() } else { format!("suite {:?}", &*suite.name) };
-        if let Some(line) = line {
-            self.sink.problem(format!("text in {said} looks like a failure: {:?}", text::name(&line, 200)));
-        }
-        if whole && !self.kept {
-            let doubts = suite.declared.doubts(&suite.seen, suite.direct);
-            suite.seen.short = suite.declared.short(&suite.seen, &said);
-            suite.seen.told |= !doubts.is_empty();
-            for doubt in doubts {
-                self.sink.problem(format!("{said} {doubt}"));
-            }
-        }
-        self.sink.end_suite();
-        match self.suite_around() {
-            Some(outer) => outer.seen.add(suite.seen),
-            None => suite.seen.short.into_iter().for_each(|(_, said)| self.sink.problem(said)),
-        }
-    }
-
-    fn end_case(&mut self, mut open: Open, whole: bool) {
-        let line = open.text.end();
-        let suite = self.stack.iter().rev().find_map(|frame| match &frame.kind {
-            Kind::Suite(suite) => Some(suite.name.clone()),
-            _ => None,
-        });
-        // An element tells the same in more words.
-        if open.parts[open.told..].iter().any(|part| matches!(part.element, Element::Failure | Element::Error)) {
-            open.parts.drain(..open.told);
-        }
-        let verdict = case::verdict(&open.parts);
-        if !whole && !matches!(verdict, Verdict::Failed(_)) {
-            return;
-        }
-        let mut case = Case::new(suite.as_ref().unwrap_or(&self.nameless), open.class, &open.name, verdict);
-        case.time = open.time;
-        if let Some(line) = line {
-            self.sink.problem(format!(
-                "text in case {:?} looks like a failure: {:?}",
-                text::name(&case.name, 100),
-                text::name(&line, 200)
-            ));
-        }
-        let failures = open.parts.iter().filter(|part| part.element != Element::Skipped).count() as u64;
-        self.count(&case.verdict, failures);
-        let mut record = Record::new(case, open.parts);
-        record.whole_name &= open.whole_name;
-        (record.attributes, record.properties) = (open.attributes, open.properties);
-        (record.out, record.err) = (open.out, open.err);
-        self.sink.case(record);
-    }
-
-    fn count(&mut self, verdict: &Verdict, failures: u64) {
-        let Some(suite) = self.suite_around() else { return };
-        suite.seen.cases += 1;
-        suite.seen.failures += failures;
-        match verdict {
-            Verdict::Skipped => suite.seen.skipped += 1,
-            Verdict::Failed(_) => suite.direct += 1,
-            Verdict::Passed | Verdict::Flaky(_) => {
-                suite.seen.passed += 1;
-                suite.direct += 1;
-            }
-        }
-    }
-
-    fn suite_around(&mut self) -> Option<&mut Suite> {
-        self.stack.iter_mut().rev().find_map(|frame| match &mut frame.kind {
-            Kind::Suite(suite) => Some(&mut **suite),
-            _ => None,
-        })
-    }
-
-    fn end_part(&mut self, part: Part, place: Place) {
-        match (place, self.stack.last_mut().map(|frame| &mut frame.kind)) {
-            (Place::Case, Some(Kind::Case(open))) => push(&mut open.parts, part),
-            (Place::Suite, Some(Kind::Suite(suite))) => {
-                // A suite's own failure, of what is done before its cases, is one of it and of no case.
-                suite.seen.failures += 1;
-                let (name, verdict) = (suite.name.clone(), case::verdict(std::slice::from_ref(&part)));
-                let case = Case::new(&name, self.nameless.clone(), &format!("{name} (the suite itself)"), verdict);
-                self.sink.case(Record { whole_name: false, ..Record::new(case, vec![part]) });
-            }
-            _ => {
-                let known = self.harmless_part(&part);
-                if !known {
-                    self.out_of_place(
-                        &format!("{}> {}", part.element.name(), text::name(&part.words(), 100)),
-                        "no case",
-                    );
-                }
-            }
-        }
-    }
-
-    /// An element of a kind of document in which it is no test's.
-    fn harmless_part(&self, part: &Part) -> bool {
-        !self.junit
-            && part.element == Element::Error
-            && self.stack.first().is_some_and(|root| matches!(words::local(&root.tag).as_str(), "checkstyle" | "pmd"))
-    }
-
-    fn end_stream(&mut self, err: bool, said: &str) {
-        match self.stack.last_mut().map(|frame| &mut frame.kind) {
-            Some(Kind::Case(open)) => {
-                let to = if err { &mut open.err } else { &mut open.out };
-                text::push_bounded(to, said, 2 * OUTPUT);
-            }
-            Some(Kind::Suite(_)) => self.sink.output(err, said),
-            _ => {}
-        }
-    }
-
-    fn end_telling(&mut self, name: &str, said: &str, marked: bool) {
-        let told = match words::sort(name) {
-            Sort::Status => words::told(name, said).unwrap_or(Told::Unknown),
-            _ if words::nothing(said) && (!said.trim().is_empty() || name.ends_with('s')) && !marked => Told::Nothing,
-            _ => Told::Failed,
-        };
-        let message = || format!("<{name}>{}", text::name(said, NAME));
-        let harmless = harmless(&self.stack, name, "");
-        match (self.stack.last_mut().map(|frame| &mut frame.kind), told) {
-            (_, Told::Passed | Told::Nothing) => {}
-            (Some(Kind::Case(open)), Told::Failed) => push(&mut open.parts, Part::new(Element::Failure, message())),
-            (Some(Kind::Case(open)), Told::Skipped) => push(&mut open.parts, Part::new(Element::Skipped, message())),
-            (Some(Kind::Case(open)), Told::Unknown) => {
-                let case = text::name(&open.name, 100);
-                self.sink.problem(format!("what case {case:?} says of its end is not known: {}", message()));
-            }
-            (_, Told::Failed) if harmless => {}
-            // An empty one in a document of another kind has nothing to say.
-            (_, Told::Failed) if !self.junit && said.trim().is_empty() && !marked => {}
-            (_, Told::Failed) => self.out_of_place(&message()[1..], "no case"),
-            (_, Told::Skipped | Told::Unknown) => {}
-        }
-    }
-
     /// The end of the document. Whether it is JUnit.
     pub(super) fn finish(mut self, cut: Option<&str>) -> bool {
         if let Some(line) = self.around.end() {
@@ -608,43 +262,6 @@ impl<'s> Walk<'s> {
     fn loose_end(&mut self, line: &str) {
         self.sink.problem(format!("text around the document looks like a failure: {:?}", text::name(line, 200)));
     }
-}
-
-fn part(name: &str, sort: Sort, attributes: &[(String, String)], place: Place) -> Kind {
-    let error = name.ends_with("error");
-    let element = match (sort, error) {
-        (Sort::Skipped, _) => Element::Skipped,
-        (Sort::Flaky, false) => Element::FlakyFailure,
-        (Sort::Flaky, true) => Element::FlakyError,
-        (Sort::Rerun, false) => Element::RerunFailure,
-        (Sort::Rerun, true) => Element::RerunError,
-        (_, true) => Element::Error,
-        (_, false) => Element::Failure,
-    };
-    let first = |wanted| attributes.iter().find(|(key, _)| key == wanted).map_or("", |(_, value)| value.as_str());
-    // CTest skips what it cannot start, and counts it as failed.
-    let element = if first("message") == "Unable to find executable" { Element::Error } else { element };
-    let held = |value: &str| text::bounded(&text::clean(value), MESSAGE).to_owned();
-    let part = Part { element, message: held(first("message")), kind: held(first("type")), text: String::new() };
-    Kind::Part { part, text: Head::new(MESSAGE), place }
-}
-
-/// Keeps the first parts. A failure is kept in place of what is none.
-fn push(parts: &mut Vec<Part>, part: Part) {
-    if parts.len() < PARTS {
-        parts.push(part);
-    } else if matches!(part.element, Element::Failure | Element::Error)
-        && !parts.iter().any(|p| matches!(p.element, Element::Failure | Element::Error))
-        && let Some(last) = parts.last_mut()
-    {
-        *last = part;
-    }
-}
-
-/// The attributes to be written again.
-fn kept(attributes: &[(String, String)], read: &[&str]) -> Vec<(String, String)> {
-    let others = attributes.iter().filter(|(key, _)| !read.contains(&key.as_str()));
-    others.take(ATTRIBUTES).map(|(key, value)| (key.clone(), text::name(value, NAME))).collect()
 }
 
 /// Robot Framework's own document says FAIL of each keyword, also of those that were meant to fail: only its
