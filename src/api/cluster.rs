@@ -185,6 +185,7 @@ pub struct Provider {
 #[schemars(transform = required_by_rule)]
 #[x_kube(
     validation = Rule::new("has(self.region)").message("write the region, such as region: us-east-1"),
+    validation = Rule::new("!self.spotManagers || self.spot").message("write spot: true beside spotManagers: true: where managers may be spot instances, so may workers").field_path(".spotManagers"),
     validation = Rule::new("has(self.subnets) == has(oldSelf.subnets) && (!has(self.subnets) || self.subnets == oldSelf.subnets)").message("the subnets cannot be changed: create another SwarmCluster, or delete this one and apply it again").field_path(".subnets"),
     validation = Rule::new("has(self.credentials) == has(oldSelf.credentials) && (!has(self.credentials) || self.credentials == oldSelf.credentials)").message("the credentials cannot be changed: change the Secret's content instead").field_path(".credentials")
 )]
@@ -227,9 +228,13 @@ pub struct Ec2Provider {
     #[serde(default)]
     pub connect_to: AddressKind,
 
-    /// Use spot instances. A change has the machines replaced.
+    /// Use spot instances for the workers. A change has the machines replaced.
     #[serde(default)]
     pub spot: bool,
+
+    /// Use spot instances for the managers, too. By default they are on demand, since EC2 may take back a majority of them at once, and the swarm with it.
+    #[serde(default)]
+    pub spot_managers: bool,
 
     /// The root volume, where the image's own size and type do not do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -476,6 +481,15 @@ fn instance_types() -> Vec<String> {
 }
 
 impl Ec2Provider {
+    /// Whether machines of this role are spot instances.
+    #[must_use]
+    pub const fn spot_for(&self, role: NodeRole) -> bool {
+        match role {
+            NodeRole::Manager => self.spot && self.spot_managers,
+            NodeRole::Worker => self.spot,
+        }
+    }
+
     /// The image used when the spec names none.
     #[must_use]
     pub fn default_ami() -> AmiSelector {

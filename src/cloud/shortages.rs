@@ -116,17 +116,13 @@ type Key = (Offering, Option<String>);
 impl Shortages {
     /// Those of these offerings, for launches by this template.
     #[must_use]
-    pub fn of<'a>(
-        &self,
-        offerings: impl IntoIterator<Item = &'a Offering>,
-        template: &str,
-    ) -> BTreeMap<Offering, Shortage> {
+    pub fn of(&self, offerings: impl IntoIterator<Item = Offering>, template: &str) -> BTreeMap<Offering, Shortage> {
         let all = self.all();
         let longest = |o: &Offering| {
             let keys = [None, Some(template.to_owned())].map(|t| (o.clone(), t));
             keys.iter().filter_map(|k| all.get(k)).max_by_key(|s| s.until).cloned()
         };
-        offerings.into_iter().filter_map(|o| Some((o.clone(), longest(o)?))).collect()
+        offerings.into_iter().filter_map(|o| longest(&o).map(|shortage| (o, shortage))).collect()
     }
 
     /// Remembers that an offering was refused.
@@ -152,10 +148,10 @@ impl Shortages {
     }
 
     /// A person changed what is asked for: these offerings are tried again at once.
-    pub fn retry<'a>(&self, offerings: impl IntoIterator<Item = &'a Offering>) {
+    pub fn retry(&self, offerings: impl IntoIterator<Item = Offering>) {
         let mut all = self.all();
         for offering in offerings {
-            all.retain(|(o, _), _| o != offering);
+            all.retain(|(o, _), _| *o != offering);
         }
     }
 
@@ -180,7 +176,7 @@ mod tests {
     }
 
     fn until(shortages: &Shortages, template: &str) -> Option<Timestamp> {
-        shortages.of([&offering("t3.medium")], template).into_values().next().map(|s| s.until)
+        shortages.of([offering("t3.medium")], template).into_values().next().map(|s| s.until)
     }
 
     #[test]
@@ -231,7 +227,7 @@ mod tests {
         assert_eq!(until(&shortages, "t"), Some(at(3)));
         shortages.note(&offering("t3.medium"), "t", Lack::Quota, "no", at(3));
         assert_eq!(until(&shortages, "t"), Some(at(33)), "and grows on where it was");
-        shortages.retry([&offering("t3.medium")]);
+        shortages.retry([offering("t3.medium")]);
         assert_eq!(until(&shortages, "t"), None);
     }
 }

@@ -167,7 +167,7 @@ impl Context {
         self.remember(&cluster.uid().unwrap_or_default(), |memory| {
             if memory.terms != terms {
                 if !memory.terms.is_empty() {
-                    account.shortages.retry(plan::offerings(&cluster.spec).iter().flatten());
+                    account.shortages.retry(plan::all_offerings(&cluster.spec));
                 }
                 (memory.terms, memory.failures) = (terms, 0);
             }

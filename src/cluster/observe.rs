@@ -53,9 +53,8 @@ pub async fn observe(context: &Context, cluster: &SwarmCluster, account: &Accoun
     let (hosts, engines) = hosts(&context.hosts, &uid, keys.as_ref()).await;
     let journal = keys.as_ref().map(|k| k.journal.clone());
     let spoken = listing(journal.as_ref(), instances.as_deref(), &hosts, &engines).await;
-    let offerings = plan::offerings(&cluster.spec);
     let request = cluster.spec.provider.ec2.as_ref().map(template::request);
-    let shortages = request.map(|r| account.shortages.of(offerings.iter().flatten(), &r));
+    let shortages = request.map(|r| account.shortages.of(plan::all_offerings(&cluster.spec), &r));
     let mut world = World {
         journal,
         instances,

@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub use gate::{alive, majority};
 pub use health::ailment;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
-pub use launch::offerings;
+pub use launch::all_offerings;
 pub use roll::rolls;
 pub use swarm::{Lost, lost};
 

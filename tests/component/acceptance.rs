@@ -77,7 +77,7 @@ fn what_is_left_out_has_its_default() {
             "update": {"maxSurge": 1, "maxUnavailable": 0},
             "recovery": "None",
             "paused": false,
-            "provider": {"ec2": {"region": "us-east-1", "instanceTypes": ["t3.medium", "t3a.medium"], "connectTo": "Private", "spot": false}},
+            "provider": {"ec2": {"region": "us-east-1", "instanceTypes": ["t3.medium", "t3a.medium"], "connectTo": "Private", "spot": false, "spotManagers": false}},
         })
     );
 

@@ -102,6 +102,11 @@ fn wrong_clusters_are_refused_with_what_to_write() {
                 &["spec.provider.ec2.securityGroups", "sg-0123456789abcdef0"],
             ),
             (
+                "spot for managers alone",
+                ec2(json!({"spotManagers": true})),
+                &["spec.provider.ec2.spotManagers", "write spot: true beside"],
+            ),
+            (
                 "an address kind of its own",
                 ec2(json!({"connectTo": "IPv6"})),
                 &["spec.provider.ec2.connectTo", "\"Private\", \"Public\""],

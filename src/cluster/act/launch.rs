@@ -114,7 +114,7 @@ impl Actor<'_> {
             self.cloud.account.shortages.note(offering, &request, lack, &error.to_string(), now);
         }
         // What was refused before the spec was corrected is nobody's concern any more.
-        let asked = plan::offerings(&self.cluster.spec).iter().flatten().any(|o| o == offering);
+        let asked = plan::all_offerings(&self.cluster.spec).any(|o| o == *offering);
         if free && (lack.is_some() || error == CloudError::Ended || !asked) {
             tracing::info!(cluster = self.owner.name, slot = %member, %error, "another way to launch is taken");
             return Ok(Effect::Changed);

@@ -63,7 +63,7 @@ fn worth(member: &Member<'_>, spec: &SwarmClusterSpec, journal: &Journal) -> Wor
         Worth::Unsure
     } else if node.leader {
         Worth::Leader
-    } else if journal.launching(member.id).is_some_and(|l| !differing(l, spec).is_empty()) {
+    } else if journal.launching(member.id).is_some_and(|l| !differing(l, member.id.slot.role, spec).is_empty()) {
         Worth::Outdated
     } else {
         Worth::Healthy

@@ -6,7 +6,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::{Action, Pass, boot};
 use crate::{
-    api::SwarmClusterSpec,
+    api::{NodeRole, SwarmClusterSpec},
     cloud::{Instance, Lack, Offering, Shortage},
     cluster::{journal::Launching, member::MemberId, slot::Slot, template::template, trouble::Trouble},
 };
@@ -40,7 +40,7 @@ fn fill(
     (n, slot): (usize, Slot),
     meant: Option<Launching>,
 ) -> Option<Launching> {
-    let (offerings, shortages, now) = (offerings(pass.spec), &pass.world.shortages, pass.now);
+    let (offerings, shortages, now) = (offerings(pass.spec, slot.role), &pass.world.shortages, pass.now);
     let incarnation = incarnation(pass, instances, slot, meant.as_ref());
     let member = MemberId { slot, incarnation };
     if let Some(meant) = &meant {
@@ -103,16 +103,22 @@ fn forget(pass: &mut Pass<'_>) {
     journal.losses.retain(|slot, _| wanted.contains(slot));
 }
 
-/// Instance types in order of preference; within a type, every subnet.
+/// All that may be launched for any slot.
+pub fn all_offerings(spec: &SwarmClusterSpec) -> impl Iterator<Item = Offering> {
+    let of = |role| offerings(spec, role).into_iter().flatten();
+    of(NodeRole::Manager).chain(of(NodeRole::Worker))
+}
+
+/// For a slot of this role: instance types in order of preference; within a type, every subnet.
 #[must_use]
-pub fn offerings(spec: &SwarmClusterSpec) -> Vec<Vec<Offering>> {
+pub fn offerings(spec: &SwarmClusterSpec, role: NodeRole) -> Vec<Vec<Offering>> {
     let Some(ec2) = &spec.provider.ec2 else { return Vec::new() };
     let subnets: Vec<Option<String>> = match ec2.subnets.as_slice() {
         [] => vec![None],
         some => some.iter().cloned().map(Some).collect(),
     };
     let offer = |t: &String| {
-        subnets.iter().map(|s| Offering { instance_type: t.clone(), subnet: s.clone(), spot: ec2.spot }).collect()
+        subnets.iter().map(|s| Offering { instance_type: t.clone(), subnet: s.clone(), spot: ec2.spot_for(role) }).collect()
     };
     ec2.instance_types.iter().map(offer).collect()
 }

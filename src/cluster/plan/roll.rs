@@ -66,7 +66,7 @@ pub fn compare(pass: &mut Pass<'_>) {
 /// By which fields of the spec the one that fills a slot differs from it.
 fn differences(holder: &Member<'_>, journal: &Journal, spec: &SwarmClusterSpec) -> Vec<String> {
     match journal.launches.get(&holder.id.slot.to_string()) {
-        Some(made) if made.incarnation == holder.id.incarnation => differing(made, spec),
+        Some(made) if made.incarnation == holder.id.incarnation => differing(made, holder.id.slot.role, spec),
         _ => Vec::new(),
     }
 }
@@ -82,12 +82,13 @@ pub fn advance(pass: &mut Pass<'_>) {
 /// What was not written down of a launch is taken to be what the spec asks for when that is first
 /// seen: a version that takes more of the spec into account replaces nobody for it.
 fn adopt(pass: &mut Pass<'_>) {
-    let (now, spot) = (template(pass.spec), pass.spec.provider.ec2.as_ref().is_some_and(|e| e.spot));
+    let now = template(pass.spec);
+    let asked = |role| pass.spec.provider.ec2.as_ref().is_some_and(|e| e.spot_for(role));
     for member in pass.members.holders().filter(|m| pass.slots.contains(&m.id.slot)) {
         let (instance, incarnation) = (member.instance, member.id.incarnation);
         pass.journal.launches.entry(member.id.slot.to_string()).or_insert_with(|| {
             let (instance_type, subnet) = (instance.instance_type.clone(), instance.subnet.clone());
-            let offering = crate::cloud::Offering { instance_type, subnet, spot };
+            let offering = crate::cloud::Offering { instance_type, subnet, spot: asked(member.id.slot.role) };
             Launching { incarnation, offering, booted: true, template: now.clone() }
         });
     }
@@ -109,7 +110,7 @@ fn succession(pass: &mut Pass<'_>) {
             continue;
         };
         let ready = pass.members.get(id).is_some_and(Member::healthy);
-        let asked_for = pass.plan.outdated.contains_key(&holder.id) && differing(&next, pass.spec).is_empty();
+        let asked_for = pass.plan.outdated.contains_key(&holder.id) && differing(&next, slot.role, pass.spec).is_empty();
         // One that is ready is better than none, whatever it was launched by.
         let needed = asked_for || ready && !holder.healthy();
         if pass.world.kept.contains(&slot) || !needed {

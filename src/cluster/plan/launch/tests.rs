@@ -94,10 +94,29 @@ fn a_changed_offering_is_another_one() {
     ec2.instance_types = vec!["a.large".into()];
     assert_eq!(launched(&plan(&spec, &world, at(1))), [] as [&str; 0]);
     // Spot has a quota of its own.
-    spec.provider.ec2.as_mut().unwrap().spot = true;
+    let ec2 = spec.provider.ec2.as_mut().unwrap();
+    (ec2.spot, ec2.spot_managers) = (true, true);
     let plan = plan(&spec, &world, at(1));
     assert!(matches!(plan.actions.as_slice(), [Action::Launch(_, o)] if o.spot), "{plan:?}");
     world.shortages.clear();
+}
+
+#[test]
+fn managers_are_on_demand_unless_the_spec_says_otherwise() {
+    for (spot, managers, is) in [
+        (false, false, [false, false]),
+        (true, false, [false, true]),
+        (true, true, [true, true]),
+        // The API server refuses it.
+        (false, true, [false, false]),
+    ] {
+        let mut spec = spec(1, 1);
+        let ec2 = spec.provider.ec2.as_mut().unwrap();
+        (ec2.spot, ec2.spot_managers) = (spot, managers);
+        let launches = plan(&spec, &world(vec![]), NOW).actions;
+        let spots = launches.iter().map(|a| matches!(a, Action::Launch(_, o) if o.spot));
+        assert_eq!(spots.collect::<Vec<_>>(), is, "{launches:?}");
+    }
 }
 
 #[test]

@@ -254,7 +254,7 @@ impl Bug {
                 let launches: Vec<_> = plan.outdated.keys().filter(|_| plan.save.is_none()).copied().collect();
                 for id in launches {
                     let next = super::super::MemberId { incarnation: id.incarnation + 1, ..id };
-                    let offering = super::super::offerings(spec)[0][0].clone();
+                    let offering = super::super::launch::offerings(spec, id.slot.role)[0][0].clone();
                     plan.actions.push(Action::Launch(next, offering));
                 }
             }
