@@ -7,8 +7,9 @@
 # Needs rustup (or a Rust with the musl target) and python3. The same sources give the same archive.
 set -euo pipefail
 
-profile=dist folder=dist
-if [ "${1:-}" = --quick ]; then profile=dev folder=debug; shift; fi
+profile=dist folder=dist packages=(--package e2e)
+# Of the whole workspace, so that what is built for development is built once, with the features of all of it.
+if [ "${1:-}" = --quick ]; then profile=dev folder=debug packages=(--workspace); shift; fi
 out=${1:?usage: e2e/image.sh [--quick] OUT.tar [TAG]}
 tag=${2:-dockerswarm/e2e:latest}
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
@@ -29,7 +30,7 @@ if ! [ -d "$(rustc --print sysroot)/lib/rustlib/$target/lib" ]; then
     echo "image.sh: this Rust has no $target, which the static binary is built for; get it: rustup target add $target" >&2
     exit 2
 fi
-cargo build --locked --package e2e --bin e2e --profile $profile --target "$target"
+cargo build --locked "${packages[@]}" --bin e2e --profile $profile --target "$target"
 directory=$(cargo metadata --format-version 1 --no-deps --locked | python3 -c 'import json, sys; print(json.load(sys.stdin)["target_directory"])')
 
 

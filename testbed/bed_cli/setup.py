@@ -1,6 +1,7 @@
 """What has to be installed and built, and whether it is there. What is there is left alone."""
 import importlib.util
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -24,10 +25,13 @@ WHATS = {
 }
 # What the control plane and the network of the hosts need on the machine itself.
 CONTROL_PLANE = ("iproute2", "nftables", "openssl", "openssh-client")
-# Rust links with cc, and its TLS library has C in it.
-COMPILER = ("gcc", "libc6-dev")
+# Rust links with cc, and its TLS library has C in it, for static programs as well.
+COMPILER = ("gcc", "libc6-dev", "musl-tools")
+# The demo's programs are static, as those that are released, and stand on the same dependencies as the suite.
+STATIC = f"{platform.machine()}-unknown-linux-musl"
 
 PACKAGES, PYTHON, TOOLCHAIN = "Debian packages", "Python packages", "Rust toolchain"
+PROGRAMS, SUITE = "operator, plugin and suite", "image of the suite"
 OWN_KERNEL, PREBUILT_KERNEL = "kernel of the hosts", "Debian's kernel for the hosts"
 
 
@@ -115,7 +119,7 @@ def _python() -> list[Step]:
     venv = places.venv()
     if (venv / "complete").exists():
         return []
-    script = ('rm -rf "$1" && "$3" -m venv "$1" && "$1/bin/pip" install --quiet --disable-pip-version-check -r "$2" '
+    script = ('rm -rf "$1" && "$3" -m venv "$1" && "$1/bin/pip" install --quiet --no-compile --disable-pip-version-check -r "$2" '
               '&& touch "$1/complete"')
     return [Step(PYTHON, ["sh", "-c", script, "venv", venv, places.TESTBED / "requirements.txt", sys.executable], cpu=20, wait=5, after=(PACKAGES,))]
 
@@ -124,7 +128,9 @@ def kubernetes() -> list[Step]:
     absent = [component for component in COMPONENTS if not os.access(places.kubernetes_binary(component), os.X_OK)]
     if not absent:
         return []
-    return [Step("Kubernetes", [places.TESTBED / "kubernetes" / "build", places.kubernetes_built(), *absent], cpu=770, wait=15, threads=2, tail=25)]
+    # Whatever else is built has a longest way of its own, which this one would fill the gaps of.
+    build = ["nice", "-n", "10", places.TESTBED / "kubernetes" / "build", places.kubernetes_built(), *absent]
+    return [Step("Kubernetes", build, cpu=770, wait=15, threads=2, tail=25)]
 
 
 def _kernels(own: bool, images: bool) -> list[Step]:
@@ -152,24 +158,30 @@ def _image(engine: str) -> list[Step]:
 def _programs() -> list[Step]:
     """Copies, and at once: checkouts share the target folder, and what another one builds must not run here.
 
-    Of the whole workspace, so that dependencies have the features that every other build here gives them.
+    The suite with them, since one cargo has more to do side by side than two; of the whole workspace, so that dependencies
+    have the features that every other build here gives them.
     """
-    script = ('cd "$1" && cargo build --locked --workspace --bin testkit-operator --bin kubectl-testkit && mkdir -p target/bin '
-              '&& cp --remove-destination "$CARGO_TARGET_DIR/debug/testkit-operator" "$CARGO_TARGET_DIR/debug/kubectl-testkit" target/bin/')
-    return [_cargo("operator and plugin", ["sh", "-c", script, "programs", places.CHECKOUT], 720, 100, "debug", "testkit-operator")]
+    script = ('cd "$1" && cargo build --locked --workspace --target "$2" --bin testkit-operator --bin kubectl-testkit --bin e2e '
+              '&& mkdir -p target/bin && cd "$CARGO_TARGET_DIR/$2/debug" && cp --remove-destination testkit-operator kubectl-testkit "$1/target/bin/"')
+    return [_cargo(PROGRAMS, ["sh", "-c", script, "programs", places.CHECKOUT, STATIC], 780, 110, (PACKAGES, TOOLCHAIN), STATIC, "debug", "testkit-operator")]
 
 
 def _suite() -> list[Step]:
+    """What the programs' step has built, made an image."""
     build = [places.CHECKOUT / "e2e" / "image.sh", "--quick", places.CHECKOUT / "target" / "e2e.tar"]
-    return [_cargo("image of the suite", build, 165, 70, "x86_64-unknown-linux-musl", "debug", "e2e")]
+    return [Step(SUITE, ["env", *_variables(), *build], cpu=5, after=(PACKAGES, TOOLCHAIN, PROGRAMS, f"{PROGRAMS} again"), always=True)]
 
 
-def _cargo(name: str, build: list, cpu: float, tail: float, *built: str) -> Step:
+def _cargo(name: str, build: list, cpu: float, tail: float, after: tuple[str, ...], *built: str) -> Step:
     """Cargo itself knows whether there is anything to do; with what it `built` before, it is little. The `tail` is the last crate and its linking."""
-    command, after = ["env", *(f"{name}={value}" for name, value in rust.environment().items()), *build], (PACKAGES, TOOLCHAIN)
+    command = ["env", *_variables(), *build]
     if places.cargo_target().joinpath(*built).exists():
         return Step(f"{name} again", command, cpu=30, after=after, always=True)
     return Step(name, command, cpu=cpu, wait=5, threads=2, after=after, always=True, tail=tail)
+
+
+def _variables() -> list[str]:
+    return [f"{name}={value}" for name, value in rust.environment().items()]
 
 
 def describe(steps: list[Step]) -> str:
