@@ -138,7 +138,7 @@ def _kernels(own: bool, images: bool) -> list[Step]:
     folder, steps = places.TESTBED / "hosts" / "kernel", []
     lacks_own, lacks_prebuilt = (not os.access(kernel, os.X_OK) for kernel in (places.own_kernel(), places.prebuilt_kernel()))
     if own and lacks_own:
-        steps.append(Step(OWN_KERNEL, [folder / "build", places.own_kernel().parent], cpu=980, wait=10, threads=2, after=(PACKAGES,)))
+        steps.append(Step(OWN_KERNEL, [folder / "build", places.own_kernel().parent], cpu=1080, wait=10, threads=2, after=(PACKAGES,), tail=30))
     if lacks_prebuilt and (images or lacks_own and not own):
         steps.append(Step(PREBUILT_KERNEL, [folder / "prebuilt", places.prebuilt_kernel().parent], cpu=12, wait=8, after=(PACKAGES,)))
     return steps
