@@ -196,12 +196,32 @@ fn a_listing_that_shows_an_instance_wins_over_the_note() {
 }
 
 #[test]
-fn a_listing_that_forgets_a_young_instance_is_not_believed() {
+fn a_listing_that_lacks_an_instance_is_not_believed_at_once() {
     let (mut view, t) = (View::default(), Instant::now());
-    view.sweep(vec![instance("i-1", InstanceState::Running)], t);
-    assert!(view.sweep(vec![], t + Duration::from_secs(5)).is_empty());
-    assert_eq!(states(&view), [InstanceState::Running]);
-    assert_eq!(view.sweep(vec![], t + Duration::from_secs(300)).len(), 1);
+    let after = |seconds| t + Duration::from_secs(seconds);
+    let running = || vec![instance("i-1", InstanceState::Running)];
+    view.sweep(running(), t);
+    // However long it has been there.
+    for seconds in [5, 25, 600] {
+        view.sweep(running(), after(seconds));
+        assert!(view.sweep(vec![], after(seconds + 20)).is_empty());
+        assert_eq!(states(&view), [InstanceState::Running]);
+    }
+    assert!(view.sweep(vec![], after(719)).is_empty());
+    assert_eq!(view.sweep(vec![], after(720)).len(), 1);
+    assert!(states(&view).is_empty());
+}
+
+#[test]
+fn an_instance_that_ended_leaves_with_the_first_listing_that_lacks_it() {
+    let (mut view, t) = (View::default(), Instant::now());
+    view.sweep(vec![instance("i-1", InstanceState::Terminated)], t);
+    assert_eq!(view.sweep(vec![], t + Duration::from_secs(1)).len(), 1);
+    // One that was told to end and never listed may be alive.
+    view.note(instance("i-2", InstanceState::Pending), t);
+    view.note_terminating(&["i-2".to_owned()], t);
+    assert!(view.sweep(vec![], t + Duration::from_secs(30)).is_empty());
+    assert_eq!(states(&view), [InstanceState::ShuttingDown]);
 }
 
 #[test]

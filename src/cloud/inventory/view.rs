@@ -2,7 +2,9 @@
 //!
 //! A cloud's listing is late. What we did ourselves is therefore kept beside it for a grace
 //! period: an instance we launched stays though it is not listed yet, and one we told to end
-//! is ending though it is still listed as running. Pure: the caller brings the time.
+//! is ending though it is still listed as running. So does one that a listing lacks which was in
+//! those before: what ends is listed as ended first, and what is taken for gone is replaced.
+//! Pure: the caller brings the time.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -11,7 +13,7 @@ use std::{
 
 use crate::cloud::{Instance, InstanceState, Owner};
 
-/// How long an instance may be missing from listings after it was launched or first seen.
+/// How long an instance may be missing from listings after it was launched or last listed.
 const UNLISTED: Duration = Duration::from_secs(120);
 
 /// How long listings may show an instance as running that was told to end. After that it is
@@ -27,8 +29,8 @@ pub(super) struct View {
 #[derive(Debug)]
 struct Entry {
     instance: Instance,
-    /// When we launched it, or else first saw it.
-    since: Instant,
+    /// When we launched it, or else when the last listing began that had it.
+    seen: Instant,
     /// When we told it to end.
     ending: Option<Instant>,
 }
@@ -68,7 +70,7 @@ impl View {
     /// An instance was launched.
     pub(super) fn note(&mut self, instance: Instance, now: Instant) {
         // A listing that shows it already knows more.
-        self.entries.entry(instance.id.clone()).or_insert(Entry { instance, since: now, ending: None });
+        self.entries.entry(instance.id.clone()).or_insert(Entry { instance, seen: now, ending: None });
     }
 
     /// Instances were told to end.
@@ -88,15 +90,17 @@ impl View {
         for instance in listed {
             let old = before.remove(&instance.id);
             let ending = old.as_ref().and_then(|e| e.ending).filter(|at| started < *at + STILL_RUNNING);
-            let since = old.as_ref().map_or(started, |e| e.since);
-            let entry = Entry { instance, since, ending: None }.ended_by(ending);
+            let seen = old.as_ref().map_or(started, |e| e.seen.max(started));
+            let entry = Entry { instance, seen, ending: None }.ended_by(ending);
             if old.is_none_or(|e| e.instance != entry.instance) {
                 changed.insert(entry.instance.owner.clone());
             }
             self.entries.insert(entry.instance.id.clone(), entry);
         }
         for (id, entry) in before {
-            if started < entry.since + UNLISTED {
+            // An ended one leaves the cloud's lists for good.
+            let ended = entry.instance.state == InstanceState::Terminated;
+            if !ended && started < entry.seen + UNLISTED {
                 self.entries.insert(id, entry);
             } else {
                 changed.insert(entry.instance.owner);
