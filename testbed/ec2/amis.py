@@ -3,8 +3,11 @@ import hashlib
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
+from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ec2.models.amis import Ami, AmiBackend
-from moto.ssm.models import Parameter, ParameterDict
+from moto.ssm.models import Parameter, ParameterDict, ssm_backends
+
+from .requests import Call
 
 PUBLISHER = "210987654321"
 DEFAULT_ENGINE = "28.5"
@@ -12,6 +15,8 @@ DEFAULT_ENGINE = "28.5"
 NO_ENGINE = "none"
 ROOT_DEVICE = "/dev/xvda"
 ROOT_GIB = 8
+# How an image begins that is named by a parameter of Systems Manager.
+BY_PARAMETER = "resolve:ssm:"
 _PUBLISHED = datetime(2026, 11, 1, 9, 30, tzinfo=timezone.utc)
 _UBUNTU = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
 
@@ -55,6 +60,15 @@ def parameters(region: str) -> dict:
     found = {engine.parameter: engine.image_id(region) for engine in ENGINES}
     found[_UBUNTU] = next(e for e in ENGINES if e.version == DEFAULT_ENGINE).image_id(region)
     return found
+
+
+def image_of(call: Call) -> "str | None":
+    """The id of the image a launch asks for; None when it is named by a parameter of Systems Manager that is not there."""
+    image = call.parameters.get("ImageId", "")
+    if not image.startswith(BY_PARAMETER):
+        return image
+    found = ssm_backends[DEFAULT_ACCOUNT_ID][call.region].get_parameter(image.removeprefix(BY_PARAMETER))
+    return found.value if found else None
 
 
 def install() -> None:

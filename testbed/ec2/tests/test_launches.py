@@ -49,6 +49,18 @@ def test_a_token_launches_once_when_asked_at_the_same_moment(bed):
     assert len({one for [one] in answers}) == 1
 
 
+def test_a_launch_in_another_way_is_not_taken_for_the_one_before(bed):
+    """On one connection, which the SDK keeps."""
+    token = uuid.uuid4().hex
+    bed.launch(ClientToken=token)
+    before = len(bed.control("instances?all=1"))
+    image = bed.ec2.describe_images()["Images"][0]["ImageId"]
+    subnet = bed.ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+    with refused("InternalFailure", "The test bed cannot do ec2:RequestSpotInstances", status=501):
+        bed.ec2.request_spot_instances(LaunchSpecification={"ImageId": image, "InstanceType": "t3.medium", "SubnetId": subnet}, InstanceCount=1)
+    assert len(bed.control("instances?all=1")) == before
+
+
 def test_a_refused_launch_does_not_spend_its_token(bed):
     token = uuid.uuid4().hex
     bed.knobs(capacity=[{"type": "t3.medium"}])
