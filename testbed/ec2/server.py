@@ -104,7 +104,7 @@ class Endpoint:
             volumes.check_new(call)
         if call.action == "RunInstances":
             self._launches.prepare(call)
-        if call.action == "RunInstances":
+        if pages.take(call) or call.action == "RunInstances":
             call.write(environ)
         if call.parameters.get("DryRun") == "true":
             raise Refusal("DryRunOperation", "Request would have succeeded, but DryRun flag is set.", 412)

@@ -95,6 +95,7 @@ def test_wildcards_of_instances(bed):
     (lambda ec2: ec2.describe_subnets(SubnetIds=[f"subnet-{GONE}"]), "InvalidSubnetID.NotFound", f"The subnet ID 'subnet-{GONE}' does not exist"),
     (lambda ec2: ec2.describe_images(ImageIds=[ec2.describe_images()["Images"][0]["ImageId"], f"ami-{GONE}"]), "InvalidAMIID.NotFound",
      f"The image id '[ami-{GONE}]' does not exist"),
+    (lambda ec2: ec2.describe_volumes(VolumeIds=[f"vol-{GONE}"]), "InvalidVolume.NotFound", f"The volume 'vol-{GONE}' does not exist"),
     (lambda ec2: ec2.describe_network_interfaces(NetworkInterfaceIds=[f"eni-{GONE}", "eni-00000000"]), "InvalidNetworkInterfaceID.NotFound",
      f"The networkInterface IDs 'eni-{GONE}, eni-00000000' do not exist")])
 def test_ids_that_name_nothing(bed, call, code, words):
@@ -119,6 +120,81 @@ def test_groups_come_in_pages(bed):
         bed.ec2.describe_security_groups(NextToken="nonsense")
     with changed(bed, "DescribeSecurityGroups", lambda body: body.update(MaxResults="4")), refused("InvalidParameterValue", "maxResults"):
         bed.ec2.describe_security_groups()
+
+
+@pytest.fixture
+def seven(bed):
+    """Seven of many things, found by a tag."""
+    mark, zone = uuid.uuid4().hex, "us-east-1a"
+    of = lambda kind: [{"ResourceType": kind, "Tags": [{"Key": "mark", "Value": mark}]}]
+    subnet = bed.ec2.describe_subnets()["Subnets"][0]["SubnetId"]
+    launched = bed.launch(MinCount=7, MaxCount=7, TagSpecifications=of("instance"))
+    volumes = [bed.ec2.create_volume(AvailabilityZone=zone, Size=1, TagSpecifications=of("volume"))["VolumeId"] for _ in range(7)]
+    nics = [bed.ec2.create_network_interface(SubnetId=subnet, TagSpecifications=of("network-interface"))["NetworkInterface"]["NetworkInterfaceId"]
+            for _ in range(7)]
+    vpcs = [bed.ec2.create_vpc(CidrBlock=f"10.{n}.0.0/16", TagSpecifications=of("vpc"))["Vpc"]["VpcId"] for n in range(1, 8)]
+    subnets = [bed.ec2.create_subnet(VpcId=vpcs[0], CidrBlock=f"10.1.{n}.0/24", TagSpecifications=of("subnet"))["Subnet"]["SubnetId"]
+               for n in range(7)]
+    for instance in launched:
+        bed.until_state(instance["InstanceId"], "running")
+    yield by("tag:mark", mark), [instance["InstanceId"] for instance in launched]
+    for subnet in subnets:
+        bed.ec2.delete_subnet(SubnetId=subnet)
+    for vpc in vpcs:
+        bed.ec2.delete_vpc(VpcId=vpc)
+    for nic in nics:
+        bed.ec2.delete_network_interface(NetworkInterfaceId=nic)
+    for volume in volumes:
+        bed.ec2.delete_volume(VolumeId=volume)
+    bed.ec2.terminate_instances(InstanceIds=[instance["InstanceId"] for instance in launched])
+
+
+def test_every_list_comes_in_pages(bed, seven):
+    mine, instances = seven
+    for action, name, asked in (("describe_volumes", "Volumes", mine), ("describe_network_interfaces", "NetworkInterfaces", mine),
+                                ("describe_subnets", "Subnets", mine), ("describe_vpcs", "Vpcs", mine), ("describe_tags", "Tags", by("key", "mark")),
+                                ("describe_instance_status", "InstanceStatuses", by("instance-state-name", "running")),
+                                ("describe_security_group_rules", "SecurityGroupRules", []), ("describe_instance_types", "InstanceTypes", by("instance-type", "t3*"))):
+        every = getattr(bed.ec2, action)(Filters=asked)
+        assert "NextToken" not in every and len(every[name]) >= 7, action
+        pages = list(bed.ec2.get_paginator(action).paginate(Filters=asked, PaginationConfig={"PageSize": 5}))
+        assert [len(page[name]) for page in pages[:-1]] == [5] * (len(pages) - 1) and len(pages) > 1, action
+        shown = lambda found: sorted(map(repr, found))
+        assert shown(one for page in pages for one in page[name]) == shown(every[name]), action
+        with refused("InvalidNextToken", status=400):
+            getattr(bed.ec2, action)(Filters=asked, NextToken="nonsense")
+
+
+def test_a_page_of_volumes_goes_on_where_it_was(bed, seven):
+    mine, _ = seven
+    first = bed.ec2.describe_volumes(Filters=mine, MaxResults=5)
+    more = bed.ec2.create_volume(AvailabilityZone="us-east-1a", Size=1)["VolumeId"]
+    rest = bed.ec2.describe_volumes(Filters=mine, MaxResults=5, NextToken=first["NextToken"])
+    assert len(rest["Volumes"]) == 2 and not {volume["VolumeId"] for volume in rest["Volumes"]} & {volume["VolumeId"] for volume in first["Volumes"]}
+    bed.ec2.delete_volume(VolumeId=more)
+
+
+def test_what_a_page_may_hold(bed, seven):
+    _, instances = seven
+    for action in ("describe_volumes", "describe_instance_status", "describe_tags"):
+        with refused("InvalidParameterValue", "Value ( 4 ) for parameter maxResults is invalid. Expecting a value between 5 and 1000.", status=400):
+            getattr(bed.ec2, action)(MaxResults=4)
+    with refused("InvalidParameterCombination", "The parameter instancesSet cannot be used with the parameter maxResults", status=400):
+        bed.ec2.describe_instance_status(InstanceIds=instances[:1], MaxResults=5)
+    nic = bed.ec2.describe_network_interfaces()["NetworkInterfaces"][0]["NetworkInterfaceId"]
+    with refused("InvalidParameterCombination", "cannot be used with the parameter maxResults", status=400):
+        bed.ec2.describe_network_interfaces(NetworkInterfaceIds=[nic], MaxResults=5)
+
+
+def test_versions_of_a_template_come_in_pages(bed):
+    name = uuid.uuid4().hex
+    bed.ec2.create_launch_template(LaunchTemplateName=name, LaunchTemplateData={"InstanceType": "t3.small"})
+    for _ in range(19):
+        bed.ec2.create_launch_template_version(LaunchTemplateName=name, LaunchTemplateData={"InstanceType": "t3.large"})
+    assert len(bed.ec2.describe_launch_template_versions(LaunchTemplateName=name)["LaunchTemplateVersions"]) == 20
+    pages = list(bed.ec2.get_paginator("describe_launch_template_versions").paginate(LaunchTemplateName=name, PaginationConfig={"PageSize": 8}))
+    assert sorted(version["VersionNumber"] for page in pages for version in page["LaunchTemplateVersions"]) == list(range(1, 21)) and len(pages) == 3
+    bed.ec2.delete_launch_template(LaunchTemplateName=name)
 
 
 @pytest.mark.parametrize("call", [
