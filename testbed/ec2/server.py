@@ -100,6 +100,7 @@ class Endpoint:
 
     def _make_exact(self, call: Call, environ: dict) -> None:
         self._launches.forget()
+        tags.check_resources(call)
         if call.action == "CreateVolume":
             volumes.check_new(call)
         if call.action == "RunInstances":

@@ -1,6 +1,11 @@
 """What tags may be: of what is being made, and of what is there."""
 import re
 
+from moto.core import DEFAULT_ACCOUNT_ID
+from moto.ec2.models import ec2_backends
+from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, get_prefix
+
+from . import resources
 from .requests import Call, Refusal
 
 _MOST, _LONGEST_KEY, _LONGEST_VALUE = 50, 128, 256
@@ -10,6 +15,13 @@ _TAGGED = {"RunInstances": ("instance", "network-interface", "spot-instances-req
 # A tag is a path of the metadata service ("View tags for your EC2 instances using instance metadata" in the user guide).
 _IN_METADATA = r"([0-9a-zA-Z\-_+=,.@:]{1,255})"
 _RESERVED_IN_METADATA = (".", "..", "_index")
+# How EC2 calls what is to be tagged and is not there. Ids of other kinds are `not valid`.
+_NOT_FOUND = {"image": ("InvalidAMIID", "image id '[{}]'"), "instance": ("InvalidInstanceID", "instance ID '{}'"),
+              "key-pair": ("InvalidKeyPair", "key pair '{}'"), "launch-template": ("InvalidLaunchTemplateId", "launch template '{}'"),
+              "network-interface": ("InvalidNetworkInterfaceID", "networkInterface ID '{}'"), "security-group": ("InvalidGroup", "security group '{}'"),
+              "snapshot": ("InvalidSnapshot", "snapshot '{}'"), "subnet": ("InvalidSubnetID", "subnet ID '{}'"),
+              "volume": ("InvalidVolume", "volume '{}'"), "vpc": ("InvalidVpcID", "vpc ID '{}'")}
+_MOST_RESOURCES = 1000
 
 
 def check(call: Call) -> None:
@@ -23,6 +35,21 @@ def check(call: Call) -> None:
         raise Refusal("InvalidParameter", "The same resource type may not be specified more than once in tag specifications")
     for group in [f"TagSpecification.{number}.Tag" for number, _ in specifications] + ["Tag"]:
         _check_tags(call.fields_of(group, "Key"), call.fields_of(group, "Value"))
+
+
+def check_resources(call: Call) -> None:
+    """Whether everything is there that a call is to tag, or to take tags from: all of it, or nothing is done."""
+    if call.action not in ("CreateTags", "DeleteTags"):
+        return
+    backend, wanted = ec2_backends[DEFAULT_ACCOUNT_ID][call.region], call.many("ResourceId")
+    if len(wanted) > _MOST_RESOURCES:
+        raise Refusal("InvalidParameterValue", f"The maximum number of resources in one request is {_MOST_RESOURCES}.")
+    for name in wanted:
+        kind = EC2_PREFIX_TO_RESOURCE.get(get_prefix(name), "")
+        if not re.fullmatch("[a-z-]+-([0-9a-f]{8}|[0-9a-f]{17})", name) or resources.existing(backend, kind, name) is None:
+            code, what = _NOT_FOUND.get(kind, ("", "")) if re.fullmatch("[a-z-]+-[0-9a-f]+", name) else ("", "")
+            raise Refusal(f"{code}.NotFound", f"The {what.format(name)} does not exist") if code else Refusal(
+                "InvalidID", f"The ID '{name}' is not valid")
 
 
 def check_metadata(call: Call) -> None:

@@ -29,6 +29,13 @@ def refuses(bed, asked: dict, code: str, *words: str) -> None:
     (disk("/dev/sda", VolumeSize=20), "InvalidBlockDeviceMapping", "Invalid device name /dev/sda"),
     (disk("/dev/sde1", VolumeSize=20), "InvalidBlockDeviceMapping", "Invalid device name /dev/sde1"),
     (disk("disk", VolumeSize=20), "InvalidBlockDeviceMapping", "Invalid device name disk"),
+    (disk("/dev/sdf", VolumeType="io1", VolumeSize=10, Iops=50), "InvalidParameterValue", "Volume iops of 50 is too low; minimum is 100."),
+    (disk("/dev/sdf", VolumeType="io1", VolumeSize=10, Iops=600), "InvalidParameterValue", "Iops to volume size ratio of 60.000000 is too high; maximum is 50"),
+    (disk("/dev/sdf", VolumeType="io2", VolumeSize=1000, Iops=300000), "InvalidParameterValue", "Volume iops of 300000 is too high; maximum is 256000."),
+    (disk(VolumeSize=20, Iops=100), "InvalidParameterValue", "Volume iops of 100 is too low; minimum is 3000."),
+    (disk(VolumeType="gp3", VolumeSize=8, Iops=5000), "InvalidParameterValue", "Iops to volume size ratio of 625.000000 is too high; maximum is 500"),
+    (disk(VolumeType="gp3", VolumeSize=20, Throughput=100), "InvalidParameterValue", "Throughput of 100 is too low; minimum is 125."),
+    (disk(VolumeType="gp3", VolumeSize=20, Throughput=1000), "InvalidParameterValue", "Throughput (MiBps) to iops ratio of 0.333333 is too high"),
     (disk(VolumeSize=20) + disk(VolumeSize=30), "InvalidBlockDeviceMapping", "The device '/dev/xvda' is used in more than one block-device mapping"),
 ])
 def test_volumes(bed, disks, code, words):
@@ -45,6 +52,28 @@ def test_volumes_that_there_are(bed):
     for disks in (disk(VolumeType="gp2"), disk(VolumeType="standard", VolumeSize=1024), disk("/dev/sda1", VolumeSize=8), disk("/dev/xvdba", VolumeSize=1),
                   disk("/dev/sdf", VolumeType="st1", VolumeSize=125), disk(VolumeType="gp3", VolumeSize=20, Iops=4000, Throughput=250)):
         bed.launch(BlockDeviceMappings=disks)
+
+
+@pytest.mark.parametrize("asked, iops, throughput", [
+    ({"VolumeType": "io1", "Iops": 500}, 500, None), ({"VolumeType": "io2", "Iops": 10000}, 10000, None), ({"VolumeType": "gp3"}, 3000, 125),
+    ({"VolumeType": "gp3", "Iops": 4000, "Throughput": 250}, 4000, 250), ({"VolumeType": "gp2"}, 100, None)])
+def test_volumes_are_as_fast_as_they_were_asked_for(bed, asked, iops, throughput):
+    [one] = bed.launch(BlockDeviceMappings=disk(VolumeSize=10, **asked))
+    [volume] = bed.ec2.describe_volumes(Filters=[{"Name": "attachment.instance-id", "Values": [one["InstanceId"]]}])["Volumes"]
+    assert (volume["VolumeType"], volume["Iops"], volume.get("Throughput")) == (asked["VolumeType"], iops, throughput)
+
+
+@pytest.mark.parametrize("asked, code, words", [
+    ({"VolumeType": "io2", "Size": 10}, "InvalidParameterCombination", "iops must be specified for io2"),
+    ({"VolumeType": "io1", "Size": 10, "Iops": 501}, "InvalidParameterValue", "ratio of 50.100000 is too high"),
+    ({"VolumeType": "st1", "Size": 1}, "InvalidParameterValue", "Volume of 1GiB is too small for volume type st1; minimum is 125GiB"),
+    ({"VolumeType": "gp3"}, "MissingParameter", "size/snapshotId")])
+def test_volumes_by_themselves_are_held_to_the_same(bed, asked, code, words):
+    with refused(code, words, status=400):
+        bed.ec2.create_volume(AvailabilityZone="us-east-1a", **asked)
+    made = bed.ec2.create_volume(AvailabilityZone="us-east-1a", VolumeType="io1", Size=10, Iops=500)
+    assert made["Iops"] == 500
+    bed.ec2.delete_volume(VolumeId=made["VolumeId"])
 
 
 @pytest.mark.parametrize("tags, code, words", [
@@ -66,6 +95,27 @@ def test_tags_of_what_is_there(bed):
         bed.ec2.create_tags(Resources=[one["InstanceId"]], Tags=[{"Key": "b", "Value": "c"}])
     with refused("InvalidParameterValue", "reserved for internal use"):
         bed.ec2.create_tags(Resources=[one["InstanceId"]], Tags=[{"Key": "aws:b", "Value": "c"}])
+
+
+GONE = "0123456789abcdef0"
+
+
+@pytest.mark.parametrize("wanted, code, words", [
+    (f"i-{GONE}", "InvalidInstanceID.NotFound", f"The instance ID 'i-{GONE}' does not exist"),
+    (f"sg-{GONE}", "InvalidGroup.NotFound", f"The security group 'sg-{GONE}' does not exist"),
+    (f"vol-{GONE}", "InvalidVolume.NotFound", f"The volume 'vol-{GONE}' does not exist"),
+    (f"eni-{GONE}", "InvalidNetworkInterfaceID.NotFound", f"eni-{GONE}"), (f"subnet-{GONE}", "InvalidSubnetID.NotFound", f"subnet-{GONE}"),
+    (f"vpc-{GONE}", "InvalidVpcID.NotFound", f"vpc-{GONE}"), (f"ami-{GONE}", "InvalidAMIID.NotFound", f"[ami-{GONE}]"),
+    (f"lt-{GONE}", "InvalidLaunchTemplateId.NotFound", f"lt-{GONE}"), ("web-1", "InvalidID", "The ID 'web-1' is not valid"),
+    ("i-xyz", "InvalidID", "The ID 'i-xyz' is not valid"), (f"thing-{GONE}", "InvalidID", "is not valid")])
+def test_what_is_not_there_has_no_tags(bed, wanted, code, words):
+    """And what is there, and was named beside it, gets none."""
+    [one] = [i["InstanceId"] for i in bed.launch()]
+    with refused(code, words, status=400):
+        bed.ec2.create_tags(Resources=[one, wanted], Tags=[{"Key": "a", "Value": "b"}])
+    assert bed.ec2.describe_tags(Filters=[{"Name": "resource-id", "Values": [one, wanted]}])["Tags"] == []
+    with refused(code, words, status=400):
+        bed.ec2.delete_tags(Resources=[wanted], Tags=[{"Key": "a"}])
 
 
 @pytest.mark.parametrize("hops", [0, 65])
