@@ -11,18 +11,19 @@ What it adds to moto
 - Zones that are a millisecond apart, there and back (zones).
 - Time (lifecycle): pending, running, stopping, stopped, shutting-down, terminated, each for as long as its knob says, and what
   may be done in each (transitions).
-  A new instance is unknown to DescribeInstances at first.
 - The metadata service, version 2, with hop limit, by the caller's address (imds): a process that is told what it serves
   (metadata, services), so that it answers however busy the endpoint is.
 - Four public AMIs and the SSM parameters that lead to them (amis). One has no engine: its hosts find Docker's install script
   and an apt repository where Docker and Debian have theirs, over https, slow or failing if told so (mirror, mirror_server).
 - Security groups: all rules of a call or none, in EC2's form, with its limits and names (groups, group_rules).
 - RunInstances: ClientToken idempotency, `resolve:ssm:` image ids, MaxCount, all or nothing, the limit of user-data (launches);
-  volumes (volumes); metadata options and the account's defaults for them (metadata_options); types that do not exist, that a zone does not offer or that do not fit the image (catalogue); vCPU
+  launch templates, which say what a launch leaves out (templates); volumes with their speeds (volumes); metadata options and the account's defaults for them (metadata_options); types that do not exist, that a zone does not offer or that do not fit the image (catalogue); vCPU
   quotas by family, on demand and spot (quotas).
 - Every call is held against AWS's model of it: parameters, values, filters, ids (model), tags (tags). Filters match as EC2's do
-  (filters), lists come in pages (pages), and a dry run is dry.
-- DescribeInstances: visibility, every common filter, pages that count instances; look-ups that stay fast with many tags (listing).
+  (filters), every list that AWS's model has in pages comes in pages (pages), and a dry run is dry.
+- What was just done is not known everywhere: no call and no list knows a new instance at first, and DescribeInstances shows for as
+  long the state that an instance was told to leave (listing).
+- DescribeInstances: every common filter, pages that count instances; look-ups that stay fast with many tags (listing).
 - GetConsoleOutput: what a kernel, cloud-init and user-data wrote, as it is now or as it was posted, after the end, too (console).
 - What outlives an instance: volumes and network interfaces that are not to end with it. What is in use stays: a security
   group of an instance, of anybody's interface or in another group's rule, an attached interface or volume (dependencies).
@@ -42,8 +43,8 @@ Where it differs from EC2, knowingly
 - `sshd` starts after user-data, or when that restarts it (on EC2: before it, with keys of its own). User-data is a script or
   nothing; there is no cloud-config. There is no systemd in the host: `systemctl` and `service` are shims over runit.
 - Canonical's parameter leads to an image with an engine, since half of all tests would wait for one otherwise; Ubuntu's has none.
-- Only DescribeInstances is eventually consistent, and the list of security groups where a knob says so. Delay and loss,
-  those between zones too, are put on the packets a host sends, not on those it gets, by its own kernel.
+- Only instances are eventually consistent, with their volumes and interfaces in lists, and the list of security groups where a knob
+  says so. Of a launch template a parameter is taken as a whole or not at all. Delay and loss, those between zones too, are put on the packets a host sends, not on those it gets, by its own kernel.
 - Hosts are all alike, whatever the instance type. Hosts have no way out. A spot instance has a request's id, and no request
   stands in a list of its own.
 - Users have one policy, a managed one, and no roles, sessions, boundaries or policy variables.

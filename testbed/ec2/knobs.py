@@ -37,7 +37,8 @@ class Knobs:
     # types count against one), or {"Standard": 32, "P": 0}; None for none.
     vcpu_limit: "int | dict | None" = None
     spot_vcpu_limit: "int | dict | None" = None
-    # How long Describe calls do not know a new instance.
+    # How long no call knows a new instance by its id, nor a list, and DescribeInstances shows one that was told to start, stop or
+    # end in the state it was told so in.
     visible_after_s: float = 0.5
     # The same for a new security group, in lists.
     groups_visible_after_s: float = 0.0

@@ -9,6 +9,7 @@ import itertools
 import secrets
 import threading
 import time
+from dataclasses import dataclass, field
 
 from moto.ec2.models.instances import Instance, InstanceBackend, StateReason
 from moto.ec2.responses.instances import InstanceResponse
@@ -26,6 +27,20 @@ from .network import Port
 CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
 ENDED = ("shutting-down", "terminated")
 _order = itertools.count(1)
+
+
+@dataclass(frozen=True)
+class Left:
+    """The state that an instance was told to leave, why it was in it, and when."""
+
+    state: object
+    reason: str
+    state_reason: object
+    at: float = field(default_factory=time.monotonic)
+
+    @classmethod
+    def by(cls, instance: Instance) -> "Left":
+        return cls(copy.copy(instance._state), instance._reason, instance.state_reason)
 
 
 class Lifecycle:
@@ -89,7 +104,7 @@ class Lifecycle:
     # -- transitions --------------------------------------------------------------------------------------------
 
     def _born(self, instance: Instance) -> None:
-        instance.order, instance.born, instance.ended, instance.notices = next(_order), time.monotonic(), None, {}
+        instance.order, instance.born, instance.ended, instance.left, instance.notices = next(_order), time.monotonic(), None, None, {}
         self.instances[instance.id] = instance
         for index, nic in instance.nics.items():
             nic.delete_on_termination = index not in instance.keeps_interfaces
@@ -132,6 +147,7 @@ class Lifecycle:
         previous = copy.copy(instance._state)
         if instance.state != "stopped":
             return previous
+        instance.left = Left.by(instance)
         self._become(instance, "pending")
         for nic in instance.nics.values():
             nic.start()
@@ -146,6 +162,7 @@ class Lifecycle:
         previous = copy.copy(instance._state)
         if instance.state != "running":
             return previous
+        instance.left = Left.by(instance)
         plain_stop(instance)
         self._become(instance, "stopping")
         self._stop_host(instance)
@@ -155,6 +172,7 @@ class Lifecycle:
         previous = copy.copy(instance._state)
         if instance.state in ENDED:
             return previous
+        instance.left = Left.by(instance)
         # moto removes volumes and network interfaces here.
         plain_terminate(instance)
         self._become(instance, "shutting-down")

@@ -1,4 +1,5 @@
 """DescribeInstances in full, and what moto's other lists lack: who may see an instance yet, filters, pages, speed."""
+import copy
 import time
 
 from moto.core.responses import ActionResult
@@ -11,7 +12,7 @@ from moto.ec2.utils import EC2_PREFIX_TO_RESOURCE, filter_dict_attribute_mapping
 from . import filters
 from .lifecycle import Lifecycle
 from .pages import read_token, require, write_token
-from .requests import Refusal
+from .requests import Call, Refusal
 
 MOST_IDS = 1000
 _PAGE = range(5, 1001)
@@ -37,6 +38,25 @@ def install(life: Lifecycle) -> None:
     VolumeAttachment.delete_on_termination = property(_ends_with_instance)
 
 
+def require_seen(call: Call, life: Lifecycle) -> None:
+    """A new instance is not known everywhere at once: what asks for it by its id, to change it too, may be told that there is none."""
+    if call.action == "DescribeInstances":
+        return
+    named = [value for name, value in call.parameters.items() if name.split(".")[0] in ("InstanceId", "ResourceId")]
+    newest = time.monotonic() - life.knobs.visible_after_s
+    require([known for known in named if known in life.instances and life.instances[known].born > newest],
+            "InvalidInstanceID.NotFound", "instance ID")
+
+
+def _as_listed(instance: Instance, newest: float) -> Instance:
+    """Lists are late: what was told to start, stop or end is for a while in the state it was told so in."""
+    if instance.left is None or instance.left.at <= newest:
+        return instance
+    late = copy.copy(instance)
+    late._state, late._reason, late.state_reason = instance.left.state, instance.left.reason, instance.left.state_reason
+    return late
+
+
 def _tags(resource) -> list:
     """A look-up, where moto matches every tag of the region against a pattern for each resource."""
     kind = EC2_PREFIX_TO_RESOURCE.get(get_prefix(resource.id), "") if resource.id else ""
@@ -56,7 +76,7 @@ def _describe_instances(response: InstanceResponse, life: Lifecycle) -> ActionRe
     ids, most = response._get_param("InstanceIds", []), response._get_param("MaxResults")
     token, asked = response._get_param("NextToken"), response._filters_from_querystring()
     newest = time.monotonic() - life.knobs.visible_after_s
-    seen = {instance.id: (reservation, instance) for reservation in backend.reservations.values()
+    seen = {instance.id: (reservation, _as_listed(instance, newest)) for reservation in backend.reservations.values()
             for instance in reservation.instances if instance.born <= newest}
     if ids:
         _check_ids(ids, most, seen)

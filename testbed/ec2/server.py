@@ -100,6 +100,7 @@ class Endpoint:
 
     def _make_exact(self, call: Call, environ: dict) -> None:
         self._launches.forget()
+        listing.require_seen(call, self.life)
         tags.check_resources(call)
         if call.action == "CreateVolume":
             volumes.check_new(call)

@@ -5,14 +5,12 @@ instances that have no hosts, and go when their users have the whole policy agai
 """
 import copy
 import json
-import os
 import re
-import urllib.request
 from pathlib import Path
 
 import pytest
 import world
-from world import cluster, kubectl, until
+from world import asked, cluster, kubectl, until
 
 # They share their rows.
 pytestmark = pytest.mark.xdist_group("permissions")
@@ -48,12 +46,6 @@ def without(sid, action):
     # IAM takes no statement without an action.
     statement["Action"] = [other for other in actions(statement) if other != action] or "none:None"
     return document
-
-
-def asked(path, method="GET", body=None):
-    data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(f"{os.environ['TESTBED_URL']}/_bed/{path}", data, method=method), timeout=10) as answer:
-        return json.load(answer)
 
 
 @pytest.fixture(scope="module")

@@ -2,7 +2,8 @@
 import ipaddress
 import json
 
-from world import Count, cluster, kubectl, until
+import pytest
+from world import CLUSTER_TAG, Count, asked, cluster, kubectl, until
 
 
 def ready(space, name):
@@ -119,3 +120,27 @@ def test_a_group_that_is_used_elsewhere_is_named_with_what_uses_it(space):
         space.ec2.delete_network_interface(NetworkInterfaceId=interface)
     space.delete("swarmcluster", "bound")
     assert space.leftovers("bound") == []
+
+
+@pytest.mark.long
+def test_lists_that_are_late_are_lived_with(space, knobs):
+    """EC2 knows a new instance nowhere for a while, and shows one that was told to end as it was before."""
+    knobs(visible_after_s=5)
+    of = lambda name, which="": [i["id"] for i in asked(f"instances{which}") if i["tags"].get(CLUSTER_TAG) == f"{space.name}/{name}"]
+    space.apply(cluster("late", 1, 1))
+    space.wait("swarmcluster", "late", "Ready", 240)
+    assert len(of("late", "?all=1")) == 2
+    # Told to end before it is known.
+    space.apply(cluster("brief", 1, 0))
+    until("it is launched", lambda: of("brief"), 60, every=0.05)
+    space.delete("swarmcluster", "brief")
+    assert of("brief") == []
+    # And an old one that no list has for a minute is nobody's reason for another.
+    knobs(visible_after_s=3600)
+    until("no list has them", lambda: not space.instances("late"), 10)
+    with pytest.raises(AssertionError, match="not within"):
+        until("others are launched", lambda: len(of("late", "?all=1")) > 2, 60)
+    knobs(visible_after_s=0)
+    space.wait("swarmcluster", "late", "Ready", 60)
+    space.delete("swarmcluster", "late")
+    assert of("late") == []

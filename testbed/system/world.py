@@ -44,6 +44,13 @@ def user(name):
         return json.load(answer)
 
 
+def asked(path, method="GET", body=None):
+    """What the bed's own interface answers, which knows all that EC2 may not yet."""
+    data = None if body is None else json.dumps(body).encode()
+    with urllib.request.urlopen(urllib.request.Request(f"{os.environ['TESTBED_URL']}/_bed/{path}", data, method=method), timeout=10) as answer:
+        return json.load(answer)
+
+
 class Operator:
     """The operator as a process of its own, that can be killed as a machine dies. Its policy is the one that is shipped."""
 

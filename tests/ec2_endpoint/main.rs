@@ -16,7 +16,7 @@ use bed::{Bed, launch, network, owner, until};
 use serde_json::json;
 use testkit::{
     api::{AmiSelector, label},
-    cloud::{CloudError, CloudProvider, InstanceState, Inventory, Launch, NetworkSpec},
+    cloud::{CloudError, CloudProvider, InstanceState, Inventory, Launch, NetworkSpec, Owner},
 };
 
 macro_rules! bed {
@@ -330,6 +330,34 @@ async fn the_inventory_sees_instances_before_and_after_ec2_lists_them() {
     assert_eq!(states.lock().unwrap()[0], InstanceState::Pending);
     let sweeps = bed.calls("DescribeInstances");
     assert!(sweeps <= 10, "{sweeps} sweeps in the seconds it took");
+}
+
+#[tokio::test]
+async fn an_instance_told_to_end_before_ec2_knows_it_is_told_again() {
+    let bed = bed!();
+    bed.knobs(&json!({"visible_after_s": 3600}));
+    let ec2 = Arc::new(bed.ec2().await);
+    let inventory = Inventory::new(ec2.clone(), Arc::new(|_: &Owner| {}));
+    inventory.synced().await;
+    let made = ec2.launch(&launch(&ec2, "m0").await).await.unwrap();
+    inventory.note(made.clone());
+    let ids = [made.id.clone()];
+    // As the operator does: there is no such instance, says EC2.
+    ec2.terminate(&ids).await.unwrap();
+    inventory.note_terminating(&ids);
+    assert!(ec2.console(&made.id).await.is_err());
+    let state = || inventory.snapshot(&owner()).unwrap().iter().map(|i| i.state).next();
+    assert_eq!(state(), Some(InstanceState::ShuttingDown));
+    bed.knobs(&json!({"visible_after_s": 0}));
+    let alive = async {
+        while state() != Some(InstanceState::Running) {
+            assert!(state().is_some(), "never taken for gone");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), alive).await.expect("it is seen to be alive");
+    ec2.terminate(&ids).await.unwrap();
+    until(&ec2, &made.id, InstanceState::Terminated).await;
 }
 
 #[tokio::test]

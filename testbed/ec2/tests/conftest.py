@@ -47,6 +47,8 @@ class Bed:
         self.url = words[1]
         self.ec2 = self.client("ec2")
         if "--images" in options:
+            # Hosts are looked at as soon as they are launched.
+            self.knobs(visible_after_s=0)
             # Who launches a host without a group wants to reach it; its neighbours are in the default group, too.
             [group] = self.ec2.describe_security_groups(GroupNames=["default"])["SecurityGroups"]
             self.allow(group["GroupId"], "tcp", 22, CidrIp="0.0.0.0/0")

@@ -85,6 +85,51 @@ def test_a_new_instance_is_unknown_at_first(bed):
     assert ids(listed(bed, InstanceIds=[one])) == [one]
 
 
+@pytest.mark.parametrize("call", [
+    lambda ec2, one: ec2.terminate_instances(InstanceIds=[one]), lambda ec2, one: ec2.stop_instances(InstanceIds=[one]),
+    lambda ec2, one: ec2.start_instances(InstanceIds=[one]), lambda ec2, one: ec2.get_console_output(InstanceId=one),
+    lambda ec2, one: ec2.get_console_output(InstanceId=one, Latest=True), lambda ec2, one: ec2.describe_instance_status(InstanceIds=[one]),
+    lambda ec2, one: ec2.modify_instance_metadata_options(InstanceId=one, HttpEndpoint="disabled"),
+    lambda ec2, one: ec2.create_tags(Resources=[one], Tags=[{"Key": "a", "Value": "b"}])])
+def test_no_call_knows_a_new_instance_at_first(bed, call):
+    bed.knobs(visible_after_s=3600)
+    [one] = ids(bed.launch())
+    with refused("InvalidInstanceID.NotFound", f"The instance ID '{one}' does not exist", status=400):
+        call(bed.ec2, one)
+    assert bed.state(one) in ("pending", "running")
+    assert not bed.ec2.describe_volumes(Filters=by("attachment.instance-id", one))["Volumes"]
+    assert one not in {status["InstanceId"] for status in bed.ec2.describe_instance_status(IncludeAllInstances=True)["InstanceStatuses"]}
+    bed.knobs(visible_after_s=0)
+    bed.until_state(one, "running")
+    bed.ec2.get_console_output(InstanceId=one)
+    assert bed.ec2.describe_volumes(Filters=by("attachment.instance-id", one))["Volumes"]
+    bed.ec2.terminate_instances(InstanceIds=[one])
+
+
+def test_a_launch_is_recognized_before_its_instance_is_known(bed):
+    bed.knobs(visible_after_s=3600)
+    token = uuid.uuid4().hex
+    assert ids(bed.launch(ClientToken=token)) == ids(bed.launch(ClientToken=token))
+
+
+def test_lists_show_for_a_while_the_state_that_was_left(bed):
+    [one] = ids(bed.launch())
+    bed.until_state(one, "running")
+    shown = lambda: listed(bed, InstanceIds=[one])[0]
+    shown_or_none = lambda: next((i["State"]["Name"] for i in listed(bed, Filters=by("instance-id", one))), None)
+    for verb, left, state in ((bed.ec2.stop_instances, "running", "stopped"), (bed.ec2.start_instances, "stopped", "running"),
+                              (bed.ec2.terminate_instances, "running", "terminated")):
+        bed.knobs(visible_after_s=0.4)
+        bed.until("known, and in its state", lambda: shown_or_none() == left)
+        why = shown().get("StateReason")
+        verb(InstanceIds=[one])
+        assert (shown()["State"]["Name"], shown().get("StateReason")) == (left, why)
+        assert ids(listed(bed, Filters=by("instance-id", one) + by("instance-state-name", left))) == [one]
+        bed.until_state(one, state)
+        bed.until("seen in the list", lambda: shown()["State"]["Name"] == state)
+    assert shown()["StateReason"]["Code"] == "Client.UserInitiatedShutdown"
+
+
 def test_a_terminated_instance_is_forgotten(bed):
     [one] = ids(bed.launch())
     bed.ec2.terminate_instances(InstanceIds=[one])
