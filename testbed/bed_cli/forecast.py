@@ -69,7 +69,7 @@ def left(work: dict[str, Work], supply: float, cores: int) -> float:
     """Seconds until everything is done, by playing it: `work` is in the order in which it begins where it can."""
     rest, seconds = {name: [step.wait, step.cpu] for name, step in work.items()}, 0.0
     while rest:
-        able = _able(work, rest, cores)
+        able = _able(work, rest, cores) or list(rest)
         rates = _rates([(work[name].width(rest[name][1]), name) for name in able if rest[name][0] <= 0], supply * USED, supply * USED / cores)
         # Until the first of them has waited enough, goes on alone, or is done.
         step = min(rest[name][0] if name not in rates else _until_change(work[name], rest[name][1]) / rates[name] for name in able)
