@@ -19,7 +19,7 @@ type Need = (&'static str, &'static str, &'static str, Option<&'static str>, &'s
 
 /// Wherever clusters and runs are served.
 const SERVED: [Need; 9] = [
-    ("SwarmCluster", "testkit.dev", "swarmclusters", None, &["get", "list", "watch", "patch", "delete"]),
+    ("SwarmCluster", "testkit.dev", "swarmclusters", None, &["get", "list", "watch", "create", "patch", "delete"]),
     ("SwarmCluster", "testkit.dev", "swarmclusters/status", None, &["patch"]),
     ("SwarmCluster", "testkit.dev", "swarmclusters/finalizers", None, &["update"]),
     ("E2ERun", "testkit.dev", "e2eruns", None, &["get", "list", "watch", "patch"]),

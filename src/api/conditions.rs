@@ -87,6 +87,16 @@ pub mod reason {
 
     /// The run waits for its cluster.
     pub const WAITING_FOR_CLUSTER: &str = "WaitingForCluster";
+    /// Other runs have the cluster, or were there first.
+    pub const QUEUED: &str = "Queued";
+    /// The cluster that the run makes cannot be made, or will not become ready by itself.
+    pub const CLUSTER_FAILED: &str = "ClusterFailed";
+    /// The name of the cluster that the run makes is somebody else's.
+    pub const CLUSTER_NAME_TAKEN: &str = "ClusterNameTaken";
+    /// The cluster that the run made is kept, as its spec says.
+    pub const CLUSTER_KEPT: &str = "ClusterKept";
+    /// The cluster that the run made is deleted, as its spec says.
+    pub const CLUSTER_DELETED: &str = "ClusterDeleted";
     /// The run's image is being brought to the nodes.
     pub const PULLING_IMAGE: &str = "PullingImage";
     /// The run's container runs.

@@ -9,6 +9,7 @@ mod duration;
 mod names;
 mod run;
 mod schema;
+mod template;
 pub mod text;
 
 pub use cluster::{
@@ -18,12 +19,13 @@ pub use cluster::{
 pub use conditions::{Conditions, condition, event_note, is_true, reason, set, type_};
 pub use duration::Duration;
 pub use names::{
-    CREDENTIALS_FINALIZER, FINALIZER, GROUP, HOLD_UNTIL, KEEP, MANAGER, journal_secret, label, secret_key,
+    CREDENTIALS_FINALIZER, FINALIZER, GROUP, HOLD_UNTIL, KEEP, MANAGER, RUNS, journal_secret, label, secret_key,
 };
 pub use run::{
     CaseFailure, ClusterRef, E2ERun, E2ERunSpec, E2ERunStatus, EnvVar, ImagePullPolicy, Phase, ResultsFormat,
-    ResultsSpec,
+    ResultsSpec, Sharing,
 };
+pub use template::{ClusterPolicy, ClusterTemplate, TemplateMetadata};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
 use kube::CustomResourceExt;

@@ -16,6 +16,9 @@ pub const KEEP: &str = "testkit.dev/keep";
 /// The annotation of a SwarmCluster that puts off the end of its ttl, such as `2026-12-24T18:00:00Z`.
 pub const HOLD_UNTIL: &str = "testkit.dev/hold-until";
 
+/// The annotation of a SwarmCluster with the runs that have a place on it (JSON): taken and given up against its version.
+pub const RUNS: &str = "testkit.dev/runs";
+
 /// The finalizer that keeps a Secret with cloud credentials while a cluster needs it.
 pub const CREDENTIALS_FINALIZER: &str = "testkit.dev/credentials";
 
@@ -47,6 +50,23 @@ pub fn journal_secret(cluster: &str) -> String {
     format!("{cluster}-journal")
 }
 
+/// The most characters of a SwarmCluster's name, as its own rule has it, and those of them that tell runs of one name apart.
+const CLUSTER_NAME: (usize, usize) = (40, 5);
+
+/// The name of the SwarmCluster that a run makes: the run's own as far as that may be the name of one, and a part of
+/// the run's UID, so that a run which is made anew under its name does not meet the cluster of the one before.
+#[must_use]
+pub fn cluster_of_run(run: &str, uid: &str) -> String {
+    let part: String = uid.chars().filter(char::is_ascii_alphanumeric).take(CLUSTER_NAME.1).collect();
+    let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
+    let mut name: String = run.chars().map(letter).collect();
+    if !name.starts_with(|c: char| c.is_ascii_lowercase()) {
+        name.insert_str(0, "run-");
+    }
+    name.truncate(CLUSTER_NAME.0 - CLUSTER_NAME.1 - 1);
+    format!("{}-{}", name.trim_end_matches('-'), part.to_ascii_lowercase())
+}
+
 /// Keys of the Secrets `NAME-ssh` and `NAME-journal` of a cluster.
 pub mod secret_key {
     /// The private key the operator and people log in with (OpenSSH format).
@@ -61,4 +81,26 @@ pub mod secret_key {
     pub const JOURNAL: &str = "journal";
     /// The same, as versions before had it in `NAME-ssh`.
     pub const INTENT: &str = "intent";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::cluster_of_run;
+
+    #[test]
+    fn a_run_of_any_name_has_a_cluster_of_a_name_that_is_taken() {
+        let uid = "3f2a19c0-1111-2222-3333-444444444444";
+        let (long, cut) = ("n".repeat(63), format!("{}-3f2a1", "n".repeat(34)));
+        for (run, cluster) in [
+            ("nightly", "nightly-3f2a1"),
+            ("2026.11.28", "run-2026-11-28-3f2a1"),
+            ("a.b-", "a-b-3f2a1"),
+            (long.as_str(), cut.as_str()),
+        ] {
+            let made = cluster_of_run(run, uid);
+            assert_eq!(made, cluster);
+            assert!(made.len() <= 40, "{made}");
+        }
+        assert_ne!(cluster_of_run("nightly", uid), cluster_of_run("nightly", "77777777"));
+    }
 }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Conditions, Duration,
+    ClusterPolicy, ClusterTemplate, Conditions, Duration, names,
     schema::{integer, required_by_rule},
 };
 
@@ -26,6 +26,10 @@ macro_rules! unchanged {
 /// All but `cancel`.
 const UNCHANGED: &str = unchanged!(
     "clusterRef",
+    "clusterTemplate",
+    "clusterPolicy",
+    "holdFor",
+    "sharing",
     "image",
     "imagePullPolicy",
     "imagePullTimeout",
@@ -52,7 +56,7 @@ const UNCHANGED: &str = unchanged!(
     derive = "PartialEq",
     doc = "One run of a test container on a manager of a SwarmCluster",
     validation = Rule::new("size(self.metadata.name) <= 63").message("metadata.name becomes part of a container's name: write at most 63 characters"),
-    printcolumn(name = "Cluster", type_ = "string", json_path = ".spec.clusterRef.name"),
+    printcolumn(name = "Cluster", type_ = "string", json_path = ".status.cluster"),
     printcolumn(name = "Phase", type_ = "string", json_path = ".status.phase"),
     printcolumn(name = "Passed", type_ = "integer", json_path = ".status.passed"),
     printcolumn(name = "Failed", type_ = "integer", json_path = ".status.failed"),
@@ -66,12 +70,33 @@ const UNCHANGED: &str = unchanged!(
 #[schemars(transform = required_by_rule)]
 #[x_kube(
     validation = Rule::new(UNCHANGED).message("a run cannot be changed once it is made, only cancelled (spec.cancel: true): create another E2ERun"),
-    validation = Rule::new("has(self.clusterRef)").message("write which SwarmCluster to run on, such as clusterRef: {name: foo}"),
+    validation = Rule::new("has(self.clusterRef) || has(self.clusterTemplate)").message("write which SwarmCluster to run on, such as clusterRef: {name: foo}, or one to make for the run, such as clusterTemplate: {spec: {provider: {ec2: {region: us-east-1}}}}"),
+    validation = Rule::new("!has(self.clusterRef) || !has(self.clusterTemplate)").message("write clusterRef to run on a SwarmCluster that is there, or clusterTemplate to make one for the run, and not both"),
+    validation = Rule::new("has(self.clusterTemplate) || !has(self.clusterPolicy)").message("write clusterPolicy only beside clusterTemplate: a cluster that the run did not make is left as it is").field_path(".clusterPolicy"),
+    validation = Rule::new("!has(self.holdFor) || has(self.clusterPolicy) && self.clusterPolicy == 'KeepOnFailure'").message("write holdFor only beside clusterPolicy: KeepOnFailure").field_path(".holdFor"),
     validation = Rule::new("has(self.image)").message("write the image to run, such as image: dockerswarm/e2e:latest")
 )]
 pub struct E2ERunSpec {
-    /// The SwarmCluster to run on, in the run's own namespace. The run waits until it is Ready.
-    pub cluster_ref: ClusterRef,
+    /// The SwarmCluster to run on, in the run's own namespace. The run waits until it is Ready, and for its turn. Exactly one of `clusterRef` and `clusterTemplate` is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_ref: Option<ClusterRef>,
+
+    /// A SwarmCluster to make for the run, in its namespace. It belongs to the run, and goes with it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_template: Option<ClusterTemplate>,
+
+    /// What becomes of the cluster from `clusterTemplate` once the run has ended. By default `Delete`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster_policy: Option<ClusterPolicy>,
+
+    /// How long `KeepOnFailure` keeps the cluster of a run that failed, at most 168h. By default 1h.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = Rule::new("!self.matches('^([0-9]{1,6}h)?([0-9]{1,6}m)?([0-9]{1,6}s)?$') || !self.matches('[1-9]') || duration(self) <= duration('168h')").message("write a time of at most 168h, such as 1h: the machines cost money while they are kept"))]
+    pub hold_for: Option<Duration>,
+
+    /// Whether other runs may use the cluster at the same time.
+    #[serde(default)]
+    pub sharing: Sharing,
 
     /// The image to run.
     #[schemars(length(max = 512))]
@@ -117,6 +142,16 @@ pub struct E2ERunSpec {
     #[serde(default)]
     #[x_kube(validation = Rule::new("self || !oldSelf").message("a run that was cancelled does not go on: create another E2ERun"))]
     pub cancel: bool,
+}
+
+/// Whether a run has its cluster for itself.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sharing {
+    /// No other run uses the cluster at the same time. Runs take their turns in the order in which they were created.
+    #[default]
+    Exclusive,
+    /// Beside other runs that are `Shared`, and never beside one that is not.
+    Shared,
 }
 
 /// What says how the tests went.
@@ -214,6 +249,12 @@ pub struct E2ERunStatus {
     /// The phase in words.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message: Option<String>,
+    /// The SwarmCluster the run is for: the one of `spec.clusterRef`, or the one that it made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    /// How long the run waited in line behind other runs, such as `3m12s`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub queued: Option<String>,
     /// Cases that passed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "integer")]
@@ -279,13 +320,56 @@ pub enum Phase {
     Failed,
 }
 
+impl E2ERunSpec {
+    /// What becomes of the cluster that the run made.
+    #[must_use]
+    pub fn policy(&self) -> ClusterPolicy {
+        self.cluster_policy.unwrap_or_default()
+    }
+
+    /// How long the cluster of a run that failed is kept, where it is.
+    #[must_use]
+    pub const fn held_for(&self) -> Duration {
+        match self.hold_for {
+            Some(time) => time,
+            None => HOLD,
+        }
+    }
+
+    /// The name of the cluster, where the spec has it: see [`E2ERun::named`].
+    #[must_use]
+    pub fn cluster(&self) -> &str {
+        self.cluster_ref.as_ref().map_or("", |r| &r.name)
+    }
+}
+
 impl E2ERun {
+    /// The name of the SwarmCluster it is for: the one its spec names, or the one it makes.
+    #[must_use]
+    pub fn cluster_name(&self) -> String {
+        let of = |field: &Option<String>| field.clone().unwrap_or_default();
+        match &self.spec.cluster_ref {
+            Some(there) => there.name.clone(),
+            None => names::cluster_of_run(&of(&self.metadata.name), &of(&self.metadata.uid)),
+        }
+    }
+
+    /// The same run, whose spec names its cluster wherever that comes from.
+    #[must_use]
+    pub fn named(mut self) -> Self {
+        self.spec.cluster_ref = Some(ClusterRef { name: self.cluster_name() });
+        self
+    }
+
     /// The name of the ConfigMap that keeps the run's JUnit and log.
     #[must_use]
     pub fn results_name(&self) -> String {
         format!("{}-results", self.metadata.name.as_deref().unwrap_or_default())
     }
 }
+
+/// Time to see that a run failed, and to look; not a night's.
+const HOLD: Duration = Duration::from_secs(3600);
 
 fn two_minutes() -> Duration {
     Duration::from_secs(120)

@@ -49,7 +49,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
             let name = args.name.rsplit('/').next().unwrap_or_default();
             let cluster = kubernetes.cluster(name).await?;
             let mut runs = kubernetes.list::<E2ERun>(RUNS, false, None).await?;
-            runs.retain(|run| run.spec.cluster_ref.name == name);
+            runs.retain(|run| run.cluster_name() == name);
             let mut text = of_cluster(printer, &cluster, &runs, now);
             text.push_str(&events(&kubernetes, printer, cluster.uid(), now).await?);
             text.push_str(&engine_logs(&kubernetes, printer, &cluster).await);
@@ -127,7 +127,7 @@ fn of_run(printer: &Printer, run: &E2ERun, now: jiff::Timestamp) -> String {
             ("Run", Some(run.name_any())),
             ("Namespace", run.namespace()),
             ("Age", how_old(run, now)),
-            ("Cluster", Some(run.spec.cluster_ref.name.clone())),
+            ("Cluster", Some(run.cluster_name())),
             ("Image", Some(run.spec.image.clone())),
             ("Arguments", (!run.spec.args.is_empty()).then(|| run.spec.args.join(" "))),
             ("Phase", status.phase.map(|p| format!("{p:?}"))),

@@ -241,7 +241,7 @@ impl Live {
         part: &Part,
     ) -> Result<(), Broken> {
         let Stage::Running { container, manager } = stage(run) else { return Ok(()) };
-        let cluster = kubernetes.cluster(&run.spec.cluster_ref.name).await.map_err(Broken::ForGood)?;
+        let cluster = kubernetes.cluster(&run.cluster_name()).await.map_err(Broken::ForGood)?;
         let node = nodes::one(&cluster, Some(manager)).map_err(Broken::ForGood)?;
         let reach = Reach::of(kubernetes, &cluster).await.map_err(Broken::ForGood)?;
         let host = reach.connect(node).await.map_err(Broken::ForNow)?;

@@ -222,7 +222,7 @@ fn run_table(runs: &[E2ERun], shown: &Columns, now: jiff::Timestamp) -> Table {
         }
         cells.extend([
             run.name_any().into(),
-            run.spec.cluster_ref.name.clone().into(),
+            run.cluster_name().into(),
             Cell::styled(tone, status.phase.map_or_else(|| "Unknown".to_owned(), |p| format!("{p:?}"))),
             Cell::optional(status.passed),
             Cell::optional(status.failed),

@@ -138,7 +138,7 @@ fn sort(
         let (namespace, name) = (cluster.namespace().unwrap_or_default(), cluster.name_any());
         let running = runs.iter().find(|run| {
             run.namespace().as_deref() == Some(namespace.as_str())
-                && run.spec.cluster_ref.name == name
+                && run.cluster_name() == name
                 && run.status.as_ref().is_some_and(|s| s.phase == Some(Phase::Running))
         });
         if let Some(run) = running {

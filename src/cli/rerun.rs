@@ -83,8 +83,10 @@ async fn perform(context: &Context, args: &Args) -> Result<u8, Failure> {
     };
     let mut object = object(args, &old, failed.as_deref())?;
     // A cluster that is gone would be waited for until somebody makes it again.
-    if args.how.dry_run != Some(DryRun::Client) {
-        let cluster = args.cluster.as_ref().unwrap_or(&old.spec.cluster_ref.name);
+    let named = args.cluster.as_ref().or(old.spec.cluster_ref.as_ref().map(|r| &r.name));
+    if args.how.dry_run != Some(DryRun::Client)
+        && let Some(cluster) = named
+    {
         kubernetes.cluster(cluster).await.map_err(|failure| match &args.cluster {
             None => failure.help(format!("run on another cluster: kubectl testkit rerun {} --cluster NAME", args.run)),
             Some(_) => failure,
@@ -127,6 +129,9 @@ fn object(args: &Args, old: &E2ERun, failed: Option<&[String]>) -> Result<Value,
     }
     if let Some(cluster) = &args.cluster {
         spec["clusterRef"] = json!({"name": cluster});
+        if let Some(fields) = spec.as_object_mut() {
+            fields.retain(|field, _| !["clusterTemplate", "clusterPolicy", "holdFor"].contains(&field.as_str()));
+        }
     }
     if let Some(timeout) = args.timeout {
         spec["timeout"] = json!(timeout);

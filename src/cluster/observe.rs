@@ -101,7 +101,7 @@ async fn runs(context: &Context, cluster: &SwarmCluster, world: &World) -> Vec<S
     let all: Api<E2ERun> = Api::namespaced(context.client.clone(), &cluster.namespace().unwrap_or_default());
     match all.list(&ListParams::default()).await {
         Ok(runs) => {
-            let on = |run: &&E2ERun| run.spec.cluster_ref.name == cluster.name_any();
+            let on = |run: &&E2ERun| run.cluster_name() == cluster.name_any();
             let under_way = |run: &&E2ERun| run.status.as_ref().is_some_and(|s| s.phase == Some(Phase::Running));
             runs.iter().filter(on).filter(under_way).map(ResourceExt::name_any).collect()
         }

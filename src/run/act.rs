@@ -11,8 +11,9 @@ use super::{
     facts::{Container, ContainerState, Observed},
     image,
     jobs::Work,
-    keep, observe,
+    keep, observe, own,
     plan::{Plan, Says, Step},
+    queue,
     record::{self, Change, Placed},
     report,
     stage::{Stage, elapsed},
@@ -20,6 +21,7 @@ use super::{
 };
 use crate::{
     api::{E2ERun, label, reason},
+    events::Severity,
     host::HostId,
     swarm::{ContainerSpec, Engine, SwarmError},
 };
@@ -40,6 +42,8 @@ pub struct Outcome {
     pub begun: Option<Timestamp>,
     /// The stage that the plan enters is written down with a step, or another one is.
     pub entered: bool,
+    /// It is somebody else's turn: the steps after taking a place were not taken.
+    pub behind: bool,
     /// The object was let go.
     pub released: bool,
 }
@@ -62,8 +66,12 @@ pub async fn act(context: &Context, run: &E2ERun, seen: &Observed, plan: &Plan) 
             actor.outcome.failure = Some(failure);
             break;
         }
+        if actor.outcome.behind {
+            break;
+        }
     }
-    if let Some((stage, at)) = plan.enters.filter(|_| !actor.outcome.entered && !actor.outcome.released) {
+    let over = actor.outcome.entered || actor.outcome.behind || actor.outcome.released;
+    if let Some((stage, at)) = plan.enters.filter(|_| !over) {
         actor.write(Change::Entered(stage, at)).await?;
     }
     if outcome.released {
@@ -95,6 +103,15 @@ impl Actor<'_> {
             Step::Release => {
                 self.write(Change::Release).await?;
                 self.outcome.released = true;
+            }
+            Step::MakeCluster => return self.make_cluster().await,
+            Step::DeleteCluster(uid, why) => self.delete_cluster(uid, why).await?,
+            Step::Take => self.outcome.behind = !self.place(queue::Change::Take).await?,
+            Step::Claim => {
+                self.place(queue::Change::Claim).await?;
+            }
+            Step::Vacate => {
+                self.place(queue::Change::Leave).await?;
             }
             Step::Forget(stages) => self.write(Change::Left(stages.clone())).await?,
             Step::Disturbed(words) => self.write(Change::Disturbed(words.clone())).await?,
@@ -139,7 +156,30 @@ impl Actor<'_> {
     }
 
     fn node(&self, id: &HostId) -> String {
-        format!("{}-{}", self.run.spec.cluster_ref.name, id.slot)
+        format!("{}-{}", self.run.spec.cluster(), id.slot)
+    }
+
+    /// Changes the run's place on its cluster; whether it has what it wanted.
+    async fn place(&self, change: queue::Change) -> Result<bool, Error> {
+        let Some(cluster) = &self.seen.cluster else { return Ok(change == queue::Change::Leave) };
+        Ok(queue::change(&self.context.client, &self.context.line, self.run, &cluster.guests, change).await?)
+    }
+
+    async fn make_cluster(&mut self) -> Taken {
+        let Some(template) = &self.run.spec.cluster_template else { return Ok(Ok(())) };
+        let made = own::make(&self.context.client, self.run, template).await?;
+        Ok(made.map_err(|words| {
+            let remedy = "Once that is corrected, create another E2ERun";
+            self.outcome.fatal = Some((reason::CLUSTER_FAILED, remedy));
+            format!("SwarmCluster {} is refused: {words}", self.run.spec.cluster())
+        }))
+    }
+
+    async fn delete_cluster(&self, uid: &str, why: &str) -> Result<(), Error> {
+        own::delete(&self.context.client, self.run, uid).await?;
+        let words = format!("SwarmCluster {} is deleted: {why}", self.run.spec.cluster());
+        report::tell(self.context, self.run, Severity::Normal, reason::CLUSTER_DELETED, &words).await;
+        Ok(())
     }
 
     fn engine(&self, id: &HostId) -> Result<Engine, String> {
@@ -252,7 +292,7 @@ impl Actor<'_> {
 
     async fn abandon(&self, words: &str) {
         tracing::warn!(run = self.run.name_any(), "{words}");
-        report::warn(self.context, self.run, reason::CONTAINER_LEFT, words).await;
+        report::tell(self.context, self.run, Severity::Warning, reason::CONTAINER_LEFT, words).await;
     }
 }
 

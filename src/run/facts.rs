@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::jiff::SignedDuration;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::{record::Record, verdict::End};
+use super::{
+    queue::{Guests, Place},
+    record::Record,
+    verdict::End,
+};
 use crate::host::HostId;
 
 /// Everything the decision depends on.
@@ -17,6 +21,10 @@ pub struct Observed {
     /// The end is on the object. The one thing read from status: once its container is
     /// removed nothing else tells that a run has ended (as with a Job).
     pub finished: bool,
+    /// It ended, and the tests passed.
+    pub passed: bool,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
     /// What was written down before it was done.
     pub record: Record,
     /// What became of keeping what its container left, as far as this process tried.
@@ -51,6 +59,14 @@ pub struct ClusterView {
     pub deleting: bool,
     /// Why it is not ready; `None` where it is.
     pub not_ready: Option<String>,
+    /// Why it will not become ready unless somebody changes something.
+    pub stalled: Option<String>,
+    /// The run made it.
+    pub own: bool,
+    /// Who has a place on it.
+    pub guests: Guests,
+    /// Where the run stands among those.
+    pub place: Place,
     /// The slots it has, such as `m0`.
     pub slots: Vec<String>,
     /// The slot of the leader.

@@ -12,7 +12,9 @@ mod jobs;
 mod keep;
 mod lines;
 mod observe;
+mod own;
 pub mod plan;
+pub mod queue;
 mod record;
 mod report;
 pub mod stage;
@@ -33,7 +35,7 @@ use kube::{
     },
 };
 
-use self::{jobs::Jobs, keep::Keeper, lines::Lines};
+use self::{jobs::Jobs, keep::Keeper, lines::Lines, queue::Line};
 use crate::{
     api::{E2ERun, FINALIZER, Phase, SwarmCluster, is_true, type_},
     events::Events,
@@ -88,13 +90,22 @@ pub struct Context {
     jobs: Jobs,
     lines: Lines,
     keeper: Keeper,
+    line: Line,
 }
 
 impl Context {
     /// A context. `wake` is the one whose other end [`run`] is given.
     #[must_use]
     pub fn new(client: Client, hosts: Hosts, events: Events, wake: Wake) -> Self {
-        Self { client, hosts, events, jobs: Jobs::new(wake), lines: Lines::default(), keeper: Keeper::default() }
+        Self {
+            client,
+            hosts,
+            events,
+            jobs: Jobs::new(wake),
+            lines: Lines::default(),
+            keeper: Keeper::default(),
+            line: Line::default(),
+        }
     }
 }
 
@@ -114,15 +125,15 @@ pub async fn run(
     woken: mpsc::UnboundedReceiver<Woken>,
     shutdown: impl Future<Output = ()> + Send + Sync + 'static,
 ) {
+    let line = context.line.clone().follow(runs.clone());
     let controller = Controller::new(runs, watcher::Config::default());
     let (store, of_cluster) = (controller.store(), controller.store());
     controller
         .watches(clusters, watcher::Config::default(), move |cluster| {
-            let on = |run: &E2ERun| {
-                run.spec.cluster_ref.name == cluster.name_any() && run.namespace() == cluster.namespace()
-            };
+            let on = |run: &E2ERun| run.cluster_name() == cluster.name_any() && run.namespace() == cluster.namespace();
             unfinished(&of_cluster, on)
         })
+        .reconcile_on(line)
         .reconcile_on(woken.flat_map(move |woken| {
             stream::iter(match woken {
                 Woken::Run(run) => vec![run],
@@ -165,10 +176,12 @@ fn unfinished(store: &Store<E2ERun>, wanted: impl Fn(&E2ERun) -> bool) -> Vec<Ob
 
 /// One pass.
 async fn reconcile(run: Arc<E2ERun>, context: Arc<Context>) -> Result<Action, Error> {
+    let run = Arc::unwrap_or_clone(run).named();
     let seen = observe::observe(&context, &run).await?;
     let plan = plan::plan(&run.spec, &seen, Timestamp::now());
     let outcome = act::act(&context, &run, &seen, &plan).await?;
     report::report(&context, &run, &seen, &plan, &outcome).await?;
-    let again = if outcome.failure.is_some() { Some(PAUSE) } else { plan.again };
+    let cut_short = outcome.failure.is_some() || outcome.behind;
+    let again = if cut_short { Some(PAUSE) } else { plan.again };
     Ok(again.map_or_else(Action::await_change, Action::requeue))
 }

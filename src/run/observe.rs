@@ -9,6 +9,8 @@ use super::{
     Context,
     facts::{ClusterView, Container, ContainerState, Exit, HostView, Observed},
     jobs::Work,
+    own,
+    queue::{self, Guests, Place},
     record::Record,
 };
 use crate::{
@@ -30,6 +32,11 @@ pub async fn observe(context: &Context, run: &E2ERun) -> Result<Observed, kube::
         deleting: run.metadata.deletion_timestamp.is_some(),
         finalizer: run.finalizers().iter().any(|f| f == FINALIZER),
         finished: is_true(conditions, type_::COMPLETE) || is_true(conditions, type_::FAILED),
+        passed: is_true(conditions, type_::COMPLETE),
+        ended_at: conditions
+            .iter()
+            .find(|c| [type_::COMPLETE, type_::FAILED].contains(&c.type_.as_str()) && c.status == "True")
+            .map(|c| c.last_transition_time.0),
         record: Record::of(run),
         ..Observed::default()
     };
@@ -42,20 +49,41 @@ pub async fn observe(context: &Context, run: &E2ERun) -> Result<Observed, kube::
     seen.cut_off = context.jobs.failed(&uid, &Work::Follow);
     let namespace = run.namespace().unwrap_or_default();
     let clusters: Api<SwarmCluster> = Api::namespaced(context.client.clone(), &namespace);
-    seen.cluster = clusters.get_opt(&run.spec.cluster_ref.name).await?.as_ref().map(view);
-    if let Some(cluster) = &seen.cluster {
+    if let Some(cluster) = clusters.get_opt(run.spec.cluster()).await? {
+        let guests = Guests::read(&context.client, &context.line, &cluster).await?;
+        let place = place(context, run, &seen, &guests);
+        seen.cluster = Some(ClusterView { own: own::is_of(&cluster, run), guests, place, ..view(&cluster) });
+    }
+    // Whose turn it is not asks nothing of the hosts.
+    if let Some(cluster) = seen.cluster.as_ref().filter(|c| !matches!(c.place, Place::Behind(_))) {
         let look_for_image = seen.record.placed.is_none() && !seen.deleting && cluster.not_ready.is_none();
         seen.hosts = hosts(context, run, cluster, &seen.record, look_for_image).await;
     }
     Ok(seen)
 }
 
+/// Where the run stands among those that use its cluster, or want to.
+fn place(context: &Context, run: &E2ERun, seen: &Observed, guests: &Guests) -> Place {
+    let uid = run.uid().unwrap_or_default();
+    let wants = seen.record.placed.is_none() && !seen.deleting && !seen.finished;
+    match (guests.has(&uid), wants) {
+        (true, _) => Place::Held,
+        (false, false) => Place::Unknown,
+        (false, true) => {
+            let waiting = context.line.waiting(&run.namespace().unwrap_or_default(), &guests.cluster, &uid);
+            queue::place(&uid, &guests.all(), &waiting)
+        }
+    }
+}
+
 /// A cluster, as its object tells it. A status that speaks of an older spec does not count.
 fn view(cluster: &SwarmCluster) -> ClusterView {
     let status = cluster.status.as_ref();
-    let ready = status.and_then(|s| s.conditions.iter().find(|c| c.type_ == type_::READY));
-    let current = ready.filter(|c| c.observed_generation == cluster.metadata.generation);
-    let not_ready = match current {
+    let current = |type_: &str| {
+        let found = status.and_then(|s| s.conditions.iter().find(|c| c.type_ == type_));
+        found.filter(|c| c.observed_generation == cluster.metadata.generation)
+    };
+    let not_ready = match current(type_::READY) {
         Some(condition) if condition.status == "True" => None,
         Some(condition) => Some(condition.message.clone()),
         None => Some("its spec has not been looked at yet".to_owned()),
@@ -72,9 +100,11 @@ fn view(cluster: &SwarmCluster) -> ClusterView {
     ClusterView {
         uid: cluster.uid().unwrap_or_default(),
         deleting: cluster.metadata.deletion_timestamp.is_some(),
+        stalled: not_ready.clone().filter(|_| current(type_::STALLED).is_some_and(|c| c.status == "True")),
         not_ready,
         slots,
         leader,
+        ..ClusterView::default()
     }
 }
 

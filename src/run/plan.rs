@@ -15,6 +15,7 @@ use k8s_openapi::jiff::Timestamp;
 
 use super::{
     facts::{Container, HostView, Observed},
+    queue::Place,
     record::Placed,
     stage::{Clock, Stage},
     verdict::{Course, Cut, End},
@@ -35,6 +36,16 @@ pub enum Step {
     Release,
     /// Write down that the time of these stages does not count any more.
     Forget(Vec<Stage>),
+    /// Make the cluster of the run's own.
+    MakeCluster,
+    /// Delete the cluster of the run's own, of this UID, for this reason.
+    DeleteCluster(String, String),
+    /// Take a place on the cluster. The steps after it are not taken where it is somebody else's turn by now.
+    Take,
+    /// Write down that the run has a place on the cluster, for its container is there.
+    Claim,
+    /// Give up the place on the cluster.
+    Vacate,
     /// Pull the image on a host, in the background.
     Pull(HostId),
     /// Copy the image from another host, in the background.
@@ -71,6 +82,8 @@ pub enum Says {
     Nothing,
     /// It waits for its cluster.
     Waiting(String),
+    /// It waits in line behind other runs.
+    Queued(String),
     /// It waits for its image.
     Image(String),
     /// Its container is being started or runs; the words say what is in the way.
@@ -116,6 +129,15 @@ impl Plan {
         Self { steps: Vec::new(), says: Says::Ended(Box::new(end)), enters: None, again: Some(SOON) }
     }
 
+    /// The end of the run, where this is it.
+    #[must_use]
+    pub fn ends(&self) -> Option<&End> {
+        match &self.says {
+            Says::Ended(end) => Some(end),
+            _ => None,
+        }
+    }
+
     fn end(reason: &'static str, message: impl Into<String>) -> Self {
         Self::ended(End::without_container(reason, message.into()))
     }
@@ -135,6 +157,8 @@ impl Look<'_> {
         let begins = match stage {
             // Not seen to start by us: then from before it did.
             Stage::Running => self.seen.record.started().unwrap_or(self.now),
+            // What was said when it ended is what counts.
+            Stage::Kept => self.seen.ended_at.unwrap_or(self.now),
             _ => self.now,
         };
         Clock::of(stage, &self.seen.record, self.spec, begins, self.now)
@@ -146,11 +170,22 @@ impl Look<'_> {
     }
 
     fn cluster(&self) -> &str {
-        &self.spec.cluster_ref.name
+        self.spec.cluster()
     }
 
     fn node(&self, slot: &str) -> String {
         format!("{}-{slot}", self.cluster())
+    }
+
+    /// The run's place on the cluster is written there.
+    fn has_place(&self) -> bool {
+        self.seen.cluster.as_ref().is_some_and(|c| c.place == Place::Held)
+    }
+
+    /// What is written where a container is there and the run's place is not: others have to see it.
+    fn claim(&self) -> Vec<Step> {
+        let missing = self.seen.cluster.as_ref().is_some_and(|c| !c.deleting) && !self.has_place();
+        missing.then_some(Step::Claim).into_iter().collect()
     }
 
     /// Why a step failed when it was last taken, as a clause.

@@ -1,7 +1,7 @@
 //! What is written on a run's object before it is done, so that a new operator goes on where
 //! the last one ended: annotations and the finalizer. Decides nothing.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::{
@@ -11,7 +11,10 @@ use kube::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{stage::Stage, verdict::Cut};
+use super::{
+    stage::{Stage, elapsed},
+    verdict::Cut,
+};
 use crate::{
     api::{E2ERun, FINALIZER, text},
     host::HostId,
@@ -83,6 +86,14 @@ impl Record {
     #[must_use]
     pub fn started(&self) -> Option<Timestamp> {
         self.since.get(&Stage::Running).copied().or_else(|| Some(self.placed.as_ref()?.at))
+    }
+
+    /// For how long it waited in line, once it is over.
+    #[must_use]
+    pub fn queued(&self) -> Option<Duration> {
+        let since = |stage: &Stage| self.since.get(stage).copied();
+        let next = [Stage::Image, Stage::Starting, Stage::Running].iter().filter_map(since).min()?;
+        Some(elapsed(since(&Stage::Queued)?, next))
     }
 }
 
@@ -201,6 +212,10 @@ mod tests {
         };
         assert_eq!(Record::of(&run), wanted);
         assert_eq!(wanted.started(), Some(at(31)));
+        assert_eq!(wanted.queued(), None);
+        let mut queued = wanted.clone();
+        queued.since.insert(Stage::Queued, at(11));
+        assert_eq!(queued.queued(), Some(Duration::from_secs(20)));
         let mangled = run.metadata.annotations.as_mut().unwrap();
         mangled.values_mut().for_each(|value| *value = "mangled".into());
         let disturbed = Some("mangled".into());

@@ -11,6 +11,7 @@ use super::{
     Context,
     act::Outcome,
     facts::{Container, ContainerState, Observed},
+    own::{self, Disposal},
     plan::{Plan, Says},
     verdict::{End, took},
 };
@@ -20,6 +21,9 @@ use crate::{
     host::HostId,
     metrics::metrics,
 };
+
+/// The most characters of a message: a person reads no more.
+const MESSAGE: usize = 1024;
 
 /// Writes status, and an Event where the verdict changed.
 ///
@@ -35,7 +39,8 @@ pub async fn report(
     if let Some(failure) = &outcome.failure {
         tracing::warn!(run = run.name_any(), "{failure}");
     }
-    let Some(new) = status(run, seen, plan, outcome, Timestamp::now()) else { return Ok(()) };
+    let now = Timestamp::now();
+    let Some(new) = status(run, seen, plan, outcome, now) else { return Ok(()) };
     if run.status.as_ref() == Some(&new) {
         return Ok(());
     }
@@ -55,7 +60,36 @@ pub async fn report(
     }
     metrics().run(run.status.as_ref(), &new);
     announce(context, run, &new).await;
+    if let Some(words) = plan.ends().and_then(|end| kept(run, seen, end.complete, now)) {
+        tell(context, run, Severity::Normal, reason::CLUSTER_KEPT, &words).await;
+    }
     Ok(())
+}
+
+/// What a person has to know of the cluster that the run made and that is kept after its end.
+fn kept(run: &E2ERun, seen: &Observed, passed: bool, now: Timestamp) -> Option<String> {
+    let there = seen.cluster.as_ref().is_some_and(|c| run.spec.cluster_template.is_some() && c.own && !c.deleting);
+    let name = run.spec.cluster();
+    match own::dispose(run.spec.policy(), seen.deleting, passed) {
+        Disposal::Hold if there => {
+            let until = whole(now).0.checked_add(run.spec.held_for().get()).unwrap_or(Timestamp::MAX);
+            Some(format!(
+                "SwarmCluster {name} is kept until {until}, for spec.holdFor ({}): to delete it before, delete the E2ERun",
+                run.spec.held_for()
+            ))
+        }
+        Disposal::Keep if there => Some(format!("SwarmCluster {name} is kept until the E2ERun is deleted")),
+        Disposal::Delete(_) | Disposal::Hold | Disposal::Keep => None,
+    }
+}
+
+/// The same end, and what becomes of the cluster, within what a message takes.
+fn with_cluster(mut end: End, words: Option<String>) -> End {
+    if let Some(words) = words {
+        let most = MESSAGE.saturating_sub(words.chars().count() + 2);
+        end.message = format!("{}. {words}", text::line(&end.message, most));
+    }
+    end
 }
 
 /// One Event a change of the verdict's reason.
@@ -72,8 +106,8 @@ async fn announce(context: &Context, run: &E2ERun, new: &E2ERunStatus) {
 }
 
 /// An Event about what is no part of the verdict.
-pub async fn warn(context: &Context, run: &E2ERun, reason: &str, words: &str) {
-    context.events.publish(&run.object_ref(&()), Severity::Warning, "Run", reason, words, None).await;
+pub async fn tell(context: &Context, run: &E2ERun, severity: Severity, reason: &str, words: &str) {
+    context.events.publish(&run.object_ref(&()), severity, "Run", reason, words, None).await;
 }
 
 /// The status after a pass; `None` where there is nothing to say.
@@ -93,13 +127,21 @@ fn status(run: &E2ERun, seen: &Observed, plan: &Plan, outcome: &Outcome, now: Ti
         }
         (None, Says::Ended(end)) => {
             let container = end.container.clone().or(located);
-            Some(ended(run, old, &End { container, ..(**end).clone() }, now))
+            let end = with_cluster((**end).clone(), kept(run, seen, end.complete, now));
+            Some(with_time_in_line(seen, ended(run, old, &End { container, ..end }, now)))
         }
         (None, says) => {
             let since = outcome.begun.or(seen.record.started());
             progress(run, old, says, Running { located, since }, outcome, now)
+                .map(|status| with_time_in_line(seen, status))
         }
     }
+}
+
+/// For how long it waited in line, where it did and that is over.
+fn with_time_in_line(seen: &Observed, mut status: E2ERunStatus) -> E2ERunStatus {
+    status.queued = seen.record.queued().map(took);
+    status
 }
 
 /// The container of a run that goes on.
@@ -119,11 +161,15 @@ fn progress(
 ) -> Option<E2ERunStatus> {
     let running = found.located.filter(|(_, c)| !matches!(c.state, ContainerState::Created { .. }));
     let on = || running.as_ref().map(|(id, _)| format!("the container runs on {}", node(run, id)));
+    if outcome.behind {
+        return None;
+    }
     let (why, message) = match says {
         // Reading is over in a moment: what was said last stands.
         Says::Nothing | Says::Collecting(None) if outcome.failure.is_none() => return None,
         Says::Nothing | Says::Collecting(None) | Says::Ended(_) => (reason::HOST_ERROR, String::new()),
         Says::Waiting(words) => (reason::WAITING_FOR_CLUSTER, words.clone()),
+        Says::Queued(words) => (reason::QUEUED, words.clone()),
         Says::Image(words) => (reason::PULLING_IMAGE, words.clone()),
         Says::Active(Some(words)) => (reason::HOST_ERROR, words.clone()),
         Says::Active(None) => (reason::RUNNING, on().unwrap_or_else(|| "the container is being started".to_owned())),
@@ -142,7 +188,7 @@ fn progress(
     let mut new = base(run, &old, Verdict { ready: false, reconciling: true, reason: why, message: &message }, now);
     new.phase = match (says, old.phase) {
         (Says::Active(_) | Says::Stopping(_) | Says::Collecting(_) | Says::Storing(_), _) => Some(Phase::Running),
-        (Says::Waiting(_) | Says::Image(_), _) => Some(Phase::Pending),
+        (Says::Waiting(_) | Says::Queued(_) | Says::Image(_), _) => Some(Phase::Pending),
         (_, phase) => phase.or(Some(Phase::Pending)),
     };
     // A manager out of reach does not make the run forget what it was.
@@ -203,7 +249,8 @@ fn base(run: &E2ERun, old: &E2ERunStatus, verdict: Verdict<'_>, now: Timestamp) 
     E2ERunStatus {
         observed_generation: generation,
         conditions,
-        message: Some(text::line(message, 1024)),
+        message: Some(text::line(message, MESSAGE)),
+        cluster: Some(run.spec.cluster().to_owned()),
         ..E2ERunStatus::default()
     }
 }
@@ -217,7 +264,7 @@ fn tell_container(run: &E2ERun, status: &mut E2ERunStatus, id: &HostId, containe
 }
 
 fn node(run: &E2ERun, id: &HostId) -> String {
-    format!("{}-{}", run.spec.cluster_ref.name, id.slot)
+    format!("{}-{}", run.spec.cluster(), id.slot)
 }
 
 /// Whole seconds: what the API server keeps of a time, so that what is read back compares equal.
@@ -231,7 +278,7 @@ pub fn summary(run: &E2ERun, end: &End) -> serde_json::Value {
     let status = ended(run, E2ERunStatus::default(), end, Timestamp::UNIX_EPOCH);
     json!({
         "run": format!("{}/{}", run.namespace().unwrap_or_default(), run.name_any()),
-        "cluster": run.spec.cluster_ref.name,
+        "cluster": run.spec.cluster(),
         "image": run.spec.image,
         "result": status.phase,
         "reason": end.reason,

@@ -33,6 +33,8 @@ const FUTURE: Duration = Duration::from_mins(5);
 pub enum Stage {
     /// It waits for its cluster. Counted from when the operator first saw the run, whatever comes between.
     Pending,
+    /// It waits in line behind other runs. How long that takes is told; what it may take is a part of pending's time.
+    Queued,
     /// The cluster is ready, and the image is not on every node.
     Image,
     /// The container is being made and started.
@@ -49,12 +51,15 @@ pub enum Stage {
     Cleaning,
     /// The run is being deleted, and its container is to be removed.
     Leaving,
+    /// The run failed, and the cluster that it made is kept.
+    Kept,
 }
 
 impl Stage {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Pending,
+        Self::Queued,
         Self::Image,
         Self::Starting,
         Self::Running,
@@ -63,13 +68,14 @@ impl Stage {
         Self::Storing,
         Self::Cleaning,
         Self::Leaving,
+        Self::Kept,
     ];
 
     /// How long it may take.
     #[must_use]
     pub const fn limit(self, spec: &E2ERunSpec) -> Duration {
         match self {
-            Self::Pending => spec.pending_timeout.get(),
+            Self::Pending | Self::Queued => spec.pending_timeout.get(),
             Self::Image => spec.image_pull_timeout.get(),
             Self::Starting => STARTING,
             Self::Running => spec.timeout.get(),
@@ -78,6 +84,7 @@ impl Stage {
             Self::Storing => STORING,
             Self::Cleaning => CLEANING,
             Self::Leaving => LEAVING,
+            Self::Kept => spec.held_for().get(),
         }
     }
 
@@ -86,6 +93,7 @@ impl Stage {
     pub const fn annotation(self) -> &'static str {
         match self {
             Self::Pending => "testkit.dev/pending-since",
+            Self::Queued => "testkit.dev/queued-since",
             Self::Image => "testkit.dev/image-missing-since",
             Self::Starting => "testkit.dev/starting-since",
             Self::Running => "testkit.dev/running-since",
@@ -94,6 +102,7 @@ impl Stage {
             Self::Storing => "testkit.dev/storing-since",
             Self::Cleaning => "testkit.dev/cleaning-since",
             Self::Leaving => "testkit.dev/leaving-since",
+            Self::Kept => "testkit.dev/kept-since",
         }
     }
 }

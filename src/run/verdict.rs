@@ -100,7 +100,7 @@ impl Cut {
             Self::Cancelled => "the run was cancelled by spec.cancel".to_owned(),
             Self::Deleted => "the run is being deleted".to_owned(),
             Self::ClusterGone => {
-                format!("SwarmCluster {} is being deleted while the container runs", spec.cluster_ref.name)
+                format!("SwarmCluster {} is being deleted while the container runs", spec.cluster())
             }
         }
     }

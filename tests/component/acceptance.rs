@@ -1,7 +1,7 @@
 //! What the API server takes, and what it makes of what is left out.
 
 use serde_json::{Value, json};
-use testkit::api::{Duration, E2ERun, ImagePullPolicy, SwarmCluster};
+use testkit::api::{ClusterPolicy, Duration, E2ERun, ImagePullPolicy, Sharing, SwarmCluster};
 
 use super::{
     api_server::Namespace,
@@ -47,6 +47,21 @@ fn right_clusters_are_taken() {
             "{change}"
         );
     }
+    for change in [
+        json!({"sharing": "Shared"}),
+        json!({"clusterRef": null, "clusterTemplate": {"spec": cluster()["spec"]}}),
+        json!({"clusterRef": null, "clusterTemplate": {
+            "metadata": {"labels": {"team": "net", "empty": ""}, "annotations": {"why": "to see, and to tell"}},
+            "spec": {"managers": 3, "engine": {"daemonJson": {"x": {"y": [1]}}}, "provider": {"ec2": {"region": "us-east-1"}}},
+        }, "clusterPolicy": "KeepOnFailure", "holdFor": "168h"}),
+        json!({"clusterRef": null, "clusterTemplate": {"spec": cluster()["spec"]}, "clusterPolicy": "Keep"}),
+    ] {
+        let object = merged(&run(), &json!({ "spec": change }));
+        let taken = namespace.try_apply(&object).unwrap_or_else(|e| panic!("{change}: {e}"));
+        let read: E2ERun = serde_json::from_value(taken).unwrap_or_else(|e| panic!("{change}: {e}"));
+        let spec = serde_json::to_value(&read.spec).unwrap();
+        assert_eq!(merged(&spec, &object["spec"]), spec, "{change}");
+    }
     for image in [
         "e2e",
         "dockerswarm/e2e:latest",
@@ -88,6 +103,9 @@ fn what_is_left_out_has_its_default() {
     assert!(run.spec.args.is_empty() && run.spec.env.is_empty() && !run.spec.cancel);
     assert_eq!(run.spec.pending_timeout, Duration::from_secs(60 * 60));
     assert_eq!(run.spec.grace_period, Duration::from_secs(60));
+    assert_eq!((run.spec.sharing, run.spec.policy()), (Sharing::Exclusive, ClusterPolicy::Delete));
+    assert_eq!((run.spec.cluster_policy, run.spec.hold_for), (None, None));
+    assert_eq!(run.spec.held_for(), Duration::from_secs(60 * 60));
     let results = serde_json::to_value(&run.spec.results).unwrap();
     assert_eq!(results, json!({"format": "Auto", "path": "/results", "allowEmpty": false}));
 }

@@ -246,6 +246,7 @@ fn wrong_clusters_are_refused_with_what_to_write() {
 
 #[test]
 fn wrong_runs_are_refused_with_what_to_write() {
+    let template = json!({"spec": cluster()["spec"]});
     refuses(
         &run(),
         &[
@@ -266,7 +267,48 @@ fn wrong_runs_are_refused_with_what_to_write() {
                 json!({"spec": {"image": "e2e@sha256:abc"}}),
                 &["spec.image", "dockerswarm/e2e:latest"],
             ),
-            ("no cluster", json!({"spec": {"clusterRef": null}}), &["clusterRef: {name: foo}"]),
+            (
+                "no cluster",
+                json!({"spec": {"clusterRef": null}}),
+                &["clusterRef: {name: foo}", "clusterTemplate: {spec:"],
+            ),
+            ("a cluster twice", json!({"spec": {"clusterTemplate": template}}), &["and not both"]),
+            (
+                "a template without a spec",
+                json!({"spec": {"clusterRef": null, "clusterTemplate": {"metadata": {"labels": {"a": "b"}}}}}),
+                &["spec.clusterTemplate", "provider: {ec2: {region: us-east-1}}"],
+            ),
+            (
+                "a template of a wrong cluster",
+                json!({"spec": {"clusterRef": null, "clusterTemplate": merged(&template, &json!({"spec": {"managers": 4}}))}}),
+                &["spec.clusterTemplate.spec.managers", "write 1, 3, 5 or 7"],
+            ),
+            (
+                "a template with a wrong label",
+                json!({"spec": {"clusterRef": null, "clusterTemplate": merged(&template, &json!({"metadata": {"labels": {"team": "a b"}}}))}}),
+                &["spec.clusterTemplate.metadata.labels", "nightly-2"],
+            ),
+            (
+                "a policy for a cluster that is there",
+                json!({"spec": {"clusterPolicy": "Delete"}}),
+                &["spec.clusterPolicy", "beside clusterTemplate"],
+            ),
+            (
+                "a policy of its own",
+                json!({"spec": {"clusterRef": null, "clusterTemplate": template, "clusterPolicy": "Sometimes"}}),
+                &["spec.clusterPolicy", "\"Delete\", \"KeepOnFailure\", \"Keep\""],
+            ),
+            (
+                "a time without a policy that has one",
+                json!({"spec": {"clusterRef": null, "clusterTemplate": template, "clusterPolicy": "Keep", "holdFor": "1h"}}),
+                &["spec.holdFor", "KeepOnFailure"],
+            ),
+            (
+                "kept for a month",
+                json!({"spec": {"clusterRef": null, "clusterTemplate": template, "clusterPolicy": "KeepOnFailure", "holdFor": "720h"}}),
+                &["spec.holdFor", "at most 168h"],
+            ),
+            ("shared a little", json!({"spec": {"sharing": "Some"}}), &["spec.sharing", "\"Exclusive\", \"Shared\""]),
             (
                 "a cluster without a name",
                 json!({"spec": {"clusterRef": {"name": null}}}),
@@ -339,11 +381,15 @@ fn what_cannot_change_says_so() {
     let full = merged(&cluster(), &with_all);
     let bare = merged(&cluster(), &json!({"metadata": {"name": "bare"}}));
     let cancelled = merged(&run(), &json!({"metadata": {"name": "cancelled"}, "spec": {"cancel": true}}));
-    for object in [&full, &bare, &run(), &cancelled] {
+    let own = merged(
+        &run(),
+        &json!({"metadata": {"name": "own"}, "spec": {"clusterRef": null, "clusterTemplate": {"spec": full["spec"]}}}),
+    );
+    for object in [&full, &bare, &run(), &cancelled, &own] {
         namespace.apply(object).unwrap();
     }
     let another = "create another SwarmCluster, or delete this one";
-    let cases: [(&str, Value, &[&str]); 16] = [
+    let cases: [(&str, Value, &[&str]); 18] = [
         ("the region", merged(&full, &ec2(json!({"region": "eu-central-1"}))), &["region cannot be changed", another]),
         (
             "the provider",
@@ -407,6 +453,16 @@ fn what_cannot_change_says_so() {
             &["a run cannot be changed", "create another E2ERun"],
         ),
         (
+            "who a run shares its cluster with",
+            merged(&run(), &json!({"spec": {"sharing": "Shared"}})),
+            &["a run cannot be changed", "create another E2ERun"],
+        ),
+        (
+            "the cluster that a run makes",
+            merged(&own, &json!({"spec": {"clusterTemplate": {"spec": {"managers": 3}}}})),
+            &["a run cannot be changed", "create another E2ERun"],
+        ),
+        (
             "a run's timeout as it is cancelled",
             merged(&run(), &json!({"spec": {"cancel": true, "timeout": "2h"}})),
             &["a run cannot be changed", "create another E2ERun"],
@@ -427,7 +483,9 @@ fn what_cannot_change_says_so() {
     ] {
         namespace.apply(&merged(&full, &allowed)).unwrap();
     }
-    namespace.apply(&merged(&run(), &json!({"spec": {"cancel": true}}))).unwrap();
+    for run in [run(), own] {
+        namespace.apply(&merged(&run, &json!({"spec": {"cancel": true}}))).unwrap();
+    }
 }
 
 fn refuses(right: &Value, wrong: &[Wrong]) {

@@ -171,7 +171,7 @@ async fn of_kubernetes(
     let mut problems = Vec::new();
     let runs = match kubernetes.list::<E2ERun>(RUNS, false, None).await {
         Ok(mut runs) => {
-            runs.retain(|run| run.spec.cluster_ref.name == cluster.name_any());
+            runs.retain(|run| run.cluster_name() == cluster.name_any());
             runs
         }
         Err(failure) => {

@@ -62,7 +62,8 @@ pub fn active(look: &Look<'_>, placed: &Placed, located: Option<(&HostId, &Conta
 
 /// A container that nothing is written of.
 pub fn adopt(look: &Look<'_>, host: &HostId, container: &Container) -> Plan {
-    let steps = vec![Step::Adopt(host.clone(), container.clone())];
+    let mut steps = look.claim();
+    steps.push(Step::Adopt(host.clone(), container.clone()));
     match look.clock(Stage::Starting) {
         Some(clock) => Plan::wait(clock, steps, Says::Active(None), FALLBACK),
         None => not_started(look, host),
@@ -124,7 +125,8 @@ fn in_sight(look: &Look<'_>, host: &HostId, container: &Container) -> Plan {
 fn running(look: &Look<'_>, host: &HostId, container: &Container) -> Plan {
     match (look.cut(), look.clock(Stage::Running)) {
         (None, Some(clock)) => {
-            let mut steps = disturbed(look);
+            let mut steps = look.claim();
+            steps.extend(disturbed(look));
             steps.push(Step::Follow(host.clone(), container.id.clone()));
             Plan::wait(clock, steps, Says::Active(None), FALLBACK)
         }

@@ -6,6 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::run::{
     facts::{Bringing, ClusterView, ContainerState, Exit, Kept},
+    queue::{Behind, Place},
     record::Record,
     stage::elapsed,
 };
@@ -18,6 +19,7 @@ struct Sight {
     image: bool,
     state: u8,
     kept: u8,
+    place: u8,
     /// A step that can fail fails.
     fails: bool,
     /// How much of the time until the next planned look passes, in percent.
@@ -27,8 +29,17 @@ struct Sight {
 fn sight() -> impl Strategy<Value = Sight> {
     // What is good for a run is rare: its end must not hang on it.
     let pause = prop_oneof![3 => Just(100u64), 1 => 1..100u64];
-    (0..8u8, 0..6u8, prop::bool::weighted(0.7), 0..8u8, 0..16u8, prop::bool::weighted(0.7), pause).prop_map(
-        |(cluster, host, image, state, kept, fails, pause)| Sight { cluster, host, image, state, kept, fails, pause },
+    (0..8u8, 0..6u8, prop::bool::weighted(0.7), 0..8u8, 0..16u8, 0..6u8, prop::bool::weighted(0.7), pause).prop_map(
+        |(cluster, host, image, state, kept, place, fails, pause)| Sight {
+            cluster,
+            host,
+            image,
+            state,
+            kept,
+            place,
+            fails,
+            pause,
+        },
     )
 }
 
@@ -36,11 +47,16 @@ fn id() -> HostId {
     HostId { cluster: "u1".into(), slot: "m0".into(), incarnation: 0 }
 }
 
-fn spec() -> E2ERunSpec {
-    let json = serde_json::json!({
+/// On a cluster that is there, or on one of its own.
+fn spec(own: bool) -> E2ERunSpec {
+    let mut json = serde_json::json!({
         "clusterRef": {"name": "foo"}, "image": "suite:1", "imagePullTimeout": "3m", "timeout": "10m",
         "pendingTimeout": "20m", "gracePeriod": "30s",
     });
+    if own {
+        json["clusterTemplate"] = serde_json::json!({"spec": {"provider": {"ec2": {"region": "us-east-1"}}}});
+        (json["clusterPolicy"], json["holdFor"]) = ("KeepOnFailure".into(), "2h".into());
+    }
     serde_json::from_value(json).unwrap()
 }
 
@@ -62,8 +78,17 @@ fn seen(sight: &Sight, record: &Record, deleting: bool, finished: bool) -> Obser
         uid: "u1".into(),
         deleting: sight.cluster == 1,
         not_ready: (sight.cluster < 5).then(|| "booting".into()),
+        stalled: (sight.cluster == 2).then(|| "the quota is used up".into()),
+        own: sight.kept != 15,
+        place: match sight.place {
+            0 => Place::Unknown,
+            1 => Place::Behind(Behind { runs: vec!["another".into()], number: 1 }),
+            2 => Place::Free,
+            _ => Place::Held,
+        },
         slots: vec!["m0".into()],
         leader: Some("m0".into()),
+        ..ClusterView::default()
     });
     let container = record.placed.as_ref().map(|p| Container { id: p.container.clone(), state: state(sight.state) });
     let view = HostView {
@@ -122,7 +147,7 @@ fn take(plan: &Plan, sight: &Sight, record: &mut Record, now: Timestamp) -> bool
 }
 
 fn sum(stages: &[Stage]) -> Duration {
-    stages.iter().map(|stage| stage.limit(&spec())).sum()
+    stages.iter().map(|stage| stage.limit(&spec(true))).sum()
 }
 
 proptest! {
@@ -131,6 +156,7 @@ proptest! {
     fn every_run_ends_in_time_whatever_is_seen(
         sights in prop::collection::vec(sight(), 20..60),
         deleted in prop::option::weighted(0.3, 0..200usize),
+        own in prop::bool::ANY,
     ) {
         let begin = Timestamp::from_second(1_000_000).unwrap();
         let (mut now, mut record) = (begin, Record::default());
@@ -139,8 +165,8 @@ proptest! {
         for look in 0..20_000 {
             let sight = &sights[look % sights.len()];
             if deleted == Some(look) { deleting = Some(now); }
-            let seen = seen(sight, &record, deleting.is_some(), ended.is_some());
-            let plan = plan(&spec(), &seen, now);
+            let seen = Observed { ended_at: ended, ..seen(sight, &record, deleting.is_some(), ended.is_some()) };
+            let plan = plan(&spec(own), &seen, now);
             if let Says::Ended(_) = plan.says {
                 prop_assert!(ended.is_none(), "it ends once");
                 ended = Some(now);
@@ -155,7 +181,7 @@ proptest! {
         let most = sum(&running) + SOON;
         if let Some(at) = ended {
             prop_assert!(elapsed(begin, at) <= most, "it ended after {:?}", elapsed(begin, at));
-            prop_assert!(elapsed(at, now) <= sum(&[Stage::Cleaning, Stage::Leaving]) + SOON, "{:?}", elapsed(at, now));
+            prop_assert!(elapsed(at, now) <= sum(&[Stage::Cleaning, Stage::Leaving, Stage::Kept]) + SOON, "{:?}", elapsed(at, now));
         } else {
             let asked = deleting.expect("a run that did not end was deleted");
             let most = sum(&[Stage::Stopping, Stage::Collecting, Stage::Leaving]) + SOON;

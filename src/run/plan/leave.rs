@@ -8,7 +8,8 @@ use crate::{
     host::HostId,
     run::{
         facts::{Container, ContainerState, Kept},
-        stage::Stage,
+        own::{self, Disposal},
+        stage::{Clock, Stage},
         verdict::Cut,
     },
 };
@@ -23,6 +24,47 @@ pub fn leave(look: &Look<'_>) -> Plan {
     if let Some(plan) = located.filter(|_| !seen.finished).and_then(|(host, container)| part(look, host, container)) {
         return plan;
     }
+    // Its containers go with the cluster.
+    let delete = |uid: String, why: String| last(vec![Step::DeleteCluster(uid, why), Step::Release]);
+    match disposal(look) {
+        Some((uid, Disposal::Delete(why))) => delete(uid, why.to_owned()),
+        Some((uid, Disposal::Hold)) => match look.clock(Stage::Kept) {
+            Some(clock) => hold(look, located, clock),
+            None => delete(uid, format!("spec.holdFor ({}) is over", look.spec.held_for())),
+        },
+        Some((_, Disposal::Keep)) | None => vacating(look, clean(look, located)),
+    }
+}
+
+/// What becomes of the cluster that the run made, and its UID; `None` where there is none, or it goes already.
+fn disposal(look: &Look<'_>) -> Option<(String, Disposal)> {
+    let seen = look.seen;
+    let cluster = seen.cluster.as_ref().filter(|c| look.spec.cluster_template.is_some() && c.own && !c.deleting)?;
+    Some((cluster.uid.clone(), own::dispose(look.spec.policy(), seen.deleting, seen.passed)))
+}
+
+/// The cluster is kept, and the run with it: its container is removed, and what cannot be removed goes with the cluster.
+fn hold(look: &Look<'_>, located: Option<(&HostId, &Container)>, clock: Clock) -> Plan {
+    let mut plan = vacating(look, clean(look, located));
+    plan.steps.retain(|step| !matches!(step, Step::Release | Step::Abandon(_) | Step::TryRemove(..)));
+    if plan.steps.is_empty() { Plan::wait(clock, vec![], plan.says, clock.left()) } else { plan }
+}
+
+/// The place on the cluster is given up as soon as nothing of the run runs there: before a container that has ended is removed.
+fn vacating(look: &Look<'_>, mut plan: Plan) -> Plan {
+    if look.has_place() {
+        let runs = look.locate().is_some_and(|(_, container)| container.state == ContainerState::Running);
+        let removes = |step: &Step| matches!(step, Step::Remove(..)) && !runs || *step == Step::Release;
+        if let Some(at) = plan.steps.iter().position(removes) {
+            plan.steps.insert(at, Step::Vacate);
+        }
+    }
+    plan
+}
+
+/// The container is removed, and then the run is let go.
+fn clean(look: &Look<'_>, located: Option<(&HostId, &Container)>) -> Plan {
+    let seen = look.seen;
     let stage = if seen.deleting { Stage::Leaving } else { Stage::Cleaning };
     if let Some((host, container)) = located {
         let (host, id) = (host.clone(), container.id.clone());

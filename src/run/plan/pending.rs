@@ -8,6 +8,7 @@ use crate::{
     host::HostId,
     run::{
         facts::{Bringing, ClusterView, HostView},
+        queue::{Behind, Place},
         stage::{Clock, Stage},
     },
 };
@@ -18,10 +19,76 @@ pub fn pending(look: &Look<'_>) -> Plan {
         let words = "the run was cancelled by spec.cancel before its container started";
         return Plan::end(reason::CANCELLED, words);
     }
+    if look.spec.cluster_template.is_some()
+        && let Some(plan) = own(look)
+    {
+        return plan;
+    }
     let cluster = match cluster(look) {
         Ok(cluster) => cluster,
         Err(why) => return wait(look, why),
     };
+    match &cluster.place {
+        Place::Held => begin(look, cluster),
+        Place::Free => {
+            let mut plan = begin(look, cluster);
+            // Before anything is done on the hosts.
+            if matches!(plan.says, Says::Image(_) | Says::Active(_)) {
+                plan.steps.insert(0, Step::Take);
+            }
+            plan
+        }
+        Place::Behind(behind) => queue(look, behind),
+        // Told in a moment.
+        Place::Unknown => match look.clock(Stage::Pending) {
+            Some(clock) => Plan::wait(clock, vec![], Says::Nothing, SOON),
+            None => overdue(look, "the operator has not come to see who is in line"),
+        },
+    }
+}
+
+/// What is next where the run makes its cluster itself; `None` where that is there and may become ready.
+fn own(look: &Look<'_>) -> Option<Plan> {
+    let name = look.cluster();
+    let Some(cluster) = &look.seen.cluster else {
+        let words = format!("SwarmCluster {name} is being made");
+        let Some(clock) = look.clock(Stage::Pending) else { return Some(overdue(look, &words)) };
+        return Some(Plan::wait(clock, vec![Step::MakeCluster], Says::Waiting(words), SOON * 2));
+    };
+    let (reason, words) = match cluster {
+        ClusterView { own: false, .. } => (
+            reason::CLUSTER_NAME_TAKEN,
+            format!(
+                "SwarmCluster {name} is there already and was not made by this run: it is left as it is. Create another E2ERun, whose cluster has another name"
+            ),
+        ),
+        ClusterView { deleting: true, .. } => (
+            reason::CLUSTER_GONE,
+            format!("SwarmCluster {name} was deleted before the container of its run started: create another E2ERun"),
+        ),
+        ClusterView { stalled: Some(why), .. } => (
+            reason::CLUSTER_FAILED,
+            format!(
+                "SwarmCluster {name}, which the run made, does not become ready: {why}. Once that is corrected, create another E2ERun"
+            ),
+        ),
+        _ => return None,
+    };
+    Some(Plan::end(reason, words))
+}
+
+/// It waits in line. The time of its image and its start counts only while it is its turn.
+fn queue(look: &Look<'_>, behind: &Behind) -> Plan {
+    let since = look.seen.record.since.get(&Stage::Queued).copied().unwrap_or(look.now);
+    let words = behind.words(look.cluster(), since);
+    let Some(clock) = look.clock(Stage::Pending) else { return overdue(look, &words) };
+    let mut plan = Plan::wait(clock, forget(look), Says::Queued(words), FALLBACK);
+    plan.enters = plan.enters.or_else(|| look.clock(Stage::Queued)?.enters());
+    plan
+}
+
+/// What is next on a cluster that is the run's to use.
+fn begin(look: &Look<'_>, cluster: &ClusterView) -> Plan {
     let nodes = match nodes(look, cluster) {
         Ok(nodes) => nodes,
         Err(why) => return wait_for_host(look, why),
@@ -76,10 +143,14 @@ fn nodes<'a>(look: &Look<'a>, cluster: &ClusterView) -> Result<BTreeMap<&'a Host
 /// It waits for its cluster. The time of its image and its start counts only while the cluster can take it.
 fn wait(look: &Look<'_>, words: String) -> Plan {
     let Some(clock) = look.clock(Stage::Pending) else { return overdue(look, &words) };
+    Plan::wait(clock, forget(look), Says::Waiting(words), FALLBACK)
+}
+
+/// The time of image and start does not count any more.
+fn forget(look: &Look<'_>) -> Vec<Step> {
     let begun: Vec<_> =
         [Stage::Image, Stage::Starting].into_iter().filter(|s| look.seen.record.since.contains_key(s)).collect();
-    let steps = if begun.is_empty() { vec![] } else { vec![Step::Forget(begun)] };
-    Plan::wait(clock, steps, Says::Waiting(words), FALLBACK)
+    if begun.is_empty() { vec![] } else { vec![Step::Forget(begun)] }
 }
 
 /// It waits for a host. That is no change of the cluster: the time of what had begun goes on.

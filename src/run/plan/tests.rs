@@ -8,9 +8,12 @@ use crate::{
     api::reason,
     run::{
         facts::{Bringing, ClusterView, ContainerState, Exit, Kept},
+        queue::{Behind, Place},
         record::{Placed, Record},
     },
 };
+
+mod own;
 
 const UID: &str = "11111111-2222";
 
@@ -50,6 +53,7 @@ fn ready() -> Observed {
             uid: UID.to_owned(),
             slots,
             leader: Some("m1".to_owned()),
+            place: Place::Held,
             ..ClusterView::default()
         }),
         hosts: ["m0", "m1", "w0"].map(host).into(),
@@ -297,7 +301,10 @@ fn what_a_person_asks_for_stops_the_container_with_its_grace() {
             matches!(late.as_slice(), [Step::Keep(_, _, c)] if c.cut == Some(cut)) || cut == Cut::Deleted,
             "{late:?}"
         );
-        assert!(matches!(late.as_slice(), [Step::Remove(..), Step::Release]) || cut != Cut::Deleted, "{late:?}");
+        assert!(
+            matches!(late.as_slice(), [Step::Remove(..), Step::Vacate, Step::Release]) || cut != Cut::Deleted,
+            "{late:?}"
+        );
     }
     let pending = plan(&cancelled, &ready(), now());
     assert_eq!(end(&pending).map(|(r, _)| r), Some(reason::CANCELLED));
@@ -481,23 +488,30 @@ fn a_container_that_will_not_start_says_whose_fault_that_is() {
 fn what_is_left_is_removed_before_the_finalizer() {
     let gone = |s: &mut Observed| s.hosts.values_mut().for_each(|h| h.container = Some(None));
     type Change<'a> = &'a dyn Fn(&mut Observed);
-    let removal = [Step::Remove(id("m1", 0), "c1".into()), Step::Release];
-    let cases: [(&str, Change<'_>, &[Step]); 8] = [
+    let remove = Step::Remove(id("m1", 0), "c1".into());
+    let removal = [Step::Vacate, remove.clone(), Step::Release];
+    let last = [Step::Vacate, Step::Release];
+    let running = |s: &mut Observed| host(s, "m1").container = Some(Some(container(ContainerState::Running)));
+    let cases: [(&str, Change<'_>, &[Step]); 10] = [
         ("there", &|_| {}, &removal),
-        ("removed already", &gone, &[Step::Release]),
-        ("never placed", &|s| (s.record.placed, s.hosts) = (None, BTreeMap::new()), &[Step::Release]),
+        // Only when it does not run any more is it somebody else's turn.
+        ("there, and runs", &running, &[remove.clone(), Step::Vacate, Step::Release]),
+        ("there, without a place", &|s| s.cluster.as_mut().unwrap().place = Place::Unknown, &[remove, Step::Release]),
+        ("removed already", &gone, &last),
+        ("never placed", &|s| (s.record.placed, s.hosts) = (None, BTreeMap::new()), &last),
         ("out of reach", &|s| *host(s, "m1") = HostView::default(), &[]),
         ("not connected yet", &|s| s.hosts.clear(), &[]),
         ("cluster gone", &|s| (s.cluster, s.hosts) = (None, BTreeMap::new()), &[Step::Release]),
         (
             "cluster deleted, out of reach",
             &|s| (s.cluster.as_mut().unwrap().deleting, s.hosts) = (true, BTreeMap::new()),
-            &[Step::Release],
+            &last,
         ),
         ("held by nobody", &|s| s.finalizer = false, &[]),
     ];
     for (what, change, steps) in cases {
-        for (deleting, finished) in [(false, true), (true, true)] {
+        for deleting in [false, true] {
+            let finished = true;
             let mut seen = Observed { deleting, finished, ..with(&exited(0)) };
             change(&mut seen);
             let plan = plan(&spec("Never"), &seen, now());
@@ -510,7 +524,7 @@ fn what_is_left_is_removed_before_the_finalizer() {
 fn a_run_that_is_deleted_is_read_once_and_never_kept_from_going() {
     let deleted = |kept| Observed { deleting: true, kept, ..with(&exited(0)) };
     let steps = |seen: &Observed| plan(&spec("Never"), seen, now()).steps;
-    let gone = [Step::Remove(id("m1", 0), "c1".into()), Step::Release];
+    let gone = [Step::Vacate, Step::Remove(id("m1", 0), "c1".into()), Step::Release];
     assert!(matches!(steps(&deleted(None)).as_slice(), [Step::Keep(..)]));
     assert_eq!(steps(&deleted(Some(Kept::Unread("cut off".into())))), gone);
     let end = End::without_container(reason::CANCELLED, "x".into());
@@ -523,11 +537,63 @@ fn a_run_that_is_deleted_is_read_once_and_never_kept_from_going() {
     assert!(matches!(plan(&spec("Never"), &unreachable, now()).says, Says::Deleting(w) if w.contains("refused")));
     unreachable.record.since.insert(Stage::Leaving, before(300));
     assert!(
-        matches!(steps(&unreachable).as_slice(), [Step::Abandon(words), Step::Release] if words.contains("foo-m1"))
+        matches!(steps(&unreachable).as_slice(), [Step::Abandon(words), Step::Vacate, Step::Release] if words.contains("foo-m1"))
     );
     let mut stubborn = deleted(Some(Kept::Unread("cut off".into())));
     stubborn.record.since.insert(Stage::Leaving, before(300));
-    assert_eq!(steps(&stubborn), [Step::TryRemove(id("m1", 0), "c1".into()), Step::Release]);
+    assert_eq!(steps(&stubborn), [Step::TryRemove(id("m1", 0), "c1".into()), Step::Vacate, Step::Release]);
+}
+
+#[test]
+fn a_place_is_taken_before_anything_is_done_on_the_hosts() {
+    let free = |image: bool, hosts: bool| {
+        let mut seen = ready();
+        seen.cluster.as_mut().unwrap().place = Place::Free;
+        host(&mut seen, "w0").image = Some(image);
+        seen.hosts.retain(|_, _| hosts);
+        plan(&spec("IfNotPresent"), &seen, now()).steps
+    };
+    assert_eq!(free(true, true), [Step::Take, Step::Launch(id("m1", 0))]);
+    assert_eq!(free(false, true), [Step::Take, Step::Pull(id("w0", 0))]);
+    assert_eq!(free(true, false), [], "nobody is kept waiting for one who cannot begin");
+}
+
+#[test]
+fn whose_turn_it_is_not_waits_within_the_time_of_pending_and_says_behind_whom() {
+    let mut seen = ready();
+    let behind = Behind { runs: vec!["run-a".into()], number: 2 };
+    seen.cluster.as_mut().unwrap().place = Place::Behind(behind);
+    seen.record.since = [(Stage::Pending, before(3000))].into();
+    let first = plan(&spec("IfNotPresent"), &seen, now());
+    assert_eq!((first.steps, first.enters), (vec![], Some((Stage::Queued, now()))));
+    seen.record.since.insert(Stage::Queued, before(30));
+    seen.record.since.insert(Stage::Image, before(40));
+    let later = plan(&spec("IfNotPresent"), &seen, now());
+    assert_eq!((later.steps, later.enters), (vec![Step::Forget(vec![Stage::Image])], None));
+    assert!(
+        matches!(&later.says, Says::Queued(w) if w.contains("waits behind run-a; 2nd in line")),
+        "{:?}",
+        later.says
+    );
+    // The cluster comes first, and the whole of waiting has its end.
+    seen.cluster.as_mut().unwrap().not_ready = Some("booting".into());
+    assert!(matches!(plan(&spec("IfNotPresent"), &seen, now()).says, Says::Waiting(w) if w.contains("booting")));
+    seen.cluster.as_mut().unwrap().not_ready = None;
+    seen.record.since.insert(Stage::Pending, before(3600));
+    let last = plan(&spec("IfNotPresent"), &seen, now());
+    let (reason, words) = end(&last).unwrap();
+    assert!(reason == reason::PENDING_TIMEOUT && words.contains("waits behind run-a; 2nd in line"), "{words}");
+}
+
+#[test]
+fn a_container_that_is_there_has_its_place_whatever_is_written() {
+    let mut seen = with(&ContainerState::Running);
+    seen.cluster.as_mut().unwrap().place = Place::Unknown;
+    let follow = Step::Follow(id("m1", 0), "c1".into());
+    assert_eq!(plan(&spec("Never"), &seen, now()).steps, [Step::Claim, follow.clone()]);
+    seen.cluster.as_mut().unwrap().deleting = true;
+    assert!(!plan(&spec("Never"), &seen, now()).steps.contains(&Step::Claim));
+    assert_eq!(plan(&spec("Never"), &with(&ContainerState::Running), now()).steps, [follow]);
 }
 
 fn a_state() -> impl Strategy<Value = ContainerState> {
@@ -557,6 +623,11 @@ fn a_host() -> impl Strategy<Value = HostView> {
     )
 }
 
+fn a_place() -> impl Strategy<Value = Place> {
+    let behind = Behind { runs: vec!["run-a".into()], number: 1 };
+    prop::sample::select(vec![Place::Held, Place::Held, Place::Free, Place::Behind(behind), Place::Unknown])
+}
+
 prop_compose! {
     fn anything()(
         flags in any::<(bool, bool, bool, bool, bool, bool)>(),
@@ -564,6 +635,7 @@ prop_compose! {
         missing in prop::option::of(0..300i64),
         cluster in prop::option::weighted(0.9, (any::<bool>(), prop::option::weighted(0.3, Just("x".to_owned())), 0..3usize)),
         hosts in prop::collection::btree_map((0..3usize, 0..2u32), a_host(), 0..5),
+        place in a_place(),
     ) -> Observed {
         let slots = ["m0", "m1", "w0"];
         let (deleting, finalizer, finished, stopped, rarely, also) = flags;
@@ -577,14 +649,13 @@ prop_compose! {
                 cut: stopped.then_some(Cut::Deadline),
                 disturbed: None,
             },
-            kept: None,
-            trouble: None,
-            cut_off: None,
             cluster: cluster.map(|(deleting, not_ready, n)| ClusterView {
-                uid: UID.into(), deleting, not_ready,
+                uid: UID.into(), deleting, not_ready, place: place.clone(),
                 slots: slots[..=n].iter().map(|s| (*s).to_owned()).collect(), leader: Some("m1".into()),
+                ..ClusterView::default()
             }),
             hosts: hosts.into_iter().map(|((slot, n), view)| (id(slots[slot], n), view)).collect(),
+            ..Observed::default()
         }
     }
 }
@@ -602,6 +673,8 @@ proptest! {
             for (_, manager) in managers { prop_assert_eq!(&manager.container, &Some(None)); }
             let cluster = seen.cluster.as_ref().unwrap();
             prop_assert!(cluster.not_ready.is_none() && !cluster.deleting);
+            let takes = plan.steps.first() == Some(&Step::Take);
+            prop_assert!(cluster.place == Place::Held || cluster.place == Place::Free && takes);
         }
     }
 
@@ -612,7 +685,7 @@ proptest! {
             prop_assert!(plan.steps.iter().all(|s| *s == Step::Hold));
         }
         if seen.finished {
-            prop_assert!(plan.steps.iter().all(|s| matches!(s, Step::Remove(..) | Step::Release)));
+            prop_assert!(plan.steps.iter().all(|s| matches!(s, Step::Vacate | Step::Remove(..) | Step::Release)));
             prop_assert!(!matches!(plan.says, Says::Ended(_)));
         }
         if seen.deleting {

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     api::is_true,
     run::{
-        facts::{Exit, HostView},
+        facts::{ClusterView, Exit, HostView},
         stage::Stage,
         verdict::Counts,
     },
@@ -147,6 +147,59 @@ fn results_that_cannot_be_kept_are_said_while_there_is_time() {
 fn reading_what_is_left_is_not_worth_a_word() {
     let plan = saying(Says::Collecting(None));
     assert_eq!(status(&run(), &seen(Some(ContainerState::Running)), &plan, &Outcome::default(), at(0)), None);
+}
+
+#[test]
+fn a_cluster_that_is_kept_is_said_with_its_time_however_long_the_rest_is() {
+    let of = |policy: &str| -> E2ERun {
+        let mut spec = serde_json::json!({
+            "image": "suite:1", "clusterPolicy": policy,
+            "clusterTemplate": {"spec": {"provider": {"ec2": {"region": "us-east-1"}}}},
+        });
+        if policy == "KeepOnFailure" {
+            spec["holdFor"] = "30m".into();
+        }
+        let metadata = serde_json::json!({"name": "nightly", "namespace": "ci", "uid": "3f2a1-x", "generation": 1});
+        let run: E2ERun = serde_json::from_value(serde_json::json!({"metadata": metadata, "spec": spec})).unwrap();
+        run.named()
+    };
+    let own = |own| ClusterView { own, ..ClusterView::default() };
+    let cases = [
+        ("KeepOnFailure", false, own(true), Some("kept until 1970-01-01T00:30:05Z, for spec.holdFor (30m)")),
+        ("KeepOnFailure", true, own(true), None),
+        ("KeepOnFailure", false, own(false), None),
+        ("KeepOnFailure", false, ClusterView { deleting: true, ..own(true) }, None),
+        ("Delete", false, own(true), None),
+        ("Keep", true, own(true), Some("kept until the E2ERun is deleted")),
+    ];
+    for (policy, complete, cluster, words) in cases {
+        let end = End { complete, ..End::without_container(reason::CASES_FAILED, "x".repeat(5000)) };
+        let seen = Observed { cluster: Some(cluster), ..Observed::default() };
+        let new =
+            status(&of(policy), &seen, &saying(Says::Ended(Box::new(end))), &Outcome::default(), at(5_900)).unwrap();
+        assert_eq!(new.cluster.as_deref(), Some("nightly-3f2a1"));
+        let message = new.message.unwrap();
+        assert!(message.starts_with("xxx") && message.chars().count() <= 1024, "{message}");
+        assert_eq!(message.contains("SwarmCluster nightly-3f2a1 is kept"), words.is_some(), "{policy}: {message}");
+        assert!(words.is_none_or(|words| message.contains(words)), "{policy}: {message}");
+    }
+}
+
+#[test]
+fn waiting_in_line_is_pending_and_its_time_is_told_when_it_is_over() {
+    let run = run();
+    let mut seen = Observed::default();
+    seen.record.since.insert(Stage::Queued, at(10_000));
+    let line = saying(Says::Queued("waits behind run-a; 2nd in line".into()));
+    let new = status(&run, &seen, &line, &Outcome::default(), at(20_000)).unwrap();
+    assert_eq!((new.phase, new.conditions[0].reason.as_str()), (Some(Phase::Pending), reason::QUEUED));
+    assert_eq!((new.queued, new.cluster.as_deref()), (None, Some("foo")));
+    seen.record.since.insert(Stage::Starting, at(202_000));
+    let new = status(&run, &seen, &saying(Says::Active(None)), &Outcome::default(), at(203_000)).unwrap();
+    assert_eq!(new.queued.as_deref(), Some("3m12s"));
+    // Somebody else was quicker: what was said stands.
+    let behind = Outcome { behind: true, ..Outcome::default() };
+    assert_eq!(status(&run, &seen, &saying(Says::Active(None)), &behind, at(204_000)), None);
 }
 
 #[test]
