@@ -2,6 +2,7 @@
 from moto.core.responses import ActionResult
 from moto.ec2.models.instances import Instance
 from moto.ec2.models.security_groups import SecurityGroup, SecurityGroupBackend
+from moto.ec2.models.vpcs import VPCBackend
 from moto.ec2.responses.elastic_network_interfaces import ElasticNetworkInterfaces
 
 from .requests import Refusal
@@ -9,14 +10,27 @@ from .requests import Refusal
 
 def install() -> None:
     plain_group, plain_interface = SecurityGroupBackend.delete_security_group, ElasticNetworkInterfaces.delete_network_interface
+    plain_vpc = VPCBackend.delete_vpc
+    leaving = set()
 
     def delete_security_group(backend, name=None, group_id=None):
         group = backend.get_security_group_from_id(group_id) if group_id else backend.get_security_group_by_name_or_id(name)
-        if group and group.is_default:
+        # A VPC that is deleted takes its default group with it.
+        if group and group.is_default and group.vpc_id not in leaving:
             raise Refusal("CannotDelete", f'the specified group: "{group.id}" name: "default" cannot be deleted by a user')
         if group and (_is_held(backend, group) or _is_named_by_a_rule(backend, group)):
             raise Refusal("DependencyViolation", f"resource {group.id} has a dependent object")
         return plain_group(backend, name, group_id)
+
+    def delete_vpc(backend, vpc_id):
+        others = [group for group in backend.groups.get(vpc_id, {}).values() if not group.is_default]
+        if others:
+            raise Refusal("DependencyViolation", f"The vpc '{vpc_id}' has dependencies and cannot be deleted.")
+        leaving.add(vpc_id)
+        try:
+            return plain_vpc(backend, vpc_id)
+        finally:
+            leaving.discard(vpc_id)
 
     def delete_network_interface(response: ElasticNetworkInterfaces) -> ActionResult:
         nic = response.ec2_backend.enis.get(response._get_param("NetworkInterfaceId"))
@@ -25,6 +39,7 @@ def install() -> None:
         return plain_interface(response)
 
     SecurityGroupBackend.delete_security_group = delete_security_group
+    VPCBackend.delete_vpc = delete_vpc
     ElasticNetworkInterfaces.delete_network_interface = delete_network_interface
 
 

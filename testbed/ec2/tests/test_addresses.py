@@ -183,6 +183,20 @@ def test_groups_are_of_the_vpc(bed, group):
         bed.launch(SecurityGroupIds=[foreign])
 
 
+def test_a_vpc_takes_its_default_group_with_it_and_no_other(bed):
+    vpc = bed.ec2.create_vpc(CidrBlock="10.9.0.0/16")["Vpc"]["VpcId"]
+    of_vpc = [{"Name": "vpc-id", "Values": [vpc]}]
+    [default] = bed.ec2.describe_security_groups(Filters=of_vpc)["SecurityGroups"]
+    with refused("CannotDelete", default["GroupId"]):
+        bed.ec2.delete_security_group(GroupId=default["GroupId"])
+    own = bed.ec2.create_security_group(GroupName="own", Description="own", VpcId=vpc)["GroupId"]
+    with refused("DependencyViolation", vpc):
+        bed.ec2.delete_vpc(VpcId=vpc)
+    bed.ec2.delete_security_group(GroupId=own)
+    bed.ec2.delete_vpc(VpcId=vpc)
+    assert bed.ec2.describe_security_groups(Filters=of_vpc)["SecurityGroups"] == []
+
+
 def test_a_group_that_is_used_is_not_deleted(bed, group):
     used, named, naming = group(), group(), group()
     bed.launch(SecurityGroupIds=[used])
