@@ -200,7 +200,13 @@ fn bindings_fit(all: &[Value], account: &str) {
 
 #[test]
 fn every_variant_can_be_built_and_is_whole() {
-    for (folder, namespace) in [("base", "testkit-system"), ("ha", "testkit-system"), ("namespaced", "testkit")] {
+    for (folder, namespace, two) in [
+        ("base", "testkit-system", false),
+        ("ha", "testkit-system", true),
+        ("irsa", "testkit-system", false),
+        ("hardened", "testkit-system", true),
+        ("namespaced", "testkit", false),
+    ] {
         let built =
             Command::new("kubectl").args(["kustomize", &format!("deploy/{folder}")]).current_dir(root()).output();
         let Ok(built) = built else {
@@ -220,10 +226,15 @@ fn every_variant_can_be_built_and_is_whole() {
         let one = args.iter().any(|arg| arg == "--namespace=$(POD_NAMESPACE)");
         assert_eq!((cluster_wide, one), (folder != "namespaced", folder == "namespaced"), "deploy/{folder}");
         let replicas = deployment["replicas"].as_u64().unwrap();
-        assert_eq!(replicas, if folder == "ha" { 2 } else { 1 });
+        assert_eq!(replicas, if two { 2 } else { 1 });
+        let class = &deployment["template"]["spec"]["priorityClassName"];
+        let made = all.iter().find(|o| o["kind"] == "PriorityClass").map(|o| &o["metadata"]["name"]);
+        assert_eq!(made, class.as_str().map(|_| class), "a class that is not there refuses every pod");
         let budget = all.iter().find(|o| o["kind"] == "PodDisruptionBudget");
         assert_eq!(budget.is_some(), replicas > 1, "with one replica a budget holds up every drain");
         if let Some(budget) = budget {
+            // kustomize gives what a component adds no namespace by itself, and elsewhere it protects nothing.
+            assert_eq!(budget["metadata"]["namespace"], namespace);
             assert_eq!(budget["spec"]["selector"], deployment["selector"]);
             assert!(budget["spec"]["minAvailable"].as_u64().unwrap() < replicas);
         }
