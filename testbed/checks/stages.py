@@ -14,6 +14,8 @@ from .runner import Runner, Running
 
 # The stages' bed, and one more for the system tests, which run two at a time: they wait more than they compute.
 BED, SECOND = "test", "test-2"
+# An API server that nothing was ever installed on.
+BARE = "test-deploy"
 MINUTE = 60
 PYTEST = {"PYTHONPATH": str(places.TESTBED), "PYTHONDONTWRITEBYTECODE": "1"}
 # pytest's exit code where no test is chosen (https://docs.pytest.org/en/stable/reference/exit-codes.html).
@@ -35,7 +37,7 @@ class Stages:
 
     def every(self) -> dict:
         return {"fmt": self.fmt, "clippy": self.clippy, "deny": self.deny, "unit": self.unit, "bed": self.bed, "ec2-client": self.ec2_client,
-                COMPONENT: self.component, SYSTEM: self.system, EC2: self.ec2}
+                COMPONENT: self.component, "deploy": self.deploy, SYSTEM: self.system, EC2: self.ec2}
 
     def setup(self) -> Count:
         """The Rust and the Python packages that every stage stands on. It is no test: only its failure counts."""
@@ -101,6 +103,16 @@ class Stages:
         command = ["cargo", "test", "--locked", "--no-fail-fast", "--workspace", "--test", COMPONENT, "--test", "cli", "--", "--test-threads=4"]
         return self._libtest(COMPONENT, command, 20 * MINUTE, Bed(BED).shell() | {"TESTKIT_COMPONENT": "1"})
 
+    def deploy(self) -> Count:
+        """The manifests of deploy/, as Helm, kustomize, kstatus and an API server take them."""
+        failure = self._bed_up("deploy", "checks", ["--kubernetes-only"], "kubernetes", "tools", bed=BARE)
+        if failure:
+            return failure
+        count = self._pytest("deploy", places.TESTBED / "deploy", 10 * MINUTE, Bed(BARE).shell() | {"TESTKIT_DEPLOY": "1"})
+        if self._run("deploy-bed-down", [places.TESTBED / "bed", "down", "--name", BARE], 2 * MINUTE)[0]:
+            count += counting.one_failure("deploy: its test bed does not end")
+        return count
+
     def system(self) -> Count:
         """The whole on real hosts: the operator as a process, kubectl and its plugin as a person has them."""
         target = Path(os.environ["CARGO_TARGET_DIR"]) / "debug"
@@ -126,15 +138,15 @@ class Stages:
             self.beside.end()
 
     def tear_down(self) -> None:
-        for bed in (Bed(BED), Bed(SECOND)):
+        for bed in (Bed(BED), Bed(SECOND), Bed(BARE)):
             with bed.locked():
                 bed.down()
 
-    def _bed_up(self, stage: str, what: str, flags: list, *more: str) -> Count | None:
+    def _bed_up(self, stage: str, what: str, flags: list, *more: str, bed: str = BED) -> Count | None:
         if not self._setup(stage, what, *more):
             return counting.one_failure(f"{stage}: the test bed cannot be set up")
         self.bed_used = True
-        if self._run(f"{stage}-bed", [places.TESTBED / "bed", "up", "--name", BED, *flags], 5 * MINUTE)[0]:
+        if self._run(f"{stage}-bed", [places.TESTBED / "bed", "up", "--name", bed, *flags], 5 * MINUTE)[0]:
             return counting.one_failure(f"{stage}: the test bed does not start")
         return None
 

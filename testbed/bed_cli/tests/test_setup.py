@@ -144,3 +144,14 @@ def test_nothing_need_be_named(verb):
     assert parser().parse_args([verb, "bed", "rust"]).what == ["bed", "rust"]
     with pytest.raises(SystemExit):
         parser().parse_args([verb, "beds"])
+
+
+def test_what_judges_manifests_is_for_the_checks_alone(tmp_path, monkeypatch):
+    monkeypatch.setenv("TESTKIT_CACHE", str(tmp_path))
+    judges = {setup.HELM, setup.KSTATUS}
+    assert not judges & names("demo", "bed", "kubernetes", "checks")
+    plan = [step.name for step in setup.missing(("tools", "kubernetes"), ("28.5",))]
+    assert plan.index(setup.CONTROL_PROGRAMS) < plan.index(setup.KSTATUS) and plan.index(setup.PYTHON) < plan.index(setup.HELM)
+    programme(places.helm())
+    programme(places.kstatus())
+    assert not judges & names("tools")
