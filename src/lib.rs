@@ -1,7 +1,7 @@
 //! testkit: an operator for test clusters.
 //!
 //! - [`api`]: the custom resources, their validation, condition types and reasons.
-//! - [`cli`]: `kubectl testkit`, a file a verb.
+//! - [`cli`]: `kubectl testkit`, a file or a folder a verb.
 //! - [`cloud`]: where instances come from, and the one list of them that all clusters share.
 //! - [`cluster`]: the SwarmCluster controller: observe, plan, act, report.
 //! - [`events`]: the one way Events are written.
