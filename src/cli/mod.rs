@@ -9,6 +9,7 @@
 pub mod failure;
 mod hosts;
 mod kubernetes;
+mod output;
 mod shell;
 mod suggest;
 mod terminal;
@@ -77,6 +78,17 @@ pub fn command() -> clap::Command {
     Cli::command()
         .mut_arg("namespace", |arg| arg.add(complete::namespaces()))
         .mut_arg("context", |arg| arg.add(complete::contexts()))
+        .mut_subcommands(kube_cluster_as_kubectl_has_it)
+}
+
+/// `--cluster` is kubectl's where a verb has no cluster of its own by that option; there it is `--kube-cluster`.
+fn kube_cluster_as_kubectl_has_it(verb: clap::Command) -> clap::Command {
+    let is_taken = verb.get_arguments().any(|arg| arg.get_long() == Some("cluster"));
+    let global = Cli::command().get_arguments().find(|arg| arg.get_id() == "kube_cluster").cloned();
+    match global.filter(|_| !is_taken) {
+        Some(arg) => verb.arg(arg.visible_alias("cluster")),
+        None => verb,
+    }
 }
 
 /// The whole program: reads the arguments and gives the exit code.

@@ -11,15 +11,15 @@ use serde::de::DeserializeOwned;
 
 use crate::cli::{
     failure::Failure,
-    kubernetes::{Attempt, Kubernetes},
+    kubernetes::{Attempt, Kubernetes, Pick},
 };
 
-/// Shows every state of every object the selector picks, also as it is deleted, until showing fails.
+/// Shows every state of every object that is picked, also as it is deleted, until showing fails.
 pub async fn changes<K>(
     kubernetes: &Kubernetes,
     resource: &str,
     all: bool,
-    selector: Option<&str>,
+    pick: &Pick,
     mut show: impl FnMut(K) -> Result<(), Failure>,
 ) -> Result<(), Failure>
 where
@@ -33,8 +33,7 @@ where
 {
     let client = kubernetes.client.clone();
     let api: Api<K> = if all { Api::all(client) } else { Api::namespaced(client, &kubernetes.namespace) };
-    let config = selector.map_or_else(watcher::Config::default, |s| watcher::Config::default().labels(s));
-    let mut states = pin!(watcher::watcher(api, config).default_backoff().touched_objects());
+    let mut states = pin!(watcher::watcher(api, pick.watch()).default_backoff().touched_objects());
     while let Some(state) = states.next().await {
         match state {
             Ok(object) => show(object)?,

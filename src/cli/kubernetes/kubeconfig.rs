@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use kube::config::{Kubeconfig, KubeconfigError};
+use kube::{
+    Config,
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
+};
 
 use super::ConnectionArgs;
 use crate::cli::{
@@ -11,7 +14,7 @@ use crate::cli::{
 };
 
 /// The kubeconfig kubectl would read, or none.
-pub(in crate::cli) fn kubeconfig(args: &ConnectionArgs) -> Result<Option<Kubeconfig>, Failure> {
+pub fn kubeconfig(args: &ConnectionArgs) -> Result<Option<Kubeconfig>, Failure> {
     if let Some(path) = &args.kubeconfig {
         return Kubeconfig::read_from(path).map(Some).map_err(|e| match e {
             KubeconfigError::ReadConfig(e, _) => Failure::new(format!("{} cannot be read: {e}", path.display())),
@@ -61,16 +64,47 @@ pub(super) fn no_kubeconfig() -> Failure {
         .help("name one with --kubeconfig FILE, or: export KUBECONFIG=FILE")
 }
 
-pub(super) fn unusable(error: &KubeconfigError, context: Option<&str>, known: &[String]) -> Failure {
+/// What a kubeconfig says of a context, or of another cluster or user of it.
+pub(super) async fn used(
+    file: Kubeconfig,
+    options: &KubeConfigOptions,
+    context: Option<&str>,
+) -> Result<Config, Failure> {
+    let known = Known::of(&file);
+    // The library takes nobody for a user that it does not know.
+    if let Some(user) = options.user.as_ref().filter(|user| !known.users.contains(user)) {
+        return Err(unknown("user", user, &known.users));
+    }
+    Config::from_custom_kubeconfig(file, options).await.map_err(|e| unusable(&e, context, &known))
+}
+
+/// The names in a kubeconfig.
+struct Known {
+    contexts: Vec<String>,
+    clusters: Vec<String>,
+    users: Vec<String>,
+}
+
+impl Known {
+    fn of(file: &Kubeconfig) -> Self {
+        Self {
+            contexts: file.contexts.iter().map(|c| c.name.clone()).collect(),
+            clusters: file.clusters.iter().map(|c| c.name.clone()).collect(),
+            users: file.auth_infos.iter().map(|u| u.name.clone()).collect(),
+        }
+    }
+}
+
+fn unknown(what: &str, name: &str, known: &[String]) -> Failure {
+    suggest::among(Failure::new(format!("the kubeconfig has no {what} {name:?}")), name, what, Some(known))
+}
+
+fn unusable(error: &KubeconfigError, context: Option<&str>, known: &Known) -> Failure {
     match (error, context) {
-        (KubeconfigError::LoadContext(name), _) => suggest::among(
-            Failure::new(format!("the kubeconfig has no context {name:?}")),
-            name,
-            "context",
-            Some(known),
-        ),
+        (KubeconfigError::LoadContext(name), _) => unknown("context", name, &known.contexts),
+        (KubeconfigError::LoadClusterOfContext(name), _) => unknown("cluster", name, &known.clusters),
         (KubeconfigError::CurrentContextNotSet, _) | (_, None) => Failure::new("the kubeconfig has no current context")
-            .help(match known {
+            .help(match known.contexts.as_slice() {
                 [] => "kubectl config set-context --help".to_owned(),
                 known => format!("choose one with --context: {}", known.join(", ")),
             }),

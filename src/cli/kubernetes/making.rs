@@ -5,7 +5,12 @@ use std::path::Path;
 use kube::core::{Request, params::PostParams};
 use serde_json::Value;
 
-use crate::cli::{failure::Failure, kubernetes::Kubernetes, terminal::{Printer, Structured}};
+use crate::cli::{
+    failure::Failure,
+    kubernetes::Kubernetes,
+    output::{self, Format},
+    terminal::Printer,
+};
 
 /// Whether to make it, and what to do in place of that.
 #[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
@@ -14,6 +19,17 @@ pub enum DryRun {
     Client,
     /// Have the API server check it; make nothing
     Server,
+}
+
+/// How an object is made.
+#[derive(clap::Args, Clone, Debug, Default)]
+pub struct Making {
+    /// Print it and do not make it
+    #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, default_missing_value = "client", require_equals = true)]
+    pub dry_run: Option<DryRun>,
+    /// Print it as it is at the end: name, json, yaml, jsonpath=…, custom-columns=…
+    #[arg(short, long, value_name = "FORMAT", add = output::forms())]
+    pub output: Option<Format>,
 }
 
 /// The one object in a YAML or JSON file; `-` is standard input.
@@ -47,10 +63,12 @@ pub async fn make(
     kubernetes: &Kubernetes,
     plural: &str,
     object: &mut Value,
-    dry_run: Option<DryRun>,
+    making: &Making,
 ) -> Result<Option<String>, Failure> {
+    let dry_run = making.dry_run;
+    let shown = making.output.as_ref().unwrap_or(&Format::Yaml);
     if dry_run == Some(DryRun::Client) {
-        printer.object(Structured::Yaml, object)?;
+        shown.print(printer, object, false)?;
         return Ok(None);
     }
     let resource = format!("{plural}.{}", crate::api::GROUP);
@@ -73,7 +91,7 @@ pub async fn make(
     })?;
     if dry_run.is_some() {
         made["metadata"].as_object_mut().map(|metadata| metadata.remove("managedFields"));
-        printer.object(Structured::Yaml, &made)?;
+        shown.print(printer, &made, false)?;
         return Ok(None);
     }
     Ok(made.pointer("/metadata/name").and_then(Value::as_str).map(str::to_owned))

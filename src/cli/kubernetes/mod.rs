@@ -3,19 +3,31 @@
 //! Rooms: [`options`] and [`kubeconfig`] say which API server it is, [`explain`] what its errors mean, [`follow`] waits
 //! for changes, [`making`] makes objects, [`kept`] reads what is kept of a run.
 
+pub mod events;
 mod explain;
 pub mod follow;
 pub mod kept;
 mod kubeconfig;
 pub mod making;
+mod named;
 mod options;
+mod pick;
+pub mod seen;
+mod waiting;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::{Api, Client, Config, Resource, api::ListParams, config::KubeConfigOptions};
+use kube::{Api, Client, Config, Resource};
 use serde::de::DeserializeOwned;
 
-use self::kubeconfig::{no_kubeconfig, unusable};
-pub use self::{explain::Attempt, kubeconfig::kubeconfig, options::ConnectionArgs};
+use self::kubeconfig::{no_kubeconfig, used};
+pub use self::{
+    explain::Attempt,
+    kubeconfig::kubeconfig,
+    named::{Named, is_run},
+    options::ConnectionArgs,
+    pick::Pick,
+    waiting::Waiting,
+};
 use crate::{
     api::{E2ERun, SwarmCluster},
     cli::failure::{Failure, words},
@@ -33,31 +45,37 @@ pub struct Kubernetes {
     pub namespace: String,
     server: String,
     context: Option<String>,
+    /// Whose credentials are used, in words.
+    account: String,
 }
 
 impl Kubernetes {
     /// Connects as kubectl would; no call is made yet.
     pub async fn connect(args: &ConnectionArgs) -> Result<Self, Failure> {
-        let options = KubeConfigOptions { context: args.context.clone(), ..KubeConfigOptions::default() };
-        let (config, context) = match kubeconfig(args)? {
-            Some(file) => {
-                let context = args.context.clone().or_else(|| file.current_context.clone());
-                let known: Vec<String> = file.contexts.iter().map(|c| c.name.clone()).collect();
-                let config = Config::from_custom_kubeconfig(file, &options)
-                    .await
-                    .map_err(|e| unusable(&e, context.as_deref(), &known))?;
-                (config, context)
-            }
+        let file = kubeconfig(args)?;
+        let named = args.context.clone().or_else(|| file.as_ref()?.current_context.clone());
+        let (mut config, context) = match (file, args.server()?) {
+            // Who names a server needs no context.
+            (None, Some(server)) => (Config::new(server), None),
+            (Some(_), Some(server)) if named.is_none() => (Config::new(server), None),
+            (Some(file), _) => (used(file, &args.of_kubeconfig(), named.as_deref()).await?, named),
             // In a pod kubectl uses the service account; so do we.
-            None => (Config::incluster().map_err(|_| no_kubeconfig())?, None),
+            (None, None) => (Config::incluster().map_err(|_| no_kubeconfig())?, None),
         };
+        args.apply(&mut config)?;
         let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let client = Client::try_from(config).map_err(|e| {
             Failure::new(format!("no connection to {server} can be made with this kubeconfig: {}", words(&e)))
                 .help("kubectl cluster-info")
         })?;
-        Ok(Self { client, namespace, server, context })
+        let account = match (&context, &args.server) {
+            (Some(context), _) => format!("context {context:?}"),
+            (None, Some(_)) => "the server of --server".to_owned(),
+            (None, None) => "the pod's service account".to_owned(),
+        };
+        let account = args.as_user.iter().fold(account, |account, user| format!("{account}, as {user:?}"));
+        Ok(Self { client, namespace, server, context, account })
     }
 
     /// The same API server, in another namespace.
@@ -80,20 +98,30 @@ impl Kubernetes {
 
     /// The cluster of that name.
     pub async fn cluster(&self, name: &str) -> Result<SwarmCluster, Failure> {
-        match self.clusters().get_opt(name).await {
-            Ok(Some(cluster)) => Ok(cluster),
-            Ok(None) => Err(self.not_found(&self.clusters(), "cluster", name).await),
-            Err(e) => Err(self.explain(&e, &self.attempt("get", CLUSTERS, Some(name)))),
+        match self.cluster_if_any(name).await? {
+            Some(cluster) => Ok(cluster),
+            None => Err(self.not_found(&self.clusters(), "cluster", name).await),
         }
+    }
+
+    /// The cluster of that name, if there is one.
+    pub async fn cluster_if_any(&self, name: &str) -> Result<Option<SwarmCluster>, Failure> {
+        let found = self.clusters().get_opt(name).await;
+        found.map_err(|e| self.explain(&e, &self.attempt("get", CLUSTERS, Some(name))))
     }
 
     /// The run of that name.
     pub async fn run(&self, name: &str) -> Result<E2ERun, Failure> {
-        match self.runs().get_opt(name).await {
-            Ok(Some(run)) => Ok(run),
-            Ok(None) => Err(self.not_found(&self.runs(), "run", name).await),
-            Err(e) => Err(self.explain(&e, &self.attempt("get", RUNS, Some(name)))),
+        match self.run_if_any(name).await? {
+            Some(run) => Ok(run),
+            None => Err(self.not_found(&self.runs(), "run", name).await),
         }
+    }
+
+    /// The run of that name, if there is one.
+    pub async fn run_if_any(&self, name: &str) -> Result<Option<E2ERun>, Failure> {
+        let found = self.runs().get_opt(name).await;
+        found.map_err(|e| self.explain(&e, &self.attempt("get", RUNS, Some(name))))
     }
 
     /// The Secret of that name, or none.
@@ -108,8 +136,8 @@ impl Kubernetes {
         maps.get_opt(name).await.map_err(|e| self.explain(&e, &self.attempt("get", "configmaps", Some(name))))
     }
 
-    /// Every object the selector picks, in the namespace or in all of them.
-    pub async fn list<K>(&self, resource: &str, all: bool, selector: Option<&str>) -> Result<Vec<K>, Failure>
+    /// Every object that is picked, in the namespace or in all of them.
+    pub async fn list<K>(&self, resource: &str, all: bool, pick: &Pick) -> Result<Vec<K>, Failure>
     where
         K: Resource<Scope = k8s_openapi::NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
         K::DynamicType: Default,
@@ -118,7 +146,7 @@ impl Kubernetes {
             if all { Api::all(self.client.clone()) } else { Api::namespaced(self.client.clone(), &self.namespace) };
         let namespace = (!all).then_some(self.namespace.as_str());
         let mut found = Vec::new();
-        let mut page = ListParams { label_selector: selector.map(str::to_owned), ..ListParams::default() }.limit(PAGE);
+        let mut page = pick.params().limit(PAGE);
         loop {
             let list = api
                 .list(&page)
@@ -138,8 +166,8 @@ impl Kubernetes {
         Attempt { verb, resource, namespace: Some(&self.namespace), name }
     }
 
-    fn context_words(&self) -> String {
-        self.context.as_deref().map_or_else(|| "the pod's service account".to_owned(), |c| format!("context {c:?}"))
+    fn context_words(&self) -> &str {
+        &self.account
     }
 }
 

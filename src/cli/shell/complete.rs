@@ -18,12 +18,12 @@ use crate::{
 const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Names of clusters.
-pub(in crate::cli) fn clusters() -> ArgValueCompleter {
+pub fn clusters() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| matching(typed, names(|k| k.clusters())))
 }
 
 /// Names of clusters, and of runs as run/NAME.
-pub(in crate::cli) fn clusters_and_runs() -> ArgValueCompleter {
+pub fn clusters_and_runs() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| {
         let mut found = matching(typed, names(|k| k.clusters()));
         let runs = names(|k| k.runs()).unwrap_or_default();
@@ -33,17 +33,17 @@ pub(in crate::cli) fn clusters_and_runs() -> ArgValueCompleter {
 }
 
 /// Names of runs.
-pub(in crate::cli) fn runs() -> ArgValueCompleter {
+pub fn runs() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| matching(typed, names(|k| k.runs())))
 }
 
 /// Names of the nodes of the cluster that was named before, and words that stand for one of them.
-pub(in crate::cli) fn nodes() -> ArgValueCompleter {
+pub fn nodes() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| matching(typed, nodes_and(&["leader", "manager", "worker"])))
 }
 
 /// The same, and words that stand for several.
-pub(in crate::cli) fn groups() -> ArgValueCompleter {
+pub fn groups() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| matching(typed, nodes_and(&["managers", "workers", "all", "leader"])))
 }
 
@@ -58,7 +58,7 @@ fn nodes_and(words: &[&str]) -> Option<Vec<String>> {
 }
 
 /// Names of the cases of the run that was named before.
-pub(in crate::cli) fn cases() -> ArgValueCompleter {
+pub fn cases() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| {
         let cases = ask(async |kubernetes| {
             let runs: Vec<E2ERun> = kubernetes.runs().list(&ListParams::default()).await.ok()?.items;
@@ -74,7 +74,7 @@ pub(in crate::cli) fn cases() -> ArgValueCompleter {
 }
 
 /// Local paths, and clusters and nodes with a colon after them.
-pub(in crate::cli) fn places() -> ArgValueCompleter {
+pub fn places() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| {
         let mut found = PathCompleter::any().complete(typed);
         let text = typed.to_string_lossy();
@@ -100,7 +100,7 @@ pub(in crate::cli) fn places() -> ArgValueCompleter {
 }
 
 /// Contexts of the kubeconfig.
-pub(in crate::cli) fn contexts() -> ArgValueCompleter {
+pub fn contexts() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| {
         let file = kubeconfig(&connection()).ok().flatten();
         matching(typed, file.map(|f| f.contexts.into_iter().map(|c| c.name).collect()))
@@ -108,7 +108,7 @@ pub(in crate::cli) fn contexts() -> ArgValueCompleter {
 }
 
 /// Namespaces.
-pub(in crate::cli) fn namespaces() -> ArgValueCompleter {
+pub fn namespaces() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| {
         matching(typed, names(|k| Api::<k8s_openapi::api::core::v1::Namespace>::all(k.client.clone())))
     })
@@ -152,5 +152,16 @@ fn connection() -> ConnectionArgs {
         namespace: value(Some("-n"), "--namespace"),
         context: value(None, "--context"),
         kubeconfig: value(None, "--kubeconfig").map(Into::into),
+        kube_cluster: value(None, "--kube-cluster"),
+        user: value(None, "--user"),
+        server: value(Some("-s"), "--server"),
+        token: value(None, "--token").map(Into::into),
+        tls_server_name: value(None, "--tls-server-name"),
+        insecure_skip_tls_verify: words.iter().any(|word| word == "--insecure-skip-tls-verify"),
+        certificate_authority: value(None, "--certificate-authority").map(Into::into),
+        as_user: value(None, "--as"),
+        as_uid: value(None, "--as-uid"),
+        as_group: value(None, "--as-group").into_iter().collect(),
+        request_timeout: None,
     }
 }

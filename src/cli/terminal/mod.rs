@@ -11,7 +11,7 @@ mod style;
 mod table;
 mod words;
 
-pub use printer::{Format, Printer, Structured, Verbosity};
+pub use printer::{Printer, Structured, Verbosity};
 pub use progress::Task;
 pub use style::Style;
 pub use table::{Cell, Table};

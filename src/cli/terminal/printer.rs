@@ -43,19 +43,6 @@ pub enum Verbosity {
     Verbose,
 }
 
-/// The form of structured output.
-#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    /// A table with more columns
-    Wide,
-    /// The objects as JSON
-    Json,
-    /// The objects as YAML
-    Yaml,
-    /// Only `kind/name`, a line each
-    Name,
-}
-
 impl Printer {
     /// A printer for this process's standard output and error.
     #[must_use]

@@ -9,9 +9,10 @@ use crate::cli::{
     Context,
     failure::Failure,
     kubernetes::{
-        CLUSTERS, Kubernetes, follow,
-        making::{self, DryRun},
+        CLUSTERS, Kubernetes, Waiting, follow,
+        making::{self, Making},
     },
+    output,
 };
 
 /// Make a cluster
@@ -50,29 +51,39 @@ pub struct Args {
     /// The id of the image to boot, such as ami-0123456789abcdef0 [default: a current Ubuntu]
     #[arg(long, value_name = "ID")]
     ami: Option<String>,
-    /// Print the cluster and do not make it
-    #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, default_missing_value = "client", require_equals = true)]
-    dry_run: Option<DryRun>,
-    /// Wait until it is ready, saying what it waits for
-    #[arg(long, conflicts_with = "dry_run")]
-    wait: bool,
+    #[command(flatten)]
+    making: Making,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 /// Makes it.
 pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     let mut object = object(args)?;
     let kubernetes = context.kubernetes().await?;
-    let Some(name) = making::make(&context.printer, &kubernetes, "swarmclusters", &mut object, args.dry_run).await? else {
-        return Ok(());
-    };
-    if !args.wait {
-        context
-            .printer
-            .note(format_args!("It becomes ready by itself; kubectl testkit describe {name} tells how far it is."));
-        return context.printer.line(format_args!("swarmcluster.testkit.dev/{name} created"));
+    let printer = &context.printer;
+    let made = making::make(printer, &kubernetes, "swarmclusters", &mut object, &args.making).await?;
+    let Some(name) = made else { return Ok(()) };
+    let created = format!("swarmcluster.testkit.dev/{name} created");
+    match &args.making.output {
+        // Standard output is for the object.
+        Some(_) => printer.note(&created),
+        None => printer.line(&created)?,
     }
-    context.printer.line(format_args!("swarmcluster.testkit.dev/{name} created"))?;
-    ready(context, &kubernetes, &name).await
+    if args.waiting.wait {
+        let late = |limit| {
+            Failure::new(format!("cluster {name:?} is not ready after {limit}"))
+                .help(format!("see what it waits for: kubectl testkit describe {name}"))
+                .help(format!("it goes on by itself; remove it with kubectl testkit rm {name}"))
+        };
+        args.waiting.within(ready(context, &kubernetes, &name), late).await?;
+    } else {
+        printer.note(format_args!("It becomes ready by itself; kubectl testkit describe {name} tells how far it is."));
+    }
+    match &args.making.output {
+        Some(format) => format.print(printer, &output::value(&kubernetes.cluster(&name).await?)?, false),
+        None => Ok(()),
+    }
 }
 
 /// Follows a cluster until it is ready, or until nothing will change by itself.

@@ -1,16 +1,16 @@
 //! `describe`: the whole story of a cluster or a run, as Kubernetes has it.
 
-use k8s_openapi::{api::core::v1::Event, apimachinery::pkg::apis::meta::v1::Condition};
-use kube::{Api, ResourceExt, api::ListParams};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::ResourceExt;
 
 use crate::api::{E2ERun, NodeState, SwarmCluster, type_};
 use crate::cli::{
     Context,
     failure::Failure,
     hosts::Reach,
-    kubernetes::{Kubernetes, RUNS},
+    kubernetes::{Kubernetes, Named, Pick, RUNS, events},
     terminal::{Cell, Printer, Style, Table, age},
-    verbs::diagnose::{self, when},
+    verbs::diagnose,
 };
 
 /// How many events are shown: the latest.
@@ -37,26 +37,23 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     let kubernetes = context.kubernetes().await?;
     let now = jiff::Timestamp::now();
     let printer = &context.printer;
-    let text = match args.name.split_once('/') {
-        Some(("run" | "e2e" | "e2erun", name)) => {
+    let named: Named = args.name.parse()?;
+    let name = named.name.as_str();
+    let text = match named.is_run {
+        true => {
             let run = kubernetes.run(name).await?;
             let mut text = of_run(printer, &run, now);
-            text.push_str(&events(&kubernetes, printer, run.uid(), now).await?);
+            text.push_str(&events_of(&kubernetes, printer, run.uid(), now).await?);
             text
         }
-        None | Some(("cluster" | "swc" | "swarmcluster", _)) => {
-            let name = args.name.rsplit('/').next().unwrap_or_default();
+        false => {
             let cluster = kubernetes.cluster(name).await?;
-            let mut runs = kubernetes.list::<E2ERun>(RUNS, false, None).await?;
+            let mut runs = kubernetes.list::<E2ERun>(RUNS, false, &Pick::default()).await?;
             runs.retain(|run| run.spec.cluster_ref.name == name);
             let mut text = of_cluster(printer, &cluster, &runs, now);
-            text.push_str(&events(&kubernetes, printer, cluster.uid(), now).await?);
+            text.push_str(&events_of(&kubernetes, printer, cluster.uid(), now).await?);
             text.push_str(&engine_logs(&kubernetes, printer, &cluster).await);
             text
-        }
-        Some(_) => {
-            return Err(Failure::new(format!("{:?} names neither a cluster nor a run", args.name))
-                .help("write NAME or cluster/NAME for a cluster, run/NAME for a run"));
         }
     };
     printer.bytes(text.as_bytes())
@@ -191,36 +188,23 @@ fn conditions(printer: &Printer, conditions: &[Condition], now: jiff::Timestamp)
     format!("\n{}", table.render(printer))
 }
 
-async fn events(
+async fn events_of(
     kubernetes: &Kubernetes,
     printer: &Printer,
     uid: Option<String>,
     now: jiff::Timestamp,
 ) -> Result<String, Failure> {
     let Some(uid) = uid else { return Ok(String::new()) };
-    let api: Api<Event> = Api::namespaced(kubernetes.client.clone(), &kubernetes.namespace);
-    let of_it = ListParams::default().fields(&format!("involvedObject.uid={uid}"));
-    let mut events = match api.list(&of_it).await {
-        Ok(list) => list.items,
+    let events = match events::of(kubernetes, &uid).await {
+        Ok(events) => events,
         // The story without its events is better than none.
-        Err(e) => {
-            printer.warn(kubernetes.explain(&e, &kubernetes.attempt("list", "events", None)).what());
+        Err(failure) => {
+            printer.warn(failure.what());
             return Ok(String::new());
         }
     };
-    events.sort_by_key(when);
-    let mut table = Table::new(&["AGE", "EVENT", "REASON", "MESSAGE"]);
-    for event in events.iter().skip(events.len().saturating_sub(EVENTS)) {
-        let kind = event.type_.clone().unwrap_or_default();
-        let style = if kind == "Warning" { Style::Attention } else { Style::Plain };
-        table.row(vec![
-            Cell::optional(when(event).map(|t| age(now.duration_since(t).try_into().unwrap_or_default()))),
-            Cell::styled(style, kind),
-            event.reason.clone().unwrap_or_default().into(),
-            event.message.clone().unwrap_or_default().into(),
-        ]);
-    }
-    Ok(if events.is_empty() { String::new() } else { format!("\n{}", table.render(printer)) })
+    let latest = &events[events.len().saturating_sub(EVENTS)..];
+    Ok(if latest.is_empty() { String::new() } else { format!("\n{}", events::table(latest, now).render(printer)) })
 }
 
 /// The end of the engine's log of each node that is not well, as far as it can be read.

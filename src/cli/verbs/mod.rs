@@ -7,6 +7,7 @@ mod create;
 mod describe;
 mod diagnose;
 mod env;
+mod events;
 mod exec;
 mod load;
 mod logs;
@@ -30,6 +31,7 @@ pub enum Verb {
     Ls(ls::Args),
     Describe(describe::Args),
     Diagnose(diagnose::Args),
+    Events(events::Args),
     Rm(rm::Args),
     Purge(purge::Args),
     Attach(attach::Args),
@@ -63,6 +65,7 @@ impl Verb {
             Self::Describe(args) => describe::run(context, &args).await?,
             Self::Attach(args) => return attach::run(context, &args).await,
             Self::Env(args) => env::run(context, &args).await?,
+            Self::Events(args) => events::run(context, &args).await?,
             Self::Diagnose(args) => diagnose::run(context, &args).await?,
             Self::Ssh(args) => return ssh::run(context, &args).await,
             Self::Exec(args) => return exec::run(context, &args).await,

@@ -13,7 +13,7 @@ use crate::api::{Duration, E2ERun, Phase, SwarmCluster};
 use crate::cli::{
     Context,
     failure::{Failure, exit},
-    kubernetes::{CLUSTERS, Kubernetes, RUNS, kept},
+    kubernetes::{CLUSTERS, Kubernetes, Pick, RUNS, kept},
     terminal::{Cell, Printer, Table, age},
     verbs::rm,
 };
@@ -42,9 +42,8 @@ pub struct Args {
     /// Say what would be deleted, and delete nothing
     #[arg(long)]
     dry_run: bool,
-    /// Only objects with these labels, such as team=net,env!=prod
-    #[arg(short = 'l', long, value_name = "SELECTOR")]
-    selector: Option<String>,
+    #[command(flatten)]
+    pick: Pick,
     /// In all namespaces
     #[arg(short = 'A', long)]
     all_namespaces: bool,
@@ -56,15 +55,15 @@ pub struct Args {
 /// Purges.
 pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     let kubernetes = context.kubernetes().await?;
-    let selector = args.selector.as_deref();
+    let everything = Pick::default();
     // A run that holds a cluster need not have the cluster's labels.
     let (clusters, runs) = tokio::try_join!(
-        kubernetes.list::<SwarmCluster>(CLUSTERS, args.all_namespaces, selector),
-        kubernetes.list::<E2ERun>(RUNS, args.all_namespaces, None),
+        kubernetes.list::<SwarmCluster>(CLUSTERS, args.all_namespaces, &args.pick),
+        kubernetes.list::<E2ERun>(RUNS, args.all_namespaces, &everything),
     )?;
-    let picked = match (args.runs, selector) {
-        (true, Some(_)) => kubernetes.list::<E2ERun>(RUNS, args.all_namespaces, selector).await?,
-        (true, None) => runs.clone(),
+    let picked = match (args.runs, args.pick.is_some()) {
+        (true, true) => kubernetes.list::<E2ERun>(RUNS, args.all_namespaces, &args.pick).await?,
+        (true, false) => runs.clone(),
         (false, _) => Vec::new(),
     };
     let now = jiff::Timestamp::now();

@@ -85,7 +85,7 @@ async fn perform(context: &Context, args: &Args) -> Result<u8, Failure> {
     };
     let mut object = object(args, &old, failed.as_deref())?;
     // A cluster that is gone would be waited for until somebody makes it again.
-    if args.how.dry_run != Some(DryRun::Client) {
+    if args.how.making.dry_run != Some(DryRun::Client) {
         let cluster = args.cluster.as_ref().unwrap_or(&old.spec.cluster_ref.name);
         kubernetes.cluster(cluster).await.map_err(|failure| match &args.cluster {
             None => failure.help(format!("run on another cluster: kubectl testkit rerun {} --cluster NAME", args.run)),

@@ -6,7 +6,7 @@ use crate::cli::{
     Context,
     failure::Failure,
     kubernetes::{Kubernetes, kept},
-    terminal::{Cell, Printer, Style, Table},
+    terminal::{Cell, Printer, Structured, Style, Table},
 };
 use crate::{
     api::E2ERun,
@@ -51,7 +51,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
         printer.warn(problem);
     }
     match args.output {
-        Format::Json => printer.object(crate::cli::terminal::printer::Structured::Json, &as_json(&run, &outcome)),
+        Format::Json => printer.object(Structured::Json, &as_json(&run, &outcome)),
         _ => printer.bytes(table(printer, &outcome).as_bytes()),
     }
 }

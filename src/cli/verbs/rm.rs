@@ -3,11 +3,11 @@
 use kube::{Api, Resource, ResourceExt, api::DeleteParams};
 use serde::de::DeserializeOwned;
 
-use crate::api::{Duration, E2ERun, SwarmCluster, type_};
+use crate::api::{E2ERun, SwarmCluster, type_};
 use crate::cli::{
     Context,
     failure::{Failure, exit},
-    kubernetes::{CLUSTERS, Kubernetes, RUNS, follow},
+    kubernetes::{CLUSTERS, Kubernetes, Named, Pick, RUNS, Waiting, follow, is_run, making::DryRun},
 };
 
 /// Remove clusters, and runs when they are named as run/NAME
@@ -18,43 +18,35 @@ use crate::cli::{
   kubectl testkit rm a b --ignore-not-found     both, also where one is gone already
   kubectl testkit rm -l team=net --wait         all clusters with that label
   kubectl testkit rm --all run                  all runs of the namespace
+  kubectl testkit rm --all run --dry-run        which these would be
 
 One that cannot be removed does not keep the others.")]
 pub struct Args {
     /// Names of clusters, or run/NAME; with --all or -l the word cluster or run [default: cluster]
-    #[arg(required_unless_present_any = ["all", "selector"], value_name = "NAME", add = crate::cli::shell::complete::clusters_and_runs())]
+    #[arg(required_unless_present_any = ["all", "selector", "field_selector"], value_name = "NAME", add = crate::cli::shell::complete::clusters_and_runs())]
     names: Vec<String>,
     /// All of the namespace
-    #[arg(long, conflicts_with = "selector")]
+    #[arg(long, conflicts_with_all = ["selector", "field_selector"])]
     all: bool,
-    /// All with these labels, such as team=net,env!=prod
-    #[arg(short = 'l', long, value_name = "SELECTOR")]
-    selector: Option<String>,
+    #[command(flatten)]
+    pick: Pick,
     /// What is not there is as it should be
     #[arg(long)]
     ignore_not_found: bool,
-    /// Wait until they are gone
-    #[arg(long)]
-    wait: bool,
-    /// Wait no longer than this
-    #[arg(long, value_name = "DURATION", requires = "wait")]
-    timeout: Option<Duration>,
-}
-
-/// What goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Doomed {
-    is_run: bool,
-    name: String,
+    /// Say what would be removed, and remove nothing
+    #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, default_missing_value = "client", require_equals = true)]
+    dry_run: Option<DryRun>,
+    #[command(flatten)]
+    waiting: Waiting,
 }
 
 /// Removes them.
 pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     let kubernetes = context.kubernetes().await?;
-    let doomed = if args.all || args.selector.is_some() {
-        picked(&kubernetes, &args.names, args.selector.as_deref()).await?
+    let doomed = if args.all || args.pick.is_some() {
+        picked(&kubernetes, &args.names, &args.pick).await?
     } else {
-        args.names.iter().map(|word| named(word)).collect::<Result<_, _>>()?
+        args.names.iter().map(|word| word.parse::<Named>()).collect::<Result<_, _>>()?
     };
     if doomed.is_empty() {
         context.printer.note(format_args!("There is nothing to remove in namespace {:?}.", kubernetes.namespace));
@@ -62,18 +54,23 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     let mut removed = Vec::new();
     let mut failures = Vec::new();
     for one in &doomed {
-        match delete(&kubernetes, one, args.ignore_not_found).await {
+        match delete(&kubernetes, one, args).await {
             Ok(true) => {
                 let kind = if one.is_run { "e2erun" } else { "swarmcluster" };
-                context.printer.line(format_args!("{kind}.testkit.dev/{} deleted", one.name))?;
+                let dry = match args.dry_run {
+                    None => "",
+                    Some(DryRun::Client) => " (dry run)",
+                    Some(DryRun::Server) => " (server dry run)",
+                };
+                context.printer.line(format_args!("{kind}.testkit.dev/{} deleted{dry}", one.name))?;
                 removed.push(one);
             }
             Ok(false) => {}
             Err(failure) => failures.push(failure),
         }
     }
-    if args.wait {
-        let waits = removed.iter().map(|one| gone_within(context, &kubernetes, one, args.timeout));
+    if args.waiting.wait {
+        let waits = removed.iter().map(|one| gone_within(context, &kubernetes, one, args.waiting));
         failures.extend(futures::future::join_all(waits).await.into_iter().filter_map(Result::err));
     }
     all_of(context, doomed.len(), failures)
@@ -94,26 +91,8 @@ fn all_of(context: &Context, of: usize, mut failures: Vec<Failure>) -> Result<()
     }
 }
 
-fn named(word: &str) -> Result<Doomed, Failure> {
-    let (kind, name) = word.split_once('/').unwrap_or(("cluster", word));
-    match is_run(kind) {
-        Some(is_run) if !name.is_empty() => Ok(Doomed { is_run, name: name.to_owned() }),
-        _ => Err(Failure::new(format!("{word:?} names neither a cluster nor a run"))
-            .help("write NAME or cluster/NAME for a cluster, run/NAME for a run")
-            .exit(exit::USAGE)),
-    }
-}
-
-fn is_run(kind: &str) -> Option<bool> {
-    match kind.trim_end_matches(".testkit.dev") {
-        "cluster" | "clusters" | "swc" | "swarmcluster" | "swarmclusters" => Some(false),
-        "run" | "runs" | "e2e" | "e2erun" | "e2eruns" => Some(true),
-        _ => None,
-    }
-}
-
 /// All of a kind that the selector picks.
-async fn picked(kubernetes: &Kubernetes, kinds: &[String], selector: Option<&str>) -> Result<Vec<Doomed>, Failure> {
+async fn picked(kubernetes: &Kubernetes, kinds: &[String], pick: &Pick) -> Result<Vec<Named>, Failure> {
     let default = ["cluster".to_owned()];
     let mut found = Vec::new();
     for kind in if kinds.is_empty() { &default } else { kinds } {
@@ -123,33 +102,21 @@ async fn picked(kubernetes: &Kubernetes, kinds: &[String], selector: Option<&str
                 .exit(exit::USAGE));
         };
         let names: Vec<String> = if is_run {
-            kubernetes.list::<E2ERun>(RUNS, false, selector).await?.iter().map(ResourceExt::name_any).collect()
+            kubernetes.list::<E2ERun>(RUNS, false, pick).await?.iter().map(ResourceExt::name_any).collect()
         } else {
-            kubernetes
-                .list::<SwarmCluster>(CLUSTERS, false, selector)
-                .await?
-                .iter()
-                .map(ResourceExt::name_any)
-                .collect()
+            kubernetes.list::<SwarmCluster>(CLUSTERS, false, pick).await?.iter().map(ResourceExt::name_any).collect()
         };
-        found.extend(names.into_iter().map(|name| Doomed { is_run, name }));
+        found.extend(names.into_iter().map(|name| Named { is_run, name }));
     }
     Ok(found)
 }
 
-async fn gone_within(
-    context: &Context,
-    kubernetes: &Kubernetes,
-    one: &Doomed,
-    limit: Option<Duration>,
-) -> Result<(), Failure> {
-    let gone = gone(context, kubernetes, one.is_run, &one.name);
-    let Some(limit) = limit else { return gone.await };
-    let late = || {
+async fn gone_within(context: &Context, kubernetes: &Kubernetes, one: &Named, waiting: Waiting) -> Result<(), Failure> {
+    let late = |limit| {
         Failure::new(format!("{} is not gone after {limit}", one.name))
             .help(format!("see what it waits for: kubectl testkit describe {}", one.name))
     };
-    tokio::time::timeout(limit.get(), gone).await.unwrap_or_else(|_| Err(late()))
+    waiting.within(gone(context, kubernetes, one.is_run, &one.name), late).await
 }
 
 /// Waits until a run or a cluster is gone, saying what is left to do.
@@ -180,11 +147,11 @@ pub(in crate::cli) async fn gone(
 }
 
 /// Whether it was there to be deleted.
-async fn delete(kubernetes: &Kubernetes, one: &Doomed, ignore_not_found: bool) -> Result<bool, Failure> {
+async fn delete(kubernetes: &Kubernetes, one: &Named, args: &Args) -> Result<bool, Failure> {
     if one.is_run {
-        delete_at(kubernetes, &kubernetes.runs(), RUNS, "run", &one.name, ignore_not_found).await
+        delete_at(kubernetes, &kubernetes.runs(), RUNS, one, args).await
     } else {
-        delete_at(kubernetes, &kubernetes.clusters(), CLUSTERS, "cluster", &one.name, ignore_not_found).await
+        delete_at(kubernetes, &kubernetes.clusters(), CLUSTERS, one, args).await
     }
 }
 
@@ -192,18 +159,30 @@ async fn delete_at<K>(
     kubernetes: &Kubernetes,
     api: &Api<K>,
     resource: &str,
-    kind: &str,
-    name: &str,
-    ignore_not_found: bool,
+    one: &Named,
+    args: &Args,
 ) -> Result<bool, Failure>
 where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug,
 {
-    match api.delete(name, &DeleteParams::default()).await {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.code == 404 && ignore_not_found => Ok(false),
-        Err(kube::Error::Api(status)) if status.code == 404 => Err(kubernetes.not_found(api, kind, name).await),
-        Err(e) => Err(kubernetes.explain(&e, &kubernetes.attempt("delete", resource, Some(name)))),
+    let name = one.name.as_str();
+    let asked = match args.dry_run {
+        Some(DryRun::Client) => api.get_metadata(name).await.map(|_| ()),
+        dry_run => {
+            let params = DeleteParams { dry_run: dry_run.is_some(), ..DeleteParams::default() };
+            api.delete(name, &params).await.map(|_| ())
+        }
+    };
+    match asked {
+        Ok(()) => Ok(true),
+        Err(kube::Error::Api(status)) if status.code == 404 && args.ignore_not_found => Ok(false),
+        Err(kube::Error::Api(status)) if status.code == 404 => {
+            Err(kubernetes.not_found(api, if one.is_run { "run" } else { "cluster" }, name).await)
+        }
+        Err(e) => {
+            let verb = if args.dry_run == Some(DryRun::Client) { "get" } else { "delete" };
+            Err(kubernetes.explain(&e, &kubernetes.attempt(verb, resource, Some(name))))
+        }
     }
 }
 
@@ -216,22 +195,6 @@ mod tests {
     type Line = crate::cli::Line<Args>;
 
     #[test]
-    fn a_word_names_a_cluster_or_a_run() {
-        for (word, is_run, name) in [
-            ("nightly", false, "nightly"),
-            ("cluster/nightly", false, "nightly"),
-            ("swarmcluster.testkit.dev/nightly", false, "nightly"),
-            ("run/first", true, "first"),
-            ("e2erun.testkit.dev/first", true, "first"),
-        ] {
-            assert_eq!(named(word).unwrap(), Doomed { is_run, name: name.to_owned() });
-        }
-        for word in ["pod/x", "run/"] {
-            assert_eq!(named(word).unwrap_err().code(), exit::USAGE, "{word}");
-        }
-    }
-
-    #[test]
     fn names_are_needed_unless_labels_or_all_say_which() {
         for (words, right) in [
             (&["rm"][..], false),
@@ -241,6 +204,8 @@ mod tests {
             (&["rm", "--all", "-l", "a=b"], false),
             (&["rm", "a", "--timeout", "5m"], false),
             (&["rm", "a", "--wait", "--timeout", "5m"], true),
+            (&["rm", "--field-selector", "metadata.name=a"], true),
+            (&["rm", "a", "--wait", "--dry-run"], false),
         ] {
             assert_eq!(Line::try_parse_from(words).is_ok(), right, "{words:?}");
         }

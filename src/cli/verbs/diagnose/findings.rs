@@ -6,7 +6,7 @@ use kube::ResourceExt;
 use super::steps::Output;
 use crate::{
     api::{E2ERun, NodeState, NodeStatus, Phase, SwarmCluster, is_true, type_},
-    cli::table::age,
+    cli::terminal::age,
 };
 
 /// Fuller than this, a disk is worth a word.

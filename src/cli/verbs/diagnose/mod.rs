@@ -17,13 +17,12 @@ use futures::{StreamExt, stream};
 use k8s_openapi::api::core::v1::{Event, Secret};
 use kube::{Api, ResourceExt, api::ListParams};
 
-pub(in crate::cli) use self::objects::when;
 use self::{bundle::Bundle, redact::Redactor, steps::Output};
 use crate::cli::{
     Context,
     failure::Failure,
     hosts::Reach,
-    kubernetes::{Kubernetes, RUNS},
+    kubernetes::{Kubernetes, Pick, RUNS},
     terminal::{Style, age, counted},
 };
 use crate::{
@@ -168,7 +167,7 @@ async fn of_kubernetes(
         },
     )?;
     let mut problems = Vec::new();
-    let runs = match kubernetes.list::<E2ERun>(RUNS, false, None).await {
+    let runs = match kubernetes.list::<E2ERun>(RUNS, false, &Pick::default()).await {
         Ok(mut runs) => {
             runs.retain(|run| run.spec.cluster_ref.name == cluster.name_any());
             runs

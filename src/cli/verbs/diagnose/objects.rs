@@ -2,14 +2,12 @@
 
 use std::fmt::Write as _;
 
-use k8s_openapi::{
-    api::core::v1::{Event, Secret},
-    jiff::Timestamp,
-};
+use k8s_openapi::api::core::v1::{Event, Secret};
 use serde::Serialize;
 use serde_json::Value;
 
 use super::redact::{CUT, is_secret_name};
+use crate::cli::kubernetes::events::when;
 
 /// An object as YAML: without the values of variables and without what repeats them.
 pub fn yaml(object: &impl Serialize) -> String {
@@ -68,12 +66,6 @@ pub fn secret(secret: &Secret) -> String {
         let _ = writeln!(text, "{key}  {} bytes", value.0.len());
     }
     text
-}
-
-/// When the event was last seen.
-pub fn when(event: &Event) -> Option<Timestamp> {
-    let series = event.series.as_ref().and_then(|s| s.last_observed_time.as_ref()).map(|t| t.0);
-    series.or(event.last_timestamp.as_ref().map(|t| t.0)).or(event.event_time.as_ref().map(|t| t.0))
 }
 
 /// A line an event, the latest last.

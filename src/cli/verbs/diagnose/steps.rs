@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::{StreamExt, stream};
 
-use crate::{cli::ssh, host::Host};
+use crate::{cli::shell, host::Host};
 
 /// How long a command may take there.
 const PATIENCE: u64 = 20;
@@ -129,7 +129,7 @@ fn bounded(command: &str, seconds: u64) -> String {
         "{{ LC_ALL=C timeout -k 2 {seconds} sh -c {} 2>&1 </dev/null; code=$?\n\
          case $code in 0) ;; 124 | 137) printf '\\n[testkit: it did not end within {seconds} s]\\n' ;;\n\
          *) printf '\\n[testkit: it ended with exit code %s]\\n' $code ;; esac; }} | tail -c {MOST}",
-        ssh::quoted(command)
+        shell::quoted(command)
     )
 }
 

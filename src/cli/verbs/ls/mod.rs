@@ -1,20 +1,23 @@
 //! `ls`: clusters and runs at a glance.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ListMeta;
-use kube::ResourceExt;
-use serde::Serialize;
-
-mod seen;
 mod tables;
+mod wanted;
+mod watch;
 
-use self::tables::{Columns, cluster_table, run_table};
+use kube::ResourceExt;
+use serde_json::Value;
+
+use self::{
+    tables::{Columns, cluster_table, run_table},
+    wanted::Wanted,
+};
 use crate::{
     api::{E2ERun, SwarmCluster},
     cli::{
         Context,
         failure::Failure,
-        kubernetes::{CLUSTERS, Kubernetes, RUNS, follow},
-        terminal::{Format, Structured},
+        kubernetes::{CLUSTERS, Kubernetes, Pick, RUNS, seen},
+        output::{self, ListFormat, Order},
     },
 };
 
@@ -23,174 +26,140 @@ use crate::{
 #[command(after_help = "Examples:
   kubectl testkit ls                 everything in the current namespace
   kubectl testkit ls -A -o wide      everything everywhere, with endpoints and reasons
-  kubectl testkit ls -l team=net -o name
-  kubectl testkit ls -w              and every change from then on, until Ctrl-C")]
+  kubectl testkit ls runs -l team=net -o name
+  kubectl testkit ls nightly run/first                    these two
+  kubectl testkit ls clusters --sort-by .metadata.creationTimestamp
+  kubectl testkit ls nightly -o jsonpath='{.status.endpoint}'
+  kubectl testkit ls runs -o custom-columns=NAME:.metadata.name,FAILED:.status.failed
+  kubectl testkit ls -w              and every change from then on, until Ctrl-C
+
+Forms (-o) are kubectl's: wide, name, json, yaml, jsonpath=TEMPLATE, custom-columns=HEADING:PATH,…
+One NAME is printed as that object, and all else as a List with items.")]
 pub struct Args {
+    /// Names of clusters, run/NAME, or the words clusters or runs [default: both kinds]
+    #[arg(value_name = "NAME", add = crate::cli::shell::complete::clusters_and_runs())]
+    names: Vec<String>,
     /// In all namespaces
     #[arg(short = 'A', long)]
     all_namespaces: bool,
-    /// Only objects with these labels, such as team=net,env!=prod
-    #[arg(short = 'l', long, value_name = "SELECTOR")]
-    selector: Option<String>,
+    #[command(flatten)]
+    pick: Pick,
     /// How to print them [default: a table]
-    #[arg(short, long, value_enum, value_name = "FORMAT")]
-    output: Option<Format>,
+    #[arg(short, long, value_name = "FORMAT", add = output::forms())]
+    output: Option<ListFormat>,
     /// Without the headings of tables
     #[arg(long)]
     no_headers: bool,
+    /// In the order of what is at this path, such as .metadata.name
+    #[arg(long, value_name = "PATH")]
+    sort_by: Option<Order>,
+    /// A NAME that is not there is no error
+    #[arg(long)]
+    ignore_not_found: bool,
     /// After that go on and print what changes
     #[arg(short, long)]
     watch: bool,
 }
 
+/// What is listed.
+#[derive(Default)]
+struct Found {
+    clusters: Vec<SwarmCluster>,
+    runs: Vec<E2ERun>,
+}
+
 /// Lists.
 pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
+    let wanted = Wanted::of(&args.names, args.all_namespaces || args.pick.is_some())?;
     let kubernetes = context.kubernetes().await?;
-    let selector = args.selector.as_deref();
-    let (mut clusters, mut runs) = tokio::try_join!(
-        kubernetes.list::<SwarmCluster>(CLUSTERS, args.all_namespaces, selector),
-        kubernetes.list::<E2ERun>(RUNS, args.all_namespaces, selector),
-    )?;
+    let mut found = find(args, &kubernetes, &wanted).await?;
+    if let Some(order) = &args.sort_by {
+        found.clusters = order.sort(found.clusters);
+        found.runs = order.sort(found.runs);
+    }
+    let seen: Vec<_> = found.clusters.iter().map(seen::of).chain(found.runs.iter().map(seen::of)).collect();
+    print(context, args, &kubernetes, &wanted, &found)?;
+    if args.watch { watch::changes(context, args, &kubernetes, &wanted, seen).await } else { Ok(()) }
+}
+
+async fn find(args: &Args, kubernetes: &Kubernetes, wanted: &Wanted) -> Result<Found, Failure> {
+    if !wanted.names.is_empty() {
+        return named(args, kubernetes, wanted).await;
+    }
+    let clusters = async {
+        match wanted.clusters {
+            true => kubernetes.list::<SwarmCluster>(CLUSTERS, args.all_namespaces, &args.pick).await,
+            false => Ok(Vec::new()),
+        }
+    };
+    let runs = async {
+        match wanted.runs {
+            true => kubernetes.list::<E2ERun>(RUNS, args.all_namespaces, &args.pick).await,
+            false => Ok(Vec::new()),
+        }
+    };
+    let (mut clusters, mut runs) = tokio::try_join!(clusters, runs)?;
     clusters.sort_by_key(|c| (c.namespace(), c.name_any()));
     // The latest run is what somebody looks for: last, next to the prompt.
     runs.sort_by_key(|r| (r.creation_timestamp().map(|t| t.0), r.name_any()));
-    for cluster in &mut clusters {
-        cluster.managed_fields_mut().clear();
-    }
-    for run in &mut runs {
-        run.managed_fields_mut().clear();
-    }
-    let seen: Vec<_> = clusters.iter().map(seen::of).chain(runs.iter().map(seen::of)).collect();
-    print(context, args, &kubernetes, clusters, runs)?;
-    if args.watch { watch(context, args, &kubernetes, seen).await } else { Ok(()) }
+    Ok(Found { clusters, runs })
 }
 
-/// Prints every change, a row or an object each, until it is dropped.
-async fn watch(context: &Context, args: &Args, kubernetes: &Kubernetes, seen: Vec<seen::Seen>) -> Result<(), Failure> {
-    let seen = seen::Versions::new(seen);
-    let selector = args.selector.as_deref();
-    let one = |change: Change| {
-        let shown = Columns { namespace: args.all_namespaces, wide: args.output.is_some() };
-        let now = jiff::Timestamp::now();
-        let printer = &context.printer;
-        match (args.output, change) {
-            (Some(Format::Json), change) => printer.object(Structured::Json, &change.item()),
-            (Some(Format::Yaml), change) => {
-                printer.line("---")?;
-                printer.object(Structured::Yaml, &change.item())
+/// Those of these names, in the order they are named.
+async fn named(args: &Args, kubernetes: &Kubernetes, wanted: &Wanted) -> Result<Found, Failure> {
+    let mut found = Found::default();
+    for one in &wanted.names {
+        if !args.ignore_not_found {
+            match one.is_run {
+                true => found.runs.push(kubernetes.run(&one.name).await?),
+                false => found.clusters.push(kubernetes.cluster(&one.name).await?),
             }
-            (Some(Format::Name), change) => printer.line(change.name()),
-            (_, Change::Cluster(cluster)) => {
-                let table = cluster_table(std::slice::from_ref(&*cluster), &shown, now);
-                printer.bytes(table.headless(true).render(printer).as_bytes())
-            }
-            (_, Change::Run(run)) => {
-                let table = run_table(std::slice::from_ref(&*run), &shown, now);
-                printer.bytes(table.headless(true).render(printer).as_bytes())
-            }
+        } else if one.is_run {
+            found.runs.extend(kubernetes.run_if_any(&one.name).await?);
+        } else {
+            found.clusters.extend(kubernetes.cluster_if_any(&one.name).await?);
         }
-    };
-    let clusters = follow::changes(kubernetes, CLUSTERS, args.all_namespaces, selector, |cluster: SwarmCluster| {
-        if seen.is_new(&cluster) { one(Change::Cluster(Box::new(cluster))) } else { Ok(()) }
-    });
-    let runs = follow::changes(kubernetes, RUNS, args.all_namespaces, selector, |run: E2ERun| {
-        if seen.is_new(&run) { one(Change::Run(Box::new(run))) } else { Ok(()) }
-    });
-    tokio::try_join!(clusters, runs).map(|_| ())
+    }
+    Ok(found)
 }
 
 fn print(
     context: &Context,
     args: &Args,
     kubernetes: &Kubernetes,
-    clusters: Vec<SwarmCluster>,
-    runs: Vec<E2ERun>,
+    wanted: &Wanted,
+    found: &Found,
 ) -> Result<(), Failure> {
     let printer = &context.printer;
-    match args.output {
-        Some(Format::Json) => printer.object(Structured::Json, &list(clusters, runs)),
-        Some(Format::Yaml) => printer.object(Structured::Yaml, &list(clusters, runs)),
-        Some(Format::Name) => {
-            for cluster in &clusters {
-                printer.line(format_args!("swarmcluster.testkit.dev/{}", cluster.name_any()))?;
-            }
-            runs.iter().try_for_each(|run| printer.line(format_args!("e2erun.testkit.dev/{}", run.name_any())))
-        }
-        wide => {
-            if clusters.is_empty() && runs.is_empty() {
-                let place = if args.all_namespaces {
-                    "any namespace".to_owned()
-                } else {
-                    format!("namespace {:?}", kubernetes.namespace)
-                };
-                printer.note(format_args!("There are no clusters and no runs in {place}."));
-                printer.note("A cluster is made with: kubectl testkit create");
-                return Ok(());
-            }
-            let shown = Columns { namespace: args.all_namespaces, wide: wide.is_some() };
-            let now = jiff::Timestamp::now();
-            let mut tables = Vec::new();
-            if !clusters.is_empty() {
-                tables.push(cluster_table(&clusters, &shown, now).headless(args.no_headers).render(printer));
-            }
-            if !runs.is_empty() {
-                tables.push(run_table(&runs, &shown, now).headless(args.no_headers).render(printer));
-            }
-            printer.bytes(tables.join("\n").as_bytes())
-        }
+    let Found { clusters, runs } = found;
+    if let Some(ListFormat::As(format)) = &args.output {
+        let clusters = clusters.iter().map(output::value);
+        let mut items = clusters.chain(runs.iter().map(output::value)).collect::<Result<Vec<Value>, _>>()?;
+        // As kubectl has it: who names one is given that one.
+        return match wanted.names.len() {
+            1 => items.pop().map_or(Ok(()), |one| format.print(printer, &one, args.no_headers)),
+            _ => format.print(printer, &output::list(&items), args.no_headers),
+        };
     }
-}
-
-/// What `kubectl get -o json` of two kinds gives.
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct List {
-    api_version: &'static str,
-    kind: &'static str,
-    metadata: ListMeta,
-    items: Vec<Item>,
-}
-
-/// A cluster or a run as it is now.
-enum Change {
-    Cluster(Box<SwarmCluster>),
-    Run(Box<E2ERun>),
-}
-
-impl Change {
-    fn name(&self) -> String {
-        match self {
-            Self::Cluster(cluster) => format!("swarmcluster.testkit.dev/{}", cluster.name_any()),
-            Self::Run(run) => format!("e2erun.testkit.dev/{}", run.name_any()),
+    if clusters.is_empty() && runs.is_empty() {
+        if wanted.names.is_empty() {
+            let place = match args.all_namespaces {
+                true => "any namespace".to_owned(),
+                false => format!("namespace {:?}", kubernetes.namespace),
+            };
+            printer.note(format_args!("There are no {} in {place}.", wanted.words()));
+            printer.note("A cluster is made with: kubectl testkit create");
         }
+        return Ok(());
     }
-
-    fn item(self) -> Item {
-        match self {
-            Self::Cluster(mut cluster) => {
-                cluster.managed_fields_mut().clear();
-                Item::Cluster(cluster)
-            }
-            Self::Run(mut run) => {
-                run.managed_fields_mut().clear();
-                Item::Run(run)
-            }
-        }
+    let shown = Columns { namespace: args.all_namespaces, wide: args.output.is_some() };
+    let now = jiff::Timestamp::now();
+    let mut tables = Vec::new();
+    if !clusters.is_empty() {
+        tables.push(cluster_table(clusters, &shown, now).headless(args.no_headers).render(printer));
     }
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Item {
-    Cluster(Box<SwarmCluster>),
-    Run(Box<E2ERun>),
-}
-
-fn list(clusters: Vec<SwarmCluster>, runs: Vec<E2ERun>) -> List {
-    let items = clusters
-        .into_iter()
-        .map(|c| Item::Cluster(Box::new(c)))
-        .chain(runs.into_iter().map(|r| Item::Run(Box::new(r))))
-        .collect();
-    List { api_version: "v1", kind: "List", metadata: ListMeta::default(), items }
+    if !runs.is_empty() {
+        tables.push(run_table(runs, &shown, now).headless(args.no_headers).render(printer));
+    }
+    printer.bytes(tables.join("\n").as_bytes())
 }

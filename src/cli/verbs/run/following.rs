@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use kube::ResourceExt;
 use serde_json::Value;
 
-use super::cancel;
+use super::{annotate::Annotate, cancel};
 use crate::{
     api::{E2ERun, E2ERunStatus, is_true, type_},
     cli::{
@@ -13,9 +12,10 @@ use crate::{
         failure::{Failure, exit},
         kubernetes::{
             Kubernetes,
-            making::{self, DryRun},
+            making::{self, Making},
         },
-        terminal::{Structured, Style},
+        output,
+        terminal::Style,
         verbs::{
             logs::{self, Log},
             results,
@@ -41,29 +41,11 @@ pub(in crate::cli) struct How {
     /// Make the run and do not wait for it
     #[arg(long, conflicts_with = "junit")]
     detach: bool,
-    /// Print the run as it is at the end, in place of its log
-    #[arg(short, long, value_enum, value_name = "FORMAT")]
-    output: Option<Output>,
-    /// Print the run and do not make it
-    #[arg(long, value_enum, value_name = "WHERE", num_args = 0..=1, default_missing_value = "client", require_equals = true)]
-    pub dry_run: Option<DryRun>,
-}
-
-#[derive(clap::ValueEnum, Clone, Copy, Debug, PartialEq, Eq)]
-enum Output {
-    /// As JSON
-    Json,
-    /// As YAML
-    Yaml,
-}
-
-impl From<Output> for Structured {
-    fn from(output: Output) -> Self {
-        match output {
-            Output::Json => Self::Json,
-            Output::Yaml => Self::Yaml,
-        }
-    }
+    /// Also say what failed as a CI system shows it
+    #[arg(long, value_enum, value_name = "SYSTEM", conflicts_with_all = ["output", "detach"])]
+    annotate: Option<Annotate>,
+    #[command(flatten)]
+    pub making: Making,
 }
 
 /// Makes the run and follows it to its end; gives the exit code that says what it found.
@@ -73,30 +55,42 @@ pub(in crate::cli) async fn make_and_follow(
     object: &mut Value,
     how: &How,
 ) -> Result<u8, Failure> {
-    let Some(name) = making::make(&context.printer, kubernetes, "e2eruns", object, how.dry_run).await? else {
-        return Ok(0);
-    };
+    let printer = &context.printer;
+    let made = making::make(printer, kubernetes, "e2eruns", object, &how.making).await?;
+    let Some(name) = made else { return Ok(0) };
+    let format = how.making.output.as_ref();
     if how.detach {
-        match how.output {
-            Some(output) => context.printer.object(output.into(), &kubernetes.run(&name).await?)?,
-            None => context.printer.line(format_args!("e2erun.testkit.dev/{name} created"))?,
+        match format {
+            Some(format) => format.print(printer, &output::value(&kubernetes.run(&name).await?)?, false)?,
+            None => printer.line(format_args!("e2erun.testkit.dev/{name} created"))?,
         }
         return Ok(0);
     }
-    context.printer.note(format_args!("e2erun.testkit.dev/{name} created"));
+    printer.note(format_args!("e2erun.testkit.dev/{name} created"));
+    let token = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+    let fence = how.annotate.map(|system| system.fence(&token)).unwrap_or_default();
     let ended = async {
-        match how.output {
+        match format {
             None => logs::to_the_end(context, kubernetes, &name, Log::WherePossible).await,
             Some(_) => logs::ended(context, kubernetes, &name).await,
         }
     };
-    let run = cancel::on_signals(context, kubernetes, &name, ended).await?;
-    if let Some(output) = how.output {
-        let mut run = run.clone();
-        run.managed_fields_mut().clear();
-        context.printer.object(output.into(), &run)?;
+    printer.bytes(fence.begin.as_bytes())?;
+    let ended = cancel::on_signals(context, kubernetes, &name, ended).await;
+    printer.bytes(fence.end.as_bytes())?;
+    let run = ended?;
+    if let Some(format) = format {
+        format.print(printer, &output::value(&run)?, false)?;
     }
-    let verdict = verdict(context, &name, &run.status.clone().unwrap_or_default());
+    let status = run.status.clone().unwrap_or_default();
+    let verdict = verdict(context, &name, &status);
+    if let Some(system) = how.annotate {
+        let text = match &verdict {
+            Err(failure) => system.no_verdict(&name, failure.what()),
+            Ok(_) => system.failures(&name, &status.failures, jiff::Timestamp::now()),
+        };
+        printer.bytes(text.as_bytes())?;
+    }
     let written = match &how.junit {
         Some(path) => write_junit(kubernetes, &run, path).await,
         None => Ok(()),

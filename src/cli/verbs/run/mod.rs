@@ -1,5 +1,6 @@
 //! `run`: makes a run, follows it to its end, and exits with what it found.
 
+mod annotate;
 mod cancel;
 mod following;
 
@@ -23,6 +24,8 @@ use crate::{
   kubectl testkit run nightly --image dockerswarm/e2e:latest
   kubectl testkit run nightly --image e2e --filter Services --junit results.xml
   kubectl testkit run -f run.yaml -- --test-threads 1
+  kubectl testkit run nightly --image e2e --annotate github --junit results.xml      in a job of GitHub Actions
+  kubectl testkit run nightly --image e2e -o jsonpath='{.status.failures[*].name}'
 
 Ctrl-C cancels the run; a second one within two seconds leaves it running.
 It takes the permission to get, list and watch runs and to get ConfigMaps. The log is printed as it
@@ -67,7 +70,7 @@ async fn perform(context: &Context, args: &Args) -> Result<u8, Failure> {
     let mut object = object(args)?;
     let kubernetes = context.kubernetes().await?;
     // A misspelt cluster would be waited for until somebody makes it.
-    if args.how.dry_run != Some(DryRun::Client)
+    if args.how.making.dry_run != Some(DryRun::Client)
         && let Some(cluster) = object.pointer("/spec/clusterRef/name").and_then(Value::as_str)
     {
         match kubernetes.cluster(cluster).await {
