@@ -6,6 +6,7 @@
 //! - [`cluster`]: the SwarmCluster controller: observe, plan, act, report.
 //! - [`events`]: the one way Events are written.
 //! - [`fence`]: until when this process may act on the world.
+//! - [`forward`]: local TCP ports that lead to ports as a host sees them.
 //! - [`host`]: one multiplexed SSH connection a host, with pinned host keys.
 //! - [`metrics`]: what the operator counts.
 //! - [`operator`]: wires the rooms into one process.
@@ -20,6 +21,7 @@ pub mod cloud;
 pub mod cluster;
 pub mod events;
 pub mod fence;
+pub mod forward;
 pub mod host;
 pub mod metrics;
 pub mod operator;

@@ -9,8 +9,10 @@
 
 mod containers;
 mod error;
+mod events;
 mod images;
 mod nodes;
+mod ports;
 mod transport;
 
 use std::{fmt, time::Duration};
@@ -20,6 +22,7 @@ use bollard::Docker;
 pub use containers::{Container, ContainerSpec, ContainerSummary};
 pub use error::SwarmError;
 pub use nodes::{AddressPools, Availability, EngineInfo, JoinRequest, LocalState, Node, Token, Tokens};
+pub use ports::{Place, Ports, Published, ServicePort, TaskPlace};
 
 use crate::host::Host;
 

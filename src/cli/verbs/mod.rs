@@ -12,6 +12,7 @@ mod exec;
 mod load;
 mod logs;
 mod ls;
+mod port_forward;
 mod purge;
 mod rerun;
 mod results;
@@ -36,6 +37,7 @@ pub enum Verb {
     Purge(purge::Args),
     Attach(attach::Args),
     Env(env::Args),
+    PortForward(port_forward::Args),
     Ssh(ssh::Args),
     Exec(exec::Args),
     Cp(cp::Args),
@@ -65,6 +67,7 @@ impl Verb {
             Self::Describe(args) => describe::run(context, &args).await?,
             Self::Attach(args) => return attach::run(context, &args).await,
             Self::Env(args) => env::run(context, &args).await?,
+            Self::PortForward(args) => port_forward::run(context, &args).await?,
             Self::Events(args) => events::run(context, &args).await?,
             Self::Diagnose(args) => diagnose::run(context, &args).await?,
             Self::Ssh(args) => return ssh::run(context, &args).await,

@@ -1,6 +1,6 @@
 //! A command that has the attached socket in its environment, and decides what a signal means.
 
-use std::{path::Path, process::ExitStatus};
+use std::process::ExitStatus;
 
 use crate::cli::{
     failure::{Failure, exit},
@@ -8,11 +8,11 @@ use crate::cli::{
 };
 
 /// Runs the person's command. A signal is the command's to answer: this ends when it does.
-pub async fn run(words: &[String], socket: &Path) -> Result<u8, Failure> {
+pub async fn run(words: &[String], variables: &[(&str, String)]) -> Result<u8, Failure> {
     let [program, arguments @ ..] = words else { return Ok(0) };
     let child = tokio::process::Command::new(program)
         .args(arguments)
-        .env("DOCKER_HOST", format!("unix://{}", socket.display()))
+        .envs(variables.iter().map(|(name, value)| (name, value)))
         // These would win over DOCKER_HOST or change what it means.
         .env_remove("DOCKER_CONTEXT")
         .env_remove("DOCKER_TLS_VERIFY")

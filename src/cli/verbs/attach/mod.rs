@@ -4,6 +4,7 @@ mod command;
 mod docker_context;
 mod nodes;
 mod place;
+mod publish;
 mod told;
 
 use std::{
@@ -14,9 +15,9 @@ use std::{
 use tokio::sync::watch;
 
 use self::docker_context::DockerContext;
-pub(in crate::cli) use self::place::{attached_at, docker_host};
+pub(in crate::cli) use self::place::{TESTCONTAINERS, attached_at, export, variables};
 use crate::{
-    attach::{self, LocalSocket, Nodes, Pin, SocketError},
+    attach::{self, Event, LocalSocket, Nodes, Pin, SocketError},
     cli::{
         Context,
         failure::{Failure, exit},
@@ -32,6 +33,8 @@ use crate::{
   kubectl testkit attach nightly -- bash             a shell in which `docker` is the cluster's
   kubectl testkit attach nightly --docker-context    then, elsewhere: docker --context testkit-nightly ps
   kubectl testkit attach nightly --node w0 -- docker ps    what one node has, a worker too
+  kubectl testkit attach nightly --publish           docker run -p 8080:80 is here as 127.0.0.1:8080
+  kubectl testkit attach nightly --publish -- pytest       testcontainers finds what it needs in its environment
 
 Containers, images, volumes and all that is an engine's own are those of one manager, or of
 --node. In a hiccup they wait for it. After 10 s without a sign of life it is given up: what waited
@@ -55,6 +58,9 @@ pub struct Args {
     /// Also make a docker context, and remove it at the end [default name: testkit-NAME]
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "")]
     docker_context: Option<String>,
+    /// Also forward to ports of this machine what containers and services publish, while they do
+    #[arg(long)]
+    publish: bool,
     /// Run this with DOCKER_HOST set, and end with it
     #[arg(last = true, value_name = "CMD")]
     command: Vec<String>,
@@ -104,9 +110,15 @@ pub async fn run(context: &Context, args: &Args) -> Result<u8, Failure> {
         (None, true) => Pin::First,
         (None, false) => Pin::Free,
     };
+    let published = args.publish.then(|| listed.clone());
+    let (moves, home) = watch::channel(String::new());
     let streams = Nodes::new(&full_name, listed, pin, move |event| {
+        if let Event::Home { node, .. } = &event {
+            moves.send_replace(node.clone());
+        }
         let _ = says.send(event);
     });
+    streams.set_publishes(args.publish);
     let first = streams.ready(CONNECTS).await.map_err(|e| {
         Failure::new(e.to_string()).help(
             "see that this machine may reach the hosts: spec.accessCIDRs, and spec.provider.ec2.connectTo (Public or Private)",
@@ -120,14 +132,20 @@ pub async fn run(context: &Context, args: &Args) -> Result<u8, Failure> {
     };
     let work = async {
         if args.command.is_empty() {
-            context.printer.line(format_args!("export DOCKER_HOST={}", docker_host(socket.path())))?;
+            context.printer.line(export(&variables(socket.path(), false)))?;
             if let Some(docker) = &docker_context {
                 context.printer.note(format_args!("docker context: docker --context {} ps", docker.name));
+            }
+            if args.publish {
+                context.printer.note(format_args!(
+                    "testcontainers: eval \"$(kubectl testkit env {} --testcontainers)\"",
+                    args.name
+                ));
             }
             context.printer.note("Ctrl-C ends it");
             std::future::pending().await
         } else {
-            command::run(&args.command, socket.path()).await
+            command::run(&args.command, &variables(socket.path(), args.publish)).await
         }
     };
     tokio::select! {
@@ -137,7 +155,16 @@ pub async fn run(context: &Context, args: &Args) -> Result<u8, Failure> {
             Err(e) => Failure::new(format!("{} accepts nothing more: {e}", socket.path().display())),
         }),
         gone = nodes::follow_cluster(context, &kubernetes, &args.name, named.as_deref(), &wanted) => Err(gone),
+        () = publish(context, published, home) => Err(Failure::silent(exit::FAILED)),
         () = told::tell(context, said) => Err(Failure::silent(exit::FAILED)),
+    }
+}
+
+/// Forwards what is published, where that is asked for; otherwise it waits to be dropped.
+async fn publish(context: &Context, nodes: Option<watch::Receiver<Vec<attach::Node>>>, home: watch::Receiver<String>) {
+    match nodes {
+        Some(nodes) => publish::keep(&context.printer, nodes, home).await,
+        None => std::future::pending().await,
     }
 }
 
