@@ -13,6 +13,7 @@ mod events;
 mod images;
 mod nodes;
 mod ports;
+mod stats;
 mod transport;
 
 use std::{fmt, time::Duration};
@@ -23,6 +24,7 @@ pub use containers::{Container, ContainerSpec, ContainerSummary};
 pub use error::SwarmError;
 pub use nodes::{AddressPools, Availability, EngineInfo, JoinRequest, LocalState, Node, Token, Tokens};
 pub use ports::{Place, Ports, Published, ServicePort, TaskPlace};
+pub use stats::Usage;
 
 use crate::host::Host;
 

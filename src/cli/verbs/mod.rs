@@ -19,6 +19,7 @@ mod results;
 mod rm;
 mod run;
 mod ssh;
+mod top;
 mod version;
 
 use clap::Subcommand;
@@ -38,6 +39,7 @@ pub enum Verb {
     Attach(attach::Args),
     Env(env::Args),
     PortForward(port_forward::Args),
+    Top(top::Args),
     Ssh(ssh::Args),
     Exec(exec::Args),
     Cp(cp::Args),
@@ -70,6 +72,7 @@ impl Verb {
             Self::PortForward(args) => port_forward::run(context, &args).await?,
             Self::Events(args) => events::run(context, &args).await?,
             Self::Diagnose(args) => diagnose::run(context, &args).await?,
+            Self::Top(args) => top::run(context, &args).await?,
             Self::Ssh(args) => return ssh::run(context, &args).await,
             Self::Exec(args) => return exec::run(context, &args).await,
             Self::Cp(args) => cp::run(context, &args).await?,
