@@ -1,11 +1,12 @@
 //! testkit: an operator for test clusters.
 //!
 //! - [`api`]: the custom resources, their validation, condition types and reasons.
-//! - [`cli`]: `kubectl testkit`, a file a verb.
+//! - [`cli`]: `kubectl testkit`, a file or a folder a verb.
 //! - [`cloud`]: where instances come from, and the one list of them that all clusters share.
 //! - [`cluster`]: the SwarmCluster controller: observe, plan, act, report.
 //! - [`events`]: the one way Events are written.
 //! - [`fence`]: until when this process may act on the world.
+//! - [`forward`]: local TCP ports that lead to ports as a host sees them.
 //! - [`host`]: one multiplexed SSH connection a host, with pinned host keys.
 //! - [`metrics`]: what the operator counts.
 //! - [`operator`]: wires the rooms into one process.
@@ -20,6 +21,7 @@ pub mod cloud;
 pub mod cluster;
 pub mod events;
 pub mod fence;
+pub mod forward;
 pub mod host;
 pub mod metrics;
 pub mod operator;

@@ -99,6 +99,71 @@ fn a_server_that_is_not_there_is_named_with_its_context() {
     assert!(typo.err.contains("no context \"awya\"") && typo.err.contains("did you mean \"away\"?"), "{}", typo.err);
 }
 
+/// A kubeconfig of a server that is not there: what needs none is done all the same.
+fn nowhere() -> Scratch {
+    Scratch::file(
+        "nowhere",
+        r#"{"apiVersion": "v1", "kind": "Config", "current-context": "away",
+            "contexts": [{"name": "away", "context": {"cluster": "there", "user": "somebody"}}],
+            "clusters": [{"name": "there", "cluster": {"server": "http://127.0.0.1:9"}}],
+            "users": [{"name": "somebody", "user": {"token": "hunter2"}}]}"#,
+    )
+}
+
+#[test]
+fn kubectls_options_say_who_asks_whom() {
+    let file = nowhere();
+    for (args, words) in [
+        (&["ls", "--user", "sombody"][..], "no user \"sombody\""),
+        (&["ls", "--cluster", "thre"], "no cluster \"thre\""),
+        (&["rerun", "x", "--cluster", "other", "--kube-cluster", "thre"], "no cluster \"thre\""),
+        (&["ls", "--cluster", "there", "--user", "somebody"], "http://127.0.0.1:9 (context \"away\")"),
+        (&["ls", "-s", "http://127.0.0.1:10"], "http://127.0.0.1:10 (context \"away\")"),
+        (&["ls", "--as", "ci"], "(context \"away\", as \"ci\")"),
+        (&["ls", "--certificate-authority", "/nonexistent/ca"], "/nonexistent/ca cannot be read"),
+        (&["ls", "-s", "http://"], "is no address"),
+    ] {
+        let said = plugin(args, &[("KUBECONFIG", file.path())]);
+        assert!(said.code == 1 || (said.code == 3 && args[0] == "rerun"), "{args:?}: {} {}", said.code, said.err);
+        assert!(said.err.contains(words) && !said.err.contains("hunter2"), "{args:?}: {}", said.err);
+    }
+    let alone = plugin(&["ls", "--server", "127.0.0.1:9", "--token", "hunter2"], &[]);
+    assert!(alone.err.contains("http://127.0.0.1:9 (the server of --server)"), "{}", alone.err);
+    assert!(!alone.err.contains("hunter2"));
+    for wrong in [&["ls", "--as-group", "x"][..], &["ls", "--request-timeout", "soon"]] {
+        assert_eq!(plugin(wrong, &[]).code, 2, "{wrong:?}");
+    }
+}
+
+#[test]
+fn objects_have_kubectls_forms() {
+    let file = nowhere();
+    let create = ["create", "foo", "--managers", "3", "--region", "us-east-1", "--dry-run", "-o"];
+    for (form, text) in [
+        ("name", "swarmcluster.testkit.dev/foo\n"),
+        ("jsonpath={.metadata.name} has {.spec.managers}", "foo has 3"),
+        ("jsonpath={range .spec.provider.*}{.region}{\"\\n\"}{end}", "us-east-1\n"),
+        ("custom-columns=NAME:.metadata.name,WORKERS:.spec.workers", "NAME   WORKERS\nfoo    <none>\n"),
+    ] {
+        let said = plugin(&[&create[..], &[form]].concat(), &[("KUBECONFIG", file.path())]);
+        assert_eq!((said.code, said.out.as_str()), (0, text), "{form}: {}", said.err);
+    }
+    for (wrong, words) in [
+        (&["ls", "-o", "jsn"][..], "write name, json, yaml"),
+        (&["ls", "-o", "jsonpath={.x"], "a } is missing"),
+        (&["ls", "-o", "go-template={{.x}}"], "jsonpath=…"),
+        (&["ls", "--sort-by", ".x["], "is no path"),
+        (&["create", "-o", "wide"], "write name, json, yaml"),
+        (&["ls", "nightly", "-l", "a=b"], "names do not go with"),
+        (&["ls", "pod/x"], "names neither a cluster nor a run"),
+        (&["port-forward", "x", "web"], "is no port"),
+    ] {
+        let said = plugin(wrong, &[("KUBECONFIG", file.path())]);
+        assert_eq!((said.code, said.out.as_str()), (2, ""), "{wrong:?}: {}", said.err);
+        assert!(said.err.contains(words), "{wrong:?}: {}", said.err);
+    }
+}
+
 #[test]
 fn what_is_wrong_with_a_copy_is_said_before_anybody_is_asked() {
     let folder = Scratch::folder("copies");
@@ -180,6 +245,28 @@ fn against_an_api_server() {
     assert_eq!(bed.plugin(&["ls", "-o", "name"]).out, "swarmcluster.testkit.dev/nightly\n");
     let list: serde_json::Value = serde_json::from_str(&bed.plugin(&["ls", "-o", "json"]).out).unwrap();
     assert_eq!((&list["kind"], &list["items"][0]["kind"]), (&"List".into(), &"SwarmCluster".into()));
+
+    for (args, text) in [
+        (&["ls", "nightly", "-o", "jsonpath={.metadata.name}"][..], "nightly"),
+        (&["ls", "clusters", "-o", "jsonpath={.items[*].spec.managers}"], "3"),
+        (&["ls", "runs", "-o", "name"], ""),
+        (&["ls", "--field-selector", "metadata.name=other", "-o", "name"], ""),
+        (&["ls", "-o", "custom-columns=NAME:.metadata.name,TTL:.spec.ttl", "--no-headers"], "nightly   4h\n"),
+        (&["ls", "nope", "nightly", "--ignore-not-found", "-o", "name"], "swarmcluster.testkit.dev/nightly\n"),
+        (&["rm", "nightly", "--dry-run"], "swarmcluster.testkit.dev/nightly deleted (dry run)\n"),
+        (&["rm", "--all", "--dry-run=server"], "swarmcluster.testkit.dev/nightly deleted (server dry run)\n"),
+        (&["events", "nightly", "-o", "name"], ""),
+    ] {
+        let said = bed.plugin(args);
+        assert_eq!((said.code, said.out.as_str()), (0, text), "{args:?}: {}", said.err);
+    }
+    let absent = bed.plugin(&["ls", "nigthly"]);
+    assert!(absent.code == 1 && absent.err.contains("did you mean \"nightly\"?"), "{}", absent.err);
+    let other = bed.plugin(&["ls", "--as", "nobody-in-particular"]);
+    assert!(other.code == 4 && other.err.contains("nobody-in-particular"), "{}", other.err);
+    let late = bed.plugin(&["create", "slow", "--region", "us-east-1", "--wait", "--timeout", "1s"]);
+    assert!(late.code == 1 && late.err.contains("is not ready after 1s"), "{}", late.err);
+    assert_eq!(bed.plugin(&["rm", "slow", "--wait"]).code, 0);
 
     let typo = bed.plugin(&["describe", "nigthly"]);
     assert!(

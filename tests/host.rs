@@ -6,6 +6,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by failing")]
 
+#[path = "host/forward.rs"]
+mod forward;
 #[path = "host/sshd.rs"]
 mod sshd;
 

@@ -49,6 +49,9 @@ pub struct Status {
     pub cluster: String,
     /// The node whose containers and images are seen, where there is one: a manager, unless another was named.
     pub manager: Option<String>,
+    /// Whether ports that containers publish are forwarded to this machine.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub publishes: bool,
 }
 
 /// A path of the socket that is answered here, for whoever asks whose socket it is.
@@ -79,7 +82,8 @@ pub async fn serve(socket: &LocalSocket, nodes: &Arc<Nodes>) -> io::Result<()> {
     }
 }
 
-fn is_passing(error: &io::Error) -> bool {
+/// Whether an error of accepting says nothing of the next connection.
+pub(crate) fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
         || matches!(error.raw_os_error(), Some(code) if code == rustix::io::Errno::MFILE.raw_os_error() || code == rustix::io::Errno::NFILE.raw_os_error())
 }

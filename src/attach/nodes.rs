@@ -4,7 +4,7 @@ use std::{
     fmt,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -51,6 +51,8 @@ pub struct Nodes {
     keeper: tokio::task::JoinHandle<()>,
     /// Bytes of answers that wait for their readers, of all conversations.
     pub(super) ahead: AtomicUsize,
+    /// What containers publish is forwarded, by whoever has made this.
+    publishes: AtomicBool,
 }
 
 /// A stream and what it leads to.
@@ -70,7 +72,13 @@ impl Nodes {
     ) -> Arc<Self> {
         let links = Arc::new(Links::new(wanted, pin, Box::new(say)));
         let keeper = tokio::spawn(keeper::keep(links.clone()));
-        Arc::new(Self { cluster: cluster.to_owned(), links, keeper, ahead: AtomicUsize::new(0) })
+        Arc::new(Self {
+            cluster: cluster.to_owned(),
+            links,
+            keeper,
+            ahead: AtomicUsize::new(0),
+            publishes: AtomicBool::new(false),
+        })
     }
 
     /// Waits until there is a home.
@@ -90,11 +98,16 @@ impl Nodes {
         }
     }
 
+    /// Says in [`status`](Self::status) whether ports that containers publish are forwarded.
+    pub fn set_publishes(&self, publishes: bool) {
+        self.publishes.store(publishes, Ordering::Relaxed);
+    }
+
     /// What this is attached to.
     #[must_use]
     pub fn status(&self) -> Status {
         let manager = self.links.state().homes.home().map(str::to_owned);
-        Status { cluster: self.cluster.clone(), manager }
+        Status { cluster: self.cluster.clone(), manager, publishes: self.publishes.load(Ordering::Relaxed) }
     }
 
     /// A stream that shares a connection with others. What an earlier question left is taken where it leads there.

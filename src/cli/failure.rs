@@ -23,6 +23,12 @@ pub mod exit {
     pub const TERMINATED: u8 = 143;
     /// Who read our output went away, as `| head` does; nothing is said about it.
     pub const PIPE_CLOSED: u8 = 141;
+
+    /// A process's exit code for a command's on a host.
+    #[must_use]
+    pub fn of_status(status: Option<u32>) -> u8 {
+        status.and_then(|s| u8::try_from(s).ok()).unwrap_or(NO_COMMAND)
+    }
 }
 
 /// Why a verb failed.
@@ -112,4 +118,14 @@ pub fn words(error: &(dyn std::error::Error + 'static)) -> String {
         source = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::exit::of_status;
+
+    #[test]
+    fn a_code_that_is_none_is_255() {
+        assert_eq!([of_status(Some(0)), of_status(Some(3)), of_status(Some(300)), of_status(None)], [0, 3, 255, 255]);
+    }
 }

@@ -1,54 +1,30 @@
 //! `kubectl testkit`: what a person reaches for.
 //!
-//! Here lives the command line: one file a verb, each with its arguments and a `run`. A verb
-//! asks [`kubernetes`] for objects and [`reach`] for hosts, says what happens to the
-//! [`printer`] and gives a [`failure::Failure`] back; it never writes to the terminal itself
-//! and never exits. Whatever it opens ends when its future is dropped, which is all that
-//! Ctrl-C does. The operator's rooms (cloud, cluster, run) are none of its business.
+//! Here lives the command line. [`verbs`] has a file or a folder for each verb, with its arguments and a `run`. A verb
+//! asks [`kubernetes`] for objects and [`hosts`] for hosts, says what happens to the [`terminal`]'s printer and gives
+//! a [`failure::Failure`] back; it never writes to the terminal itself and never exits. [`shell`] is what a person's
+//! shell asks. Whatever a verb opens ends when its future is dropped, which is all that Ctrl-C does. Verbs use all
+//! else, and nothing else uses a verb. The operator's rooms (cloud, cluster, run) are none of its business.
 
-mod attach;
-mod cancel;
-mod case;
-mod complete;
-mod completion;
-mod cp;
-mod create;
-mod created;
-mod describe;
-mod diagnose;
-mod env;
-mod escape;
-mod exec;
 pub mod failure;
-mod follow;
-mod kept;
+mod hosts;
 mod kubernetes;
-mod load;
-mod logs;
-mod ls;
-mod nodes;
-pub mod printer;
-mod progress;
-mod purge;
-mod reach;
-mod rerun;
-mod results;
-mod rm;
-mod run;
-mod ssh;
+mod output;
+mod shell;
 mod suggest;
-mod table;
 mod terminal;
-mod version;
+mod verbs;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser};
 
 use self::{
     failure::{Failure, exit},
     kubernetes::{ConnectionArgs, Kubernetes},
-    printer::{Printer, Verbosity},
+    shell::complete,
+    terminal::{Printer, Verbosity},
+    verbs::Verb,
 };
 
 /// Docker Swarms for end-to-end tests: make them, look inside, run tests on them
@@ -80,28 +56,6 @@ pub struct Cli {
     verb: Verb,
 }
 
-#[derive(Subcommand, Debug)]
-enum Verb {
-    Create(create::Args),
-    Ls(ls::Args),
-    Describe(describe::Args),
-    Diagnose(diagnose::Args),
-    Rm(rm::Args),
-    Purge(purge::Args),
-    Attach(attach::Args),
-    Env(env::Args),
-    Ssh(ssh::Args),
-    Exec(exec::Args),
-    Cp(cp::Args),
-    Load(load::Args),
-    Run(run::Args),
-    Rerun(rerun::Args),
-    Logs(logs::Args),
-    Results(results::Args),
-    Completion(completion::Args),
-    Version(version::Args),
-}
-
 /// What every verb is given.
 pub(crate) struct Context {
     printer: Printer,
@@ -120,17 +74,31 @@ impl Context {
 /// The command line, for completion and for tests of its texts.
 #[must_use]
 pub fn command() -> clap::Command {
+    // What a completer offers is asked of Kubernetes, whose options these are.
     Cli::command()
+        .mut_arg("namespace", |arg| arg.add(complete::namespaces()))
+        .mut_arg("context", |arg| arg.add(complete::contexts()))
+        .mut_subcommands(kube_cluster_as_kubectl_has_it)
+}
+
+/// `--cluster` is kubectl's where a verb has no cluster of its own by that option; there it is `--kube-cluster`.
+fn kube_cluster_as_kubectl_has_it(verb: clap::Command) -> clap::Command {
+    let is_taken = verb.get_arguments().any(|arg| arg.get_long() == Some("cluster"));
+    let global = Cli::command().get_arguments().find(|arg| arg.get_id() == "kube_cluster").cloned();
+    match global.filter(|_| !is_taken) {
+        Some(arg) => verb.arg(arg.visible_alias("cluster")),
+        None => verb,
+    }
 }
 
 /// The whole program: reads the arguments and gives the exit code.
 #[must_use]
 pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
     let args: Vec<OsString> = args.into_iter().collect();
-    if let Some(code) = completion::answer(&args) {
+    if let Some(code) = shell::answer(&args, command) {
         return code;
     }
-    let cli = match Cli::try_parse_from(args) {
+    let cli = match command().try_get_matches_from(args).and_then(|found| Cli::from_arg_matches(&found)) {
         Ok(cli) => cli,
         Err(e) => {
             // A closed pipe behind `--help` is nobody's error.
@@ -152,14 +120,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     // Before these begin with what they must not leave half done, a signal ends them as any program.
-    let verb_answers_signals = match &cli.verb {
-        Verb::Attach(args) => args.leaves_signals_to_a_command(),
-        Verb::Run(_) | Verb::Rerun(_) => true,
-        _ => false,
-    };
+    let verb_answers_signals = cli.verb.answers_signals();
     let ended = runtime.block_on(async {
         tokio::select! {
-            ended = perform(&context, cli.verb) => ended,
+            ended = cli.verb.perform(&context) => ended,
             code = ended_by_signal(), if !verb_answers_signals => Err(Failure::silent(code)),
         }
     });
@@ -172,30 +136,6 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
             ExitCode::from(failure.code())
         }
     }
-}
-
-async fn perform(context: &Context, verb: Verb) -> Result<u8, Failure> {
-    match verb {
-        Verb::Create(args) => create::run(context, &args).await?,
-        Verb::Describe(args) => describe::run(context, &args).await?,
-        Verb::Attach(args) => return attach::run(context, &args).await,
-        Verb::Env(args) => env::run(context, &args).await?,
-        Verb::Diagnose(args) => diagnose::run(context, &args).await?,
-        Verb::Ssh(args) => return ssh::run(context, &args).await,
-        Verb::Exec(args) => return exec::run(context, &args).await,
-        Verb::Cp(args) => cp::run(context, &args).await?,
-        Verb::Load(args) => load::run(context, &args).await?,
-        Verb::Run(args) => return run::run(context, &args).await,
-        Verb::Rerun(args) => return rerun::run(context, &args).await,
-        Verb::Logs(args) => logs::run(context, &args).await?,
-        Verb::Results(args) => results::run(context, &args).await?,
-        Verb::Rm(args) => rm::run(context, &args).await?,
-        Verb::Purge(args) => purge::run(context, &args).await?,
-        Verb::Ls(args) => ls::run(context, &args).await?,
-        Verb::Completion(args) => completion::run(context, &args)?,
-        Verb::Version(args) => version::run(context, &args)?,
-    }
-    Ok(0)
 }
 
 /// Waits for a signal that ends the program; gives the exit code that says so.

@@ -1,6 +1,6 @@
 //! Which of the names that exist a person may have meant.
 
-use super::failure::Failure;
+use crate::cli::failure::Failure;
 
 /// How many names a message lists at most.
 const MOST: usize = 8;

@@ -1,4 +1,4 @@
-//! One SSH connection: commands, streams to unix sockets, and knowing when it is gone.
+//! One SSH connection: commands, streams to unix sockets and TCP ports, and knowing when it is gone.
 //!
 //! The library's session loop waits for a reader that does not read, and then does nothing
 //! else (measured with russh 0.65). So what people or big data pace gets a connection of its
@@ -201,6 +201,12 @@ impl Host {
 
     pub(super) async fn open_streamlocal(&self, path: &str) -> Result<russh::Channel<Msg>, HostError> {
         self.link.handle.channel_open_direct_streamlocal(path).await.map_err(|e| self.link.failed(path, e))
+    }
+
+    pub(super) async fn open_direct_tcpip(&self, address: &str, port: u16) -> Result<russh::Channel<Msg>, HostError> {
+        // Where the local end is says nothing to anybody: sshd only writes it into its log.
+        let channel = self.link.handle.channel_open_direct_tcpip(address, u32::from(port), "127.0.0.1", 0).await;
+        channel.map_err(|e| self.link.failed(&format!("{address}:{port}"), e))
     }
 
     /// Waits for a sign of life: sshd answers while the host does anything at all.

@@ -9,7 +9,7 @@ use russh::{ChannelMsg, ChannelReadHalf, ChannelWriteHalf, client::Msg};
 
 use super::{Host, HostError};
 
-/// A stream to a unix socket. It ends when its [`Feed`] is dropped.
+/// A stream to a unix socket or a TCP port. It ends when its [`Feed`] is dropped.
 pub struct Pipe {
     /// What comes from the socket.
     pub drain: Drain,
@@ -34,6 +34,16 @@ impl Host {
     /// When the connection is gone, or nothing listens there.
     pub async fn open_pipe(&self, path: &str) -> Result<Pipe, HostError> {
         let channel = self.open_streamlocal(path).await?;
+        let (reader, writer) = channel.split();
+        Ok(Pipe { drain: Drain { reader, host: self.clone(), over: false }, feed: Feed(Some(writer)) })
+    }
+
+    /// A stream to a TCP port as the host sees it, in halves.
+    ///
+    /// # Errors
+    /// When the connection is gone, or nothing listens there.
+    pub async fn open_tcp(&self, address: &str, port: u16) -> Result<Pipe, HostError> {
+        let channel = self.open_direct_tcpip(address, port).await?;
         let (reader, writer) = channel.split();
         Ok(Pipe { drain: Drain { reader, host: self.clone(), over: false }, feed: Feed(Some(writer)) })
     }

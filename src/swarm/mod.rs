@@ -9,8 +9,11 @@
 
 mod containers;
 mod error;
+mod events;
 mod images;
 mod nodes;
+mod ports;
+mod stats;
 mod transport;
 
 use std::{fmt, time::Duration};
@@ -20,6 +23,8 @@ use bollard::Docker;
 pub use containers::{Container, ContainerSpec, ContainerSummary};
 pub use error::SwarmError;
 pub use nodes::{AddressPools, Availability, EngineInfo, JoinRequest, LocalState, Node, Token, Tokens};
+pub use ports::{Place, Ports, Published, ServicePort, TaskPlace};
+pub use stats::Usage;
 
 use crate::host::Host;
 

@@ -11,14 +11,13 @@ use bollard::{
         SwarmInitRequest, SwarmJoinRequest, SystemInfo, TaskState,
     },
     query_parameters::{
-        DeleteNodeOptionsBuilder, EventsOptionsBuilder, LeaveSwarmOptionsBuilder, ListNodesOptions, ListTasksOptions,
+        DeleteNodeOptionsBuilder, LeaveSwarmOptionsBuilder, ListNodesOptions, ListTasksOptions,
         UpdateNodeOptionsBuilder,
     },
 };
-use futures::{Stream, StreamExt as _, stream};
-use tokio::sync::mpsc;
+use futures::Stream;
 
-use super::{ENDLESS, Engine, QUICK, SwarmError, WORK};
+use super::{Engine, QUICK, SwarmError, WORK};
 use crate::api::{NodeRole, label};
 
 const LISTEN: &str = "0.0.0.0:2377";
@@ -300,26 +299,7 @@ impl Engine {
     /// Something for every change of a node that this manager hears of, until the connection or
     /// the engine ends. Changes that come while nobody looks are one.
     pub fn node_events(&self) -> impl Stream<Item = ()> + Send + Unpin + use<> {
-        let options = EventsOptionsBuilder::new().filters(&HashMap::from([("type", vec!["node"])])).build();
-        let mut events = Box::pin(self.within(ENDLESS).events(Some(options)));
-        let (sender, receiver) = mpsc::channel(1);
-        // Read at once, whatever the listener does: a stream that is not read stalls the connection.
-        tokio::spawn(async move {
-            loop {
-                tokio::select! {
-                    () = sender.closed() => return,
-                    event = events.next() => match event {
-                        Some(Ok(_)) => { let _ = sender.try_send(()); }
-                        Some(Err(error)) => {
-                            tracing::debug!(%error, "the engine's events end");
-                            return;
-                        }
-                        None => return,
-                    },
-                }
-            }
-        });
-        Box::pin(stream::unfold(receiver, async |mut receiver| receiver.recv().await.map(|()| ((), receiver))))
+        self.changes(&HashMap::from([("type", vec!["node"])]))
     }
 
     /// Changes a node's spec, if that changes anything.

@@ -5,7 +5,7 @@ from bed_cli import places
 
 DOCS = places.CHECKOUT / "docs"
 # Reasons of Events, and of no condition.
-EVENTS = {"ExpiresSoon", "LeftBehind", "SwarmLost", "ContainerLeft"}
+EVENTS = {"ExpiresSoon", "LeftBehind", "SwarmLost", "ContainerLeft", "ClusterKept", "ClusterDeleted"}
 CONDITIONS = places.CHECKOUT / "src" / "api" / "conditions.rs"
 
 

@@ -54,11 +54,11 @@ STATES = [
     (CLUSTER, "InvalidConfiguration", STUCK), (CLUSTER, "Unauthorized", STUCK), (CLUSTER, "QuotaExceeded", STUCK), (CLUSTER, "ProviderNotSupported", STUCK),
     (CLUSTER, "InsufficientCapacity", WORKS), (CLUSTER, "InsufficientCapacity", TRIES), (CLUSTER, "Throttled", WORKS), (CLUSTER, "Throttled", TRIES),
     (CLUSTER, "CloudError", WORKS), (CLUSTER, "CloudError", TRIES), (CLUSTER, "HostError", WORKS), (CLUSTER, "HostError", TRIES),
-    (RUN, "WaitingForCluster", WORKS), (RUN, "PullingImage", WORKS), (RUN, "Running", WORKS), (RUN, "Stopping", WORKS), (RUN, "HostError", WORKS),
+    (RUN, "WaitingForCluster", WORKS), (RUN, "Queued", WORKS), (RUN, "PullingImage", WORKS), (RUN, "Running", WORKS), (RUN, "Stopping", WORKS), (RUN, "HostError", WORKS),
     (RUN, "ResultsNotKept", WORKS), (RUN, "Deleting", GOES), (RUN, "CasesPassed", COMPLETE),
     *((RUN, reason, FAILED) for reason in (
         "CasesFailed", "NoCasesRun", "NoResults", "ContainerFailed", "InvalidConfiguration", "InfrastructureFailed", "DeadlineExceeded", "Cancelled",
-        "ClusterGone", "ContainerLost", "ResultsNotKept", "ImageUnavailable", "PendingTimeoutExceeded")),
+        "ClusterGone", "ClusterFailed", "ClusterNameTaken", "ContainerLost", "ResultsNotKept", "ImageUnavailable", "PendingTimeoutExceeded")),
 ]
 
 

@@ -85,7 +85,9 @@ fn verdict(pass: &mut Pass<'_>, member: &Member<'_>, launching: &Launching) -> O
         return None;
     }
     // Where this spec's first try failed, one by a corrected spec need not wait for the second's end.
-    if pass.journal.losses.contains_key(&host.slot.to_string()) && !differing(launching, host.slot.role, pass.spec).is_empty() {
+    if pass.journal.losses.contains_key(&host.slot.to_string())
+        && !differing(launching, host.slot.role, pass.spec).is_empty()
+    {
         return Some(Cause::Outdated);
     }
     let clock = pass.world.clocks.get(&instance.id)?;

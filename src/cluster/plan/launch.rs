@@ -118,7 +118,10 @@ pub fn offerings(spec: &SwarmClusterSpec, role: NodeRole) -> Vec<Vec<Offering>> 
         some => some.iter().cloned().map(Some).collect(),
     };
     let offer = |t: &String| {
-        subnets.iter().map(|s| Offering { instance_type: t.clone(), subnet: s.clone(), spot: ec2.spot_for(role) }).collect()
+        subnets
+            .iter()
+            .map(|s| Offering { instance_type: t.clone(), subnet: s.clone(), spot: ec2.spot_for(role) })
+            .collect()
     };
     ec2.instance_types.iter().map(offer).collect()
 }

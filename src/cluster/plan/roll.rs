@@ -110,7 +110,8 @@ fn succession(pass: &mut Pass<'_>) {
             continue;
         };
         let ready = pass.members.get(id).is_some_and(Member::healthy);
-        let asked_for = pass.plan.outdated.contains_key(&holder.id) && differing(&next, slot.role, pass.spec).is_empty();
+        let asked_for =
+            pass.plan.outdated.contains_key(&holder.id) && differing(&next, slot.role, pass.spec).is_empty();
         // One that is ready is better than none, whatever it was launched by.
         let needed = asked_for || ready && !holder.healthy();
         if pass.world.kept.contains(&slot) || !needed {

@@ -1,0 +1,142 @@
+//! Which kubeconfig counts, and what is wrong with it where it cannot be used.
+
+use std::path::PathBuf;
+
+use kube::{
+    Config,
+    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
+};
+
+use super::ConnectionArgs;
+use crate::cli::{
+    failure::{Failure, words},
+    suggest,
+};
+
+/// The kubeconfig kubectl would read, or none.
+pub fn kubeconfig(args: &ConnectionArgs) -> Result<Option<Kubeconfig>, Failure> {
+    if let Some(path) = &args.kubeconfig {
+        return Kubeconfig::read_from(path).map(Some).map_err(|e| match e {
+            KubeconfigError::ReadConfig(e, _) => Failure::new(format!("{} cannot be read: {e}", path.display())),
+            e => Failure::new(format!("{} is not a usable kubeconfig: {}", path.display(), words(&e))),
+        });
+    }
+    let broken = |e: KubeconfigError| {
+        Failure::new(format!("the kubeconfig cannot be used: {}", words(&e)))
+            .help("kubectl config view shows what kubectl makes of it")
+    };
+    let named = std::env::var_os("KUBECONFIG").unwrap_or_default();
+    let named: Vec<PathBuf> = std::env::split_paths(&named).filter(|p| !p.as_os_str().is_empty()).collect();
+    let merged = match named.as_slice() {
+        // The default file, or an error where there is no home to look in.
+        [] => Kubeconfig::read().map(Some).or_else(|e| match e {
+            KubeconfigError::FindPath => Ok(None),
+            KubeconfigError::ReadConfig(e, _) if e.kind() == std::io::ErrorKind::NotFound => Ok(None),
+            e => Err(e),
+        }),
+        files => merged(files),
+    };
+    Ok(merged.map_err(broken)?.filter(|file| !(file.contexts.is_empty() && file.clusters.is_empty())))
+}
+
+/// What these files say together, the first of them first. Those that are not there are passed over, as with kubectl.
+fn merged(files: &[PathBuf]) -> Result<Option<Kubeconfig>, KubeconfigError> {
+    let mut merged = None;
+    for file in files {
+        let read = match Kubeconfig::read_from(file) {
+            Err(KubeconfigError::ReadConfig(e, _)) if e.kind() == std::io::ErrorKind::NotFound => continue,
+            read => read?,
+        };
+        merged = Some(match merged {
+            None => read,
+            Some(before) => Kubeconfig::merge(before, read)?,
+        });
+    }
+    Ok(merged)
+}
+
+pub(super) fn no_kubeconfig() -> Failure {
+    let places = match std::env::var("KUBECONFIG") {
+        Ok(files) if !files.is_empty() => format!("KUBECONFIG names {files:?}, and no usable file is there"),
+        _ => "KUBECONFIG is not set and ~/.kube/config is not there".to_owned(),
+    };
+    Failure::new(format!("there is no kubeconfig to tell which Kubernetes to talk to: {places}"))
+        .help("name one with --kubeconfig FILE, or: export KUBECONFIG=FILE")
+}
+
+/// What a kubeconfig says of a context, or of another cluster or user of it.
+pub(super) async fn used(
+    file: Kubeconfig,
+    options: &KubeConfigOptions,
+    context: Option<&str>,
+) -> Result<Config, Failure> {
+    let known = Known::of(&file);
+    // The library takes nobody for a user that it does not know.
+    if let Some(user) = options.user.as_ref().filter(|user| !known.users.contains(user)) {
+        return Err(unknown("user", user, &known.users));
+    }
+    Config::from_custom_kubeconfig(file, options).await.map_err(|e| unusable(&e, context, &known))
+}
+
+/// The names in a kubeconfig.
+struct Known {
+    contexts: Vec<String>,
+    clusters: Vec<String>,
+    users: Vec<String>,
+}
+
+impl Known {
+    fn of(file: &Kubeconfig) -> Self {
+        Self {
+            contexts: file.contexts.iter().map(|c| c.name.clone()).collect(),
+            clusters: file.clusters.iter().map(|c| c.name.clone()).collect(),
+            users: file.auth_infos.iter().map(|u| u.name.clone()).collect(),
+        }
+    }
+}
+
+fn unknown(what: &str, name: &str, known: &[String]) -> Failure {
+    suggest::among(Failure::new(format!("the kubeconfig has no {what} {name:?}")), name, what, Some(known))
+}
+
+fn unusable(error: &KubeconfigError, context: Option<&str>, known: &Known) -> Failure {
+    match (error, context) {
+        (KubeconfigError::LoadContext(name), _) => unknown("context", name, &known.contexts),
+        (KubeconfigError::LoadClusterOfContext(name), _) => unknown("cluster", name, &known.clusters),
+        (KubeconfigError::CurrentContextNotSet, _) | (_, None) => Failure::new("the kubeconfig has no current context")
+            .help(match known.contexts.as_slice() {
+                [] => "kubectl config set-context --help".to_owned(),
+                known => format!("choose one with --context: {}", known.join(", ")),
+            }),
+        (e, Some(context)) => {
+            Failure::new(format!("context {context:?} of the kubeconfig cannot be used: {}", words(e)))
+                .help("kubectl config view shows what kubectl makes of it")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_that_are_not_there_are_passed_over_and_the_first_wins() {
+        let folder = std::env::temp_dir().join(format!("testkit-kubeconfig-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        let file = |name: &str, context: &str| {
+            let path = folder.join(name);
+            let text = format!(
+                "apiVersion: v1\nkind: Config\ncurrent-context: {context}\ncontexts:\n- name: {context}\n  context: {{cluster: c, user: u}}\n"
+            );
+            std::fs::write(&path, text).unwrap();
+            path
+        };
+        let (a, b, missing) = (file("a", "one"), file("b", "two"), folder.join("nope"));
+        let both = merged(&[missing.clone(), a, missing.clone(), b]).unwrap().unwrap();
+        assert_eq!((both.current_context.as_deref(), both.contexts.len()), (Some("one"), 2));
+        assert!(merged(&[missing]).unwrap().is_none());
+        std::fs::write(folder.join("c"), "{").unwrap();
+        assert!(merged(&[folder.join("c")]).is_err());
+        std::fs::remove_dir_all(folder).unwrap();
+    }
+}

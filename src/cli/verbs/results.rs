@@ -1,0 +1,128 @@
+//! `results`: the cases of a run, from what was kept of it.
+
+use kube::ResourceExt;
+
+use crate::cli::{
+    Context,
+    failure::Failure,
+    kubernetes::{Kubernetes, kept},
+    terminal::{Cell, Printer, Structured, Style, Table},
+};
+use crate::{
+    api::E2ERun,
+    results::{Outcome, Verdict},
+};
+
+/// Print the cases of a run, also long after the container and the cluster are gone
+#[derive(clap::Args, Debug)]
+#[command(after_help = "Examples:
+  kubectl testkit results nightly-1                     a table, failed cases last
+  kubectl testkit results nightly-1 -o junit > r.xml    as the tests wrote them")]
+pub struct Args {
+    /// The run
+    #[arg(add = crate::cli::shell::complete::runs())]
+    run: String,
+    /// How to print them
+    #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
+    output: Format,
+}
+
+#[derive(clap::ValueEnum, Clone, Copy, Debug)]
+enum Format {
+    /// A line a case, and what the failed ones said
+    Table,
+    /// The JUnit XML
+    Junit,
+    /// Counts and cases
+    Json,
+}
+
+/// Prints them.
+pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
+    let kubernetes = context.kubernetes().await?;
+    let run = kubernetes.run(&args.run).await?;
+    let junit = junit(&kubernetes, &run).await?;
+    let printer = &context.printer;
+    if matches!(args.output, Format::Junit) {
+        return printer.bytes(&junit);
+    }
+    let outcome = Outcome::of_kept(&junit);
+    for problem in &outcome.problems {
+        printer.warn(problem);
+    }
+    match args.output {
+        Format::Json => printer.object(Structured::Json, &as_json(&run, &outcome)),
+        _ => printer.bytes(table(printer, &outcome).as_bytes()),
+    }
+}
+
+/// The run's JUnit as it was kept.
+pub(in crate::cli) async fn junit(kubernetes: &Kubernetes, run: &E2ERun) -> Result<Vec<u8>, Failure> {
+    let name = run.name_any();
+    if let Some(junit) = kept::file(kubernetes, run, kept::JUNIT).await? {
+        return Ok(junit);
+    }
+    let status = run.status.clone().unwrap_or_default();
+    let why = kept::message(run);
+    Err(if kept::ended(&status) {
+        Failure::new(format!("run {name:?} left no results: {why}")).help(format!("kubectl testkit logs {name}"))
+    } else {
+        Failure::new(format!("run {name:?} has no results yet: {why}"))
+            .help(format!("kubectl wait --for=jsonpath='{{.status.results}}' e2erun/{name} --timeout=30m"))
+    })
+}
+
+/// A line a case, then what the failed ones said.
+pub(in crate::cli) fn table(printer: &Printer, outcome: &Outcome) -> String {
+    let rank = |verdict: &Verdict| match verdict {
+        Verdict::Skipped => 0,
+        Verdict::Passed => 1,
+        Verdict::Flaky(_) => 2,
+        Verdict::Failed(_) => 3,
+    };
+    let mut cases: Vec<_> = outcome.cases.iter().collect();
+    cases.sort_by_key(|case| rank(&case.verdict));
+    let mut table = Table::new(&["RESULT", "CASE"]);
+    for case in cases {
+        let (style, word) = match case.verdict {
+            Verdict::Passed => (Style::Good, "passed"),
+            Verdict::Flaky(_) => (Style::Good, "flaky"),
+            Verdict::Failed(_) => (Style::Bad, "failed"),
+            Verdict::Skipped => (Style::Dim, "skipped"),
+        };
+        table.row(vec![Cell::styled(style, word), case.name.clone().into()]);
+    }
+    let mut text = table.render(printer);
+    if outcome.left_out.total() > 0 {
+        text.push_str(&format!("and {} more, which are not listed\n", outcome.left_out.total()));
+    }
+    for (name, message) in outcome.failures() {
+        text.push_str(&format!("\n{}\n", printer.paint(Style::Strong, name)));
+        for line in message.lines() {
+            text.push_str(&format!("  {line}\n"));
+        }
+    }
+    text
+}
+
+fn as_json(run: &E2ERun, outcome: &Outcome) -> serde_json::Value {
+    let cases: Vec<_> = outcome
+        .cases
+        .iter()
+        .map(|case| match &case.verdict {
+            Verdict::Passed => serde_json::json!({"name": case.name, "result": "passed"}),
+            Verdict::Skipped => serde_json::json!({"name": case.name, "result": "skipped"}),
+            Verdict::Flaky(message) => serde_json::json!({"name": case.name, "result": "flaky", "message": message}),
+            Verdict::Failed(message) => serde_json::json!({"name": case.name, "result": "failed", "message": message}),
+        })
+        .collect();
+    serde_json::json!({
+        "run": run.name_any(),
+        "namespace": run.namespace(),
+        "passed": outcome.passed(),
+        "failed": outcome.failed(),
+        "flaky": outcome.flaky(),
+        "skipped": outcome.skipped(),
+        "cases": cases,
+    })
+}

@@ -1,0 +1,160 @@
+//! Local TCP ports that lead to ports as a host sees them, over SSH.
+//!
+//! **No stream delays another**: a reader that stops stops its whole SSH connection (see [`crate::attach`] for why), so
+//! each local connection has one of its own while it lasts, from a pool. Nothing here prints or knows of Kubernetes or
+//! Docker.
+
+mod carry;
+mod way;
+
+use std::{
+    fmt, io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::{JoinHandle, JoinSet},
+};
+
+use self::way::Opened;
+pub use self::way::{NoWay, Way};
+
+/// What happens to the connections of a local port.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// Somebody connected.
+    Connected,
+    /// A connection ended before its time: why.
+    Broken(String),
+}
+
+/// A host, and the addresses with their ports to try from there, the best first.
+pub type Route = (Arc<Way>, Vec<(String, u16)>);
+
+/// Where a local port leads to: ways that are as good as each other, and on each the addresses to try there.
+#[derive(Clone)]
+pub struct Destination {
+    routes: Arc<[Route]>,
+    /// Which of the ways was good last.
+    good: Arc<AtomicUsize>,
+}
+
+impl Destination {
+    /// The best of them first.
+    #[must_use]
+    pub fn new(routes: Vec<Route>) -> Self {
+        Self { routes: routes.into(), good: Arc::default() }
+    }
+
+    /// A stream there, by the first way that is one.
+    async fn open(&self) -> Result<(Opened, &Arc<Way>), NoWay> {
+        let first = self.good.load(Ordering::Relaxed);
+        let mut last = NoWay::nowhere();
+        for at in 0..self.routes.len() {
+            let at = (first + at) % self.routes.len();
+            let Some((way, places)) = self.routes.get(at) else { continue };
+            match way.open(places).await {
+                Ok(opened) => {
+                    self.good.store(at, Ordering::Relaxed);
+                    return Ok((opened, way));
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}
+
+impl fmt::Debug for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.routes.iter()).finish()
+    }
+}
+
+/// A local port that leads somewhere. Dropped, it is closed, and so are its connections.
+#[derive(Debug)]
+pub struct Forward {
+    local: SocketAddr,
+    task: JoinHandle<io::Error>,
+}
+
+impl Forward {
+    /// Listens; port 0 stands for any that is free.
+    ///
+    /// # Errors
+    /// When the port cannot be had.
+    pub async fn begin(
+        local: SocketAddr,
+        to: Destination,
+        say: impl Fn(Event) + Send + Sync + 'static,
+    ) -> io::Result<Self> {
+        let listener = TcpListener::bind(local).await?;
+        let local = listener.local_addr()?;
+        Ok(Self { local, task: tokio::spawn(serve(listener, to, Arc::new(say))) })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local(&self) -> SocketAddr {
+        self.local
+    }
+
+    /// Waits until it takes no more connections, which is never as long as all is well; why.
+    pub async fn ended(&mut self) -> String {
+        match (&mut self.task).await {
+            Ok(error) => error.to_string(),
+            Err(_) => "it was stopped".to_owned(),
+        }
+    }
+}
+
+impl Drop for Forward {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn serve(listener: TcpListener, to: Destination, say: Arc<dyn Fn(Event) + Send + Sync>) -> io::Error {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok((local, _)) => {
+                    say(Event::Connected);
+                    let (to, say) = (to.clone(), say.clone());
+                    connections.spawn(async move {
+                        if let Err(why) = connect(local, &to).await {
+                            say(Event::Broken(why));
+                        }
+                    });
+                }
+                Err(error) if crate::attach::is_passing(&error) => {
+                    tracing::warn!(%error, "a local connection was not accepted");
+                    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                }
+                Err(error) => return error,
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn connect(local: TcpStream, to: &Destination) -> Result<(), String> {
+    let _ = local.set_nodelay(true);
+    let (opened, way) = match to.open().await {
+        Ok(opened) => opened,
+        Err(error) => {
+            carry::reset(&local);
+            return Err(error.to_string());
+        }
+    };
+    let Opened { pipe, host } = opened;
+    carry::carry(local, pipe).await.map_err(|e| e.to_string())?;
+    way.give_back(host);
+    Ok(())
+}
