@@ -64,7 +64,7 @@ fn fill(
         Some(launching) => pass.take(Action::Launch(member, launching.offering.clone())),
         None => {
             if let Some(shortage) = decisive(offerings.iter().flatten(), shortages) {
-                pass.wake_at(soonest(shortages).unwrap_or(shortage.until));
+                pass.wake_at(soonest(offerings.iter().flatten(), shortages).unwrap_or(shortage.until));
                 pass.plan.troubles.insert(slot, Trouble::Short(shortage.clone()));
             }
         }
@@ -145,8 +145,12 @@ fn decisive<'a>(
     Some(std::iter::once(first).chain(all).find(|s| s.lack == Lack::Capacity).unwrap_or(first))
 }
 
-fn soonest(shortages: &BTreeMap<Offering, Shortage>) -> Option<Timestamp> {
-    shortages.values().map(|s| s.until).min()
+/// When the first of these is tried again.
+fn soonest<'a>(
+    offerings: impl Iterator<Item = &'a Offering>,
+    shortages: &BTreeMap<Offering, Shortage>,
+) -> Option<Timestamp> {
+    offerings.filter_map(|o| shortages.get(o)).map(|s| s.until).min()
 }
 
 #[cfg(test)]
