@@ -14,7 +14,7 @@ use super::{
     record::Record,
 };
 use crate::{
-    api::{E2ERun, FINALIZER, NodeRole, NodeState, SwarmCluster, is_true, label, type_},
+    api::{E2ERun, FINALIZER, NodeRole, NodeState, SwarmCluster, is_true, label, reason, type_},
     host::{HostId, HostState, Hosts},
     swarm::{self, Engine, SwarmError},
 };
@@ -76,6 +76,17 @@ fn place(context: &Context, run: &E2ERun, seen: &Observed, guests: &Guests) -> P
     }
 }
 
+/// Why a cluster is stalled that nothing but another spec gets further. Of other reasons, such as a quota, which has room
+/// again when other machines end, or credentials that are not there yet, it gets over by itself.
+const FOR_GOOD: [&str; 6] = [
+    reason::INVALID_SPEC,
+    reason::UNSUPPORTED,
+    reason::NO_PUBLIC_ADDRESS,
+    reason::BOOT_FAILED,
+    reason::INSTANCE_ENDED,
+    reason::HOST_UNHEALTHY,
+];
+
 /// A cluster, as its object tells it. A status that speaks of an older spec does not count.
 fn view(cluster: &SwarmCluster) -> ClusterView {
     let status = cluster.status.as_ref();
@@ -83,6 +94,7 @@ fn view(cluster: &SwarmCluster) -> ClusterView {
         let found = status.and_then(|s| s.conditions.iter().find(|c| c.type_ == type_));
         found.filter(|c| c.observed_generation == cluster.metadata.generation)
     };
+    let stuck = current(type_::STALLED).is_some_and(|c| c.status == "True" && FOR_GOOD.contains(&c.reason.as_str()));
     let not_ready = match current(type_::READY) {
         Some(condition) if condition.status == "True" => None,
         Some(condition) => Some(condition.message.clone()),
@@ -100,7 +112,7 @@ fn view(cluster: &SwarmCluster) -> ClusterView {
     ClusterView {
         uid: cluster.uid().unwrap_or_default(),
         deleting: cluster.metadata.deletion_timestamp.is_some(),
-        stalled: not_ready.clone().filter(|_| current(type_::STALLED).is_some_and(|c| c.status == "True")),
+        stalled: not_ready.clone().filter(|_| stuck),
         not_ready,
         slots,
         leader,

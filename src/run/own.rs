@@ -59,8 +59,9 @@ pub async fn make(
                 "{}. Let testkit-operator create SwarmClusters (deploy/base/rbac-operator.yaml)",
                 status.message
             ))),
-            // Too slow, too many: that passes.
-            408 | 429 => Err(kube::Error::Api(status)),
+            // Too slow, too many, a quota of the namespace that another run frees, a token that is being renewed: that passes.
+            401 | 404 | 408 | 429 => Err(kube::Error::Api(status)),
+            403 if status.message.contains("exceeded quota") => Err(kube::Error::Api(status)),
             400..500 => Ok(Err(status.message.clone())),
             _ => Err(kube::Error::Api(status)),
         },

@@ -84,14 +84,18 @@ fn a_cluster_is_ready_when_it_says_so_of_its_present_spec() {
     assert_eq!(view(&silent).slots, ["m0", "m1", "m2", "w0"]);
     assert_eq!(view(&cluster("False", 2)).not_ready.as_deref(), Some("joining foo-w0"));
     assert!(view(&cluster("True", 1)).not_ready.is_some());
-    let stalled = |ready: &str, spoken_of| {
+    let stalled = |ready: &str, spoken_of, why: &str| {
         let mut cluster = cluster(ready, spoken_of);
         let conditions = &mut cluster.status.as_mut().unwrap().conditions;
         let mut stalled = conditions[0].clone();
-        (stalled.type_, stalled.status) = ("Stalled".to_owned(), "True".to_owned());
+        (stalled.type_, stalled.status, stalled.reason) = ("Stalled".to_owned(), "True".to_owned(), why.to_owned());
         conditions.push(stalled);
         view(&cluster).stalled
     };
-    assert_eq!(stalled("False", 2).as_deref(), Some("joining foo-w0"));
-    assert_eq!((stalled("True", 2), stalled("False", 1), view(&cluster("False", 2)).stalled), (None, None, None));
+    assert_eq!(stalled("False", 2, "BootFailed").as_deref(), Some("joining foo-w0"));
+    let (ready, earlier) = (stalled("True", 2, "BootFailed"), stalled("False", 1, "BootFailed"));
+    assert_eq!((ready, earlier, view(&cluster("False", 2)).stalled), (None, None, None));
+    for passes in ["QuotaExceeded", "Unauthorized", "NoQuorum"] {
+        assert_eq!(stalled("False", 2, passes), None, "{passes}");
+    }
 }

@@ -24,6 +24,13 @@ pub fn leave(look: &Look<'_>) -> Plan {
     if let Some(plan) = located.filter(|_| !seen.finished).and_then(|(host, container)| part(look, host, container)) {
         return plan;
     }
+    // A container that is not in sight has its grace as well.
+    if !seen.finished && located.is_none() && seen.record.placed.is_some() {
+        let plan = clean(look, None);
+        if !plan.steps.contains(&Step::Release) {
+            return plan;
+        }
+    }
     // Its containers go with the cluster.
     let delete = |uid: String, why: String| last(vec![Step::DeleteCluster(uid, why), Step::Release]);
     match disposal(look) {
@@ -47,7 +54,13 @@ fn disposal(look: &Look<'_>) -> Option<(String, Disposal)> {
 fn hold(look: &Look<'_>, located: Option<(&HostId, &Container)>, clock: Clock) -> Plan {
     let mut plan = vacating(look, clean(look, located));
     plan.steps.retain(|step| !matches!(step, Step::Release | Step::Abandon(_) | Step::TryRemove(..)));
-    if plan.steps.is_empty() { Plan::wait(clock, vec![], plan.says, clock.left()) } else { plan }
+    if !plan.steps.is_empty() {
+        return plan;
+    }
+    // While its place is not given up, the time in which that must be done goes on beside the one of the cluster.
+    let again = if look.has_place() { FALLBACK } else { clock.left() };
+    let kept = Plan::wait(clock, vec![], plan.says, again);
+    Plan { enters: plan.enters.or(kept.enters), ..kept }
 }
 
 /// The place on the cluster is given up as soon as nothing of the run runs there: before a container that has ended is removed.
