@@ -28,6 +28,8 @@ pub enum Broken {
 
 /// Carries them. An end of one direction is passed on, and the other goes on, as with TCP.
 pub async fn carry(mut local: TcpStream, pipe: Pipe) -> Result<(), Broken> {
+    // Cut off in the middle, it must not look like the end of what was said.
+    reset(&local);
     let Pipe { mut drain, feed } = pipe;
     let carried = {
         let (mut reader, mut writer) = local.split();
@@ -52,18 +54,26 @@ pub async fn carry(mut local: TcpStream, pipe: Pipe) -> Result<(), Broken> {
                 writer.write_all(&piece).await?;
             }
             writer.shutdown().await?;
+            // An end of what it says is not yet one of what it takes; after that nobody would tell the other direction.
+            drain.closed().await;
             Ok::<(), Broken>(())
         };
-        tokio::try_join!(up, down).map(|_| ())
+        tokio::pin!(up, down);
+        tokio::select! {
+            done = &mut down => done,
+            done = &mut up => match done {
+                Ok(()) => down.await,
+                broken => broken,
+            },
+        }
     };
-    if carried.is_err() {
-        // An end that looks like the end of what was said would be a lie.
-        reset(&local);
+    if carried.is_ok() {
+        let _ = socket2::SockRef::from(&local).set_linger(None);
     }
     carried
 }
 
-/// Ends a local connection with an error.
+/// Has a local connection end with an error, whenever it ends.
 pub fn reset(local: &TcpStream) {
     let _ = socket2::SockRef::from(local).set_linger(Some(Duration::ZERO));
 }

@@ -104,6 +104,12 @@ impl Forward {
         self.local
     }
 
+    /// Gives the local port up: when this is done, another one may have it.
+    pub async fn close(mut self) {
+        self.task.abort();
+        let _ = (&mut self.task).await;
+    }
+
     /// Waits until it takes no more connections, which is never as long as all is well; why.
     pub async fn ended(&mut self) -> String {
         match (&mut self.task).await {

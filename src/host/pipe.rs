@@ -22,6 +22,8 @@ pub struct Drain {
     reader: ChannelReadHalf,
     host: Host,
     over: bool,
+    /// Nothing that is fed reaches anybody any more.
+    closed: bool,
 }
 
 /// What goes to the socket. Dropped, it closes the stream: the library does that for nobody.
@@ -35,7 +37,7 @@ impl Host {
     pub async fn open_pipe(&self, path: &str) -> Result<Pipe, HostError> {
         let channel = self.open_streamlocal(path).await?;
         let (reader, writer) = channel.split();
-        Ok(Pipe { drain: Drain { reader, host: self.clone(), over: false }, feed: Feed(Some(writer)) })
+        Ok(Pipe { drain: Drain { reader, host: self.clone(), over: false, closed: false }, feed: Feed(Some(writer)) })
     }
 
     /// A stream to a TCP port as the host sees it, in halves.
@@ -45,7 +47,7 @@ impl Host {
     pub async fn open_tcp(&self, address: &str, port: u16) -> Result<Pipe, HostError> {
         let channel = self.open_direct_tcpip(address, port).await?;
         let (reader, writer) = channel.split();
-        Ok(Pipe { drain: Drain { reader, host: self.clone(), over: false }, feed: Feed(Some(writer)) })
+        Ok(Pipe { drain: Drain { reader, host: self.clone(), over: false, closed: false }, feed: Feed(Some(writer)) })
     }
 }
 
@@ -58,10 +60,11 @@ impl Drain {
         while !self.over {
             match self.reader.wait().await {
                 Some(ChannelMsg::Data { data }) => return Ok(Some(data)),
-                Some(ChannelMsg::Eof | ChannelMsg::Close) => self.over = true,
+                Some(ChannelMsg::Eof) => self.over = true,
+                Some(ChannelMsg::Close) => (self.over, self.closed) = (true, true),
                 Some(_) => {}
                 None if self.host.is_closed() => return Err(self.host.lost()),
-                None => self.over = true,
+                None => (self.over, self.closed) = (true, true),
             }
         }
         Ok(None)
@@ -69,9 +72,17 @@ impl Drain {
 }
 
 impl Drain {
+    /// Waits until the other side takes nothing any more either.
+    pub async fn closed(&mut self) {
+        while !self.closed {
+            self.closed = matches!(self.reader.wait().await, None | Some(ChannelMsg::Close));
+        }
+    }
+
     /// Whether a stream that was asked nothing yet was ended by the other side.
     pub fn is_over(&mut self) -> bool {
         while let Some(message) = self.reader.wait().now_or_never() {
+            self.closed |= matches!(message, None | Some(ChannelMsg::Close));
             self.over |= matches!(message, None | Some(ChannelMsg::Eof | ChannelMsg::Close));
             if self.over {
                 break;

@@ -94,7 +94,9 @@ async fn follow(
 ) {
     let (gone, new) = changes(&forwards.keys().cloned().collect(), &ports.tcp);
     for published in gone {
-        forwards.remove(&published);
+        if let Some(forward) = forwards.remove(&published) {
+            forward.close().await;
+        }
         printer.detail(format_args!("{} publishes {} no more", published.of, published.place.port));
     }
     for published in new {
