@@ -25,7 +25,8 @@ impl Annotate {
     pub fn fence(self, token: &str) -> Fence {
         match self {
             // https://docs.github.com/actions/reference/workflow-commands-for-github-actions, "Stopping and starting"
-            Self::Github => Fence { begin: format!("::stop-commands::{token}\n"), end: format!("::{token}::\n") },
+            // A log need not end its last line, and a command begins one.
+            Self::Github => Fence { begin: format!("::stop-commands::{token}\n"), end: format!("\n::{token}::\n") },
             // Sections are a matter of looks: nothing is done by them.
             Self::Gitlab => Fence::default(),
         }
@@ -94,7 +95,7 @@ mod tests {
             assert_eq!(text, line, "{name:?}");
         }
         let fence = Annotate::Github.fence("t0ken");
-        assert_eq!((fence.begin.as_str(), fence.end.as_str()), ("::stop-commands::t0ken\n", "::t0ken::\n"));
+        assert_eq!((fence.begin.as_str(), fence.end.as_str()), ("::stop-commands::t0ken\n", "\n::t0ken::\n"));
     }
 
     #[test]

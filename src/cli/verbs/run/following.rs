@@ -83,7 +83,7 @@ pub(in crate::cli) async fn make_and_follow(
         format.print(printer, &output::value(&run)?, false)?;
     }
     let status = run.status.clone().unwrap_or_default();
-    let verdict = verdict(context, &name, &status);
+    let verdict = verdict(context, &name, &status, how.annotate);
     if let Some(system) = how.annotate {
         let text = match &verdict {
             Err(failure) => system.no_verdict(&name, failure.what()),
@@ -113,7 +113,7 @@ async fn write_junit(kubernetes: &Kubernetes, run: &E2ERun, path: &Path) -> Resu
         .map_err(|e| Failure::new(format!("the results cannot be written to {}: {e}", path.display())))
 }
 
-fn verdict(context: &Context, name: &str, status: &E2ERunStatus) -> Result<u8, Failure> {
+fn verdict(context: &Context, name: &str, status: &E2ERunStatus, annotate: Option<Annotate>) -> Result<u8, Failure> {
     let printer = &context.printer;
     let counts = format!(
         "{} passed, {} failed, {} skipped{}",
@@ -131,7 +131,9 @@ fn verdict(context: &Context, name: &str, status: &E2ERunStatus) -> Result<u8, F
         return Err(Failure::new(format!("run {name:?} has no verdict on its cases: {why}"))
             .help(format!("kubectl testkit describe run/{name}")));
     }
-    for failure in &status.failures {
+    // Where lines can be commands, those that tests wrote are shown as annotations alone: in them they are none.
+    let shown = status.failures.iter().filter(|_| annotate != Some(Annotate::Github));
+    for failure in shown {
         printer.note(format_args!("{} {}", printer.paint_err(Style::Bad, "failed"), failure.name));
         for line in failure.message.lines() {
             printer.note(format_args!("    {line}"));
