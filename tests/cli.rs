@@ -100,9 +100,9 @@ fn a_server_that_is_not_there_is_named_with_its_context() {
 }
 
 /// A kubeconfig of a server that is not there: what needs none is done all the same.
-fn nowhere() -> Scratch {
+fn nowhere(name: &str) -> Scratch {
     Scratch::file(
-        "nowhere",
+        name,
         r#"{"apiVersion": "v1", "kind": "Config", "current-context": "away",
             "contexts": [{"name": "away", "context": {"cluster": "there", "user": "somebody"}}],
             "clusters": [{"name": "there", "cluster": {"server": "http://127.0.0.1:9"}}],
@@ -112,7 +112,7 @@ fn nowhere() -> Scratch {
 
 #[test]
 fn kubectls_options_say_who_asks_whom() {
-    let file = nowhere();
+    let file = nowhere("options");
     for (args, words) in [
         (&["ls", "--user", "sombody"][..], "no user \"sombody\""),
         (&["ls", "--cluster", "thre"], "no cluster \"thre\""),
@@ -137,7 +137,7 @@ fn kubectls_options_say_who_asks_whom() {
 
 #[test]
 fn objects_have_kubectls_forms() {
-    let file = nowhere();
+    let file = nowhere("forms");
     let create = ["create", "foo", "--managers", "3", "--region", "us-east-1", "--dry-run", "-o"];
     for (form, text) in [
         ("name", "swarmcluster.testkit.dev/foo\n"),
@@ -227,7 +227,7 @@ fn against_an_api_server() {
         let unknown = bed.plugin(&["ls"]);
         assert_eq!(unknown.code, 1);
         assert!(unknown.err.contains("testkit is not installed there"), "{}", unknown.err);
-        assert!(unknown.err.contains("kubectl apply -k deploy/"), "{}", unknown.err);
+        assert!(unknown.err.contains("kubectl apply -k deploy/base"), "{}", unknown.err);
     }
     bed.install();
     let empty = bed.plugin(&["ls"]);

@@ -49,7 +49,7 @@ impl Kubernetes {
                 403 => self.forbidden(attempt, &place, &status.message),
                 404 if no_such_resource(status) && resource.ends_with(GROUP) => {
                     Failure::new(format!("{} does not know {resource}: testkit is not installed there", self.server))
-                        .help("an administrator installs it with: kubectl apply -k deploy/")
+                        .help("an administrator installs it with: kubectl apply -k deploy/base")
                         .help(format!("another cluster is chosen with --context (this is {})", self.context_words()))
                 }
                 404 => Failure::new(format!("there is nothing to {what} in {place}: {}", status.message)),
