@@ -128,9 +128,11 @@ fn a_run_that_is_deleted_at_any_moment_deletes_what_it_made() {
     assert_eq!(deleted(made()), delete);
     let mut active = with(&ContainerState::Running);
     active.cluster.as_mut().unwrap().own = true;
-    // Its container has its grace; where nobody can look at it, it goes with the cluster.
+    // Its container has its grace; where nobody can look at it for all of that time, it goes with the cluster.
     assert_eq!(deleted(active.clone()), [Step::Stop(Cut::Deleted, id("m1", 0), "c1".into())]);
     *host(&mut active, "m1") = HostView { error: Some("refused".into()), ..HostView::default() };
+    assert_eq!(deleted(active.clone()), []);
+    active.record.since.insert(Stage::Leaving, before(360));
     assert_eq!(deleted(active), delete);
     let none = Observed { cluster: None, hosts: BTreeMap::new(), ..made() };
     assert_eq!(deleted(none), [Step::Release]);
