@@ -7,20 +7,22 @@ mod cluster;
 mod conditions;
 mod duration;
 mod names;
+mod provider;
 mod run;
 mod schema;
 mod template;
 pub mod text;
 
 pub use cluster::{
-    AddressKind, AmiSelector, Ec2Provider, EngineSpec, HostsProvider, NodeRole, NodeState, NodeStatus, Provider,
-    Recovery, SecretRef, SwarmCluster, SwarmClusterSpec, SwarmClusterStatus, UpdateSpec, Volume,
+    EngineSpec, NodeRole, NodeState, NodeStatus, Recovery, SwarmCluster, SwarmClusterSpec, SwarmClusterStatus,
+    UpdateSpec,
 };
 pub use conditions::{Conditions, condition, event_note, is_true, reason, set, type_};
 pub use duration::Duration;
 pub use names::{
     CREDENTIALS_FINALIZER, FINALIZER, GROUP, HOLD_UNTIL, KEEP, MANAGER, RUNS, journal_secret, label, secret_key,
 };
+pub use provider::{AddressKind, AmiSelector, Ec2Provider, HostsProvider, Provider, SecretRef, Volume};
 pub use run::{
     CaseFailure, ClusterRef, E2ERun, E2ERunSpec, E2ERunStatus, EnvVar, ImagePullPolicy, Phase, ResultsFormat,
     ResultsSpec, Sharing,
