@@ -9,7 +9,7 @@ use super::{
     record::Record,
     verdict::End,
 };
-use crate::host::HostId;
+use crate::{api::E2ERunSpec, host::HostId};
 
 /// Everything the decision depends on.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +71,14 @@ pub struct ClusterView {
     pub slots: Vec<String>,
     /// The slot of the leader.
     pub leader: Option<String>,
+}
+
+impl Observed {
+    /// The cluster that the run made, as long as it is not deleted.
+    #[must_use]
+    pub fn own_cluster(&self, spec: &E2ERunSpec) -> Option<&ClusterView> {
+        self.cluster.as_ref().filter(|c| spec.cluster_template.is_some() && c.own && !c.deleting)
+    }
 }
 
 /// A host, as its engine tells it.

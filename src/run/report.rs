@@ -68,18 +68,18 @@ pub async fn report(
 
 /// What a person has to know of the cluster that the run made and that is kept after its end.
 fn kept(run: &E2ERun, seen: &Observed, passed: bool, now: Timestamp) -> Option<String> {
-    let there = seen.cluster.as_ref().is_some_and(|c| run.spec.cluster_template.is_some() && c.own && !c.deleting);
+    seen.own_cluster(&run.spec)?;
     let name = run.spec.cluster();
     match own::dispose(run.spec.policy(), seen.deleting, passed) {
-        Disposal::Hold if there => {
+        Disposal::Hold => {
             let until = whole(now).0.checked_add(run.spec.held_for().get()).unwrap_or(Timestamp::MAX);
             Some(format!(
                 "SwarmCluster {name} is kept until {until}, for spec.holdFor ({}): to delete it before, delete the E2ERun",
                 run.spec.held_for()
             ))
         }
-        Disposal::Keep if there => Some(format!("SwarmCluster {name} is kept until the E2ERun is deleted")),
-        Disposal::Delete(_) | Disposal::Hold | Disposal::Keep => None,
+        Disposal::Keep => Some(format!("SwarmCluster {name} is kept until the E2ERun is deleted")),
+        Disposal::Delete(_) => None,
     }
 }
 

@@ -46,7 +46,7 @@ pub fn leave(look: &Look<'_>) -> Plan {
 /// What becomes of the cluster that the run made, and its UID; `None` where there is none, or it goes already.
 fn disposal(look: &Look<'_>) -> Option<(String, Disposal)> {
     let seen = look.seen;
-    let cluster = seen.cluster.as_ref().filter(|c| look.spec.cluster_template.is_some() && c.own && !c.deleting)?;
+    let cluster = seen.own_cluster(look.spec)?;
     Some((cluster.uid.clone(), own::dispose(look.spec.policy(), seen.deleting, seen.passed)))
 }
 

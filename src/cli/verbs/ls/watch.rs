@@ -37,11 +37,8 @@ pub async fn changes(
             return Ok(());
         }
         let show = |cluster: SwarmCluster| {
-            if !wanted.has(false, &cluster.name_any()) || !seen.is_new(&cluster) {
-                return Ok(());
-            }
-            let now = jiff::Timestamp::now();
-            print(context, args, &cluster, |cluster| cluster_table(std::slice::from_ref(cluster), &shown, now))
+            let new = wanted.has(false, &cluster.name_any()) && seen.is_new(&cluster);
+            print(context, args, new.then_some(&cluster), |cluster, now| cluster_table(cluster, &shown, now))
         };
         follow::changes(kubernetes, CLUSTERS, args.all_namespaces, &args.pick, show).await
     };
@@ -50,25 +47,29 @@ pub async fn changes(
             return Ok(());
         }
         let show = |run: E2ERun| {
-            if !wanted.has(true, &run.name_any()) || !seen.is_new(&run) {
-                return Ok(());
-            }
-            let now = jiff::Timestamp::now();
-            print(context, args, &run, |run| run_table(std::slice::from_ref(run), &shown, now))
+            let new = wanted.has(true, &run.name_any()) && seen.is_new(&run);
+            print(context, args, new.then_some(&run), |run, now| run_table(run, &shown, now))
         };
         follow::changes(kubernetes, RUNS, args.all_namespaces, &args.pick, show).await
     };
     tokio::try_join!(clusters, runs).map(|_| ())
 }
 
+/// Prints an object, if it is one to be shown.
 fn print<K: Resource + Serialize + Clone>(
     context: &Context,
     args: &Args,
-    object: &K,
-    row: impl FnOnce(&K) -> Table,
+    object: Option<&K>,
+    rows: impl FnOnce(&[K], jiff::Timestamp) -> Table,
 ) -> Result<(), Failure> {
+    let Some(object) = object else { return Ok(()) };
     match &args.output {
         Some(ListFormat::As(format)) => format.print_next(&context.printer, &output::value(object)?),
-        _ => context.printer.bytes(row(object).headless(true).render(&context.printer).as_bytes()),
+        _ => context.printer.bytes(
+            rows(std::slice::from_ref(object), jiff::Timestamp::now())
+                .headless(true)
+                .render(&context.printer)
+                .as_bytes(),
+        ),
     }
 }
