@@ -173,25 +173,21 @@ def _programs() -> list[Step]:
     """Copies, and at once: checkouts share the target folder, and what another one builds must not run here.
 
     The suite with them, since one cargo has more to do side by side than two; of the whole workspace, so that dependencies
-    have the features that every other build here gives them.
+    have the features that every other build here gives them. Cargo itself knows whether there is anything to do; with what
+    was built before, it is little. The tail is the last crate and its linking.
     """
     script = ('cd "$1" && cargo build --locked --workspace --target "$2" --bin testkit-operator --bin kubectl-testkit --bin e2e '
               '&& mkdir -p target/bin && cd "$CARGO_TARGET_DIR/$2/debug" && cp --remove-destination testkit-operator kubectl-testkit "$1/target/bin/"')
-    return [_cargo(PROGRAMS, ["sh", "-c", script, "programs", places.CHECKOUT, STATIC], 780, 110, (PACKAGES, TOOLCHAIN), STATIC, "debug", "testkit-operator")]
+    command, after = ["env", *_variables(), "sh", "-c", script, "programs", places.CHECKOUT, STATIC], (PACKAGES, TOOLCHAIN)
+    if places.cargo_target().joinpath(STATIC, "debug", "testkit-operator").exists():
+        return [Step(f"{PROGRAMS} again", command, cpu=30, after=after, always=True)]
+    return [Step(PROGRAMS, command, cpu=780, wait=5, threads=2, after=after, always=True, tail=110)]
 
 
 def _suite() -> list[Step]:
     """What the programs' step has built, made an image."""
     build = [places.CHECKOUT / "e2e" / "image.sh", "--quick", places.CHECKOUT / "target" / "e2e.tar"]
     return [Step(SUITE, ["env", *_variables(), *build], cpu=5, after=(PACKAGES, TOOLCHAIN, PROGRAMS, f"{PROGRAMS} again"), always=True)]
-
-
-def _cargo(name: str, build: list, cpu: float, tail: float, after: tuple[str, ...], *built: str) -> Step:
-    """Cargo itself knows whether there is anything to do; with what it `built` before, it is little. The `tail` is the last crate and its linking."""
-    command = ["env", *_variables(), *build]
-    if places.cargo_target().joinpath(*built).exists():
-        return Step(f"{name} again", command, cpu=30, after=after, always=True)
-    return Step(name, command, cpu=cpu, wait=5, threads=2, after=after, always=True, tail=tail)
 
 
 def _variables() -> list[str]:
