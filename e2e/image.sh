@@ -4,7 +4,8 @@
 #   e2e/image.sh [--quick] OUT.tar [TAG]        (TAG: dockerswarm/e2e:latest)
 #
 # --quick: not optimized, and so built in a third of the time, with what else is built for development.
-# Needs rustup (or a Rust with the musl target) and python3. The same sources give the same archive.
+# Needs rustup (or a Rust with the musl target) and python3; --quick a C compiler for musl as well (Debian's musl-tools), for what
+# the rest of the workspace asks of shared dependencies. The same sources give the same archive.
 set -euo pipefail
 
 profile=dist folder=dist packages=(--package e2e)
