@@ -112,6 +112,16 @@ def test_a_priority_class_is_there_when_pods_have_it(values, pod, made, tmp_path
     assert any(each["kind"] == "PriorityClass" for each in all_of_them) == made
 
 
+def test_labels_and_annotations_that_are_said_twice_are_there_once(tmp_path):
+    values = {"podAnnotations": {"prometheus.io/scrape": "false", "own": "1"}, "podLabels": {"app.kubernetes.io/name": "own", "team": "ci"}}
+    [deployment] = [each for each in rendered(tmp_path, values) if each["kind"] == "Deployment"]
+    metadata, selector = deployment["spec"]["template"]["metadata"], deployment["spec"]["selector"]["matchLabels"]
+    assert metadata["labels"] == selector | {"team": "ci"}
+    assert metadata["annotations"] == {"prometheus.io/scrape": "false", "prometheus.io/port": "8080", "prometheus.io/path": "/metrics", "own": "1"}
+    # A parser of YAML takes the last of two: the text has to have one.
+    assert template(tmp_path, values, "testkit-system").stdout.count("prometheus.io/scrape") == 1
+
+
 @pytest.mark.parametrize("values", [
     {"replica": 2}, {"replicas": "two"}, {"replicas": -1}, {"scope": "Everywhere"}, {"installation": "prod*"}, {"image": {"digest": "sha256:0"}},
     {"image": {"repository": ""}}, {"image": {"pullPolicy": "Sometimes"}}, {"aws": {"roleArn": "testkit-operator"}}, {"crds": {"keep": False}},
