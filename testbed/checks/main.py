@@ -11,7 +11,7 @@ from bed_cli.errors import BedError
 from . import counting
 from .counting import Count
 from .runner import Runner
-from .stages import COMPONENT, EC2, SYSTEM, Stages
+from .stages import BESIDE, EC2, SYSTEM, Stages
 
 # All stages end by then, and the bed is taken down after it.
 DEADLINE = 78 * 60
@@ -42,8 +42,8 @@ def _run(argv: list[str] | None) -> int:
         options.only = [SYSTEM]
     wanted = {name for word in options.only or (LONG if options.long else every) for name in GROUPS.get(word, (word,))}
     chosen = [name for name in every if name in wanted]
-    # From the first of these on.
-    beside = next((name for name in chosen if name in (COMPONENT, SYSTEM, EC2)), None)
+    # Each from the first on of those that it runs beside.
+    begin = {name: next(other for other in chosen if other in (*others, name)) for name, others in BESIDE.items() if name in chosen}
     stages.selection = (["--any", "-k", options.scenario] if options.scenario else []) + (["--long"] if options.long else []) + (["-k", options.k] if options.k else [])
     total, code = Count(), 0
     try:
@@ -51,8 +51,8 @@ def _run(argv: list[str] | None) -> int:
         stages.tear_down()
         total += stages.setup()
         for name in chosen:
-            if name == beside and EC2 in chosen:
-                total += stages.begin_ec2()
+            for other in (other for other, at in begin.items() if at == name):
+                total += stages.begin(other)
             total += _stage(name, every[name])
     except KeyboardInterrupt:
         print("interrupted", flush=True)

@@ -22,7 +22,9 @@ PYTEST = {"PYTHONPATH": str(places.TESTBED), "PYTHONDONTWRITEBYTECODE": "1"}
 NONE_CHOSEN = 5
 # The cargo integration test that needs an API server; every other file in tests/ needs none.
 COMPONENT, SYSTEM = "component", "system"
-EC2 = "ec2"
+BED_CLI, EC2_CLIENT, DEPLOY, EC2 = "bed", "ec2-client", "deploy", "ec2"
+# Stages that wait more than they compute, and the others that they run beside.
+BESIDE = {EC2_CLIENT: (BED_CLI, COMPONENT, DEPLOY), EC2: (COMPONENT, SYSTEM)}
 
 
 @dataclass
@@ -30,14 +32,14 @@ class Stages:
     runner: Runner
     # For the tests that drive the bed: which of them.
     selection: list = field(default_factory=list)
-    # The tests of the EC2 endpoint, while they run.
-    beside: Running | None = None
+    # Those that run beside others.
+    beside: dict[str, Running] = field(default_factory=dict)
     # Whether the tests' own bed may have been started.
     bed_used: bool = False
 
     def every(self) -> dict:
-        return {"fmt": self.fmt, "clippy": self.clippy, "deny": self.deny, "unit": self.unit, "bed": self.bed, "ec2-client": self.ec2_client,
-                COMPONENT: self.component, "deploy": self.deploy, SYSTEM: self.system, EC2: self.ec2}
+        return {"fmt": self.fmt, "clippy": self.clippy, "deny": self.deny, "unit": self.unit, BED_CLI: self.bed, COMPONENT: self.component,
+                DEPLOY: self.deploy, EC2_CLIENT: self.ec2_client, SYSTEM: self.system, EC2: self.ec2}
 
     def setup(self) -> Count:
         """The Rust and the Python packages that every stage stands on. It is no test: only its failure counts."""
@@ -69,31 +71,43 @@ class Stages:
 
     def bed(self) -> Count:
         """What the bed's own command line plans and foretells."""
-        return self._pytest("bed", places.TESTBED / "bed_cli" / "tests", 2 * MINUTE, {})
+        return self._pytest(BED_CLI, places.TESTBED / "bed_cli" / "tests", 2 * MINUTE, {})
+
+    def begin(self, stage: str) -> Count:
+        """Lets a stage of BESIDE run while those go on that come next."""
+        try:
+            running = {EC2_CLIENT: self._begin_ec2_client, EC2: self._begin_ec2}[stage]()
+        except BedError as error:
+            return counting.one_failure(f"{stage}: {error}")
+        if running is None:
+            return counting.one_failure(f"{stage}: what it needs cannot be set up")
+        self.beside[stage] = running
+        print(f"{stage}: begun, beside what comes next; {running.daemon.log} grows", flush=True)
+        return Count()
+
+    def _begin_ec2_client(self) -> Running | None:
+        if not self._setup(EC2_CLIENT, "checks"):
+            return None
+        command = ["cargo", "test", "--locked", "--no-fail-fast", "--workspace", "--test", "ec2_endpoint", "--", "--test-threads=2"]
+        environment = {"TESTBED_PYTHON": str(places.venv() / "bin" / "python"), "CARGO_TERM_COLOR": "never"}
+        return self.runner.begin(EC2_CLIENT, command, 20 * MINUTE, places.CHECKOUT, environment)
 
     def ec2_client(self) -> Count:
         """The operator's own client of EC2 against the bed's endpoint, each test with one of its own."""
-        if not self._setup("ec2-client", "checks"):
-            return counting.one_failure("ec2-client: the Python packages cannot be set up")
-        command = ["cargo", "test", "--locked", "--no-fail-fast", "--workspace", "--test", "ec2_endpoint", "--", "--test-threads=2"]
-        return self._libtest("ec2-client", command, 20 * MINUTE, {"TESTBED_PYTHON": str(places.venv() / "bin" / "python")})
+        beside = self.beside.pop(EC2_CLIENT, None)
+        return counting.libtest(EC2_CLIENT, *beside.followed()) if beside else Count()
 
-    def begin_ec2(self) -> Count:
-        """Lets the EC2 endpoint's own tests run beside the stages that come next: they wait more than they compute."""
+    def _begin_ec2(self) -> Running | None:
         if not self._setup(EC2, "bed", "--engine", "28.5", "--engine", "none"):
-            return counting.one_failure("ec2: the test bed cannot be set up")
+            return None
         hosts = {"TESTKIT_HOST_IMAGES": str(places.images()), "TESTKIT_HOST_KERNEL": " ".join(map(str, places.host_kernel()))}
         tests = places.TESTBED / "ec2" / "tests"
-        self.beside = self.runner.begin(EC2, self._pytest_command(EC2, tests), 20 * MINUTE, places.CHECKOUT, PYTEST | hosts)
-        print(f"ec2: begun, beside what comes next; {self.beside.daemon.log} grows", flush=True)
-        return Count()
+        return self.runner.begin(EC2, self._pytest_command(EC2, tests), 20 * MINUTE, places.CHECKOUT, PYTEST | hosts)
 
     def ec2(self) -> Count:
         """The EC2 endpoint's own tests, which drive it with an AWS SDK and boot hosts."""
-        if not self.beside:
-            return Count()
-        beside, self.beside = self.beside, None
-        return self._counted(EC2, *beside.followed())
+        beside = self.beside.pop(EC2, None)
+        return self._counted(EC2, *beside.followed()) if beside else Count()
 
     def component(self) -> Count:
         """The operator's parts and the plugin against a real API server."""
@@ -105,10 +119,10 @@ class Stages:
 
     def deploy(self) -> Count:
         """The manifests of deploy/, as Helm, kustomize, kstatus and an API server take them."""
-        failure = self._bed_up("deploy", "checks", ["--kubernetes-only"], "kubernetes", "tools", bed=BARE)
+        failure = self._bed_up(DEPLOY, "checks", ["--kubernetes-only"], "kubernetes", "tools", bed=BARE)
         if failure:
             return failure
-        count = self._pytest("deploy", places.TESTBED / "deploy", 10 * MINUTE, Bed(BARE).shell() | {"TESTKIT_DEPLOY": "1"})
+        count = self._pytest(DEPLOY, places.TESTBED / "deploy", 10 * MINUTE, Bed(BARE).shell() | {"TESTKIT_DEPLOY": "1"})
         if self._run("deploy-bed-down", [places.TESTBED / "bed", "down", "--name", BARE], 2 * MINUTE)[0]:
             count += counting.one_failure("deploy: its test bed does not end")
         return count
@@ -134,8 +148,8 @@ class Stages:
         return self._pytest(SYSTEM, places.TESTBED / "system", 40 * MINUTE, environment, *beside)
 
     def end_what_runs_beside(self) -> None:
-        if self.beside:
-            self.beside.end()
+        for running in self.beside.values():
+            running.end()
 
     def tear_down(self) -> None:
         for bed in (Bed(BED), Bed(SECOND), Bed(BARE)):

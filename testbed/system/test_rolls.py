@@ -3,6 +3,7 @@ import json
 import subprocess
 import threading
 
+import pytest
 from test_members import docker, events, ids, listed, ready_again
 from world import cluster, kubectl, until
 
@@ -73,6 +74,7 @@ def whole(space, name, machines):
     return status
 
 
+@pytest.mark.long
 def test_other_machines_are_asked_for_under_a_service(space):
     space.apply(cluster("foo", managers=3, workers=2))
     ready_again(space, "foo", 240)
