@@ -14,7 +14,7 @@ pub(super) struct Decoded<R> {
     source: R,
     /// Known once the first bytes are.
     decoder: Option<Decoder>,
-    chunk: Vec<u8>,
+    chunk: Box<[u8]>,
     ended: bool,
     doubt: Option<String>,
 }
@@ -22,7 +22,7 @@ pub(super) struct Decoded<R> {
 impl<R: Read> Decoded<R> {
     /// Text out of a source of bytes.
     pub(super) fn new(source: R) -> Self {
-        Self { source, decoder: None, chunk: Vec::with_capacity(CHUNK), ended: false, doubt: None }
+        Self { source, decoder: None, chunk: vec![0; CHUNK].into(), ended: false, doubt: None }
     }
 
     /// Appends what comes next; false at the end.
@@ -36,9 +36,10 @@ impl<R: Read> Decoded<R> {
         let before = text.len();
         while !self.ended && text.len() == before {
             let least = if self.decoder.is_none() { BEGIN } else { 1 };
-            self.ended = !self.read(least)?;
+            let (filled, ended) = self.read(least)?;
+            self.ended = ended;
             let doubt = &mut self.doubt;
-            let chunk = &self.chunk;
+            let chunk = &self.chunk[..filled];
             let decoder = self.decoder.get_or_insert_with(|| {
                 let (encoding, unsure) = encoding(chunk);
                 *doubt = unsure;
@@ -46,14 +47,13 @@ impl<R: Read> Decoded<R> {
             });
             let mut at = 0;
             loop {
-                text.reserve((self.chunk.len() - at) * 3 + 16);
-                let (result, read, _) = decoder.decode_to_string(&self.chunk[at..], text, self.ended);
+                text.reserve((chunk.len() - at) * 3 + 16);
+                let (result, read, _) = decoder.decode_to_string(&chunk[at..], text, ended);
                 at += read;
                 if result == CoderResult::InputEmpty {
                     break;
                 }
             }
-            self.chunk.clear();
         }
         Ok(text.len() > before || !self.ended)
     }
@@ -63,23 +63,18 @@ impl<R: Read> Decoded<R> {
         self.doubt.take()
     }
 
-    /// Reads at least so many bytes; false at the end.
-    fn read(&mut self, least: usize) -> io::Result<bool> {
-        self.chunk.resize(CHUNK, 0);
+    /// Reads at least so many bytes, unless it ends before: how many, and whether it ended.
+    fn read(&mut self, least: usize) -> io::Result<(usize, bool)> {
         let mut filled = 0;
         while filled < least {
             match self.source.read(&mut self.chunk[filled..]) {
-                Ok(0) => {
-                    self.chunk.truncate(filled);
-                    return Ok(false);
-                }
+                Ok(0) => return Ok((filled, true)),
                 Ok(more) => filled += more,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
-        self.chunk.truncate(filled);
-        Ok(true)
+        Ok((filled, false))
     }
 }
 
