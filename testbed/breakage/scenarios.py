@@ -51,9 +51,9 @@ SCENARIOS = [
              good=("ServicesCreate",),
              hosts=hosts.drop("all", *(f"{chain} -p tcp --syn --dport 30000:32767" for chain in ("PREROUTING", "OUTPUT")))),
     Scenario("host-ports-dropped", "no connection reaches a port that an engine has chosen (32768 to 60999), as where the security group does not open them",
-             each("cannot connect to", "HostModePublish", "SecretDelivered", "ConfigDelivered", "SecretRotation", "ConfigRotation", "SecretTemplate", "ConfigTemplate",
-                  "ServiceDiscovery", "DnsRoundRobin", "InternalLbProxy", "InternalLbEndpoints", "VolumeKept", "TmpfsNotKept", "ContainerOptionsInside",
-                  "LogsFollow", "HealthLossReplacesTask"),
+             each("cannot connect to", "SecretDelivered", "ConfigDelivered", "SecretRotation", "ConfigRotation", "SecretTemplate", "ConfigTemplate",
+                  "DnsRoundRobin", "InternalLbProxy", "InternalLbEndpoints", "VolumeKept", "TmpfsNotKept", "ContainerOptionsInside")
+             | each("answers", "HostModePublish", "LogsFollow", "HealthLossReplacesTask") | each("has 3 addresses", "ServiceDiscovery"),
              good=("ServicesCreate", "NetworkExternalLb"),
              hosts=hosts.drop("all", *(f"{chain} -p tcp --syn --dport 32768:60999" for chain in ("PREROUTING", "OUTPUT")))),
     Scenario("gossip-dropped", "the nodes do not tell each other of names and addresses (7946)",
