@@ -96,6 +96,13 @@ impl Inventory {
         state.view.synced().then(|| state.view.owners())
     }
 
+    /// For how long sweeps have succeeded, one after the other, since this inventory began: what is to be listed at
+    /// the latest some time after it was done is waited for by this clock, and not while nobody can list.
+    #[must_use]
+    pub fn listened(&self) -> Duration {
+        self.shared.state().view.listened(Instant::now())
+    }
+
     /// Why the last sweep failed.
     #[must_use]
     pub fn last_error(&self) -> Option<CloudError> {

@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
@@ -15,9 +15,10 @@ use crate::cloud::{CloudError, Instance, InstanceState, Offering};
 /// between two looks at a cluster that is not ready.
 const LATE: SignedDuration = SignedDuration::from_secs(60);
 
-/// How long after it was asked for an instance is listed at the latest, if there is one. EC2
-/// says "a few minutes" of its eventual consistency; seconds are usual.
-const LISTED: SignedDuration = SignedDuration::from_secs(120);
+/// How long after it was asked for an instance is listed at the latest, if there is one: by the time over which
+/// listings came, for while none succeeds none can tell. EC2 says "a few minutes" of its eventual consistency;
+/// seconds are usual.
+const LISTED: Duration = Duration::from_secs(120);
 
 /// All that is remembered of a cluster.
 #[derive(Clone, Debug, Default)]
@@ -153,8 +154,9 @@ pub struct LaunchMemory {
 /// A launch that was asked for.
 #[derive(Clone, Copy, Debug, Default)]
 struct Ask {
-    /// When it was last asked for without an answer, so that there may be an instance which is not listed yet.
-    doubt: Option<Timestamp>,
+    /// When it was last asked for without an answer, by the listings' time: there may be an instance which is not
+    /// listed yet.
+    doubt: Option<Duration>,
     /// It was refused, and there is certainly no instance.
     refused: bool,
 }
@@ -167,10 +169,10 @@ impl LaunchMemory {
     }
 
     /// A launch is about to be asked for. `again`: it was written down before, perhaps by an
-    /// operator that did not live to hear the answer.
-    pub fn attempt(&mut self, member: MemberId, offering: &Offering, again: bool, now: Timestamp) {
+    /// operator that did not live to hear the answer. `listened` is for how long there were listings by now.
+    pub fn attempt(&mut self, member: MemberId, offering: &Offering, again: bool, listened: Duration) {
         let key = (member, offering.clone());
-        let ask = self.asks.entry(key).or_insert(Ask { doubt: again.then_some(now), refused: false });
+        let ask = self.asks.entry(key).or_insert(Ask { doubt: again.then_some(listened), refused: false });
         ask.refused = false;
     }
 
@@ -179,8 +181,9 @@ impl LaunchMemory {
         self.asks.retain(|(f, _), _| *f != member);
     }
 
-    /// Remembers how a launch failed. Says whether the slot is free for another one.
-    pub fn note(&mut self, member: MemberId, offering: &Offering, error: &CloudError, now: Timestamp) -> bool {
+    /// Remembers how a launch failed. Says whether the slot is free for another one. `listened` is for how long there
+    /// were listings by now.
+    pub fn note(&mut self, member: MemberId, offering: &Offering, error: &CloudError, listened: Duration) -> bool {
         if *error == CloudError::Ended {
             self.ended.insert(member);
             self.launched(member);
@@ -188,13 +191,15 @@ impl LaunchMemory {
         }
         let ask = self.asks.entry((member, offering.clone())).or_default();
         if !error.made_nothing() {
-            ask.doubt = Some(now);
+            ask.doubt = Some(listened);
             return false;
         }
         // Who may not ask, or asks too often, is told so before anybody looks whether the same
         // was asked for before: an earlier call may still have made an instance.
         let unheard = matches!(error, CloudError::Unauthorized { .. } | CloudError::Throttled(_));
-        let doubted = ask.doubt.is_some_and(|at| now.duration_since(at) < LISTED);
+        // With other credentials listings begin anew, and their time with them.
+        let since = |at: Duration| listened.checked_sub(at).unwrap_or(listened);
+        let doubted = ask.doubt.is_some_and(|at| since(at) < LISTED);
         if !(unheard && doubted) {
             *ask = Ask { doubt: None, refused: true };
         }
@@ -204,8 +209,6 @@ impl LaunchMemory {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::{api::NodeRole, cluster::Slot};
 
@@ -230,27 +233,31 @@ mod tests {
     #[test]
     fn a_refusal_frees_the_slot_unless_an_instance_may_be_there() {
         let offering = Offering { instance_type: "t3.medium".into(), subnet: None, spot: false };
-        let at = |s| Timestamp::UNIX_EPOCH + SignedDuration::from_secs(s);
+        let at = Duration::from_secs;
         let forbidden = CloudError::Unauthorized { permission: Some("ec2:RunInstances".into()), message: "no".into() };
         let (invalid, throttled) = (CloudError::Invalid("no".into()), CloudError::Throttled("slower".into()));
         let lost = CloudError::Unavailable("no answer".into());
-        // Whether it was written down before, what it is answered with (and when), and whether the slot is free then.
-        type Row<'a> = (bool, &'a [(&'a CloudError, i64)], bool);
-        let table: [Row<'_>; 9] = [
-            (false, &[(&invalid, 0)], true),
-            (false, &[(&forbidden, 0)], true),
-            (false, &[(&throttled, 0)], true),
-            (false, &[(&lost, 0)], false),
-            (false, &[(&lost, 0), (&forbidden, 1)], false),
-            (false, &[(&lost, 0), (&forbidden, 1), (&forbidden, 120)], true),
-            (false, &[(&lost, 0), (&invalid, 1)], true),
-            (true, &[(&throttled, 1)], false),
-            (true, &[(&invalid, 1)], true),
+        // Whether it was written down before, what it is answered with (and when, by the listings' time, which is 50 s
+        // when it is asked for), and whether the slot is free then.
+        type Row<'a> = (bool, &'a [(&'a CloudError, u64)], bool);
+        let table: [Row<'_>; 11] = [
+            (false, &[(&invalid, 50)], true),
+            (false, &[(&forbidden, 50)], true),
+            (false, &[(&throttled, 50)], true),
+            (false, &[(&lost, 50)], false),
+            (false, &[(&lost, 50), (&forbidden, 51)], false),
+            (false, &[(&lost, 50), (&forbidden, 51), (&forbidden, 170)], true),
+            // Listings that begin anew have to show it for as long.
+            (false, &[(&lost, 50), (&forbidden, 30)], false),
+            (false, &[(&lost, 50), (&forbidden, 49)], false),
+            (false, &[(&lost, 50), (&invalid, 51)], true),
+            (true, &[(&throttled, 51)], false),
+            (true, &[(&invalid, 51)], true),
         ];
         for (again, answers, free) in table {
             let mut memory = LaunchMemory::default();
             for (error, s) in answers {
-                memory.attempt(member(), &offering, again, at(0));
+                memory.attempt(member(), &offering, again, at(50));
                 memory.note(member(), &offering, error, at(*s));
             }
             assert_eq!(memory.refused(member(), &offering), free, "{again} {answers:?}");

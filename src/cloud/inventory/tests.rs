@@ -166,6 +166,12 @@ fn instance(id: &str, state: InstanceState) -> Instance {
     }
 }
 
+/// Sweeps that show nothing, 20 s apart, the first this many seconds after `t`; when the instance was given up.
+fn missing(view: &mut View, t: Instant, first: u64) -> u64 {
+    let gone = |s: &u64| !view.sweep(vec![], t + Duration::from_secs(*s)).is_empty();
+    (first..).step_by(20).take(100).find(gone).expect("given up at last")
+}
+
 fn states(view: &View) -> Vec<InstanceState> {
     view.of("uid-a").iter().map(|i| i.state).collect()
 }
@@ -177,12 +183,55 @@ fn a_sweep_does_not_erase_what_was_launched_since_it_began() {
     assert!(view.sweep(vec![], t).is_empty());
     assert_eq!(states(&view), [InstanceState::Pending]);
     // Nor one that began after it and does not list it yet.
-    assert!(view.sweep(vec![], t + Duration::from_secs(60)).is_empty());
+    assert!(view.sweep(vec![], t + Duration::from_secs(20)).is_empty());
     assert_eq!(states(&view), [InstanceState::Pending]);
     assert!(view.is_transient());
     // But not for ever.
-    assert_eq!(view.sweep(vec![], t + Duration::from_secs(122)).len(), 1);
+    assert_eq!(missing(&mut view, t, 40), 120);
     assert!(states(&view).is_empty());
+}
+
+#[test]
+fn nobody_is_missed_while_nobody_lists() {
+    let t = Instant::now();
+    let after = |seconds| t + Duration::from_secs(seconds);
+    // When the sweep is that shows the instance last, when those begin that do not, and when it is given up.
+    let table = [
+        ("all is well", 0, 20, 120),
+        ("the cloud is away for ten minutes", 0, 600, 600 + 100),
+        ("this process stood still for a day", 0, 86_400, 86_400 + 100),
+        ("an outage before it says nothing either", 600, 620, 720),
+    ];
+    for (what, listed, first, gone) in table {
+        let mut view = View::default();
+        view.sweep(vec![], t);
+        view.sweep(vec![instance("i-1", InstanceState::Running)], after(listed));
+        assert_eq!(missing(&mut view, t, first), gone, "{what}");
+    }
+    // However rarely one succeeds, each counts as one in time at most.
+    let mut view = View::default();
+    view.sweep(vec![instance("i-1", InstanceState::Running)], t);
+    let gone = (1..).find(|n| !view.sweep(vec![], after(n * 300)).is_empty());
+    assert_eq!(gone, Some(4));
+    // So for one that was launched in the middle of it.
+    let mut view = View::default();
+    view.sweep(vec![], t);
+    view.note(instance("i-1", InstanceState::Pending), after(600));
+    assert_eq!(missing(&mut view, t, 900), 900 + 120);
+}
+
+#[test]
+fn the_listings_time_goes_on_with_those_that_come() {
+    let t = Instant::now();
+    let after = |seconds| t + Duration::from_secs(seconds);
+    let mut view = View::default();
+    assert_eq!(view.listened(after(500)), Duration::ZERO, "there was none yet");
+    view.sweep(vec![], after(500));
+    for (now, listened) in [(500, 0), (510, 10), (530, 30), (5000, 30)] {
+        assert_eq!(view.listened(after(now)), Duration::from_secs(listened), "{now}");
+    }
+    view.sweep(vec![], after(5000));
+    assert_eq!(view.listened(after(5001)), Duration::from_secs(31));
 }
 
 #[test]
@@ -207,8 +256,7 @@ fn a_listing_that_lacks_an_instance_is_not_believed_at_once() {
         assert!(view.sweep(vec![], after(seconds + 20)).is_empty());
         assert_eq!(states(&view), [InstanceState::Running]);
     }
-    assert!(view.sweep(vec![], after(719)).is_empty());
-    assert_eq!(view.sweep(vec![], after(720)).len(), 1);
+    assert_eq!(missing(&mut view, t, 640), 720);
     assert!(states(&view).is_empty());
 }
 

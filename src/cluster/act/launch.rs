@@ -91,7 +91,7 @@ impl Actor<'_> {
         let before = self.observation.world.journal.as_ref().and_then(|i| i.launching(member));
         let again = before.is_some_and(|l| l.offering == *offering);
         let (account, uid) = (&self.cloud.account, &self.owner.uid);
-        self.context.remember(uid, |m| m.launches.attempt(member, offering, again, Timestamp::now()));
+        self.context.remember(uid, |m| m.launches.attempt(member, offering, again, account.inventory.listened()));
         match account.cloud.launch(&launch).await {
             Ok(instance) => {
                 tracing::info!(cluster = self.owner.name, slot = %member, instance = instance.id, instance_type = instance.instance_type, "launched");
@@ -106,12 +106,12 @@ impl Actor<'_> {
 
     /// A launch that failed: where certainly no instance was made and another launch may do, that is tried at once.
     fn refused(&self, member: MemberId, offering: &Offering, error: CloudError) -> Result<Effect, Failure> {
-        let now = Timestamp::now();
-        let free = self.context.remember(&self.owner.uid, |m| m.launches.note(member, offering, &error, now));
+        let listened = self.cloud.account.inventory.listened();
+        let free = self.context.remember(&self.owner.uid, |m| m.launches.note(member, offering, &error, listened));
         let lack = Lack::of(&error);
         if let Some(lack) = lack {
             let request = template::request(self.cloud.ec2);
-            self.cloud.account.shortages.note(offering, &request, lack, &error.to_string(), now);
+            self.cloud.account.shortages.note(offering, &request, lack, &error.to_string(), Timestamp::now());
         }
         // What was refused before the spec was corrected is nobody's concern any more.
         let asked = plan::all_offerings(&self.cluster.spec).any(|o| o == *offering);

@@ -354,6 +354,11 @@ impl Sim {
         NOW + SignedDuration::from_secs(self.now)
     }
 
+    /// Its listings come all the time.
+    fn listened(&self) -> std::time::Duration {
+        std::time::Duration::from_secs(self.now.unsigned_abs())
+    }
+
     fn live(&self, slot: Slot) -> usize {
         self.launched.iter().filter(|((f, _), i)| f.slot == slot && !i.state.is_ended()).count()
     }
@@ -414,11 +419,11 @@ impl Sim {
             Action::Launch(member, offering) => {
                 let launching = before.journal.as_ref().and_then(|i| i.launching(*member));
                 let again = launching.is_some_and(|l| l.offering == *offering);
-                self.memory.attempt(*member, offering, again, now);
+                self.memory.attempt(*member, offering, again, self.listened());
                 match self.launch(*member, offering, answer) {
                     Ok(()) => self.memory.launched(*member),
                     Err(error) => {
-                        self.memory.note(*member, offering, &error, now);
+                        self.memory.note(*member, offering, &error, self.listened());
                         if let Some(lack) = Lack::of(&error) {
                             self.shortages.insert(offering.clone(), Shortage::new(lack, "no", now));
                         }

@@ -1,5 +1,7 @@
 //! As what a slot is launched after each kind of answer, as tables.
 
+use std::time::Duration;
+
 use k8s_openapi::jiff::SignedDuration;
 
 use super::{
@@ -38,8 +40,8 @@ fn answered(instance_type: &str, error: &CloudError) -> World {
         Launching { incarnation: 0, offering: offering(instance_type), booted: false, template: template(&spec(1, 0)) };
     world.journal = Some(Journal { launches: [("m0".to_owned(), launching)].into(), ..Journal::default() });
     let mut memory = LaunchMemory::default();
-    memory.attempt(member("m0.0"), &offering(instance_type), false, NOW);
-    memory.note(member("m0.0"), &offering(instance_type), error, NOW);
+    memory.attempt(member("m0.0"), &offering(instance_type), false, Duration::ZERO);
+    memory.note(member("m0.0"), &offering(instance_type), error, Duration::ZERO);
     world.launches = memory;
     if let Some(lack) = Lack::of(error) {
         world.shortages.insert(offering(instance_type), Shortage::new(lack, &error.to_string(), NOW));

@@ -22,7 +22,7 @@ impl Sim {
                     node: None,
                 };
                 if self.machines.entry(*id).or_insert(fresh).state.is_ended() {
-                    self.memory.launches.note(*id, &offering(action), &CloudError::Ended, NOW);
+                    self.memory.launches.note(*id, &offering(action), &CloudError::Ended, Duration::ZERO);
                 }
             }
             Action::Start(ids) => self.each(ids, |machine| machine.state = InstanceState::Running),
