@@ -9,6 +9,7 @@
 pub mod ec2;
 mod inventory;
 pub mod memory;
+pub mod notice;
 mod registry;
 mod shortages;
 
@@ -162,6 +163,8 @@ pub struct Instance {
     pub state_reason: Option<StateReason>,
     /// Its type.
     pub instance_type: String,
+    /// A spot instance, which the cloud may take back.
+    pub spot: bool,
     /// Its address within the VPC.
     pub private_address: Option<String>,
     /// Its public address.

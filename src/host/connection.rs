@@ -199,6 +199,15 @@ impl Host {
         Ok(SocketStream { inner: channel.into_stream(), link: self.link.clone() })
     }
 
+    /// A stream to a TCP port as the host sees it. It is closed when it is dropped.
+    ///
+    /// # Errors
+    /// When the connection is gone, or nothing listens there.
+    pub async fn open_tcp_stream(&self, address: &str, port: u16) -> Result<SocketStream, HostError> {
+        let channel = self.open_direct_tcpip(address, port).await?;
+        Ok(SocketStream { inner: channel.into_stream(), link: self.link.clone() })
+    }
+
     pub(super) async fn open_streamlocal(&self, path: &str) -> Result<russh::Channel<Msg>, HostError> {
         self.link.handle.channel_open_direct_streamlocal(path).await.map_err(|e| self.link.failed(path, e))
     }
@@ -272,7 +281,7 @@ impl fmt::Debug for Host {
     }
 }
 
-/// A stream to a unix socket. A connection that is lost is an error, not an end of file.
+/// A stream to a unix socket or a TCP port. A connection that is lost is an error, not an end of file.
 pub struct SocketStream {
     inner: ChannelStream<Msg>,
     link: Arc<Link>,

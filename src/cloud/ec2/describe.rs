@@ -1,6 +1,6 @@
 //! What EC2 tells of instances, their end and their consoles.
 
-use aws_sdk_ec2::types::{Instance as Described, InstanceStateName};
+use aws_sdk_ec2::types::{Instance as Described, InstanceLifecycleType, InstanceStateName};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use k8s_openapi::jiff::Timestamp;
 
@@ -119,6 +119,7 @@ fn instance_of(instance: &Described, owner: Owner, slot: String, incarnation: u3
         state: state(instance.state()?.name()?)?,
         state_reason: reason(instance),
         instance_type: instance.instance_type().map(|t| t.as_str().to_owned()).unwrap_or_default(),
+        spot: instance.instance_lifecycle() == Some(&InstanceLifecycleType::Spot),
         private_address: text(instance.private_ip_address()),
         public_address: text(instance.public_ip_address()),
         zone: text(instance.placement().and_then(|p| p.availability_zone())),

@@ -158,6 +158,7 @@ fn instance(id: &str, state: InstanceState) -> Instance {
         state,
         state_reason: None,
         instance_type: "t3.medium".to_owned(),
+        spot: false,
         private_address: None,
         public_address: None,
         zone: None,

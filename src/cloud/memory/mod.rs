@@ -151,6 +151,7 @@ impl State {
             state: InstanceState::Pending,
             state_reason: None,
             instance_type: launch.instance_type.clone(),
+            spot: launch.spot,
             private_address: Some(format!("10.0.{high}.{low}")),
             public_address: launch.public_address.then(|| format!("203.0.{high}.{low}")),
             zone: Some("memory-1a".to_owned()),

@@ -30,6 +30,7 @@ pub(super) fn instance(slot: &str, incarnation: u32, state: InstanceState) -> In
         state,
         state_reason: None,
         instance_type: "a.large".into(),
+        spot: false,
         private_address: Some(format!("10.0.0.{}", incarnation + slot.bytes().map(u32::from).sum::<u32>())),
         public_address: None,
         zone: None,
