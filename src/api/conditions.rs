@@ -51,6 +51,8 @@ pub mod reason {
     pub const NODE_NOT_READY: &str = "NodeNotReady";
     /// A host that was an engine is not well, and is replaced.
     pub const HOST_UNHEALTHY: &str = "HostUnhealthy";
+    /// EC2 takes a spot instance back, and another one takes its place.
+    pub const SPOT_INTERRUPTION: &str = "SpotInterruption";
     /// Somebody votes among the managers who is no host of the cluster, or too few of them answer
     /// for one more to fail.
     pub const VOTERS: &str = "VotersDiffer";

@@ -156,6 +156,7 @@ impl Actor<'_> {
             }
         }
         self.context.hosts.retain(&self.owner.uid, &ids);
+        self.context.notices.retain(&self.owner.uid, &ids);
     }
 
     fn target(&self, keys: &Keys, id: &crate::host::HostId, address: &str) -> Target {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -74,6 +75,9 @@ pub struct Launching {
     /// What of the spec it was launched by.
     #[serde(default, skip_serializing_if = "Template::is_empty", deserialize_with = "parts")]
     pub template: Template,
+    /// When EC2 takes it back, where it has said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ends: Option<Timestamp>,
 }
 
 impl Journal {
@@ -90,6 +94,26 @@ impl Journal {
         let slot = member.slot.to_string();
         let mut written = [&mut self.launches, &mut self.successors].into_iter().filter_map(|of| of.get_mut(&slot));
         written.find(|l| l.incarnation == member.incarnation)
+    }
+
+    /// The same, also of one whose place another one has taken.
+    #[must_use]
+    pub fn written(&self, member: MemberId) -> Option<&Launching> {
+        let before = self.predecessors.get(&member.slot.to_string());
+        self.launching(member).or(before.filter(|l| l.incarnation == member.incarnation))
+    }
+
+    /// The same, to be changed.
+    pub fn written_mut(&mut self, member: MemberId) -> Option<&mut Launching> {
+        let slot = member.slot.to_string();
+        let mut all = [&mut self.launches, &mut self.successors, &mut self.predecessors].into_iter();
+        all.find_map(|of| of.get_mut(&slot).filter(|l| l.incarnation == member.incarnation))
+    }
+
+    /// Every machine that EC2 takes back.
+    pub fn taken_back(&self) -> impl Iterator<Item = &Launching> {
+        let all = [&self.launches, &self.successors, &self.predecessors].into_iter().flat_map(BTreeMap::values);
+        all.filter(|l| l.ends.is_some())
     }
 
     /// Whether this instance is to take the place of another one.

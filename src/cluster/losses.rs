@@ -23,6 +23,9 @@ const PAUSES: [SignedDuration; 4] =
 /// What EC2 says of an instance that somebody ended by a call, which may be a person.
 const BY_CALL: &str = "Client.UserInitiatedShutdown";
 
+/// What EC2 says of a spot instance that it took back.
+const TAKEN_BACK: &str = "Server.SpotInstanceTermination";
+
 /// Instances of one slot that came to nothing, in a row.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -85,6 +88,18 @@ impl Cause {
             None => ("", "the cloud gives no reason"),
         };
         Self::Ended { booted, code: short(code), message: short(message) }
+    }
+
+    /// A spot instance that ended when EC2 had said it would.
+    #[must_use]
+    pub fn taken_back(booted: bool) -> Self {
+        Self::Ended { booted, code: TAKEN_BACK.to_owned(), message: "EC2 took the spot instance back".to_owned() }
+    }
+
+    /// Whether EC2 took a spot instance back: no fault of what was launched.
+    #[must_use]
+    pub fn is_taken_back(&self) -> bool {
+        matches!(self, Self::Ended { code, .. } if code == TAKEN_BACK)
     }
 
     /// An instance whose engine never answered, with what was heard of it last and what its console says.
@@ -155,16 +170,20 @@ impl Losses {
             return now;
         }
         let nth = usize::try_from(self.count.saturating_sub(1)).unwrap_or(usize::MAX);
-        let pause = PAUSES[nth.min(PAUSES.len() - 1)];
+        let growing = PAUSES[nth.min(PAUSES.len() - 1)];
+        // Where EC2 takes back what never came up, it has none to give now.
+        let scarce = self.cause.is_taken_back() && matches!(self.cause, Cause::Ended { booted: false, .. });
+        let pause = if scarce { growing.max(PAUSES[1]) } else { growing };
         let after = |at: Timestamp| at.checked_add(pause).unwrap_or(at);
         after(self.at).min(after(now))
     }
 
-    /// The row with one more. A changed spec begins another.
+    /// The row with one more. A changed spec begins another. What we or EC2 took away blames nobody, and does not count.
     #[must_use]
     pub fn more(before: Option<&Self>, loss: Self) -> Self {
         let row = before.filter(|b| b.spec == loss.spec).map_or(0, |b| b.count);
-        let count = if loss.cause == Cause::Outdated { row } else { row.saturating_add(1) };
+        let blames = loss.cause != Cause::Outdated && !loss.cause.is_taken_back();
+        let count = row.saturating_add(u32::from(blames));
         Self { count, ..loss }
     }
 

@@ -7,6 +7,7 @@
 
 use std::{collections::BTreeMap, fmt};
 
+use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -46,6 +47,8 @@ pub struct Member<'a> {
     pub engine: Known<&'a EngineInfo>,
     /// The node it is in this cluster's swarm; `No` where it certainly is none.
     pub node: Known<&'a Node>,
+    /// When EC2 takes its instance back; `Unknown` where a spot instance cannot be asked.
+    pub ends: Known<Timestamp>,
     /// Nodes that it was and is not any more.
     pub stale: Vec<&'a Node>,
 }
@@ -217,7 +220,19 @@ fn member<'a>(world: &'a World, id: MemberId, instance: &'a Instance) -> Member<
         _ if never => Known::No,
         _ => Known::Unknown,
     };
-    Member { id, instance, holds: false, succeeds: false, host, engine, node: Known::Unknown, stale: Vec::new() }
+    let ends = ends(world, id, instance);
+    Member { id, instance, holds: false, succeeds: false, host, engine, node: Known::Unknown, ends, stale: Vec::new() }
+}
+
+/// When EC2 takes an instance back: as it is written down or, before it is, as the instance itself was told.
+fn ends(world: &World, id: MemberId, instance: &Instance) -> Known<Timestamp> {
+    let written = world.journal.as_ref().and_then(|j| j.written(id)?.ends);
+    let told = world.notices.get(&id).map(|notice| notice.interruption);
+    match (written.or(told.flatten()), told) {
+        (Some(at), _) => Known::Yes(at),
+        (None, None) if instance.spot => Known::Unknown,
+        (None, _) => Known::No,
+    }
 }
 
 /// What a machine says of itself, where no manager speaks.

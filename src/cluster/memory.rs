@@ -47,7 +47,7 @@ pub struct Memory {
     pub leaving: Option<Instant>,
     /// The end of its time that was warned of.
     pub warned: Option<Timestamp>,
-    /// Why an instance was lost, as the Event said that this process wrote last.
+    /// Why an instance was lost, or is about to be, as the Event said that this process wrote last.
     pub told: Option<&'static str>,
     /// The terms the cluster was last looked at by.
     pub terms: String,

@@ -15,6 +15,7 @@ mod known;
 mod losses;
 mod member;
 mod memory;
+mod notices;
 mod observe;
 mod places;
 pub mod plan;
@@ -54,6 +55,7 @@ use self::{
     joins::Joins,
     keys::Keys,
     memory::Memory,
+    notices::Notices,
     observe::Observation,
     plan::{Plan, World},
     watch::Watches,
@@ -120,6 +122,7 @@ pub struct Context {
     longest_hold: Duration,
     watches: Watches,
     joins: Joins,
+    notices: Notices,
     memory: Mutex<HashMap<Uid, Memory>>,
 }
 
@@ -127,7 +130,7 @@ impl Context {
     /// A context.
     #[must_use]
     pub fn new(client: Client, hosts: Hosts, clouds: Clouds, places: Arc<Places>, events: Events, wake: Wake) -> Self {
-        let joins = Joins::new(wake.clone());
+        let (joins, notices) = (Joins::new(wake.clone()), Notices::new(wake.clone()));
         let vault = Arc::new(Vault::new(client.clone()));
         Self {
             client,
@@ -140,6 +143,7 @@ impl Context {
             longest_hold: LONGEST_HOLD,
             watches: Watches::default(),
             joins,
+            notices,
             memory: Mutex::default(),
         }
     }
@@ -195,6 +199,7 @@ impl Context {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
         self.watches.forget(uid);
         self.joins.forget(uid);
+        self.notices.retain(uid, &[]);
         self.hosts.retain(uid, &[]);
     }
 }

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     api::{E2ERun, HOLD_UNTIL, KEEP, Phase, SwarmCluster, label},
     cloud::{Account, Instance, InstanceState},
-    host::{HostState, Hosts},
+    host::{HostId, HostState, Hosts},
     swarm::{Engine, EngineInfo, Node, SwarmError},
 };
 
@@ -50,6 +50,7 @@ pub async fn observe(context: &Context, cluster: &SwarmCluster, account: &Accoun
     let instances = account.inventory.snapshot(&super::owner(cluster));
     // Before the engines are asked: what they say of a join that ends meanwhile is old.
     let joining = context.joins.under_way(&uid);
+    listen(context, &uid, instances.as_deref().unwrap_or_default());
     let (hosts, engines) = hosts(&context.hosts, &uid, keys.as_ref()).await;
     let journal = keys.as_ref().map(|k| k.journal.clone());
     let spoken = listing(journal.as_ref(), instances.as_deref(), &hosts, &engines).await;
@@ -64,6 +65,7 @@ pub async fn observe(context: &Context, cluster: &SwarmCluster, account: &Accoun
         swarm_error: spoken.error,
         leaderless: spoken.leaderless,
         joining,
+        notices: context.notices.of(&uid),
         shortages: shortages.unwrap_or_default(),
         created_at: cluster.creation_timestamp().map(|t| t.0),
         deleting: cluster.meta().deletion_timestamp.is_some(),
@@ -77,6 +79,24 @@ pub async fn observe(context: &Context, cluster: &SwarmCluster, account: &Accoun
     remember(context, cluster, account, &mut world);
     drains(&mut world, &engines).await;
     Observation { world, keys, engines }
+}
+
+/// Has every spot instance asked from now on whether it is taken back. A host that still shows its boot key is about to
+/// have another connection.
+fn listen(context: &Context, uid: &Uid, instances: &[Instance]) {
+    let spot = |id: &HostId| {
+        let mut of_host = instances.iter().filter(|i| i.slot == id.slot && i.incarnation == id.incarnation);
+        of_host.any(|i| i.spot && i.state == InstanceState::Running)
+    };
+    if instances.iter().any(|i| i.spot) {
+        for (id, state) in context.hosts.of_cluster(uid).into_iter().filter(|(id, _)| spot(id)) {
+            if let HostState::Up(up) = state
+                && up.rotated
+            {
+                context.notices.follow(&id, &up.host);
+            }
+        }
+    }
 }
 
 /// The slots that a person wants to be left as they are.

@@ -5,14 +5,15 @@
 //! step is taken again and not another one.
 //!
 //! A pass asks in this order: which slots are meant and who fills them ([`desire`]), who came to
-//! nothing ([`boot`]), who is outdated ([`roll`]), what is missing ([`launch`]), who is sick ([`health`]), and the next step
-//! of each member ([`life`]) or of the swarm as a whole ([`swarm`]). Whatever changes who votes
-//! goes through the [`gate`].
+//! nothing ([`boot`]), who is outdated ([`roll`]) or taken back ([`interruption`]), what is missing
+//! ([`launch`]), who is sick ([`health`]), and the next step of each member ([`life`]) or of the
+//! swarm as a whole ([`swarm`]). Whatever changes who votes goes through the [`gate`].
 
 mod boot;
 mod desire;
 mod gate;
 mod health;
+mod interruption;
 mod launch;
 mod life;
 mod roll;
@@ -22,6 +23,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use gate::{alive, majority};
 pub use health::ailment;
+pub use interruption::clock;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 pub use launch::all_offerings;
 pub use roll::rolls;
@@ -198,6 +200,8 @@ pub struct Plan {
     pub lost: BTreeMap<Slot, Losses>,
     /// What is worth an Event of its own: its reason and its words.
     pub news: Vec<(&'static str, String)>,
+    /// By the instance's id, the words on those of which it was just heard that EC2 takes them back.
+    pub taken_back: BTreeMap<String, String>,
 }
 
 /// What a pass decides with: the picture, and the plan and the journal that it makes.
@@ -310,7 +314,8 @@ pub fn plan(spec: &SwarmClusterSpec, world: &World, now: Timestamp) -> Plan {
             swarm::recover(&mut pass);
         }
     }
-    pass.plan.updating = pass.journal.successors.keys().filter_map(|slot| slot.parse().ok()).collect();
+    let updating = pass.journal.successors.keys().filter_map(|slot| slot.parse().ok());
+    pass.plan.updating = updating.filter(|slot| !taken_back(&pass, *slot)).collect();
     if world.journal.as_ref() != Some(&pass.journal) {
         pass.plan.save = Some(pass.journal);
     }
@@ -322,15 +327,20 @@ fn tell_losses(pass: &mut Pass<'_>) {
     let terms = terms(pass.spec);
     for slot in pass.slots.clone() {
         let next = pass.journal.successors.get(&slot.to_string());
-        let (updating, next) = (next.is_some(), next.map(|l| MemberId { slot, incarnation: l.incarnation }));
-        let tried = if updating { next.and_then(|id| pass.members.get(id)) } else { pass.members.holder(slot) };
+        let next = next.map(|l| MemberId { slot, incarnation: l.incarnation });
+        let updating = next.is_some() && !taken_back(pass, slot);
+        let tried = if next.is_some() { next.and_then(|id| pass.members.get(id)) } else { pass.members.holder(slot) };
         let booted = tried.is_some_and(|m| pass.journal.launching(m.id).is_none_or(|l| l.booted));
-        let Some(losses) = pass.journal.losses.get(&slot.to_string()).filter(|l| !booted && l.count > 0) else {
-            continue;
-        };
+        let told = |l: &&Losses| !booted && (l.count > 0 || l.cause.is_taken_back() && next.is_none());
+        let Some(losses) = pass.journal.losses.get(&slot.to_string()).filter(told) else { continue };
         let trouble = Trouble::Lost { losses: losses.clone(), stalls: losses.stalls(&terms), updating };
         pass.plan.troubles.entry(slot).or_insert(trouble);
     }
+}
+
+/// Whether who fills a slot is taken back by EC2.
+fn taken_back(pass: &Pass<'_>, slot: Slot) -> bool {
+    pass.members.holder(slot).is_some_and(|m| m.ends.is_yes())
 }
 
 /// When the cluster's time is over: at the end of its ttl, or as long after it as a person may hold it.

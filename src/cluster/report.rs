@@ -48,16 +48,14 @@ pub async fn report(
         let updating = plan.updating.contains(slot);
         let trouble = Trouble::Lost { losses: losses.clone(), stalls, updating };
         let note = trouble.words(&format!("{}-{slot}", cluster.name_any()), &[]);
-        // Each instance has an Event of its own: those about the same are counted as one.
-        let instance = ObjectReference {
-            kind: Some("Instance".to_owned()),
-            name: Some(losses.instance.clone()).filter(|id| !id.is_empty()),
-            ..ObjectReference::default()
-        };
         // One that makes room for another came to nothing by our own will.
         let type_ = if losses.cause == Cause::Outdated { Severity::Normal } else { Severity::Warning };
-        publish(context, cluster, type_, trouble.reason(), &note, Some(instance)).await;
+        publish(context, cluster, type_, trouble.reason(), &note, Some(about(&losses.instance))).await;
         context.remember(&cluster.uid().unwrap_or_default(), |memory| memory.told = Some(trouble.reason()));
+    }
+    for (id, note) in plan.taken_back.iter().filter(|_| outcome.saved) {
+        publish(context, cluster, Severity::Warning, reason::SPOT_INTERRUPTION, note, Some(about(id))).await;
+        context.remember(&cluster.uid().unwrap_or_default(), |memory| memory.told = Some(reason::SPOT_INTERRUPTION));
     }
     for (told, note) in plan.news.iter().filter(|_| outcome.saved) {
         publish(context, cluster, Severity::Warning, told, note, None).await;
@@ -95,6 +93,13 @@ pub async fn report(
         announce(context, cluster, &new, &now).await;
     }
     Ok(ready)
+}
+
+/// What an Event is about beside the cluster. Each instance has an Event of its own: those about the same are counted
+/// as one.
+fn about(instance: &str) -> ObjectReference {
+    let name = Some(instance.to_owned()).filter(|id| !id.is_empty());
+    ObjectReference { kind: Some("Instance".to_owned()), name, ..ObjectReference::default() }
 }
 
 /// One Event a change of the Ready condition's reason.

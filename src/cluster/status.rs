@@ -12,7 +12,7 @@ use k8s_openapi::{
 use super::{
     act::Outcome,
     member::{Member, Members},
-    plan::{self, Plan, World},
+    plan::{self, Plan, Wait, World},
     slot::Slot,
 };
 use crate::{
@@ -164,7 +164,8 @@ fn held(name: String, kind: AddressKind, member: &Member<'_>, world: &World, pla
         node.state = NodeState::Ready;
         let idle = member.node.yes().map(|n| n.availability).filter(|a| *a != Availability::Active);
         let idle = idle.map(|a| format!("the swarm gives it no tasks: its availability is {}", a.word()));
-        let said: Vec<String> = outdated(member, plan).into_iter().chain(idle).collect();
+        let notice = notice(member, world, plan);
+        let said: Vec<String> = notice.into_iter().chain(outdated(member, plan)).chain(idle).collect();
         node.message = Some(said.join("; ")).filter(|words| !words.is_empty());
         return node;
     }
@@ -202,6 +203,17 @@ fn held(name: String, kind: AddressKind, member: &Member<'_>, world: &World, pla
         }
     }
     node
+}
+
+/// What EC2 says of a spot instance's end, and what is done about it.
+fn notice(member: &Member<'_>, world: &World, plan: &Plan) -> Option<String> {
+    if let Some(at) = member.ends.yes() {
+        let kept = plan.waits.get(&member.id).filter(|w| **w == Wait::Kept).map(|w| w.words());
+        let then = kept.unwrap_or("another one takes its place");
+        return Some(format!("EC2 takes it back at {}: {then}", plan::clock(at)));
+    }
+    world.notices.get(&member.id)?.rebalance?;
+    Some("EC2 recommends to replace it, for it is likelier than before to be taken back: nothing is done before EC2 says that it is".to_owned())
 }
 
 /// That a machine is as an earlier spec asked for, and why it is not replaced yet.

@@ -95,7 +95,7 @@ mod tests {
 
     fn made(by: &SwarmClusterSpec) -> Launching {
         let offering = Offering { instance_type: "b.large".into(), subnet: None, spot: false };
-        Launching { incarnation: 0, offering, booted: true, template: template(by) }
+        Launching { incarnation: 0, offering, booted: true, template: template(by), ends: None }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::{
     slot::Slot,
 };
 use crate::{
-    cloud::{Instance, Offering, Shortage},
+    cloud::{Instance, Offering, Shortage, notice::Notice},
     swarm::{EngineInfo, Node},
 };
 
@@ -38,6 +38,8 @@ pub struct World {
     pub drains: BTreeMap<String, Drain>,
     /// For how long no manager has spoken for a majority, as far as this process looked in time.
     pub silence: Option<Clock>,
+    /// What spot instances were told of their end, as far as they can be asked.
+    pub notices: BTreeMap<MemberId, Notice>,
     /// What launches ended in, of late.
     pub launches: LaunchMemory,
     /// The offerings of this cluster that its account does not get, of late.

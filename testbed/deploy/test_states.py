@@ -44,6 +44,7 @@ GOES_STUCK = Means("Terminating", "Degraded", ("Stalled",))
 STATES = [
     (CLUSTER, "Launching", WORKS), (CLUSTER, "Booting", WORKS), (CLUSTER, "Joining", WORKS), (CLUSTER, "Updating", WORKS),
     (CLUSTER, "ClusterReady", READY), (CLUSTER, "NodeNotReady", WORKS), (CLUSTER, "VotersDiffer", WORKS),
+    (CLUSTER, "SpotInterruption", WORKS),
     # Stalled from the third in a row on.
     (CLUSTER, "BootFailed", WORKS), (CLUSTER, "BootFailed", STUCK), (CLUSTER, "InstanceEnded", WORKS), (CLUSTER, "InstanceEnded", STUCK),
     (CLUSTER, "HostUnhealthy", WORKS), (CLUSTER, "HostUnhealthy", STUCK),

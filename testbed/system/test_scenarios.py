@@ -10,7 +10,7 @@ import pytest
 from conftest import BED
 from test_lifecycle import load
 from test_members import docker, events, ids, listed, ready_again
-from world import cluster, kubectl, until
+from world import asked, cluster, kubectl, until
 
 pytestmark = pytest.mark.long
 
@@ -173,6 +173,42 @@ def test_a_smaller_cluster_has_its_tasks_elsewhere_first(space):
     assert replicas == "4/4", replicas
     ready_again(space, "less")
     ready_swarm(space, "less", 1, 1)
+
+
+def test_a_spot_worker_that_is_taken_back_is_replaced_ahead_of_time(space):
+    made = patient("lent", 1, 2)
+    made["spec"]["provider"]["ec2"]["spot"] = True
+    space.apply(made)
+    ready_again(space, "lent", 300)
+    address = serve(space, "lent", 2, "--constraint", "node.role==worker", "--stop-grace-period", "1s")
+    going, stays = instance(space, "lent", "w0"), instance(space, "lent", "w1")
+
+    # EC2 recommends first, which is told and not followed.
+    asked(f"instances/{going}/rebalance", "POST")
+    until("it is told", lambda: "EC2 recommends" in node(space, "lent", "w0").get("message", ""), 90)
+    assert space.condition("swarmcluster", "lent", "Ready")["status"] == "True" and instance(space, "lent", "w0") == going
+
+    asked(f"instances/{going}/interrupt?seconds=120", "POST")
+    ends = time.monotonic() + 120
+    said = until("it is told", lambda: (c := space.condition("swarmcluster", "lent", "Ready"))["reason"] == "SpotInterruption" and c, 15)
+    assert f"lent-w0's instance {going} is taken back by EC2 at " in said["message"], said
+    fewest = 2
+
+    def replaced():
+        nonlocal fewest
+        fewest = min(fewest, int(replicas_of(space, "lent", address).split("/")[0]))
+        return space.condition("swarmcluster", "lent", "Ready")["status"] == "True"
+
+    until("another one is ready in its place", replaced, max(1, ends - time.monotonic()))
+    next_ = instance(space, "lent", "w0")
+    assert next_ not in ("", going) and instance(space, "lent", "w1") == stays
+    state = space.ec2.describe_instances(InstanceIds=[going])["Reservations"][0]["Instances"][0]
+    assert state["StateReason"]["Code"] == "Client.UserInitiatedShutdown", "it is ended by the operator, and not by EC2"
+    assert fewest >= 1, "the tasks of the other one run on, and those of this one elsewhere before it ends"
+    until("the service is whole", lambda: replicas_of(space, "lent", address) == "2/2", 30)
+    (event,) = told(space, "SpotInterruption")
+    assert going in event["message"] and not told(space, "InstanceEnded")
+    ready_swarm(space, "lent", 1, 2)
 
 
 def test_the_journal_is_destroyed(space, operator):

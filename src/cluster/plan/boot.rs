@@ -129,7 +129,10 @@ pub fn note_ended(pass: &mut Pass<'_>, instances: &[Instance], slot: Slot, launc
             None if pass.world.launches.ended.contains(&host) => ("", Some(&unlisted)),
             None => return,
         };
-        let cause = Cause::ended(launching.booted, why);
+        let cause = match launching.ends {
+            Some(_) => Cause::taken_back(launching.booted),
+            None => Cause::ended(launching.booted, why),
+        };
         lose(pass, host, id, cause);
     }
 }

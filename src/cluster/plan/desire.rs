@@ -14,7 +14,7 @@ use crate::{
 
 /// The slots a spec asks for, managers first: those that are there, as many as it asks for, and
 /// then the lowest that are free. Where fewer are asked for, the dead ones go first, those that
-/// are on their way out already stay so, then the outdated go, and the leader last. Those that a
+/// are on their way out already stay so, then those that EC2 takes back, then the outdated go, and the leader last. Those that a
 /// person keeps do not go.
 pub fn slots(
     spec: &SwarmClusterSpec,
@@ -50,6 +50,7 @@ enum Worth {
     Leader,
     Healthy,
     Outdated,
+    TakenBack,
     Unsure,
     Leaving,
     Missing,
@@ -61,6 +62,8 @@ fn worth(member: &Member<'_>, spec: &SwarmClusterSpec, journal: &Journal) -> Wor
         Worth::Leaving
     } else if !member.healthy() {
         Worth::Unsure
+    } else if member.ends.is_yes() {
+        Worth::TakenBack
     } else if node.leader {
         Worth::Leader
     } else if journal.launching(member.id).is_some_and(|l| !differing(l, member.id.slot.role, spec).is_empty()) {

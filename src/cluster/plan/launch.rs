@@ -57,8 +57,10 @@ fn fill(
     let launches = &pass.world.launches;
     let kept = meant.filter(|m| m.incarnation == incarnation && !launches.refused(member, &m.offering));
     let launching = kept.or_else(|| {
-        let offering = pick(&offerings, n, open)?;
-        Some(Launching { incarnation, offering, booted: false, template: template(pass.spec) })
+        // Of what EC2 just takes back it has none left.
+        let scarce = |o: &Offering| pass.journal.taken_back().any(|l| l.offering == *o);
+        let offering = pick(&offerings, n, |o| open(o) && !scarce(o)).or_else(|| pick(&offerings, n, open))?;
+        Some(Launching { incarnation, offering, booted: false, template: template(pass.spec), ends: None })
     });
     match &launching {
         Some(launching) => pass.take(Action::Launch(member, launching.offering.clone())),

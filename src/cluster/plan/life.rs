@@ -6,7 +6,7 @@ use k8s_openapi::jiff::SignedDuration;
 use super::{
     Action, Pass, Wait, boot,
     gate::{Gate, alive},
-    health, labels, roll,
+    health, interruption, labels, roll,
 };
 use crate::{
     api::{NodeRole, label},
@@ -42,6 +42,10 @@ pub fn tend(pass: &mut Pass<'_>, heard: &Heard<'_>) {
             continue;
         }
         match member.node {
+            // No successor is ready, and it is over all the same.
+            Known::Yes(node) if node.ready && interruption::imminent(pass, member) => {
+                drained(pass, heard, member.id, node);
+            }
             Known::Yes(node) => settle(pass, heard, member, node, gate),
             Known::No | Known::Unknown => welcome(pass, heard, member, gate),
         }

@@ -9,7 +9,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Pass, Wait, World, boot};
+use super::{Pass, Wait, World, boot, interruption};
 use crate::{
     api::{NodeRole, SwarmClusterSpec, label},
     cluster::{
@@ -27,7 +27,7 @@ pub fn rolls(spec: &SwarmClusterSpec, world: &World) -> bool {
     let Some(journal) = &world.journal else { return false };
     let members = Members::join(world);
     let replaced = members.iter().any(|m| !m.holds && members.holder(m.id.slot).is_some());
-    replaced || members.holders().any(|m| !differences(m, journal, spec).is_empty())
+    replaced || members.holders().any(|m| m.ends.is_yes() || !differences(m, journal, spec).is_empty())
 }
 
 /// One that took over is lost before its predecessor is gone: that one fills the slot again.
@@ -75,6 +75,7 @@ fn differences(holder: &Member<'_>, journal: &Journal, spec: &SwarmClusterSpec) 
 /// chooses who is replaced next.
 pub fn advance(pass: &mut Pass<'_>) {
     adopt(pass);
+    interruption::hear(pass);
     succession(pass);
     begin(pass);
 }
@@ -89,7 +90,7 @@ fn adopt(pass: &mut Pass<'_>) {
         pass.journal.launches.entry(member.id.slot.to_string()).or_insert_with(|| {
             let (instance_type, subnet) = (instance.instance_type.clone(), instance.subnet.clone());
             let offering = crate::cloud::Offering { instance_type, subnet, spot: asked(member.id.slot.role) };
-            Launching { incarnation, offering, booted: true, template: now.clone() }
+            Launching { incarnation, offering, booted: true, template: now.clone(), ends: None }
         });
     }
     let journal = &mut pass.journal;
@@ -110,10 +111,11 @@ fn succession(pass: &mut Pass<'_>) {
             continue;
         };
         let ready = pass.members.get(id).is_some_and(Member::healthy);
-        let asked_for =
-            pass.plan.outdated.contains_key(&holder.id) && differing(&next, slot.role, pass.spec).is_empty();
+        let stays = pass.members.get(id).is_none_or(|m| !m.ends.is_yes());
+        let goes = holder.ends.is_yes() || pass.plan.outdated.contains_key(&holder.id);
+        let asked_for = goes && stays && differing(&next, slot.role, pass.spec).is_empty();
         // One that is ready is better than none, whatever it was launched by.
-        let needed = asked_for || ready && !holder.healthy();
+        let needed = asked_for || ready && (!holder.healthy() || stays && holder.ends.is_yes());
         if pass.world.kept.contains(&slot) || !needed {
             drop_successor(pass, holder.id);
         } else if ready {
@@ -194,8 +196,11 @@ fn begin(pass: &mut Pass<'_>) {
     if pass.members.heard().is_none() {
         return;
     }
+    interruption::rescue(pass);
     let (kept, todo): (Vec<MemberId>, Vec<_>) =
         pass.plan.outdated.keys().copied().partition(|id| pass.world.kept.contains(&id.slot));
+    let taken_back = |id: &MemberId| pass.members.get(*id).is_some_and(|m| m.ends.is_yes());
+    let todo: Vec<_> = todo.into_iter().filter(|id| !taken_back(id)).collect();
     for id in kept {
         pass.waits(id, Wait::Kept);
     }
@@ -297,6 +302,9 @@ pub fn stays(pass: &Pass<'_>, member: &Member<'_>) -> Option<Wait> {
     }
     if !pass.world.runs.is_empty() {
         return Some(Wait::Runs);
+    }
+    if interruption::imminent(pass, member) {
+        return None;
     }
     let most = if role == NodeRole::Worker { size(pass.spec.update.max_unavailable) } else { 0 };
     (standing(pass, role).unwell.len() > most).then_some(Wait::Unready)

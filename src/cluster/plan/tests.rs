@@ -85,7 +85,7 @@ pub(super) fn world(instances: Vec<Instance>) -> World {
 /// A launch by this spec, whose engine has answered.
 pub(super) fn launched(spec: &SwarmClusterSpec, incarnation: u32) -> Launching {
     let offering = Offering { instance_type: "a.large".into(), subnet: None, spot: false };
-    Launching { incarnation, offering, booted: true, template: template(spec) }
+    Launching { incarnation, offering, booted: true, template: template(spec), ends: None }
 }
 
 /// One manager, one worker, all well.

@@ -26,13 +26,15 @@ struct Script {
 fn accident() -> impl Strategy<Value = Accident> {
     use Accident::{
         Age, Change, Crash, CutOff, Demote, Die, Drain, Elsewhere, Forget, Freeze, Heal, Leave, Promote, Remove, Scale,
-        Skip, Stop, Thaw,
+        Skip, Stop, TakeBack, Thaw,
     };
     prop_oneof![
         Just(Die),
         Just(Freeze),
         Just(Thaw),
         Just(Stop),
+        Just(TakeBack),
+        Just(TakeBack),
         Just(Leave),
         Just(Leave),
         Just(Leave),
@@ -116,29 +118,41 @@ proptest! {
 
 /// The worlds that found the rarer bugs when this was written: they are lived first, since hundreds take a minute. Where
 /// one does not find its bug any more, all are.
-const FOUND_BY: [(bugs::Bug, usize); 11] = [
-    (bugs::Bug::RejoinAtOnce, 666),
-    (bugs::Bug::JoinWithoutMargin, 103),
-    (bugs::Bug::RemoveTheLiving, 36),
-    (bugs::Bug::EndAtOnce, 37),
-    (bugs::Bug::ReplaceWithoutQuorum, 45),
-    (bugs::Bug::LeaveAtOnce, 37),
-    (bugs::Bug::LeaveStopped, 48),
-    (bugs::Bug::NeverCallOff, 285),
-    (bugs::Bug::ForgetTheRemoved, 130),
-    (bugs::Bug::NeverUndo, 139),
-    (bugs::Bug::ForgetLosses, 164),
+const FOUND_BY: [(bugs::Bug, usize); 12] = [
+    (bugs::Bug::JoinWithoutMargin, 284),
+    (bugs::Bug::EndAtOnce, 17),
+    (bugs::Bug::SilenceIsNo, 16),
+    (bugs::Bug::ReplaceWithoutQuorum, 55),
+    (bugs::Bug::BeginAgain, 27),
+    (bugs::Bug::NeverCallOff, 17),
+    (bugs::Bug::ForgetTheRemoved, 66),
+    (bugs::Bug::RolesStay, 20),
+    (bugs::Bug::NeverUndo, 21),
+    (bugs::Bug::ReplaceTheKept, 29),
+    (bugs::Bug::DrainOnNotice, 44),
+    (bugs::Bug::IgnoreNotices, 14),
 ];
+
+/// Two of five managers leave by force before anybody looks: that is rarely made up.
+fn two_leave_together() -> Script {
+    let update = UpdateSpec { max_surge: 1, max_unavailable: 0 };
+    let accidents = vec![(Accident::Leave, 1, 0), (Accident::Leave, 2, 1)];
+    Script { managers: 5, workers: 0, update, kept: None, accidents }
+}
 
 #[test]
 fn planted_bugs_are_found() {
     use proptest::{strategy::ValueTree, test_runner::TestRunner};
     let mut runner = TestRunner::deterministic();
     let scripts: Vec<_> = (0..1_000).map(|_| script().new_tree(&mut runner).unwrap().current()).collect();
+    let together = two_leave_together();
     for bug in bugs::ALL {
         // By the bug, and not by something that is wrong without it.
         let finds = |script: &&_| live(script, Some(bug)).is_err() && live(script, None).is_ok();
         let first = FOUND_BY.iter().find(|(rare, _)| *rare == bug).map(|(_, world)| &scripts[*world]);
-        assert!(first.into_iter().chain(&scripts).find(finds).is_some(), "{bug:?} is found by no world");
+        assert!(
+            first.into_iter().chain([&together]).chain(&scripts).find(finds).is_some(),
+            "{bug:?} is found by no world"
+        );
     }
 }

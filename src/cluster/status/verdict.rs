@@ -1,5 +1,6 @@
 //! The one sentence on the whole of a cluster, and what the conditions make of it.
 
+mod interruption;
 mod voters;
 
 use crate::{
@@ -86,6 +87,9 @@ pub fn verdict(
         return trouble;
     }
     let unwell = world.nodes.is_none() || of(NodeState::Down).next().is_some();
+    if let Some(words) = interruption::told(cluster, members, plan, nodes).filter(|_| !unwell) {
+        return busy(reason::SPOT_INTERRUPTION, words);
+    }
     if let Some(words) = updating(cluster, members, plan, nodes).filter(|_| !unwell) {
         return busy(reason::UPDATING, words);
     }

@@ -35,13 +35,13 @@ fn by_call() -> StateReason {
     StateReason { code: "Client.UserInitiatedShutdown".into(), message: "User initiated shutdown".into() }
 }
 
-fn spot() -> StateReason {
-    StateReason { code: "Server.SpotInstanceTermination".into(), message: "Spot instance termination".into() }
+fn broken() -> StateReason {
+    StateReason { code: "Server.InternalError".into(), message: "Internal error on launch".into() }
 }
 
 fn launching(incarnation: u32, booted: bool, spec: &SwarmClusterSpec) -> Launching {
     let offering = Offering { instance_type: "a.large".into(), subnet: None, spot: false };
-    Launching { incarnation, offering, booted, template: template(spec) }
+    Launching { incarnation, offering, booted, template: template(spec), ends: None }
 }
 
 /// A cluster of one manager, whose only instance has not answered for so long.
@@ -176,7 +176,7 @@ fn pauses(lost: impl Fn(&SwarmClusterSpec, u32, &mut World, Timestamp), rounds: 
 #[test]
 fn one_that_fails_again_and_again_is_tried_ever_more_slowly() {
     let ends = |_: &SwarmClusterSpec, n: u32, world: &mut World, _: Timestamp| {
-        let ended = Instance { state_reason: Some(spot()), ..instance("m0", n, InstanceState::Terminated) };
+        let ended = Instance { state_reason: Some(broken()), ..instance("m0", n, InstanceState::Terminated) };
         world.instances = Some(vec![ended]);
     };
     assert_eq!(pauses(ends, 6), [0, 30, 120, 600, 600, 600]);
@@ -242,7 +242,8 @@ fn what_we_end_ourselves_is_no_loss() {
 
 #[test]
 fn how_long_an_engine_must_hold_to_end_a_row_depends_on_what_began_it() {
-    for (booted, why, minutes) in [(false, spot(), 0), (false, by_call(), 0), (true, by_call(), 1), (true, spot(), 10)]
+    for (booted, why, minutes) in
+        [(false, broken(), 0), (false, by_call(), 0), (true, by_call(), 1), (true, broken(), 10)]
     {
         let (spec, mut world) = waiting(SignedDuration::ZERO);
         world.hosts.insert(member("m0.0"), engine(LocalState::Active, Some("m0.0"), true));

@@ -36,8 +36,8 @@ fn launched(plan: &Plan) -> Vec<String> {
 /// m0 was asked for as this type, and answered so.
 fn answered(instance_type: &str, error: &CloudError) -> World {
     let mut world = world(vec![]);
-    let launching =
-        Launching { incarnation: 0, offering: offering(instance_type), booted: false, template: template(&spec(1, 0)) };
+    let (asked, template) = (offering(instance_type), template(&spec(1, 0)));
+    let launching = Launching { incarnation: 0, offering: asked, booted: false, template, ends: None };
     world.journal = Some(Journal { launches: [("m0".to_owned(), launching)].into(), ..Journal::default() });
     let mut memory = LaunchMemory::default();
     memory.attempt(member("m0.0"), &offering(instance_type), false, Duration::ZERO);

@@ -69,12 +69,18 @@ pub enum Bug {
     ForgetLosses,
     /// What a person keeps is replaced all the same.
     ReplaceTheKept,
+    /// What EC2 says of its taking machines back is not heard.
+    IgnoreNotices,
+    /// Who is taken back gives up its tasks at once.
+    DrainOnNotice,
+    /// Who is taken back ends at once.
+    EndOnNotice,
     /// More machines come beside the others than there is room for.
     SurgeWithoutBound,
 }
 
 /// All of them.
-pub const ALL: [Bug; 29] = [
+pub const ALL: [Bug; 32] = [
     Bug::RejoinAtOnce,
     Bug::JoinWithoutMargin,
     Bug::RolesAtOnce,
@@ -103,6 +109,9 @@ pub const ALL: [Bug; 29] = [
     Bug::RollForEver,
     Bug::ForgetLosses,
     Bug::ReplaceTheKept,
+    Bug::IgnoreNotices,
+    Bug::DrainOnNotice,
+    Bug::EndOnNotice,
     Bug::SurgeWithoutBound,
 ];
 
@@ -115,6 +124,7 @@ impl Bug {
             Self::RollForEver => launches.for_each(|l| drop(l.template.insert("ami".into(), String::new()))),
             Self::ForgetLosses => world.journal.iter_mut().for_each(|j| j.losses.clear()),
             Self::ReplaceTheKept => world.kept.clear(),
+            Self::IgnoreNotices => world.notices.clear(),
             Self::SilenceIsNo => {
                 let silent: Vec<_> =
                     world.hosts.iter().filter(|(_, h)| h.engine.is_none()).map(|(id, _)| *id).collect();
@@ -234,6 +244,18 @@ impl Bug {
             Self::EndBeforeReady => {
                 let before = members.iter().filter(|m| m.succeeds).filter_map(|m| members.holder(m.id.slot));
                 let ends: Vec<_> = before.map(|m| Action::Terminate(vec![m.instance.id.clone()])).collect();
+                plan.actions.extend(ends);
+            }
+            Self::DrainOnNotice => {
+                let goes = members.holders().filter(|m| m.ends.is_yes() && plan.slots.contains(&m.id.slot));
+                let nodes = goes.filter(|m| m.id.slot.role == NodeRole::Worker).filter_map(|m| m.node.yes());
+                let drains = nodes.filter_map(|n| Some(Action::Drain { via: via?, node: n.id.clone() }));
+                let drains: Vec<_> = drains.collect();
+                plan.actions.extend(drains);
+            }
+            Self::EndOnNotice => {
+                let goes = members.holders().filter(|m| m.ends.is_yes());
+                let ends: Vec<_> = goes.map(|m| Action::Terminate(vec![m.instance.id.clone()])).collect();
                 plan.actions.extend(ends);
             }
             Self::NeverUndo => {

@@ -10,6 +10,7 @@ use std::{
 };
 
 pub use accidents::Accident;
+use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::{
     super::{
@@ -20,7 +21,7 @@ use super::{
 };
 use crate::{
     api::{NodeRole, SwarmClusterSpec, UpdateSpec},
-    cloud::InstanceState,
+    cloud::{InstanceState, StateReason, notice::Notice},
     cluster::{
         journal::Journal,
         member::{MemberId, Members, Swarm},
@@ -53,6 +54,9 @@ struct Machine {
     removed: bool,
     /// The operator has seen that it ended.
     buried: bool,
+    /// When EC2 takes it back, and in how many passes something could have been done about that.
+    ends: Option<i64>,
+    chances: u32,
     /// The swarm it is in, and the node it is there.
     node: Option<(usize, String)>,
 }
@@ -93,6 +97,8 @@ pub struct Sim {
     kept: Option<Slot>,
     /// The operator dies in the next pass, half of its actions done.
     dies: bool,
+    /// What this operator has heard of machines that are taken back.
+    notices: BTreeMap<MemberId, Notice>,
 }
 
 impl Sim {
@@ -113,6 +119,7 @@ impl Sim {
             template: 0,
             kept,
             dies: false,
+            notices: BTreeMap::new(),
         }
     }
 
@@ -161,6 +168,12 @@ impl Sim {
         let listed = self.machines.iter().map(|(id, m)| {
             let mut instance = instance(&id.slot.to_string(), id.incarnation, m.state);
             instance.private_address = Some(address(*id));
+            instance.spot = true;
+            let taken_back = m.state.is_ended() && m.ends.is_some_and(|at| at <= self.now);
+            instance.state_reason = taken_back.then(|| StateReason {
+                code: "Server.SpotInstanceTermination".into(),
+                message: "Spot instance termination".into(),
+            });
             instance
         });
         let mut world = World {
@@ -179,6 +192,8 @@ impl Sim {
             let error = (!heard).then(|| "no answer".to_owned());
             world.hosts.insert(*id, HostView { connected: heard, engine, error, rotated: true, pinned: true });
         }
+        self.listen();
+        world.notices.clone_from(&self.notices);
         let known = self.journal.as_ref().and_then(|j| j.swarm_id.clone());
         for (id, view) in &world.hosts {
             let Some((swarm, _)) = self.machines[id].node.as_ref().filter(|_| view.engine.is_some()) else { continue };
@@ -210,6 +225,17 @@ impl Sim {
             world.consoles.insert(id.clone(), "its console says nothing".into());
         }
         world
+    }
+
+    /// Asks all that are reached whether they are taken back. That somebody is stays known.
+    fn listen(&mut self) {
+        let lives = |id: &MemberId| self.machines.get(id).is_some_and(|m| m.state == InstanceState::Running);
+        self.notices.retain(|id, notice| notice.interruption.is_some() && lives(id));
+        let reached = |m: &Machine| m.state == InstanceState::Running && m.runs && m.reached;
+        for (id, machine) in self.machines.iter().filter(|(_, m)| reached(m)) {
+            let notice = Notice { interruption: machine.ends.map(moment), rebalance: None };
+            self.notices.entry(*id).or_insert(notice);
+        }
     }
 
     fn engine(&self, machine: &Machine) -> EngineInfo {
@@ -249,23 +275,24 @@ impl Sim {
     /// One pass of the operator.
     pub fn pass(&mut self) -> Result<Plan, String> {
         self.now += STEP;
+        self.take_back()?;
         self.raft();
         let mut world = self.observe();
         if let Some(bug) = self.bug {
             bug.blind(&self.spec, &mut world);
         }
-        let now = NOW + k8s_openapi::jiff::SignedDuration::from_secs(self.now);
-        let mut plan = plan(&self.spec, &world, now);
+        let mut plan = plan(&self.spec, &world, moment(self.now));
         if let Some(bug) = self.bug {
             bug.spoil(&self.spec, &world, &mut plan);
         }
         if let Some(journal) = &plan.save {
             self.journal = Some(journal.clone());
         }
+        self.count_chances(&world, &plan);
         self.machines.values_mut().filter(|m| m.state.is_ended()).for_each(|m| m.buried = true);
         let lives = if self.dies { plan.actions.len() / 2 } else { plan.actions.len() };
         if std::mem::take(&mut self.dies) {
-            self.memory = Memory::default();
+            self.forget();
         }
         for action in &plan.actions[..lives] {
             self.take(action).map_err(|words| format!("{words} by {action:?} in {plan:?} of {world:?}"))?;
@@ -352,6 +379,10 @@ impl Sim {
 /// The instance of a machine.
 pub fn name(id: MemberId) -> String {
     format!("i-{}-{}", id.slot, id.incarnation)
+}
+
+fn moment(seconds: i64) -> Timestamp {
+    NOW + SignedDuration::from_secs(seconds)
 }
 
 fn address(id: MemberId) -> String {

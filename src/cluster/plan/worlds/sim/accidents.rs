@@ -14,6 +14,8 @@ pub enum Accident {
     Thaw,
     /// Its instance is stopped.
     Stop,
+    /// EC2 takes it back, and says so two minutes ahead.
+    TakeBack,
     /// `docker swarm leave --force` on it.
     Leave,
     /// A person makes it a worker.
@@ -61,7 +63,7 @@ impl Sim {
                 self.now += 3600;
                 return self.machines.retain(|_, m| !m.buried);
             }
-            Accident::Forget => return self.memory = Memory::default(),
+            Accident::Forget => return self.forget(),
             Accident::Heal => return self.machines.values_mut().for_each(|m| m.reached = true),
             Accident::Skip => return,
             _ => {}
@@ -76,6 +78,7 @@ impl Sim {
         machine.removed = false;
         match (accident, node) {
             (Accident::Die, _) => machine.state = InstanceState::Terminated,
+            (Accident::TakeBack, _) => _ = machine.ends.get_or_insert(self.now + 120),
             (Accident::Stop, _) => machine.state = InstanceState::Stopped,
             (Accident::Freeze, _) => machine.runs = false,
             (Accident::Thaw, _) => machine.runs = true,
@@ -113,6 +116,23 @@ impl Sim {
             }
             _ => {}
         }
+    }
+
+    /// Those whose time is over end.
+    pub(super) fn take_back(&mut self) -> Result<(), String> {
+        let due = |m: &Machine| !m.state.is_ended() && m.ends.is_some_and(|at| at <= self.now);
+        let due: Vec<MemberId> = self.machines.iter().filter(|(_, m)| due(m)).map(|(id, _)| *id).collect();
+        for id in due {
+            self.may_be_missed(id)?;
+            self.machines.get_mut(&id).unwrap().state = InstanceState::Terminated;
+        }
+        Ok(())
+    }
+
+    /// The operator begins anew.
+    pub(super) fn forget(&mut self) {
+        self.memory = Memory::default();
+        self.notices.clear();
     }
 
     /// Another template is asked for.

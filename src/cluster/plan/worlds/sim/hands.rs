@@ -19,6 +19,8 @@ impl Sim {
                     template: self.template,
                     removed: false,
                     buried: false,
+                    ends: None,
+                    chances: 0,
                     node: None,
                 };
                 if self.machines.entry(*id).or_insert(fresh).state.is_ended() {

@@ -16,6 +16,7 @@ impl Sim {
         }
         // Out of a swarm that does not know it, it can join again.
         let wanted = self.machines.len() > 1 && self.asks_for(id.slot) && machine.template == self.template;
+        let wanted = wanted && machine.ends.is_none();
         if machine.removed && works && wanted && self.ours.iter().any(|swarm| self.quorum(*swarm)) {
             return Err(format!("{id} is ended, whose node a person removed"));
         }
@@ -75,6 +76,10 @@ impl Sim {
         if self.kept == Some(id.slot) {
             return Err(format!("{id} is drained, and a person keeps it"));
         }
+        // Half a minute before it is taken back.
+        if self.machines[&id].ends.is_some_and(|at| at - self.now <= 30) {
+            return Ok(());
+        }
         let of_worker = |n: &str| {
             let mut machines =
                 self.machines.iter().filter(|(_, m)| m.node.as_ref().is_some_and(|(s, of)| *s == swarm && of == n));
@@ -108,17 +113,53 @@ impl Sim {
         }
     }
 
-    /// Beside the machine of a slot another one may only come where the budget has room for it.
+    /// Counts the passes in which a successor of one that is taken back could have been asked for.
+    pub(super) fn count_chances(&mut self, world: &World, plan: &Plan) {
+        let members = Members::join(world);
+        let journal = plan.save.as_ref().or(world.journal.as_ref());
+        let calm = |slot: Slot| journal.is_some_and(|j| !j.losses.contains_key(&slot.to_string()));
+        for id in self.notices.iter().filter(|(_, n)| n.interruption.is_some()).map(|(id, _)| *id) {
+            let fills = members.get(id).is_some_and(|m| m.holds) && plan.slots.contains(&id.slot);
+            if fills && world.nodes.is_some() && self.kept != Some(id.slot) && calm(id.slot) {
+                self.machines.get_mut(&id).unwrap().chances += 1;
+            }
+        }
+    }
+
+    /// One that is taken back may only end without a successor where none could be asked for in time. One pass may be cut off.
+    pub(super) fn may_be_missed(&self, id: MemberId) -> Result<(), String> {
+        let succeeded = self.used.iter().any(|other| other.slot == id.slot && other.incarnation > id.incarnation);
+        let chances = self.machines[&id].chances;
+        if succeeded || chances < 3 {
+            return Ok(());
+        }
+        Err(format!("{id} is taken back, and in {chances} passes nobody was launched for it"))
+    }
+
+    /// Beside the machine of a slot another one may only come where the budget has room for it, and none where one is as it should be.
     pub(super) fn may_come(&self, id: MemberId) -> Result<(), String> {
         let live = |of: &MemberId, m: &Machine| *of != id && !m.state.is_ended() && of.slot.role == id.slot.role;
         let others = self.machines.iter().filter(|(of, m)| live(of, m));
         let beside = others.clone().any(|(of, _)| of.slot == id.slot);
+        let well = |of: &MemberId, m: &Machine| {
+            let node = m.node.as_ref().filter(|(s, n)| self.ours.contains(s) && self.quorum(*s) && self.alive(*s, n));
+            let role = node.and_then(|(s, n)| Some(self.swarms[*s].get(n)?.role));
+            let stays = m.template == self.template && m.ends.is_none() && m.reached && self.kept != Some(of.slot);
+            let fills = self.journal.as_ref().is_some_and(|j| j.launching(*of).is_some());
+            of.slot == id.slot && fills && stays && role == Some(of.slot.role)
+        };
+        if let Some((of, _)) = others.clone().find(|(of, m)| well(of, m)).filter(|_| !self.machines.contains_key(&id)) {
+            return Err(format!("{id} comes, and {of} is well"));
+        }
         let (asked, surge) = match id.slot.role {
             NodeRole::Manager => (self.spec.managers, self.spec.update.max_surge.min(1)),
             NodeRole::Worker => (self.spec.workers, self.spec.update.max_surge),
         };
+        // Beside one that is taken back one comes in any case, and of such a slot all count as one.
+        let going: BTreeSet<Slot> = others.clone().filter(|(_, m)| m.ends.is_some()).map(|(of, _)| of.slot).collect();
+        let count = others.filter(|(of, _)| !going.contains(&of.slot)).count() + going.len();
         let most = usize::try_from(asked + surge).unwrap();
-        if beside && others.count() + 1 > most {
+        if beside && !going.contains(&id.slot) && count + 1 > most {
             return Err(format!("{id} comes beside, and there are {most} already"));
         }
         Ok(())
