@@ -99,6 +99,8 @@ pub mod reason {
     pub const CLUSTER_KEPT: &str = "ClusterKept";
     /// The cluster that the run made is deleted, as its spec says.
     pub const CLUSTER_DELETED: &str = "ClusterDeleted";
+    /// What the run's environment is made of is not there. Kubernetes' own word for it, of a container of a pod.
+    pub const CONFIG_MISSING: &str = "CreateContainerConfigError";
     /// The run's image is being brought to the nodes.
     pub const PULLING_IMAGE: &str = "PullingImage";
     /// The run's container runs.

@@ -12,6 +12,7 @@ mod run;
 mod schema;
 mod template;
 pub mod text;
+mod variables;
 
 pub use cluster::{
     EngineSpec, NodeRole, NodeState, NodeStatus, Recovery, SwarmCluster, SwarmClusterSpec, SwarmClusterStatus,
@@ -24,10 +25,11 @@ pub use names::{
 };
 pub use provider::{AddressKind, AmiSelector, Ec2Provider, HostsProvider, Provider, SecretRef, Volume};
 pub use run::{
-    CaseFailure, ClusterRef, E2ERun, E2ERunSpec, E2ERunStatus, EnvVar, ImagePullPolicy, Phase, ResultsFormat,
-    ResultsSpec, Sharing,
+    CaseFailure, ClusterRef, E2ERun, E2ERunSpec, E2ERunStatus, ImagePullPolicy, Phase, ResultsFormat, ResultsSpec,
+    Sharing,
 };
 pub use template::{ClusterPolicy, ClusterTemplate, TemplateMetadata};
+pub use variables::{EnvFromSource, EnvVar, EnvVarSource, KeySelector, ObjectSelector};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
 use kube::CustomResourceExt;

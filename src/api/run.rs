@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ClusterPolicy, ClusterTemplate, Conditions, Duration, names,
+    ClusterPolicy, ClusterTemplate, Conditions, Duration, EnvFromSource, EnvVar, names,
     schema::{integer, required_by_rule},
 };
 
@@ -35,6 +35,7 @@ const UNCHANGED: &str = unchanged!(
     "imagePullTimeout",
     "args",
     "env",
+    "envFrom",
     "pendingTimeout",
     "timeout",
     "gracePeriod",
@@ -121,6 +122,11 @@ pub struct E2ERunSpec {
     #[schemars(length(max = 256))]
     pub env: Vec<EnvVar>,
 
+    /// Secrets and ConfigMaps of the run's namespace whose keys are variables of the container. Of two with a key of the same name the later one counts, and `env` before both.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 64))]
+    pub env_from: Vec<EnvFromSource>,
+
     /// How long the run may wait for its cluster before it fails.
     #[serde(default = "an_hour")]
     pub pending_timeout: Duration,
@@ -199,26 +205,6 @@ pub struct ClusterRef {
     #[schemars(length(max = 253))]
     #[x_kube(validation = Rule::new("size(self) > 0").message("write the name of a SwarmCluster in the same namespace"))]
     pub name: String,
-}
-
-/// A variable of the container's environment.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct EnvVar {
-    /// Its name.
-    #[schemars(length(max = 128))]
-    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z_][A-Za-z0-9_]*$')").message("write a variable name such as LOG_LEVEL"))]
-    pub name: String,
-    /// Its value.
-    #[serde(default)]
-    pub value: String,
-}
-
-/// People put tokens into variables: only the name is shown.
-impl std::fmt::Debug for EnvVar {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("EnvVar").field("name", &self.name).finish_non_exhaustive()
-    }
 }
 
 /// When to pull the image on the cluster's nodes.

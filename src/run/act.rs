@@ -17,6 +17,7 @@ use super::{
     record::{self, Change, Placed},
     report,
     stage::{Stage, elapsed},
+    variables::Variables,
     verdict,
 };
 use crate::{
@@ -191,7 +192,11 @@ impl Actor<'_> {
             Ok(engine) => engine,
             Err(why) => return Ok(Err(why)),
         };
-        match engine.create(container_spec(self.run)).await {
+        // Read in this very pass.
+        let Some(Ok(variables)) = &self.seen.variables else {
+            return Ok(Err("the variables of the container were not read".to_owned()));
+        };
+        match engine.create(container_spec(self.run, variables)).await {
             Ok(created) => {
                 let container = Container { id: created, state: ContainerState::Created { error: None } };
                 self.begin(&engine, id, &container).await
@@ -297,25 +302,20 @@ impl Actor<'_> {
 }
 
 /// The container of a run.
-fn container_spec(run: &E2ERun) -> ContainerSpec {
-    let path = &run.spec.results.path;
-    let own = [("TESTKIT_RESULTS", path), ("TESTKIT_IMAGE", &run.spec.image)];
-    let given = run.spec.env.iter().filter(|v| own.iter().all(|(name, _)| *name != v.name));
-    let env =
-        given.map(|v| format!("{}={}", v.name, v.value)).chain(own.iter().map(|(n, v)| format!("{n}={v}"))).collect();
+fn container_spec(run: &E2ERun, variables: &Variables) -> ContainerSpec {
     let (namespace, name, uid) = (run.namespace().unwrap_or_default(), run.name_any(), run.uid().unwrap_or_default());
     let short: String = uid.chars().take(8).collect();
     ContainerSpec {
         name: format!("testkit-{namespace}-{name}-{short}"),
         image: run.spec.image.clone(),
         args: run.spec.args.clone(),
-        env,
+        env: variables.lines(),
         labels: BTreeMap::from([
             (label::RUN_UID.to_owned(), uid),
             (label::RUN.to_owned(), format!("{namespace}/{name}")),
         ]),
         host_network: true,
         binds: vec!["/var/run/docker.sock:/var/run/docker.sock".to_owned()],
-        volumes: vec![path.clone()],
+        volumes: vec![run.spec.results.path.clone()],
     }
 }

@@ -7,6 +7,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use super::{
     queue::{Guests, Place},
     record::Record,
+    variables::{Lack, Variables},
     verdict::End,
 };
 use crate::{api::E2ERunSpec, host::HostId};
@@ -33,6 +34,8 @@ pub struct Observed {
     pub trouble: Option<String>,
     /// How following its container was cut off, in words.
     pub cut_off: Option<String>,
+    /// The variables of its container, or why there are none, where it has no container yet.
+    pub variables: Option<Result<Variables, Lack>>,
     /// The cluster, where there is one of that name.
     pub cluster: Option<ClusterView>,
     /// The hosts of that cluster.

@@ -19,6 +19,7 @@ mod record;
 mod report;
 pub mod stage;
 mod store;
+pub mod variables;
 pub mod verdict;
 
 use std::{future::Future, sync::Arc, time::Duration};

@@ -12,6 +12,7 @@ use super::{
     own,
     queue::{self, Guests, Place},
     record::Record,
+    variables,
 };
 use crate::{
     api::{E2ERun, FINALIZER, NodeRole, NodeState, SwarmCluster, is_true, label, reason, type_},
@@ -47,6 +48,9 @@ pub async fn observe(context: &Context, run: &E2ERun) -> Result<Observed, kube::
     seen.kept = context.keeper.kept(&uid);
     seen.trouble = context.jobs.failed(&uid, &Work::Steps);
     seen.cut_off = context.jobs.failed(&uid, &Work::Follow);
+    if seen.record.placed.is_none() && !seen.deleting && !seen.finished && !run.spec.cancel {
+        seen.variables = Some(variables::read(&context.client, run).await?);
+    }
     let namespace = run.namespace().unwrap_or_default();
     let clusters: Api<SwarmCluster> = Api::namespaced(context.client.clone(), &namespace);
     if let Some(cluster) = clusters.get_opt(run.spec.cluster()).await? {

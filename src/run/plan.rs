@@ -17,7 +17,7 @@ use super::{
     facts::{Container, HostView, Observed},
     queue::Place,
     record::Placed,
-    stage::{Clock, Stage},
+    stage::{Clock, Stage, elapsed},
     verdict::{Course, Cut, End},
 };
 use crate::{api::E2ERunSpec, host::HostId};
@@ -84,6 +84,8 @@ pub enum Says {
     Waiting(String),
     /// It waits in line behind other runs.
     Queued(String),
+    /// It waits for what its environment is made of.
+    Lacking(String),
     /// It waits for its image.
     Image(String),
     /// Its container is being started or runs; the words say what is in the way.
@@ -180,6 +182,11 @@ impl Look<'_> {
     /// The run's place on the cluster is written there.
     fn has_place(&self) -> bool {
         self.seen.cluster.as_ref().is_some_and(|c| c.place == Place::Held)
+    }
+
+    /// How long it is since the operator first saw the run.
+    fn waited(&self) -> Duration {
+        self.seen.record.since.get(&Stage::Pending).map_or(Duration::ZERO, |since| elapsed(*since, self.now))
     }
 
     /// What is written where a container is there and the run's place is not: others have to see it.

@@ -100,7 +100,8 @@ async fn announce(context: &Context, run: &E2ERun, new: &E2ERunStatus) {
         return;
     }
     tracing::info!(run = run.name_any(), reason = now.reason, "{}", now.message);
-    let bad = new.phase == Some(Phase::Failed) || [reason::HOST_ERROR, reason::NOT_KEPT].contains(&now.reason.as_str());
+    let warned = [reason::HOST_ERROR, reason::NOT_KEPT, reason::CONFIG_MISSING];
+    let bad = new.phase == Some(Phase::Failed) || warned.contains(&now.reason.as_str());
     let severity = if bad { Severity::Warning } else { Severity::Normal };
     context.events.publish(&run.object_ref(&()), severity, "Run", &now.reason, &now.message, None).await;
 }
@@ -170,6 +171,7 @@ fn progress(
         Says::Nothing | Says::Collecting(None) | Says::Ended(_) => (reason::HOST_ERROR, String::new()),
         Says::Waiting(words) => (reason::WAITING_FOR_CLUSTER, words.clone()),
         Says::Queued(words) => (reason::QUEUED, words.clone()),
+        Says::Lacking(words) => (reason::CONFIG_MISSING, words.clone()),
         Says::Image(words) => (reason::PULLING_IMAGE, words.clone()),
         Says::Active(Some(words)) => (reason::HOST_ERROR, words.clone()),
         Says::Active(None) => (reason::RUNNING, on().unwrap_or_else(|| "the container is being started".to_owned())),
@@ -188,7 +190,7 @@ fn progress(
     let mut new = base(run, &old, Verdict { ready: false, reconciling: true, reason: why, message: &message }, now);
     new.phase = match (says, old.phase) {
         (Says::Active(_) | Says::Stopping(_) | Says::Collecting(_) | Says::Storing(_), _) => Some(Phase::Running),
-        (Says::Waiting(_) | Says::Queued(_) | Says::Image(_), _) => Some(Phase::Pending),
+        (Says::Waiting(_) | Says::Queued(_) | Says::Lacking(_) | Says::Image(_), _) => Some(Phase::Pending),
         (_, phase) => phase.or(Some(Phase::Pending)),
     };
     // A manager out of reach does not make the run forget what it was.

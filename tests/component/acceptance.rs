@@ -49,6 +49,13 @@ fn right_clusters_are_taken() {
     }
     for change in [
         json!({"sharing": "Shared"}),
+        json!({"env": [
+            {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "tokens", "key": "a.token", "optional": true}}},
+            {"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "suite.v1", "key": "LEVEL"}}},
+            // As versions before stored a variable without a value.
+            {"name": "EMPTY", "value": "", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}},
+        ]}),
+        json!({"envFrom": [{"prefix": "CI_", "secretRef": {"name": "tokens"}}, {"configMapRef": {"name": "suite", "optional": true}}]}),
         json!({"clusterRef": null, "clusterTemplate": {"spec": cluster()["spec"]}}),
         json!({"clusterRef": null, "clusterTemplate": {
             "metadata": {"labels": {"team": "net", "empty": ""}, "annotations": {"why": "to see, and to tell"}},

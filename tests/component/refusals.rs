@@ -366,6 +366,51 @@ fn wrong_runs_are_refused_with_what_to_write() {
                 json!({"spec": {"env": [{"name": "LOG-LEVEL", "value": "1"}]}}),
                 &["spec.env[0].name", "LOG_LEVEL"],
             ),
+            (
+                "a variable with a value twice",
+                json!({"spec": {"env": [{"name": "T", "value": "1", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}}}]}}),
+                &["spec.env[0]", "value or valueFrom"],
+            ),
+            (
+                "a variable from two places",
+                json!({"spec": {"env": [{"name": "T", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b"}, "configMapKeyRef": {"name": "a", "key": "b"}}}]}}),
+                &["spec.env[0].valueFrom", "secretKeyRef: {name: registry, key: token}"],
+            ),
+            (
+                "a variable from nowhere",
+                json!({"spec": {"env": [{"name": "T", "valueFrom": {}}]}}),
+                &["spec.env[0].valueFrom", "secretKeyRef: {name: registry, key: token}"],
+            ),
+            (
+                "a variable from a pod's field",
+                json!({"spec": {"env": [{"name": "T", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}]}}),
+                &["unknown field \"spec.env[0].valueFrom.fieldRef\""],
+            ),
+            (
+                "a variable from a whole Secret",
+                json!({"spec": {"env": [{"name": "T", "valueFrom": {"secretKeyRef": {"name": "a"}}}]}}),
+                &["spec.env[0].valueFrom.secretKeyRef", "{name: registry, key: token}"],
+            ),
+            (
+                "a key with a blank",
+                json!({"spec": {"env": [{"name": "T", "valueFrom": {"secretKeyRef": {"name": "a", "key": "b c"}}}]}}),
+                &["spec.env[0].valueFrom.secretKeyRef.key", "such as token"],
+            ),
+            (
+                "variables from an object in another namespace",
+                json!({"spec": {"envFrom": [{"secretRef": {"name": "other/tokens"}}]}}),
+                &["spec.envFrom[0].secretRef.name", "same namespace"],
+            ),
+            (
+                "variables from nowhere",
+                json!({"spec": {"envFrom": [{"prefix": "CI_"}]}}),
+                &["spec.envFrom[0]", "secretRef: {name: registry}"],
+            ),
+            (
+                "variables with a dash",
+                json!({"spec": {"envFrom": [{"prefix": "CI-", "secretRef": {"name": "tokens"}}]}}),
+                &["spec.envFrom[0].prefix", "CI_"],
+            ),
             ("a variable without a name", json!({"spec": {"env": [{"value": "1"}]}}), &["spec.env[0]", "name"]),
             ("an unknown field", json!({"spec": {"imagee": "e2e"}}), &["unknown field \"spec.imagee\""]),
             ("a long name", json!({"metadata": {"name": "n".repeat(64)}}), &["metadata.name", "at most 63"]),
@@ -389,7 +434,7 @@ fn what_cannot_change_says_so() {
         namespace.apply(object).unwrap();
     }
     let another = "create another SwarmCluster, or delete this one";
-    let cases: [(&str, Value, &[&str]); 18] = [
+    let cases: [(&str, Value, &[&str]); 19] = [
         ("the region", merged(&full, &ec2(json!({"region": "eu-central-1"}))), &["region cannot be changed", another]),
         (
             "the provider",
@@ -445,6 +490,11 @@ fn what_cannot_change_says_so() {
         (
             "a run's arguments added",
             merged(&run(), &json!({"spec": {"args": ["ServicesCreate"]}})),
+            &["a run cannot be changed", "create another E2ERun"],
+        ),
+        (
+            "where a run's variables come from",
+            merged(&run(), &json!({"spec": {"envFrom": [{"secretRef": {"name": "tokens"}}]}})),
             &["a run cannot be changed", "create another E2ERun"],
         ),
         (

@@ -9,6 +9,7 @@ use crate::run::{
     queue::{Behind, Place},
     record::Record,
     stage::elapsed,
+    variables::Lack,
 };
 
 /// What one look finds; numbers choose among what is possible.
@@ -20,6 +21,8 @@ struct Sight {
     state: u8,
     kept: u8,
     place: u8,
+    /// Something that its environment is made of is missing.
+    lacks: bool,
     /// A step that can fail fails.
     fails: bool,
     /// How much of the time until the next planned look passes, in percent.
@@ -29,18 +32,28 @@ struct Sight {
 fn sight() -> impl Strategy<Value = Sight> {
     // What is good for a run is rare: its end must not hang on it.
     let pause = prop_oneof![3 => Just(100u64), 1 => 1..100u64];
-    (0..8u8, 0..6u8, prop::bool::weighted(0.7), 0..8u8, 0..16u8, 0..6u8, prop::bool::weighted(0.7), pause).prop_map(
-        |(cluster, host, image, state, kept, place, fails, pause)| Sight {
+    (
+        0..8u8,
+        0..6u8,
+        prop::bool::weighted(0.7),
+        0..8u8,
+        0..16u8,
+        0..6u8,
+        prop::bool::weighted(0.7),
+        pause,
+        prop::bool::weighted(0.3),
+    )
+        .prop_map(|(cluster, host, image, state, kept, place, fails, pause, lacks)| Sight {
             cluster,
             host,
             image,
             state,
             kept,
             place,
+            lacks,
             fails,
             pause,
-        },
-    )
+        })
 }
 
 fn id() -> HostId {
@@ -110,6 +123,7 @@ fn seen(sight: &Sight, record: &Record, deleting: bool, finished: bool) -> Obser
             6..12 => Some(Kept::Unread("cut off".into())),
             _ => None,
         },
+        variables: sight.lacks.then(|| Err(Lack::Missing("there is no Secret".into()))),
         cluster,
         hosts: if sight.host == 0 { [].into() } else { [(id(), view)].into() },
         ..Observed::default()

@@ -10,6 +10,7 @@ use crate::{
         facts::{Bringing, ClusterView, HostView},
         queue::{Behind, Place},
         stage::{Clock, Stage},
+        variables::Lack,
     },
 };
 
@@ -18,6 +19,14 @@ pub fn pending(look: &Look<'_>) -> Plan {
     if look.spec.cancel {
         let words = "the run was cancelled by spec.cancel before its container started";
         return Plan::end(reason::CANCELLED, words);
+    }
+    match &look.seen.variables {
+        Some(Err(Lack::Wrong(words))) => {
+            return Plan::end(reason::INVALID_SPEC, format!("{words}. Then create another E2ERun"));
+        }
+        // Before a cluster is made for it, or a place taken.
+        Some(Err(Lack::Missing(words))) => return lacking(look, words),
+        Some(Ok(_)) | None => {}
     }
     if look.spec.cluster_template.is_some()
         && let Some(plan) = own(look)
@@ -75,6 +84,19 @@ fn own(look: &Look<'_>) -> Option<Plan> {
         _ => return None,
     };
     Some(Plan::end(reason, words))
+}
+
+/// It waits for a Secret or a ConfigMap. Nothing tells of these: the operator may not watch them.
+fn lacking(look: &Look<'_>, words: &str) -> Plan {
+    let Some(clock) = look.clock(Stage::Pending) else {
+        let limit = look.spec.pending_timeout;
+        let message =
+            format!("the run did not start within spec.pendingTimeout ({limit}): {words}. Then create another E2ERun");
+        return Plan::end(reason::INVALID_SPEC, message);
+    };
+    // What is applied together with the run is there in a moment.
+    let again = if look.waited() < SOON * 60 { SOON * 2 } else { SOON * 15 };
+    Plan::wait(clock, forget(look), Says::Lacking(words.to_owned()), again)
 }
 
 /// It waits in line. The time of its image and its start counts only while it is its turn.

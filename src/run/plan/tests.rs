@@ -10,6 +10,7 @@ use crate::{
         facts::{Bringing, ClusterView, ContainerState, Exit, Kept},
         queue::{Behind, Place},
         record::{Placed, Record},
+        variables::{Lack, Variables},
     },
 };
 
@@ -227,6 +228,39 @@ fn waiting_has_an_end_that_says_for_what() {
             assert_eq!(ended.map(|(r, _)| r), over.then_some(reason::PENDING_TIMEOUT), "{words}: {plan:?}");
         }
     }
+}
+
+#[test]
+fn what_its_environment_is_made_of_is_waited_for_before_anything_is_made() {
+    let missing = || Some(Err(Lack::Missing("there is no Secret tokens".into())));
+    let mut own = spec("IfNotPresent");
+    own.cluster_template =
+        serde_json::from_value(serde_json::json!({"spec": {"provider": {"ec2": {"region": "us-east-1"}}}})).unwrap();
+    let free = |seen: &mut Observed| seen.cluster.as_mut().unwrap().place = Place::Free;
+    let none = |seen: &mut Observed| seen.cluster = None;
+    for (spec, change) in [(spec("IfNotPresent"), free as fn(&mut Observed)), (own, none)] {
+        let mut seen = ready();
+        change(&mut seen);
+        seen.variables = missing();
+        for (waited, again) in [(10, 2), (70, 15)] {
+            seen.record.since = [(Stage::Pending, before(waited))].into();
+            let plan = plan(&spec, &seen, now());
+            assert_eq!((plan.steps.as_slice(), plan.again), (&[][..], Some(Duration::from_secs(again))));
+            assert!(matches!(&plan.says, Says::Lacking(w) if w.contains("tokens")), "{:?}", plan.says);
+        }
+        seen.record.since = [(Stage::Pending, before(3600))].into();
+        let last = plan(&spec, &seen, now());
+        let (reason, message) = end(&last).unwrap();
+        assert_eq!(reason, reason::INVALID_SPEC);
+        assert!(message.contains("spec.pendingTimeout (1h)") && message.contains("no Secret tokens"), "{message}");
+        // What no waiting makes right.
+        seen.record.since = [(Stage::Pending, before(1))].into();
+        seen.variables = Some(Err(Lack::Wrong("Secret foo-ssh is the operator's own".into())));
+        assert_eq!(end(&plan(&spec, &seen, now())).map(|(r, _)| r), Some(reason::INVALID_SPEC));
+    }
+    let mut there = ready();
+    there.variables = Some(Ok(Variables::default()));
+    assert_eq!(plan(&spec("IfNotPresent"), &there, now()).steps, [Step::Launch(id("m1", 0))]);
 }
 
 #[test]

@@ -14,7 +14,7 @@ const SPEC: &str = "Correct what it names in spec, or in the image";
 
 /// Words, in lower case, whose fault they tell of, and what to do. The first that occur count: what
 /// is certain before what an entrypoint may be called.
-const FAULTS: [(&str, &str, &str); 22] = [
+const FAULTS: [(&str, &str, &str); 23] = [
     ("exec format error", reason::INVALID_SPEC, ARCHITECTURE),
     ("does not match the specified platform", reason::INVALID_SPEC, ARCHITECTURE),
     ("executable file not found", reason::INVALID_SPEC, ENTRYPOINT),
@@ -36,6 +36,7 @@ const FAULTS: [(&str, &str, &str); 22] = [
     ("no command specified", reason::INVALID_SPEC, ENTRYPOINT),
     ("unable to find user", reason::INVALID_SPEC, "Correct the user that the image names"),
     ("duplicate mount point", reason::INVALID_SPEC, "Write another spec.results.path"),
+    ("argument list too long", reason::INVALID_SPEC, "Give the container less in spec.args, spec.env and spec.envFrom"),
     ("invalid", reason::INVALID_SPEC, SPEC),
 ];
 
@@ -75,6 +76,7 @@ mod tests {
             runc("exec: \"/etc\": is a directory"),
             runc("exec: \"/run.sh\": permission denied"),
             runc("exec /run.sh: exec format error"),
+            runc("exec /run.sh: argument list too long"),
             "no command specified".to_owned(),
             "invalid environment variable: =x".to_owned(),
             "unable to find user tester: no matching entries in passwd file".to_owned(),
