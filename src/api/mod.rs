@@ -31,13 +31,36 @@ pub use run::{
 pub use template::{ClusterPolicy, ClusterTemplate, TemplateMetadata};
 pub use variables::{EnvFromSource, EnvVar, EnvVarSource, KeySelector, ObjectSelector};
 
-use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{CustomResourceDefinition, JSON};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
 use kube::CustomResourceExt;
 
 /// Every CustomResourceDefinition with the file name it has under `crds/`.
 #[must_use]
 pub fn crds() -> Vec<(&'static str, CustomResourceDefinition)> {
-    vec![("swarmclusters.yaml", unseen(SwarmCluster::crd())), ("e2eruns.yaml", unseen(E2ERun::crd()))]
+    [("swarmclusters.yaml", SwarmCluster::crd()), ("e2eruns.yaml", E2ERun::crd())]
+        .map(|(file, crd)| (file, unseen(without_null(crd))))
+        .into()
+}
+
+/// Nothing may be `null`: the API server leaves out a field that is written so, as it does for its own objects. Where
+/// it kept the field, a spec that is written without it would be another one.
+fn without_null(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    let versions = crd.spec.versions.iter_mut();
+    versions.filter_map(|v| v.schema.as_mut()?.open_api_v3_schema.as_mut()).for_each(never_null);
+    crd
+}
+
+fn never_null(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    schema.properties.iter_mut().flat_map(|all| all.values_mut()).for_each(never_null);
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        never_null(items);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        never_null(values);
+    }
 }
 
 /// An object has a status before the operator has seen it, of a generation that no object has: what
@@ -51,4 +74,15 @@ fn unseen(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
         }
     }
     crd
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn no_field_may_be_null() {
+        for (file, crd) in super::crds() {
+            let text = serde_json::to_string(&crd).unwrap();
+            assert!(!text.contains("nullable") && !text.contains("null,") && !text.contains("null]"), "{file}");
+        }
+    }
 }

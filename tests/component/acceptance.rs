@@ -126,3 +126,26 @@ fn the_samples_are_taken() {
         namespace.try_apply(&sample).unwrap_or_else(|e| panic!("{path}: {e}"));
     }
 }
+/// `null` is left out, at whatever depth: a spec that says it again, or says nothing there, is no other one.
+#[test]
+fn what_is_null_is_not_written_at_all() {
+    let namespace = Namespace::new("null");
+    let mut own = run();
+    own["spec"]["clusterRef"] = Value::Null;
+    own["spec"]["resources"] = json!({"limits": {"cpu": null, "memory": "64Mi"}});
+    own["spec"]["env"] = json!([{"name": "A", "value": "1", "valueFrom": null}]);
+    own["spec"]["clusterTemplate"] = json!({"metadata": null, "spec": {
+        "ttl": null, "engine": {"version": null, "daemonJson": null, "subnetSize": null}, "managers": null,
+        "provider": {"hosts": null, "ec2": {"region": "us-east-1", "ami": null, "volume": null, "spot": null}},
+    }});
+    let stored = namespace.apply(&own).unwrap();
+    let spec = stored["spec"].to_string();
+    assert!(!spec.contains("null"), "{spec}");
+    assert_eq!(stored["spec"]["clusterTemplate"]["spec"]["managers"], 1, "it has its default");
+    // Once more, without what was null, and cancelled: nothing else has changed.
+    namespace.apply(&own).unwrap();
+    namespace.apply(&merged(&json!({}), &own)).unwrap();
+    own["spec"]["cancel"] = json!(true);
+    namespace.apply(&own).unwrap();
+}
+
