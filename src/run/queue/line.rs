@@ -6,6 +6,7 @@
 use std::{
     collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use futures::{Stream, StreamExt, stream};
@@ -20,6 +21,10 @@ use crate::{
     api::{E2ERun, FINALIZER, Sharing, is_true, type_},
     run::record::Record,
 };
+
+/// How long a run may be without the operator's finalizer until it keeps nobody waiting. Whoever works puts it on in
+/// its first pass; where that is refused the run can never begin.
+const TAKEN_ON: Duration = Duration::from_mins(1);
 
 /// What is known of the runs.
 #[derive(Clone, Debug, Default)]
@@ -46,6 +51,8 @@ struct Entry {
     stands: Stands,
     /// Something of it may be on a host.
     held: bool,
+    /// When it was first seen without being held, by our clock.
+    unheld: Option<Instant>,
 }
 
 /// How far a run is, as far as others care.
@@ -76,7 +83,20 @@ impl Entry {
             created: run.creation_timestamp().map(|t| t.0),
             stands,
             held,
+            unheld: (!held).then(Instant::now),
         }
+    }
+
+    /// The same, which was known before as `old`.
+    fn after(mut self, old: Option<&Self>) -> Self {
+        self.unheld = self.unheld.map(|now| old.and_then(|old| old.unheld).unwrap_or(now));
+        self
+    }
+
+    /// Whether it is in line.
+    fn waits(&self, now: Instant) -> bool {
+        let given_up = self.unheld.is_some_and(|since| now.saturating_duration_since(since) >= TAKEN_ON);
+        self.stands == Stands::Waiting && !given_up
     }
 
     fn on(&self, namespace: &str, cluster: &str) -> bool {
@@ -124,7 +144,10 @@ impl Line {
                 Vec::new()
             }
             watcher::Event::InitDone => {
-                known.runs = known.listed.take().unwrap_or_default();
+                let listed = known.listed.take().unwrap_or_default();
+                let before = std::mem::take(&mut known.runs);
+                known.runs =
+                    listed.into_iter().map(|(uid, entry)| (uid.clone(), entry.after(before.get(&uid)))).collect();
                 known.missed.clear();
                 // What came between is not told: everybody looks.
                 let waiting = known.runs.values().filter(|entry| entry.stands == Stands::Waiting);
@@ -138,12 +161,16 @@ impl Line {
     /// Those in line for a cluster, in order; nothing is told to one who is not known yet, and it is woken then.
     #[must_use]
     pub fn waiting(&self, namespace: &str, cluster: &str, asks: &str) -> Vec<Guest> {
+        self.waiting_at(namespace, cluster, asks, Instant::now())
+    }
+
+    fn waiting_at(&self, namespace: &str, cluster: &str, asks: &str, now: Instant) -> Vec<Guest> {
         let mut known = self.lock();
         if !known.runs.contains_key(asks) {
             known.missed.insert(asks.to_owned());
             return Vec::new();
         }
-        let waits = |(_, entry): &(&String, &Entry)| entry.stands == Stands::Waiting && entry.on(namespace, cluster);
+        let waits = |(_, entry): &(&String, &Entry)| entry.waits(now) && entry.on(namespace, cluster);
         let mut waiting: Vec<_> = known.runs.iter().filter(waits).collect();
         waiting.sort_by(|(_, a), (_, b)| (a.created, &a.object.name).cmp(&(b.created, &b.object.name)));
         waiting.into_iter().map(|(uid, entry)| entry.guest(uid)).collect()
@@ -174,7 +201,9 @@ impl Known {
     fn change(&mut self, run: &E2ERun, now: Option<Entry>) -> Vec<ObjectRef<E2ERun>> {
         let uid = run.uid().unwrap_or_default();
         let missed = self.missed.remove(&uid) && now.is_some();
-        let old = self.runs.remove(&uid).filter(|old| old.makes_room(now.as_ref()));
+        let old = self.runs.remove(&uid);
+        let now = now.map(|now| now.after(old.as_ref()));
+        let old = old.filter(|old| old.makes_room(now.as_ref()));
         if let Some(now) = now {
             self.runs.insert(uid, now);
         }
@@ -282,6 +311,25 @@ mod tests {
         assert!(line.waiting("ci", "foo", "u-d").is_empty());
         assert_eq!(woken(&line.take_in(&Apply(run("d", 9, &json!({}))))), ["d"]);
         assert_eq!(names(&line.waiting("ci", "foo", "u-d")), ["c", "a", "b", "d"]);
+    }
+
+    #[test]
+    fn a_run_that_cannot_be_taken_on_keeps_nobody_waiting_for_ever() {
+        let line = line();
+        let unheld = |more: &str| run("first", 0, &json!({"finalizers": [], "annotations": {"seen": more}}));
+        line.take_in(&Apply(unheld("once")));
+        let (now, late) = (Instant::now(), Instant::now() + TAKEN_ON);
+        assert_eq!(names(&line.waiting_at("ci", "foo", "u-a", now)), ["first", "c", "a", "b"]);
+        assert_eq!(names(&line.waiting_at("ci", "foo", "u-a", late)), ["c", "a", "b"]);
+        // Neither a change of it nor a new list makes it young again.
+        line.take_in(&Apply(unheld("twice")));
+        for event in [Init, InitApply(unheld("thrice")), InitApply(run("a", 2, &json!({}))), InitDone] {
+            line.take_in(&event);
+        }
+        assert_eq!(names(&line.waiting_at("ci", "foo", "u-a", late)), ["a"]);
+        // Once it is held it has its place in line, which is that of its age.
+        line.take_in(&Apply(run("first", 0, &json!({}))));
+        assert_eq!(names(&line.waiting_at("ci", "foo", "u-a", late)), ["first", "a"]);
     }
 
     #[test]
