@@ -153,6 +153,8 @@ fn probe(name: &str, script: &str) -> ContainerSpec {
         host_network: true,
         binds: vec!["/var/run/docker.sock:/var/run/docker.sock".to_owned()],
         volumes: vec!["/results".to_owned()],
+        nano_cpus: None,
+        memory: Some(64 * 1024 * 1024),
     }
 }
 

@@ -119,6 +119,8 @@ pub mod reason {
     pub const NO_CASES: &str = "NoCasesRun";
     /// The container ended badly, and no case of it failed.
     pub const CONTAINER_FAILED: &str = "ContainerFailed";
+    /// A process in the container was killed for want of memory, and no case failed. Kubernetes' own word for it.
+    pub const OOM_KILLED: &str = "OOMKilled";
     /// Somebody removed the container, or its machine, and its results with it.
     pub const CONTAINER_LOST: &str = "ContainerLost";
     /// `spec.timeout` passed.

@@ -8,6 +8,7 @@ mod conditions;
 mod duration;
 mod names;
 mod provider;
+mod quantity;
 mod run;
 mod schema;
 mod template;
@@ -24,9 +25,10 @@ pub use names::{
     CREDENTIALS_FINALIZER, FINALIZER, GROUP, HOLD_UNTIL, KEEP, MANAGER, RUNS, journal_secret, label, secret_key,
 };
 pub use provider::{AddressKind, AmiSelector, Ec2Provider, HostsProvider, Provider, SecretRef, Volume};
+pub use quantity::Quantity;
 pub use run::{
-    CaseFailure, ClusterRef, E2ERun, E2ERunSpec, E2ERunStatus, ImagePullPolicy, Phase, ResultsFormat, ResultsSpec,
-    Sharing,
+    CaseFailure, ClusterRef, E2ERun, E2ERunSpec, E2ERunStatus, ImagePullPolicy, Limits, Phase, Resources,
+    ResultsFormat, ResultsSpec, Sharing,
 };
 pub use template::{ClusterPolicy, ClusterTemplate, TemplateMetadata};
 pub use variables::{EnvFromSource, EnvVar, EnvVarSource, KeySelector, ObjectSelector};

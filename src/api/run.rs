@@ -6,8 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ClusterPolicy, ClusterTemplate, Conditions, Duration, EnvFromSource, EnvVar, names,
-    schema::{integer, required_by_rule},
+    ClusterPolicy, ClusterTemplate, Conditions, Duration, EnvFromSource, EnvVar, LocalObjectReference, Quantity, names,
+    schema::{integer, quantity, required_by_rule},
 };
 
 /// The rule that these fields are as they were.
@@ -37,6 +37,7 @@ const UNCHANGED: &str = unchanged!(
     "env",
     "envFrom",
     "pendingTimeout",
+    "resources",
     "timeout",
     "gracePeriod",
     "results"
@@ -158,6 +159,31 @@ pub enum Sharing {
     Exclusive,
     /// Beside other runs that are `Shared`, and never beside one that is not.
     Shared,
+}
+
+/// What the container may use of its manager.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Resources {
+    /// The most it may use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub limits: Option<Limits>,
+}
+
+/// The most that a container may use, with all it starts in itself. What it has the engine run beside it counts for itself.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct Limits {
+    /// Processors, such as `2`, `1.5` or `500m`. With more than there are the engine does not make the container.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "quantity")]
+    #[x_kube(validation = Rule::new("type(self) == int ? self >= 1 && self <= 1024 : isQuantity(self) && quantity(self).compareTo(quantity('10m')) >= 0 && quantity(self).compareTo(quantity('1024')) <= 0").message("write a number of processors such as 2, 1.5 or 500m, and at least 10m"))]
+    pub cpu: Option<Quantity>,
+    /// Memory, such as `512Mi` or `2Gi`. A process in the container that would use more is killed. There is no swap beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "quantity")]
+    #[x_kube(validation = Rule::new("type(self) == int ? self >= 6291456 && self <= 17592186044416 : isQuantity(self) && quantity(self).compareTo(quantity('6Mi')) >= 0 && quantity(self).compareTo(quantity('16Ti')) <= 0").message("write an amount of memory such as 512Mi or 2Gi, and at least 6Mi"))]
+    pub memory: Option<Quantity>,
 }
 
 /// What says how the tests went.
@@ -335,6 +361,22 @@ impl E2ERun {
     pub fn cluster_name(&self) -> String {
         let of = |field: &Option<String>| field.clone().unwrap_or_default();
         match &self.spec.cluster_ref {
+    /// The most memory that the container may use, where that is limited.
+    #[must_use]
+    pub fn memory(&self) -> Option<&Quantity> {
+        self.limits()?.memory.as_ref()
+    }
+
+    /// The most processors that the container may use, where that is limited.
+    #[must_use]
+    pub fn cpu(&self) -> Option<&Quantity> {
+        self.limits()?.cpu.as_ref()
+    }
+
+    fn limits(&self) -> Option<&Limits> {
+        self.resources.as_ref()?.limits.as_ref()
+    }
+
             Some(there) => there.name.clone(),
             None => names::cluster_of_run(&of(&self.metadata.name), &of(&self.metadata.uid)),
         }

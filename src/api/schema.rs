@@ -7,6 +7,11 @@ pub fn integer(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "integer", "format": "int32"})
 }
 
+/// A quantity, of which the API server knows that people write it without quotes where it is whole.
+pub fn quantity(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"x-kubernetes-int-or-string": true, "maxLength": 32})
+}
+
 /// An object whose fields are somebody else's to check.
 pub fn any_object(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})

@@ -21,7 +21,7 @@ use super::{
     verdict,
 };
 use crate::{
-    api::{E2ERun, label, reason},
+    api::{E2ERun, Quantity, label, reason},
     events::Severity,
     host::HostId,
     swarm::{ContainerSpec, Engine, SwarmError},
@@ -319,3 +319,5 @@ fn container_spec(run: &E2ERun, variables: &Variables) -> ContainerSpec {
         volumes: vec![run.spec.results.path.clone()],
     }
 }
+        nano_cpus: run.spec.cpu().and_then(Quantity::nanos).and_then(|n| n.try_into().ok()),
+        memory: run.spec.memory().and_then(Quantity::whole).and_then(|n| n.try_into().ok()),

@@ -207,7 +207,7 @@ impl Judge<'_> {
             let names: Vec<_> = self.outcome.failures().map(|(name, _)| text::line(name, 100)).take(10).collect();
             let more = if failed > names.len() { ", …" } else { "" };
             let doubts = problems.map_or_else(String::new, |p| format!(" (and results are missing: {p})"));
-            let memory = if exit.out_of_memory { format!(" ({})", code(exit)) } else { String::new() };
+            let memory = if exit.out_of_memory { format!(" ({})", self.code(exit)) } else { String::new() };
             let names = names.join(", ");
             let message =
                 format!("{failed} of {all} {} failed: {names}{more}{doubts}{memory}{}", cases(all), self.disturbance());
@@ -217,8 +217,9 @@ impl Judge<'_> {
             return None;
         }
         if let Some(problems) = problems {
-            let message = format!("the results cannot be read completely: {problems} ({}){}", code(exit), self.said());
-            return Some(self.unless_broken(reason::NO_RESULTS, message));
+            let message =
+                format!("the results cannot be read completely: {problems} ({}){}", self.code(exit), self.said());
+            return Some(self.unless_broken(exit, reason::NO_RESULTS, message));
         }
         let path = &self.spec.results.path;
         let empty = match (all, self.outcome.junit.is_some()) {
@@ -238,12 +239,14 @@ impl Judge<'_> {
             Some((reason::NO_CASES, what)) => {
                 let message = format!(
                     "{what}, {}. Where that is as it should be, set spec.results.allowEmpty{}",
-                    code(exit),
+                    self.code(exit),
                     self.said()
                 );
-                Some(self.unless_broken(reason::NO_CASES, message))
+                Some(self.unless_broken(exit, reason::NO_CASES, message))
             }
-            Some((why, what)) => Some(self.unless_broken(why, format!("{what}, {}{}", code(exit), self.said()))),
+            Some((why, what)) => {
+                Some(self.unless_broken(exit, why, format!("{what}, {}{}", self.code(exit), self.said())))
+            }
             None => {
                 let passed = self.outcome.passed();
                 let mut and = if flaky > 0 { format!(", {flaky} at a second try only") } else { String::new() };
@@ -262,20 +265,24 @@ impl Judge<'_> {
                 (reason::PASSED, "the container ended with exit code 0".to_owned())
             }
             ResultsFormat::ExitCode => {
-                let message = format!("the container ended with {}{}", code(exit), self.said());
-                self.unless_broken(reason::CONTAINER_FAILED, message)
+                let message = format!("the container ended with {}{}", self.code(exit), self.said());
+                self.unless_broken(exit, reason::CONTAINER_FAILED, message)
             }
             ResultsFormat::Auto => {
-                let message = format!("no case failed, but the container ended with {}{}", code(exit), self.said());
-                self.unless_broken(reason::CONTAINER_FAILED, message)
+                let message =
+                    format!("no case failed, but the container ended with {}{}", self.code(exit), self.said());
+                self.unless_broken(exit, reason::CONTAINER_FAILED, message)
             }
         }
     }
 
     /// A run without a failed case that did not pass: for the sake of its tests, or of what they ran on.
-    fn unless_broken(&self, reason: &'static str, message: String) -> Verdict {
+    fn unless_broken(&self, exit: &Exit, reason: &'static str, message: String) -> Verdict {
         if let Some((reason, remedy)) = fault::of_log(&last_lines(self.log)) {
             return (reason, format!("{message}. {remedy}"));
+        }
+        if exit.out_of_memory {
+            return (reason::OOM_KILLED, message);
         }
         if self.course.disturbed.is_some() {
             let why = self.disturbance();
@@ -332,6 +339,20 @@ impl Judge<'_> {
         (!all.is_empty()).then(|| format!("{}{more}", told.join("; ")))
     }
 
+    fn code(&self, exit: &Exit) -> String {
+        let code = exit.code;
+        match (exit.out_of_memory, self.spec.memory(), &exit.error) {
+            (true, Some(limit), _) => format!(
+                "exit code {code}, a process was killed for want of memory: spec.resources.limits.memory is {limit}, give it more"
+            ),
+            (true, None, _) => {
+                format!("exit code {code}, a process was killed for want of memory: take a bigger instance type")
+            }
+            (false, _, Some(error)) => format!("exit code {code}: {error}"),
+            (false, _, None) => format!("exit code {code}"),
+        }
+    }
+
     /// What the log ends with.
     fn said(&self) -> String {
         match last_lines(self.log) {
@@ -347,16 +368,6 @@ impl Judge<'_> {
 
 /// The exit code of a container that was killed.
 const KILLED: i64 = 137;
-
-fn code(exit: &Exit) -> String {
-    match (exit.out_of_memory, &exit.error) {
-        (true, _) => {
-            format!("exit code {}, a process was killed for want of memory: take a bigger instance type", exit.code)
-        }
-        (false, Some(error)) => format!("exit code {}: {error}", exit.code),
-        (false, None) => format!("exit code {}", exit.code),
-    }
-}
 
 /// The last lines of a log that say something, fit to be shown.
 fn last_lines(log: &[u8]) -> Vec<String> {

@@ -45,6 +45,10 @@ pub struct ContainerSpec {
     /// Where anonymous volumes go: they are empty, whatever the image has there, outlive the container's
     /// processes and end with it.
     pub volumes: Vec<String>,
+    /// The most processors it may use, in billionths of one.
+    pub nano_cpus: Option<i64>,
+    /// The most memory it may use, in bytes. It has no swap beside it then.
+    pub memory: Option<i64>,
 }
 
 impl fmt::Debug for ContainerSpec {
@@ -117,6 +121,9 @@ impl Engine {
             host_config: Some(HostConfig {
                 binds: Some(spec.binds),
                 mounts: Some(spec.volumes.into_iter().map(volume).collect()),
+                nano_cpus: spec.nano_cpus,
+                memory: spec.memory,
+                memory_swap: spec.memory,
                 network_mode: spec.host_network.then(|| "host".to_owned()),
                 log_config: Some(HostConfigLogConfig { typ: Some("json-file".to_owned()), config: Some(log.into()) }),
                 restart_policy: Some(RestartPolicy {

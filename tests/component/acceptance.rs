@@ -1,7 +1,7 @@
 //! What the API server takes, and what it makes of what is left out.
 
 use serde_json::{Value, json};
-use testkit::api::{ClusterPolicy, Duration, E2ERun, ImagePullPolicy, Sharing, SwarmCluster};
+use testkit::api::{ClusterPolicy, Duration, E2ERun, ImagePullPolicy, Quantity, Sharing, SwarmCluster};
 
 use super::{
     api_server::Namespace,
@@ -55,6 +55,10 @@ fn right_clusters_are_taken() {
             // As versions before stored a variable without a value.
             {"name": "EMPTY", "value": "", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}},
         ]}),
+        json!({"imagePullSecrets": [{"name": "registry"}, {"name": "hub.v2"}]}),
+        json!({"resources": {"limits": {"cpu": "500m", "memory": "64Mi"}}}),
+        json!({"resources": {"limits": {"cpu": "1.5", "memory": "6291456"}}}),
+        json!({"resources": {"limits": {"memory": "2G"}}}),
         json!({"envFrom": [{"prefix": "CI_", "secretRef": {"name": "tokens"}}, {"configMapRef": {"name": "suite", "optional": true}}]}),
         json!({"clusterRef": null, "clusterTemplate": {"spec": cluster()["spec"]}}),
         json!({"clusterRef": null, "clusterTemplate": {
@@ -68,6 +72,12 @@ fn right_clusters_are_taken() {
         let read: E2ERun = serde_json::from_value(taken).unwrap_or_else(|e| panic!("{change}: {e}"));
         let spec = serde_json::to_value(&read.spec).unwrap();
         assert_eq!(merged(&spec, &object["spec"]), spec, "{change}");
+    }
+    for limits in [json!({"cpu": 2}), json!({"memory": 67_108_864, "cpu": "2"})] {
+        let change = json!({"spec": {"resources": {"limits": limits}}});
+        let taken = namespace.try_apply(&merged(&run(), &change)).unwrap_or_else(|e| panic!("{limits}: {e}"));
+        let read: E2ERun = serde_json::from_value(taken).unwrap();
+        assert_eq!(read.spec.cpu().and_then(Quantity::whole), Some(2));
     }
     for image in [
         "e2e",

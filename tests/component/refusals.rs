@@ -411,6 +411,51 @@ fn wrong_runs_are_refused_with_what_to_write() {
                 json!({"spec": {"envFrom": [{"prefix": "CI-", "secretRef": {"name": "tokens"}}]}}),
                 &["spec.envFrom[0].prefix", "CI_"],
             ),
+            (
+                "a Secret to pull with that has no name",
+                json!({"spec": {"imagePullSecrets": [{}]}}),
+                &["spec.imagePullSecrets[0]", "{name: registry}"],
+            ),
+            (
+                "a Secret to pull with in another namespace",
+                json!({"spec": {"imagePullSecrets": [{"name": "other/registry"}]}}),
+                &["spec.imagePullSecrets[0].name", "same namespace"],
+            ),
+            (
+                "no processors",
+                json!({"spec": {"resources": {"limits": {"cpu": 0}}}}),
+                &["spec.resources.limits.cpu", "2, 1.5 or 500m"],
+            ),
+            (
+                "fewer processors than none",
+                json!({"spec": {"resources": {"limits": {"cpu": "-1"}}}}),
+                &["spec.resources.limits.cpu", "2, 1.5 or 500m"],
+            ),
+            (
+                "processors in words",
+                json!({"spec": {"resources": {"limits": {"cpu": "two"}}}}),
+                &["spec.resources.limits.cpu", "2, 1.5 or 500m"],
+            ),
+            (
+                "memory of a thousandth of a byte",
+                json!({"spec": {"resources": {"limits": {"memory": "512m"}}}}),
+                &["spec.resources.limits.memory", "512Mi or 2Gi"],
+            ),
+            (
+                "memory in another unit",
+                json!({"spec": {"resources": {"limits": {"memory": "512MB"}}}}),
+                &["spec.resources.limits.memory", "512Mi or 2Gi"],
+            ),
+            (
+                "memory in so many bytes",
+                json!({"spec": {"resources": {"limits": {"memory": 512}}}}),
+                &["spec.resources.limits.memory", "512Mi or 2Gi"],
+            ),
+            (
+                "requests of a pod",
+                json!({"spec": {"resources": {"requests": {"memory": "1Gi"}}}}),
+                &["unknown field \"spec.resources.requests\""],
+            ),
             ("a variable without a name", json!({"spec": {"env": [{"value": "1"}]}}), &["spec.env[0]", "name"]),
             ("an unknown field", json!({"spec": {"imagee": "e2e"}}), &["unknown field \"spec.imagee\""]),
             ("a long name", json!({"metadata": {"name": "n".repeat(64)}}), &["metadata.name", "at most 63"]),
@@ -490,6 +535,11 @@ fn what_cannot_change_says_so() {
         (
             "a run's arguments added",
             merged(&run(), &json!({"spec": {"args": ["ServicesCreate"]}})),
+            &["a run cannot be changed", "create another E2ERun"],
+        ),
+        (
+            "what a run may use",
+            merged(&run(), &json!({"spec": {"resources": {"limits": {"memory": "1Gi"}}}})),
             &["a run cannot be changed", "create another E2ERun"],
         ),
         (

@@ -36,6 +36,11 @@ const FAULTS: [(&str, &str, &str); 23] = [
     ("no command specified", reason::INVALID_SPEC, ENTRYPOINT),
     ("unable to find user", reason::INVALID_SPEC, "Correct the user that the image names"),
     ("duplicate mount point", reason::INVALID_SPEC, "Write another spec.results.path"),
+    (
+        "range of cpus is from",
+        reason::INVALID_SPEC,
+        "Write less in spec.resources.limits.cpu, or take a bigger instance type",
+    ),
     ("argument list too long", reason::INVALID_SPEC, "Give the container less in spec.args, spec.env and spec.envFrom"),
     ("invalid", reason::INVALID_SPEC, SPEC),
 ];
@@ -86,6 +91,7 @@ mod tests {
             assert_eq!(of_start(&words).0, reason::INVALID_SPEC, "{words}");
         }
         let infrastructure = [
+            "range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available".to_owned(),
             "mkdir /var/lib/docker/overlay2/0a: no space left on device".to_owned(),
             runc("error during container init: write /sys/fs/cgroup/x: no space left on device"),
             runc("can't copy bootstrap data to pipe: write init-p: broken pipe"),

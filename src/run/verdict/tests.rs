@@ -53,7 +53,7 @@ fn says_how_it_ended() {
             "no results of a form that is read, in /results or in the log, exit code 0; it said last: hello | bye",
         ),
         ("crashed", exit(2), None, reason::NO_RESULTS, "exit code 2; it said last: hello | bye"),
-        ("killed", memory, None, reason::NO_RESULTS, "exit code 137, a process was killed for want of memory"),
+        ("killed", memory, None, reason::OOM_KILLED, "exit code 137, a process was killed for want of memory"),
         ("no cases", exit(0), Some("<testsuites/>"), reason::NO_CASES, "the results in /results have no case"),
         ("all skipped", exit(0), Some(SKIPPED), reason::NO_CASES, "spec.results.allowEmpty"),
         (
@@ -90,6 +90,27 @@ fn says_how_it_ended() {
 fn what_was_told_to_end_has_not_passed_and_says_what_is_left_of_it() {
     let overdue =
         Course { overdue: true, ran: Some((Timestamp::UNIX_EPOCH, Duration::from_mins(150))), ..Course::default() };
+#[test]
+fn a_want_of_memory_is_said_with_its_limit_and_what_to_do() {
+    let memory = |code| Exit { out_of_memory: true, ..exit(code) };
+    let (bare, limited) = (serde_json::json!({}), serde_json::json!({"limits": {"cpu": 2, "memory": "64Mi"}}));
+    let cases = [
+        (&bare, "Auto", memory(137), None, reason::OOM_KILLED, "take a bigger instance type"),
+        (&limited, "Auto", memory(137), None, reason::OOM_KILLED, "spec.resources.limits.memory is 64Mi, give it more"),
+        (&limited, "Auto", memory(1), Some(GOOD), reason::OOM_KILLED, "64Mi"),
+        (&limited, "Auto", memory(1), Some(BAD), reason::CASES_FAILED, "64Mi"),
+        (&limited, "ExitCode", memory(137), None, reason::OOM_KILLED, "64Mi"),
+        (&limited, "ExitCode", memory(0), None, reason::OOM_KILLED, "64Mi"),
+        (&limited, "ExitCode", exit(137), None, reason::CONTAINER_FAILED, "exit code 137"),
+    ];
+    for (resources, format, exit, xml, reason, words) in cases {
+        let mut spec = spec(&serde_json::json!({ "format": format }));
+        spec.resources = serde_json::from_value(resources.clone()).unwrap();
+        let end = judged_of(&spec, exit, &Course::default(), xml, "");
+        assert!((end.reason, end.complete) == (reason, false) && end.message.contains(words), "{end:?}");
+    }
+}
+
     let cases = [
         (
             cut(Cut::Deadline),
