@@ -139,7 +139,7 @@ async fn images(fleet: &Fleet) {
     assert_eq!(target.image_id(IMAGE).await.unwrap(), Some(id));
     let missing = source.export("testkit/nothing:v1").try_next().await;
     assert!(matches!(missing, Err(SwarmError::NotFound(_))), "{missing:?}");
-    let error = target.pull("registry.invalid/testkit/nothing:v1").await.unwrap_err();
+    let error = target.pull("registry.invalid/testkit/nothing:v1", None).await.unwrap_err();
     assert!(matches!(error, SwarmError::Refused(_)), "{error:?}");
 }
 

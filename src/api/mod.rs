@@ -31,7 +31,7 @@ pub use run::{
     ResultsFormat, ResultsSpec, Sharing,
 };
 pub use template::{ClusterPolicy, ClusterTemplate, TemplateMetadata};
-pub use variables::{EnvFromSource, EnvVar, EnvVarSource, KeySelector, ObjectSelector};
+pub use variables::{EnvFromSource, EnvVar, EnvVarSource, KeySelector, LocalObjectReference, ObjectSelector};
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,

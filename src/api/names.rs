@@ -40,6 +40,8 @@ pub mod label {
     pub const RUN_UID: &str = "testkit.dev/run-uid";
     /// `namespace/name` of the E2ERun, for people.
     pub const RUN: &str = "testkit.dev/run";
+    /// What image a run's container was made of: what its registry knows it by, or its id.
+    pub const IMAGE: &str = "testkit.dev/image-id";
     /// The E2ERun that an E2ERun repeats, by name; where that one repeats another, the first of them.
     pub const RERUN_OF: &str = "testkit.dev/rerun-of";
 }

@@ -32,12 +32,13 @@ const UNCHANGED: &str = unchanged!(
     "sharing",
     "image",
     "imagePullPolicy",
+    "imagePullSecrets",
     "imagePullTimeout",
     "args",
     "env",
     "envFrom",
-    "pendingTimeout",
     "resources",
+    "pendingTimeout",
     "timeout",
     "gracePeriod",
     "results"
@@ -109,6 +110,11 @@ pub struct E2ERunSpec {
     #[serde(default)]
     pub image_pull_policy: ImagePullPolicy,
 
+    /// Secrets of the run's namespace, of type `kubernetes.io/dockerconfigjson` or `kubernetes.io/dockercfg`, with logins at the image's registry. They are given to the engines for the pull alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 16))]
+    pub image_pull_secrets: Vec<LocalObjectReference>,
+
     /// How long the image may take to be on every node before the run fails.
     #[serde(default = "two_minutes")]
     pub image_pull_timeout: Duration,
@@ -127,6 +133,10 @@ pub struct E2ERunSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64))]
     pub env_from: Vec<EnvFromSource>,
+
+    /// What the container may use of its manager.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<Resources>,
 
     /// How long the run may wait for its cluster before it fails.
     #[serde(default = "an_hour")]
@@ -149,16 +159,6 @@ pub struct E2ERunSpec {
     #[serde(default)]
     #[x_kube(validation = Rule::new("self || !oldSelf").message("a run that was cancelled does not go on: create another E2ERun"))]
     pub cancel: bool,
-}
-
-/// Whether a run has its cluster for itself.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Sharing {
-    /// No other run uses the cluster at the same time. Runs take their turns in the order in which they were created.
-    #[default]
-    Exclusive,
-    /// Beside other runs that are `Shared`, and never beside one that is not.
-    Shared,
 }
 
 /// What the container may use of its manager.
@@ -184,6 +184,16 @@ pub struct Limits {
     #[schemars(schema_with = "quantity")]
     #[x_kube(validation = Rule::new("type(self) == int ? self >= 6291456 && self <= 17592186044416 : isQuantity(self) && quantity(self).compareTo(quantity('6Mi')) >= 0 && quantity(self).compareTo(quantity('16Ti')) <= 0").message("write an amount of memory such as 512Mi or 2Gi, and at least 6Mi"))]
     pub memory: Option<Quantity>,
+}
+
+/// Whether a run has its cluster for itself.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Sharing {
+    /// No other run uses the cluster at the same time. Runs take their turns in the order in which they were created.
+    #[default]
+    Exclusive,
+    /// Beside other runs that are `Shared`, and never beside one that is not.
+    Shared,
 }
 
 /// What says how the tests went.
@@ -304,6 +314,9 @@ pub struct E2ERunStatus {
     /// The container's id.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "containerID")]
     pub container_id: Option<String>,
+    /// What the container was made of: what the image's registry knows it by (`name@sha256:…`), or its id where it was never in one.
+    #[serde(default, skip_serializing_if = "Option::is_none", rename = "imageID")]
+    pub image_id: Option<String>,
     /// The ConfigMap with the JUnit and the log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub results: Option<String>,
@@ -348,19 +361,6 @@ impl E2ERunSpec {
         }
     }
 
-    /// The name of the cluster, where the spec has it: see [`E2ERun::named`].
-    #[must_use]
-    pub fn cluster(&self) -> &str {
-        self.cluster_ref.as_ref().map_or("", |r| &r.name)
-    }
-}
-
-impl E2ERun {
-    /// The name of the SwarmCluster it is for: the one its spec names, or the one it makes.
-    #[must_use]
-    pub fn cluster_name(&self) -> String {
-        let of = |field: &Option<String>| field.clone().unwrap_or_default();
-        match &self.spec.cluster_ref {
     /// The most memory that the container may use, where that is limited.
     #[must_use]
     pub fn memory(&self) -> Option<&Quantity> {
@@ -377,6 +377,19 @@ impl E2ERun {
         self.resources.as_ref()?.limits.as_ref()
     }
 
+    /// The name of the cluster, where the spec has it: see [`E2ERun::named`].
+    #[must_use]
+    pub fn cluster(&self) -> &str {
+        self.cluster_ref.as_ref().map_or("", |r| &r.name)
+    }
+}
+
+impl E2ERun {
+    /// The name of the SwarmCluster it is for: the one its spec names, or the one it makes.
+    #[must_use]
+    pub fn cluster_name(&self) -> String {
+        let of = |field: &Option<String>| field.clone().unwrap_or_default();
+        match &self.spec.cluster_ref {
             Some(there) => there.name.clone(),
             None => names::cluster_of_run(&of(&self.metadata.name), &of(&self.metadata.uid)),
         }

@@ -96,6 +96,18 @@ pub struct ObjectSelector {
     pub optional: Option<bool>,
 }
 
+/// A Secret in the run's namespace.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = required_by_rule)]
+#[x_kube(validation = Rule::new("has(self.name)").message("write the name of a Secret in the same namespace, such as {name: registry}"))]
+pub struct LocalObjectReference {
+    /// Its name.
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message("write the name of a Secret in the same namespace, such as registry"))]
+    pub name: String,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

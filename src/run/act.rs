@@ -12,7 +12,7 @@ use super::{
     image,
     jobs::Work,
     keep, observe, own,
-    plan::{Plan, Says, Step},
+    plan::{Plan, Says, Step, known_as},
     queue,
     record::{self, Change, Placed},
     report,
@@ -24,7 +24,7 @@ use crate::{
     api::{E2ERun, Quantity, label, reason},
     events::Severity,
     host::HostId,
-    swarm::{ContainerSpec, Engine, SwarmError},
+    swarm::{ContainerSpec, Engine, Image, SwarmError},
 };
 
 /// What a container has to end that was told to before, and should have ended by now.
@@ -117,13 +117,19 @@ impl Actor<'_> {
             Step::Forget(stages) => self.write(Change::Left(stages.clone())).await?,
             Step::Disturbed(words) => self.write(Change::Disturbed(words.clone())).await?,
             Step::Pull(id) => {
-                let (image, patience) = (run.spec.image.clone(), run.spec.image_pull_timeout.get());
-                let pull = image::pull(context.hosts.clone(), id.clone(), image, patience);
+                let wanted = image::Wanted::of(run, &context.client);
+                let pull = image::pull(context.hosts.clone(), id.clone(), wanted);
                 context.jobs.ensure(run, Work::Image(id.clone()), pull);
             }
             Step::Copy { from, to } => {
                 let copy = image::copy(context.hosts.clone(), from.clone(), to.clone(), run.spec.image.clone());
                 context.jobs.ensure(run, Work::Image(to.clone()), copy);
+            }
+            Step::Align { from, to } => {
+                let digest = self.image_on(from).and_then(|image| image.digests.first()).cloned();
+                let wanted = image::Wanted::of(run, &context.client);
+                let align = image::align(context.hosts.clone(), (from.clone(), to.clone()), digest, wanted);
+                context.jobs.ensure(run, Work::Align(to.clone()), align);
             }
             Step::Launch(id) => return self.launch(id).await,
             Step::Adopt(id, container) => {
@@ -183,6 +189,11 @@ impl Actor<'_> {
         Ok(())
     }
 
+    /// The run's image on a host, as it was seen in this pass.
+    fn image_on(&self, id: &HostId) -> Option<&Image> {
+        self.seen.hosts.get(id)?.image.as_ref()?.as_ref()
+    }
+
     fn engine(&self, id: &HostId) -> Result<Engine, String> {
         observe::control(&self.context.hosts, id).map_err(|why| format!("{} cannot be reached: {why}", self.node(id)))
     }
@@ -196,9 +207,11 @@ impl Actor<'_> {
         let Some(Ok(variables)) = &self.seen.variables else {
             return Ok(Err("the variables of the container were not read".to_owned()));
         };
-        match engine.create(container_spec(self.run, variables)).await {
+        let image = self.image_on(id).map(known_as).unwrap_or_default();
+        match engine.create(container_spec(self.run, variables, &image)).await {
             Ok(created) => {
-                let container = Container { id: created, state: ContainerState::Created { error: None } };
+                let state = ContainerState::Created { error: None };
+                let container = Container { id: created, state, image: Some(image) };
                 self.begin(&engine, id, &container).await
             }
             Err(error) => {
@@ -302,7 +315,7 @@ impl Actor<'_> {
 }
 
 /// The container of a run.
-fn container_spec(run: &E2ERun, variables: &Variables) -> ContainerSpec {
+fn container_spec(run: &E2ERun, variables: &Variables, image: &str) -> ContainerSpec {
     let (namespace, name, uid) = (run.namespace().unwrap_or_default(), run.name_any(), run.uid().unwrap_or_default());
     let short: String = uid.chars().take(8).collect();
     ContainerSpec {
@@ -313,11 +326,12 @@ fn container_spec(run: &E2ERun, variables: &Variables) -> ContainerSpec {
         labels: BTreeMap::from([
             (label::RUN_UID.to_owned(), uid),
             (label::RUN.to_owned(), format!("{namespace}/{name}")),
+            (label::IMAGE.to_owned(), image.to_owned()),
         ]),
         host_network: true,
         binds: vec!["/var/run/docker.sock:/var/run/docker.sock".to_owned()],
         volumes: vec![run.spec.results.path.clone()],
-    }
-}
         nano_cpus: run.spec.cpu().and_then(Quantity::nanos).and_then(|n| n.try_into().ok()),
         memory: run.spec.memory().and_then(Quantity::whole).and_then(|n| n.try_into().ok()),
+    }
+}

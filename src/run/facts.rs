@@ -10,7 +10,7 @@ use super::{
     variables::{Lack, Variables},
     verdict::End,
 };
-use crate::{api::E2ERunSpec, host::HostId};
+use crate::{api::E2ERunSpec, host::HostId, swarm::Image};
 
 /// Everything the decision depends on.
 #[derive(Clone, Debug, Default)]
@@ -91,8 +91,12 @@ pub struct HostView {
     pub up: bool,
     /// Why it does not, or what it refused.
     pub error: Option<String>,
-    /// Whether the run's image is there, where that was asked.
-    pub image: Option<bool>,
+    /// The run's image, where that was asked: `Some(None)` for none.
+    pub image: Option<Option<Image>>,
+    /// What it runs on, such as `linux/amd64`, where that was asked.
+    pub platform: Option<String>,
+    /// What became of giving this host the very image that another one has.
+    pub aligning: Bringing,
     /// The run's container, where that was asked: `Some(None)` for none.
     pub container: Option<Option<Container>>,
     /// What became of bringing the image here.
@@ -106,6 +110,8 @@ pub struct Container {
     pub id: String,
     /// How far it is.
     pub state: ContainerState,
+    /// What image it was made of.
+    pub image: Option<String>,
 }
 
 /// How far a container is.

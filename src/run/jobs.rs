@@ -24,6 +24,8 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_sec
 pub enum Work {
     /// Bring the image to a host.
     Image(HostId),
+    /// Give a host the very image that another one has.
+    Align(HostId),
     /// Wait for the end of the container.
     Follow,
     /// Stop the container.
@@ -86,11 +88,11 @@ impl Jobs {
         });
     }
 
-    /// How far the image is on its way to a host.
+    /// How far an image is on its way to a host.
     #[must_use]
-    pub fn bringing(&self, uid: &str, host: &HostId) -> Bringing {
+    pub fn bringing(&self, uid: &str, work: &Work) -> Bringing {
         let all = self.lock();
-        let Some(job) = all.get(&(uid.to_owned(), Work::Image(host.clone()))) else { return Bringing::Idle };
+        let Some(job) = all.get(&(uid.to_owned(), work.clone())) else { return Bringing::Idle };
         match &job.failed {
             _ if job.running.is_some() && job.failed.is_none() => Bringing::Busy,
             // The words of the last try stay until the next one ends.

@@ -16,6 +16,7 @@ mod own;
 pub mod plan;
 pub mod queue;
 mod record;
+mod registry;
 mod report;
 pub mod stage;
 mod store;

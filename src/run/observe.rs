@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, future::Future, time::Duration};
 
-use futures::future::join_all;
+use futures::future::{join, join_all};
 use kube::{Api, ResourceExt};
 
 use super::{
@@ -142,7 +142,11 @@ async fn hosts(
         };
         let (uid, image) = (uid.as_str(), look_for_image.then_some(run.spec.image.as_str()));
         async move {
-            let mut host = HostView { bringing: context.jobs.bringing(uid, &id), ..HostView::default() };
+            let mut host = HostView {
+                bringing: context.jobs.bringing(uid, &Work::Image(id.clone())),
+                aligning: context.jobs.bringing(uid, &Work::Align(id.clone())),
+                ..HostView::default()
+            };
             match engine(&state) {
                 Ok(engine) => {
                     host.up = true;
@@ -175,19 +179,23 @@ async fn look(engine: &Engine, look_for: Option<LookFor<'_>>, image: Option<&str
     };
     let image = async {
         match image {
-            Some(reference) => Some(patient(engine.image_id(reference)).await),
+            // Where it does not say what it runs on, that is not known: nothing is refused for it.
+            Some(reference) => Some(join(patient(engine.image(reference)), patient(engine.platform())).await),
             None => None,
         }
     };
-    let (container, image) = futures::future::join(container, image).await;
+    let (container, image) = join(container, image).await;
     match container {
         Some(Ok(found)) => host.container = Some(found),
         Some(Err(error)) => host.error = Some(error),
         None => {}
     }
     match image {
-        Some(Ok(found)) => host.image = Some(found.is_some()),
-        Some(Err(error)) => host.error = Some(error),
+        Some((Ok(found), platform)) => {
+            host.image = Some(found);
+            host.platform = platform.ok().flatten();
+        }
+        Some((Err(error), _)) => host.error = Some(error),
         None => {}
     }
 }
@@ -228,7 +236,7 @@ fn of_engine(container: swarm::Container) -> Container {
             error,
         }),
     };
-    Container { id: container.id, state }
+    Container { image: container.labels.get(label::IMAGE).cloned(), id: container.id, state }
 }
 
 /// The engine of a host, or why there is none.

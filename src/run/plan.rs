@@ -6,11 +6,13 @@
 //! ([`Clock`]).
 
 mod active;
+mod image;
 mod leave;
 mod pending;
 
 use std::time::Duration;
 
+pub use image::known_as;
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
@@ -53,6 +55,13 @@ pub enum Step {
         /// One that has it.
         from: HostId,
         /// One that has not.
+        to: HostId,
+    },
+    /// Give a host the very image that another one has, in the background.
+    Align {
+        /// One whose image counts.
+        from: HostId,
+        /// One that has another image of that name.
         to: HostId,
     },
     /// Create the container, write it down, start and follow it.

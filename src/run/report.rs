@@ -195,6 +195,7 @@ fn progress(
     };
     // A manager out of reach does not make the run forget what it was.
     (new.manager, new.container_id, new.started_at) = (old.manager, old.container_id, old.started_at);
+    new.image_id = old.image_id;
     if let Some((id, container)) = &running {
         tell_container(run, &mut new, id, container);
         new.started_at = found.since.map(whole).or(new.started_at);
@@ -210,6 +211,7 @@ fn ended(run: &E2ERun, old: E2ERunStatus, end: &End, now: Timestamp) -> E2ERunSt
     set(&mut new.conditions, condition(type_, true, end.reason, &end.message, run.metadata.generation, now));
     new.phase = Some(if end.complete { Phase::Complete } else { Phase::Failed });
     (new.manager, new.container_id, new.started_at) = (old.manager, old.container_id, old.started_at);
+    new.image_id = old.image_id;
     if let Some((id, container)) = &end.container {
         tell_container(run, &mut new, id, container);
     }
@@ -260,6 +262,7 @@ fn base(run: &E2ERun, old: &E2ERunStatus, verdict: Verdict<'_>, now: Timestamp) 
 fn tell_container(run: &E2ERun, status: &mut E2ERunStatus, id: &HostId, container: &Container) {
     status.manager = Some(node(run, id));
     status.container_id = Some(container.id.clone());
+    status.image_id = container.image.clone().filter(|image| !image.is_empty()).or_else(|| status.image_id.take());
     if let ContainerState::Exited(exit) = &container.state {
         status.exit_code = Some(exit.code);
     }
@@ -282,6 +285,7 @@ pub fn summary(run: &E2ERun, end: &End) -> serde_json::Value {
         "run": format!("{}/{}", run.namespace().unwrap_or_default(), run.name_any()),
         "cluster": run.spec.cluster(),
         "image": run.spec.image,
+        "imageID": status.image_id,
         "result": status.phase,
         "reason": end.reason,
         "message": end.message,

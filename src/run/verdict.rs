@@ -5,7 +5,7 @@ mod fault;
 
 use std::time::Duration;
 
-pub use fault::of_start;
+pub use fault::{no_platform, of_start};
 use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 

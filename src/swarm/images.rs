@@ -5,27 +5,93 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use bollard::query_parameters::{CreateImageOptionsBuilder, ImportImageOptionsBuilder};
+use bollard::{
+    auth::DockerCredentials,
+    query_parameters::{CreateImageOptionsBuilder, ImportImageOptionsBuilder, TagImageOptionsBuilder},
+};
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _, TryStreamExt as _};
 
 use super::{ENDLESS, Engine, QUICK, SwarmError};
 
+/// An image on an engine.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Image {
+    /// Its id there. Engines with different stores give one image different ids.
+    pub id: String,
+    /// What registries know it by, `name@sha256:…` each; none where it was never in one.
+    pub digests: Vec<String>,
+    /// What it is made for, such as `linux/amd64`.
+    pub platform: Option<String>,
+}
+
+/// A login at a registry, for one pull.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Login {
+    /// The registry, as an image's name has it; for Docker Hub the address that Docker knows it by.
+    pub server: String,
+    /// The user.
+    pub username: String,
+    /// The password; empty where there is a token.
+    pub password: String,
+    /// What is shown in place of a password; empty where there is one.
+    pub identity_token: String,
+}
+
+impl fmt::Debug for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Login").field("server", &self.server).finish_non_exhaustive()
+    }
+}
+
+fn credentials(login: &Login) -> DockerCredentials {
+    let some = |text: &String| Some(text.clone()).filter(|t| !t.is_empty());
+    DockerCredentials {
+        username: some(&login.username),
+        password: some(&login.password),
+        serveraddress: Some(login.server.clone()),
+        identitytoken: some(&login.identity_token),
+        ..DockerCredentials::default()
+    }
+}
+
 impl Engine {
-    /// The id of an image; `None` where it is not there.
-    pub async fn image_id(&self, reference: &str) -> Result<Option<String>, SwarmError> {
+    /// An image; `None` where it is not there.
+    pub async fn image(&self, reference: &str) -> Result<Option<Image>, SwarmError> {
         match self.within(QUICK).inspect_image(reference).await.map_err(SwarmError::from) {
-            Ok(image) => Ok(image.id),
+            Ok(image) => Ok(Some(Image {
+                id: image.id.unwrap_or_default(),
+                digests: image.repo_digests.unwrap_or_default(),
+                platform: platform(image.os, image.architecture),
+            })),
             Err(SwarmError::NotFound(_)) => Ok(None),
             Err(error) => Err(error),
         }
     }
 
-    /// Has the engine pull an image. Takes as long as it takes.
-    pub async fn pull(&self, reference: &str) -> Result<(), SwarmError> {
+    /// The id of an image; `None` where it is not there.
+    pub async fn image_id(&self, reference: &str) -> Result<Option<String>, SwarmError> {
+        Ok(self.image(reference).await?.map(|image| image.id))
+    }
+
+    /// What the engine runs on, in the form in which images say what they are made for.
+    pub async fn platform(&self) -> Result<Option<String>, SwarmError> {
+        let version = self.within(QUICK).version().await?;
+        Ok(platform(version.os, version.arch))
+    }
+
+    /// Gives an image that is there another name.
+    pub async fn tag(&self, image: &str, reference: &str) -> Result<(), SwarmError> {
+        let (name, tag) = split(reference);
+        let options = TagImageOptionsBuilder::new().repo(name).tag(tag).build();
+        Ok(self.within(QUICK).tag_image(image, Some(options)).await?)
+    }
+
+    /// Has the engine pull an image, with a login where one is given. Takes as long as it takes.
+    pub async fn pull(&self, reference: &str, login: Option<&Login>) -> Result<(), SwarmError> {
         let (name, tag) = split(reference);
         let options = CreateImageOptionsBuilder::new().from_image(name).tag(tag).build();
-        let mut progress = Box::pin(self.within(ENDLESS).create_image(Some(options), None, None));
+        let mut progress = Box::pin(self.within(ENDLESS).create_image(Some(options), None, login.map(credentials)));
         while progress.try_next().await?.is_some() {}
         Ok(())
     }
@@ -62,6 +128,11 @@ impl Engine {
             }
         }
     }
+}
+
+fn platform(os: Option<String>, architecture: Option<String>) -> Option<String> {
+    let (os, architecture) = (os.filter(|o| !o.is_empty())?, architecture.filter(|a| !a.is_empty())?);
+    Some(format!("{os}/{architecture}"))
 }
 
 /// Name and tag (or digest); the engine would take a name alone for all its tags.

@@ -22,6 +22,7 @@ use bollard::Docker;
 
 pub use containers::{Container, ContainerSpec, ContainerSummary};
 pub use error::SwarmError;
+pub use images::{Image, Login};
 pub use nodes::{AddressPools, Availability, EngineInfo, JoinRequest, LocalState, Node, Token, Tokens};
 pub use ports::{Place, Ports, Published, ServicePort, TaskPlace};
 pub use stats::Usage;

@@ -129,6 +129,41 @@ def results_that_cannot_be_kept_are_said_and_kept_later(space):
     assert status["results"] == "taken-results" and "evidence" in log(space, "taken")
 
 
+def a_container_is_given_what_its_spec_says(space, on_host, operator):
+    """Variables from a Secret and a ConfigMap; a limit that it exceeds; logins that are of no use; an image for other hosts."""
+    token = "s3cr3t-of-the-run"
+    take = lambda kind, key, **more: {"valueFrom": {kind: {"name": "given", "key": key, **more}}}
+    env = [{"name": "TOKEN", **take("secretKeyRef", "token")}, {"name": "NONE", **take("secretKeyRef", "none", optional=True)}]
+    says = f"""[ "${{#TOKEN}}" = {len(token)} ] && [ "$CI_level" = debug ] && [ "${{NONE-unset}}" = unset ] && {PASSED}"""
+    on_host("tar -C / -chf - bin/sh | docker import --platform linux/riscv64 - testkit/foreign:v1")
+    login = {"auths": {"registry.invalid": {"username": "me", "password": token}}}
+    space.apply(
+        probe("given", "runs", says, env=env, envFrom=[{"prefix": "CI_", "configMapRef": {"name": "given"}}]),
+        probe("lacking", "runs", says, env=[{"name": "TOKEN", **take("secretKeyRef", "tokn")}], pendingTimeout="12s"),
+        probe("stolen", "runs", says, envFrom=[{"secretRef": {"name": "runs-ssh"}}]),
+        probe("hungry", "runs", "x=0123456789abcdef; while :; do x=$x$x; done", resources={"limits": {"memory": "16Mi"}}),
+        probe("greedy", "runs", PASSED, resources={"limits": {"cpu": 64}}),
+        probe("foreign", "runs", PASSED, image="testkit/foreign:v1"),
+        probe("locked", "runs", PASSED, image="registry.invalid/suite:1", imagePullPolicy="IfNotPresent", imagePullTimeout="3s",
+              imagePullSecrets=[{"name": "login"}, {"name": "nothing"}]),
+    )
+    until("it says what it lacks", lambda: verdict(space, "given")[0] == "CreateContainerConfigError" and "given" in verdict(space, "given")[1], 30)
+    kubectl("create", "configmap", "given", "-n", space.name, "--from-literal=level=debug")
+    kubectl("create", "secret", "generic", "given", "-n", space.name, f"--from-literal=token={token}")
+    kubectl("create", "secret", "generic", "login", "-n", space.name, "--type=kubernetes.io/dockerconfigjson", f"--from-literal=.dockerconfigjson={json.dumps(login)}")
+
+    status = ends(space, "given", "Complete", "CasesPassed", passed=1)
+    assert status["imageID"] in on_host("docker image inspect -f '{{.Id}} {{.RepoDigests}}' testkit/probe:v1"), status
+    ends(space, "lacking", "Failed", "InvalidConfiguration", "spec.pendingTimeout (12s)", "Secret given has no key tokn", "TOKEN")
+    ends(space, "stolen", "Failed", "InvalidConfiguration", "Secret runs-ssh", "the operator's own")
+    ends(space, "hungry", "Failed", "OOMKilled", "spec.resources.limits.memory is 16Mi")
+    ends(space, "greedy", "Failed", "InvalidConfiguration", "CPUs", "spec.resources.limits.cpu")
+    ends(space, "foreign", "Failed", "InvalidConfiguration", "linux/riscv64", "runs-m0", "instanceTypes")
+    ends(space, "locked", "Failed", "ImageUnavailable", "the login of Secret login for registry.invalid", "Secret nothing is not there")
+    told = kubectl("get", "e2eruns,events,configmaps", "-n", space.name, "-o", "yaml").stdout + operator.log.read_text(errors="replace")
+    assert token not in told, "a value of a Secret is kept"
+
+
 def the_clock_of_a_host_changes_nothing(space, on_host):
     """It goes 40 minutes ahead and comes back, with a run that begins before, between and after."""
     def turned(minutes):
@@ -167,11 +202,12 @@ def a_cluster_that_is_deleted_lets_its_run_end(space):
     assert "parted" in log(space, "evidence"), "the log outlives the cluster"
 
 
-def test_every_run_ends_with_its_evidence(space):
+def test_every_run_ends_with_its_evidence(space, operator):
     on_host = made(space, "runs")
     results_that_cannot_be_kept_are_said_and_kept_later(space)
     what_is_told_to_end_has_its_grace(space)
     only_what_ran_and_is_in_order_passes(space)
+    a_container_is_given_what_its_spec_says(space, on_host, operator)
     the_clock_of_a_host_changes_nothing(space, on_host)
     until("no container of a run is left", lambda: on_host("docker ps -aq --filter label=testkit.dev/run-uid") == "", 15)
     an_engine_that_dies_is_not_the_tests_fault(space, on_host)

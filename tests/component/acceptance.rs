@@ -127,15 +127,6 @@ fn what_is_left_out_has_its_default() {
     assert_eq!(results, json!({"format": "Auto", "path": "/results", "allowEmpty": false}));
 }
 
-#[test]
-fn the_samples_are_taken() {
-    let namespace = Namespace::new("samples");
-    for file in ["cluster.yaml", "run.yaml"] {
-        let path = format!("{}/deploy/samples/{file}", env!("CARGO_MANIFEST_DIR"));
-        let sample: Value = serde_yaml_ng::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
-        namespace.try_apply(&sample).unwrap_or_else(|e| panic!("{path}: {e}"));
-    }
-}
 /// `null` is left out, at whatever depth: a spec that says it again, or says nothing there, is no other one.
 #[test]
 fn what_is_null_is_not_written_at_all() {
@@ -159,3 +150,12 @@ fn what_is_null_is_not_written_at_all() {
     namespace.apply(&own).unwrap();
 }
 
+#[test]
+fn the_samples_are_taken() {
+    let namespace = Namespace::new("samples");
+    for file in ["cluster.yaml", "run.yaml"] {
+        let path = format!("{}/deploy/samples/{file}", env!("CARGO_MANIFEST_DIR"));
+        let sample: Value = serde_yaml_ng::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
+        namespace.try_apply(&sample).unwrap_or_else(|e| panic!("{path}: {e}"));
+    }
+}

@@ -479,7 +479,7 @@ fn what_cannot_change_says_so() {
         namespace.apply(object).unwrap();
     }
     let another = "create another SwarmCluster, or delete this one";
-    let cases: [(&str, Value, &[&str]); 19] = [
+    let cases: [(&str, Value, &[&str]); 20] = [
         ("the region", merged(&full, &ec2(json!({"region": "eu-central-1"}))), &["region cannot be changed", another]),
         (
             "the provider",

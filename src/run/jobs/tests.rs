@@ -24,12 +24,12 @@ async fn a_job_runs_once_at_a_time_and_wakes_its_run() {
     let (go, wait) = oneshot::channel::<()>();
     let image = || Work::Image(host());
     jobs.ensure(&run(), image(), async { wait.await.map_err(|e| e.to_string()) });
-    assert_eq!(jobs.bringing("u1", &host()), Bringing::Busy);
+    assert_eq!(jobs.bringing("u1", &Work::Image(host())), Bringing::Busy);
     jobs.ensure(&run(), image(), async { Err("a second one ran".to_owned()) });
     go.send(()).unwrap();
     assert!(matches!(woken.next().await, Some(Woken::Run(run)) if run.name == "nightly"));
-    assert_eq!(jobs.bringing("u1", &host()), Bringing::Done);
-    assert_eq!(jobs.bringing("u2", &host()), Bringing::Idle);
+    assert_eq!(jobs.bringing("u1", &Work::Image(host())), Bringing::Done);
+    assert_eq!(jobs.bringing("u2", &Work::Image(host())), Bringing::Idle);
 }
 
 #[tokio::test]
@@ -38,9 +38,15 @@ async fn a_job_that_failed_rests_and_keeps_its_words() {
     let jobs = Jobs::new(wake);
     jobs.ensure(&run(), Work::Image(host()), async { Err("no such host") });
     assert!(woken.next().await.is_some());
-    assert_eq!(jobs.bringing("u1", &host()), Bringing::Failed { words: "no such host".to_owned(), due: false });
+    assert_eq!(
+        jobs.bringing("u1", &Work::Image(host())),
+        Bringing::Failed { words: "no such host".to_owned(), due: false }
+    );
     jobs.ensure(&run(), Work::Image(host()), async { Ok::<_, String>(()) });
-    assert_eq!(jobs.bringing("u1", &host()), Bringing::Failed { words: "no such host".to_owned(), due: false });
+    assert_eq!(
+        jobs.bringing("u1", &Work::Image(host())),
+        Bringing::Failed { words: "no such host".to_owned(), due: false }
+    );
 }
 
 #[tokio::test]

@@ -4,12 +4,15 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::run::{
-    facts::{Bringing, ClusterView, ContainerState, Exit, Kept},
-    queue::{Behind, Place},
-    record::Record,
-    stage::elapsed,
-    variables::Lack,
+use crate::{
+    run::{
+        facts::{ClusterView, ContainerState, Exit, Kept},
+        queue::{Behind, Place},
+        record::Record,
+        stage::elapsed,
+        variables::Lack,
+    },
+    swarm::Image,
 };
 
 /// What one look finds; numbers choose among what is possible.
@@ -103,13 +106,14 @@ fn seen(sight: &Sight, record: &Record, deleting: bool, finished: bool) -> Obser
         leader: Some("m0".into()),
         ..ClusterView::default()
     });
-    let container = record.placed.as_ref().map(|p| Container { id: p.container.clone(), state: state(sight.state) });
+    let container =
+        record.placed.as_ref().map(|p| Container { id: p.container.clone(), state: state(sight.state), image: None });
     let view = HostView {
         up: sight.host > 1,
         error: (sight.host <= 1).then(|| "silent".into()),
-        image: (sight.host > 1).then_some(sight.image),
+        image: (sight.host > 1).then(|| sight.image.then(Image::default)),
         container: (sight.host > 1).then_some(container),
-        bringing: Bringing::Idle,
+        ..HostView::default()
     };
     let judged = || Box::new(End::without_container("CasesFailed", "x".into()));
     Observed {

@@ -2,14 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use super::{FALLBACK, Look, Plan, SOON, Says, Step};
+use super::{
+    FALLBACK, Look, Plan, SOON, Says, Step,
+    image::{differing, foreign, image},
+};
 use crate::{
-    api::{ImagePullPolicy, reason},
+    api::reason,
     host::HostId,
     run::{
-        facts::{Bringing, ClusterView, HostView},
+        facts::{ClusterView, HostView},
         queue::{Behind, Place},
-        stage::{Clock, Stage},
+        stage::Stage,
         variables::Lack,
     },
 };
@@ -115,7 +118,14 @@ fn begin(look: &Look<'_>, cluster: &ClusterView) -> Plan {
         Ok(nodes) => nodes,
         Err(why) => return wait_for_host(look, why),
     };
-    if let Some(plan) = image(look, &nodes) {
+    let managers: Vec<_> = nodes.keys().copied().filter(|id| id.slot.starts_with('m')).collect();
+    let leader = managers.iter().find(|id| Some(&id.slot) == cluster.leader.as_ref()).or(managers.first());
+    let Some(on) = leader.copied() else {
+        return wait(look, format!("SwarmCluster {} has no manager", look.cluster()));
+    };
+    if let Some(plan) =
+        image(look, &nodes).or_else(|| foreign(look, &nodes, on)).or_else(|| differing(look, &nodes, on))
+    {
         return plan;
     }
     // Every manager says that it has no container of this run, or there is none to be created.
@@ -124,12 +134,7 @@ fn begin(look: &Look<'_>, cluster: &ClusterView) -> Plan {
         let why = host.error.as_deref().unwrap_or("not connected yet");
         return wait_for_host(look, format!("waiting for {}: {why}", look.node(&id.slot)));
     }
-    let managers: Vec<_> = nodes.keys().filter(|id| id.slot.starts_with('m')).collect();
-    let leader = managers.iter().find(|id| Some(&id.slot) == cluster.leader.as_ref()).or(managers.first());
-    match leader {
-        Some(id) => start(look, id),
-        None => wait(look, format!("SwarmCluster {} has no manager", look.cluster())),
-    }
+    start(look, on)
 }
 
 /// The cluster, if it takes a run; else why not.
@@ -211,59 +216,4 @@ fn start(look: &Look<'_>, on: &HostId) -> Plan {
             Plan::end(reason::INFRASTRUCTURE, message)
         }
     }
-}
-
-/// What brings the image to every node; `None` when it is there.
-fn image(look: &Look<'_>, nodes: &BTreeMap<&HostId, &HostView>) -> Option<Plan> {
-    let spec = look.spec;
-    let always = spec.image_pull_policy == ImagePullPolicy::Always;
-    let has = |host: &HostView| host.image == Some(true) && (!always || host.bringing == Bringing::Done);
-    let missing: Vec<_> = nodes.iter().filter(|(_, host)| !has(host)).map(|(id, host)| (*id, *host)).collect();
-    if missing.is_empty() {
-        return None;
-    }
-    let words = missing.iter().find_map(|(_, host)| match &host.bringing {
-        Bringing::Failed { words, .. } => Some(words.as_str()),
-        _ => None,
-    });
-    let names: Vec<String> = missing.iter().map(|(id, _)| look.node(&id.slot)).collect();
-    let (image, on) = (&spec.image, names.join(", "));
-    let load = format!("`kubectl testkit load {image} --cluster {}`", look.cluster());
-    let remedy = format!("load it with {load}, or make sure that the hosts reach its registry without credentials");
-    let Some(clock) = look.clock(Stage::Image) else {
-        let said = words.map_or_else(String::new, |w| format!(" The engine says: {w}."));
-        let message =
-            format!("{image} is not on {on} after {}.{said} To have it there, {remedy}", spec.image_pull_timeout);
-        return Some(Plan::end(reason::IMAGE_UNAVAILABLE, message));
-    };
-    let message = match (spec.image_pull_policy, words) {
-        (ImagePullPolicy::Never, _) => {
-            format!("{image} is not on {on}, and imagePullPolicy is Never: load it with {load}")
-        }
-        (_, Some(words)) => format!("{image} is not on {on}: {words}. It is tried again; or {remedy}"),
-        (_, None) => format!("bringing {image} to {on}"),
-    };
-    Some(bring(clock, nodes, &missing, spec.image_pull_policy, message))
-}
-
-/// Pulls where the image is missing or, where that failed and another node has it, copies it from there.
-fn bring(
-    clock: Clock,
-    nodes: &BTreeMap<&HostId, &HostView>,
-    missing: &[(&HostId, &HostView)],
-    policy: ImagePullPolicy,
-    message: String,
-) -> Plan {
-    let donor = nodes.iter().find(|(_, host)| host.image == Some(true)).map(|(id, _)| *id);
-    let donor = donor.filter(|_| policy != ImagePullPolicy::Always);
-    let step = |(id, host): &(&HostId, &HostView)| match (&host.bringing, donor) {
-        (Bringing::Busy | Bringing::Failed { due: false, .. }, _) => None,
-        (Bringing::Failed { .. }, Some(from)) => Some(Step::Copy { from: from.clone(), to: (*id).clone() }),
-        _ => Some(Step::Pull((*id).clone())),
-    };
-    let steps = match policy {
-        ImagePullPolicy::Never => vec![],
-        ImagePullPolicy::Always | ImagePullPolicy::IfNotPresent => missing.iter().filter_map(step).collect(),
-    };
-    Plan::wait(clock, steps, Says::Image(message), SOON)
 }

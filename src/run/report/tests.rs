@@ -35,7 +35,8 @@ fn saying(says: Says) -> Plan {
 }
 
 fn seen(state: Option<ContainerState>) -> Observed {
-    let container = Some(state.map(|state| Container { id: "c1".into(), state }));
+    let container =
+        Some(state.map(|state| Container { id: "c1".into(), state, image: Some("suite@sha256:ab".into()) }));
     Observed { hosts: BTreeMap::from([(host(), HostView { container, ..HostView::default() })]), ..Observed::default() }
 }
 
@@ -54,7 +55,7 @@ fn what_has_not_changed_is_not_written() {
         message: "1 of 2 cases failed: b".into(),
         counts: Some(Counts { passed: 1, failed: 1, skipped: 0, flaky: 0 }),
         failures: vec![],
-        container: Some((host(), Container { id: "c1".into(), state: ContainerState::Exited(exit) })),
+        container: Some((host(), Container { id: "c1".into(), state: ContainerState::Exited(exit), image: None })),
         ran: Some((at(5_250), Duration::from_millis(3_500))),
         results: Some("nightly-results".into()),
     };
@@ -78,6 +79,7 @@ fn what_has_not_changed_is_not_written() {
     let last = run.status.unwrap();
     assert_eq!((last.phase, last.exit_code, last.duration.as_deref()), (Some(Phase::Failed), Some(1), Some("3.5s")));
     assert_eq!((last.manager.as_deref(), last.container_id.as_deref()), (Some("foo-m2"), Some("c1")));
+    assert_eq!(last.image_id.as_deref(), Some("suite@sha256:ab"));
     assert_eq!((last.passed, last.failed, last.skipped), (Some(1), Some(1), Some(0)));
     assert!(is_true(&last.conditions, type_::FAILED) && is_true(&last.conditions, type_::STALLED));
     assert!(!is_true(&last.conditions, type_::COMPLETE) && !is_true(&last.conditions, type_::READY));

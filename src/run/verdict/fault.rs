@@ -14,7 +14,7 @@ const SPEC: &str = "Correct what it names in spec, or in the image";
 
 /// Words, in lower case, whose fault they tell of, and what to do. The first that occur count: what
 /// is certain before what an entrypoint may be called.
-const FAULTS: [(&str, &str, &str); 23] = [
+const FAULTS: [(&str, &str, &str); 24] = [
     ("exec format error", reason::INVALID_SPEC, ARCHITECTURE),
     ("does not match the specified platform", reason::INVALID_SPEC, ARCHITECTURE),
     ("executable file not found", reason::INVALID_SPEC, ENTRYPOINT),
@@ -53,6 +53,14 @@ pub fn of_start(words: &str) -> (&'static str, &'static str) {
     fault.map_or((reason::INFRASTRUCTURE, ENGINE), |(_, reason, remedy)| (*reason, *remedy))
 }
 
+/// Whether an engine says that there is no part of an image for what it runs on.
+#[must_use]
+pub fn no_platform(words: &str) -> bool {
+    ["no matching manifest for", "no match for platform in manifest", "cannot be used on this platform"]
+        .iter()
+        .any(|told| words.contains(told))
+}
+
 /// Why a container broke, by the last lines of its log, where these tell.
 #[must_use]
 pub fn of_log(lines: &[String]) -> Option<(&'static str, &'static str)> {
@@ -83,6 +91,7 @@ mod tests {
             runc("exec /run.sh: exec format error"),
             runc("exec /run.sh: argument list too long"),
             "no command specified".to_owned(),
+            "range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available".to_owned(),
             "invalid environment variable: =x".to_owned(),
             "unable to find user tester: no matching entries in passwd file".to_owned(),
             "Duplicate mount point: /var/run/docker.sock".to_owned(),
@@ -91,7 +100,6 @@ mod tests {
             assert_eq!(of_start(&words).0, reason::INVALID_SPEC, "{words}");
         }
         let infrastructure = [
-            "range of CPUs is from 0.01 to 2.00, as there are only 2 CPUs available".to_owned(),
             "mkdir /var/lib/docker/overlay2/0a: no space left on device".to_owned(),
             runc("error during container init: write /sys/fs/cgroup/x: no space left on device"),
             runc("can't copy bootstrap data to pipe: write init-p: broken pipe"),
@@ -104,6 +112,18 @@ mod tests {
             assert_eq!(of_start(&words).0, reason::INFRASTRUCTURE, "{words}");
         }
         assert!(of_start("no space left on device").1.contains("volume"));
+    }
+
+    #[test]
+    fn an_image_without_a_part_for_the_host_is_told_from_one_that_is_not_to_be_had() {
+        for words in [
+            "no matching manifest for linux/amd64 in the manifest list entries",
+            "failed to resolve reference: no match for platform in manifest: not found",
+            "image operating system \"windows\" cannot be used on this platform",
+        ] {
+            assert!(no_platform(words), "{words}");
+        }
+        assert!(!no_platform("manifest for suite:1 not found: manifest unknown: manifest unknown"));
     }
 
     #[test]

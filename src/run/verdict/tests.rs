@@ -21,10 +21,14 @@ fn cut(cut: Cut) -> Course {
 }
 
 fn judged_by(results: &serde_json::Value, exit: Exit, course: &Course, xml: Option<&str>, log: &str) -> End {
+    judged_of(&spec(results), exit, course, xml, log)
+}
+
+fn judged_of(spec: &E2ERunSpec, exit: Exit, course: &Course, xml: Option<&str>, log: &str) -> End {
     let files = xml.map(|xml| ("e2e.xml".to_owned(), xml.as_bytes().to_vec())).into_iter().collect::<BTreeMap<_, _>>();
     let at = HostId { cluster: "u".into(), slot: "m0".into(), incarnation: 0 };
-    let container = Container { id: "c".into(), state: ContainerState::Exited(exit) };
-    judge(&spec(results), (at, container), course, &Outcome::of_files(&files), log.as_bytes())
+    let container = Container { id: "c".into(), state: ContainerState::Exited(exit), image: None };
+    judge(spec, (at, container), course, &Outcome::of_files(&files), log.as_bytes())
 }
 
 fn judged(exit: Exit, course: &Course, xml: Option<&str>, log: &str) -> End {
@@ -87,10 +91,6 @@ fn says_how_it_ended() {
 }
 
 #[test]
-fn what_was_told_to_end_has_not_passed_and_says_what_is_left_of_it() {
-    let overdue =
-        Course { overdue: true, ran: Some((Timestamp::UNIX_EPOCH, Duration::from_mins(150))), ..Course::default() };
-#[test]
 fn a_want_of_memory_is_said_with_its_limit_and_what_to_do() {
     let memory = |code| Exit { out_of_memory: true, ..exit(code) };
     let (bare, limited) = (serde_json::json!({}), serde_json::json!({"limits": {"cpu": 2, "memory": "64Mi"}}));
@@ -111,6 +111,10 @@ fn a_want_of_memory_is_said_with_its_limit_and_what_to_do() {
     }
 }
 
+#[test]
+fn what_was_told_to_end_has_not_passed_and_says_what_is_left_of_it() {
+    let overdue =
+        Course { overdue: true, ran: Some((Timestamp::UNIX_EPOCH, Duration::from_mins(150))), ..Course::default() };
     let cases = [
         (
             cut(Cut::Deadline),
