@@ -8,6 +8,8 @@
 
 #[path = "host/forward.rs"]
 mod forward;
+#[path = "host/jump.rs"]
+mod jump;
 #[path = "host/sshd.rs"]
 mod sshd;
 

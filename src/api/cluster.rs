@@ -66,6 +66,10 @@ pub struct SwarmClusterSpec {
     #[x_kube(validation = Rule::new("self.size() > 0 && self.all(c, isCIDR(c))").message("write CIDR blocks such as 203.0.113.0/24, or 203.0.113.7/32 for a single address"))]
     pub access_cidrs: Vec<String>,
 
+    /// How people come to the hosts, where they cannot reach them by themselves. The operator does not go this way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<AccessSpec>,
+
     /// How long after its creation the cluster is deleted, such as `4h`. Without it, never.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ttl: Option<Duration>,
@@ -91,6 +95,17 @@ pub struct SwarmClusterSpec {
     /// Leave the machines and the swarm as they are, whatever happens to them, until this is false again. Deletion still works.
     #[serde(default)]
     pub paused: bool,
+}
+
+/// How people come to the hosts.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct AccessSpec {
+    /// A host through which `kubectl testkit` reaches the hosts, unless it is told another with `--jump`: `[user@]host[:port]`, several by comma, the first from the user's machine. Each user logs in there with keys of their own, and must have its host key in known_hosts; the cluster's key is not shown to it. The operator connects directly.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 512))]
+    #[x_kube(validation = Rule::new("self.matches('^([A-Za-z0-9_][A-Za-z0-9._-]*@)?([A-Za-z0-9_][A-Za-z0-9._-]*|\\\\[[0-9A-Fa-f:.]+\\\\])(:[1-9][0-9]{0,4})?(,([A-Za-z0-9_][A-Za-z0-9._-]*@)?([A-Za-z0-9_][A-Za-z0-9._-]*|\\\\[[0-9A-Fa-f:.]+\\\\])(:[1-9][0-9]{0,4})?)*$')").message("write [user@]host[:port], such as bastion.example.com or me@10.0.0.5:2222; several by comma, without spaces"))]
+    pub jump_host: Option<String>,
 }
 
 /// How many machines there may be too many or too few while others take their places. Workers come first, then managers one by one, the leader last; nothing goes on while a machine is not well. A run that is under way is waited for.
@@ -233,6 +248,9 @@ pub struct NodeStatus {
     /// The address within the VPC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub private_address: Option<String>,
+    /// The public address, where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub public_address: Option<String>,
     /// The node's id in the swarm.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "nodeID")]
     pub node_id: Option<String>,

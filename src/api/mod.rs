@@ -16,8 +16,8 @@ pub mod text;
 mod variables;
 
 pub use cluster::{
-    EngineSpec, NodeRole, NodeState, NodeStatus, Recovery, SwarmCluster, SwarmClusterSpec, SwarmClusterStatus,
-    UpdateSpec,
+    AccessSpec, EngineSpec, NodeRole, NodeState, NodeStatus, Recovery, SwarmCluster, SwarmClusterSpec,
+    SwarmClusterStatus, UpdateSpec,
 };
 pub use conditions::{Conditions, condition, event_note, is_true, reason, set, type_};
 pub use duration::Duration;

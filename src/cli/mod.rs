@@ -21,6 +21,7 @@ use clap::{CommandFactory, FromArgMatches, Parser};
 
 use self::{
     failure::{Failure, exit},
+    hosts::{HostArgs, SshConfigs},
     kubernetes::{ConnectionArgs, Kubernetes},
     shell::complete,
     terminal::{Printer, Verbosity},
@@ -46,6 +47,8 @@ kubectl testkit VERB --help tells all about a verb, with examples.\nExit codes: 
 pub struct Cli {
     #[command(flatten)]
     connection: ConnectionArgs,
+    #[command(flatten)]
+    hosts: HostArgs,
     /// Print errors and results alone
     #[arg(short, long, global = true, help_heading = "Output options", conflicts_with = "verbose")]
     quiet: bool,
@@ -60,6 +63,8 @@ pub struct Cli {
 pub(crate) struct Context {
     printer: Printer,
     connection: ConnectionArgs,
+    hosts: HostArgs,
+    configs: SshConfigs,
 }
 
 impl Context {
@@ -111,7 +116,12 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
         (_, true) => Verbosity::Verbose,
         _ => Verbosity::Normal,
     };
-    let context = Context { printer: Printer::new(verbosity), connection: cli.connection };
+    let context = Context {
+        printer: Printer::new(verbosity),
+        connection: cli.connection,
+        hosts: cli.hosts,
+        configs: SshConfigs::default(),
+    };
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(e) => {

@@ -233,6 +233,7 @@ fn blank(role: NodeRole, state: NodeState) -> NodeStatus {
         instance_type: None,
         address: None,
         private_address: None,
+        public_address: None,
         node_id: None,
         engine_version: None,
         message: None,
@@ -244,6 +245,7 @@ fn with_instance(mut node: NodeStatus, kind: AddressKind, instance: &Instance) -
     node.instance_type = Some(instance.instance_type.clone());
     node.address = address(instance, kind).map(str::to_owned);
     node.private_address.clone_from(&instance.private_address);
+    node.public_address.clone_from(&instance.public_address);
     node
 }
 

@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use super::ConnectError;
+use super::{ConnectError, login::Patience};
 
 /// How long a host that refuses is taken for one that boots.
 const BOOTING: Duration = Duration::from_secs(180);
@@ -21,9 +21,16 @@ const SLOWEST: Duration = Duration::from_secs(10);
 pub struct Backoff {
     cheap: u32,
     seen: u32,
+    /// The TCP connection was not there in time.
+    late: bool,
 }
 
 impl Backoff {
+    /// How patient the next attempt is. Whether a host is there is told soon; one that was not may only be far away.
+    pub fn patience(&self) -> Patience {
+        if self.late { Patience::CONTROL.for_a_long_way() } else { Patience::CONTROL }
+    }
+
     /// The wait after a failure, `elapsed` after the first attempt.
     pub fn after(&mut self, error: &ConnectError, elapsed: Duration) -> Duration {
         let (first, count) = match error {
@@ -36,12 +43,17 @@ impl Backoff {
             }
             // The attempt itself took its time.
             ConnectError::Timeout { during: super::login::TCP, .. } => {
+                self.late = true;
                 if elapsed >= BOOTING {
                     self.cheap += 1;
                 }
                 (10, self.cheap)
             }
-            ConnectError::HostKeyMismatch { .. } | ConnectError::HungUp { .. } | ConnectError::Timeout { .. } => {
+            ConnectError::HostKeyMismatch { .. }
+            | ConnectError::HungUp { .. }
+            | ConnectError::Timeout { .. }
+            | ConnectError::Jump { .. }
+            | ConnectError::AtNone { .. } => {
                 self.seen += 1;
                 // The first few within sshd's patience: cloud images restart sshd in their first seconds.
                 (500, self.seen.saturating_sub(3))
@@ -75,6 +87,7 @@ fn jittered(wait: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::login::TCP;
 
     fn refused() -> ConnectError {
         ConnectError::Refused { address: String::new(), message: String::new() }
@@ -105,6 +118,15 @@ mod tests {
             assert!(penalty < 15.0, "{penalty}");
             penalty = (penalty - wait.as_secs_f64()).max(0.0);
         }
+    }
+
+    #[test]
+    fn a_host_that_did_not_answer_in_time_is_given_more() {
+        let mut backoff = Backoff::default();
+        let late = ConnectError::Timeout { address: String::new(), during: TCP, limit: Duration::from_secs(1) };
+        let (first, _) = (backoff.patience().tcp(), backoff.after(&late, Duration::ZERO));
+        assert!(first <= Duration::from_secs(1), "{first:?}");
+        assert!(backoff.patience().tcp() > Duration::from_secs(4), "two seconds each way");
     }
 
     #[test]

@@ -23,7 +23,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     ConnectError, HostError, HostPin, Target,
-    login::{Ending, Grip, Login, Patience, Watcher, login, place},
+    login::{Ending, Grip, Login, Patience, Watcher, login},
+    way::Hop,
 };
 
 /// What a command may write before it is cut off.
@@ -42,6 +43,8 @@ struct Link {
     address: String,
     presented: HostPin,
     ending: Ending,
+    /// The jump hosts that carry it.
+    _hops: Vec<Hop>,
     /// What must live as long as the connection: a place in a queue.
     _keep: Option<Box<dyn Any + Send + Sync>>,
 }
@@ -132,8 +135,8 @@ impl Host {
         patience: Patience,
         keep: Option<Box<dyn Any + Send + Sync>>,
     ) -> Result<Self, ConnectError> {
-        let Login { handle, grip, presented, ending } = login(target, patience).await?;
-        let link = Link { handle, grip, address: place(target), presented, ending, _keep: keep };
+        let Login { handle, grip, place, presented, ending, hops } = login(target, patience).await?;
+        let link = Link { handle, grip, address: place, presented, ending, _hops: hops, _keep: keep };
         Ok(Self { link: Arc::new(link), attachment: Arc::default() })
     }
 

@@ -63,6 +63,79 @@ pub enum ConnectError {
         /// What was seen.
         message: String,
     },
+    /// The way ends at a jump host.
+    #[error("the jump host {jump}: {why}")]
+    Jump {
+        /// Which one, as it was named.
+        jump: String,
+        /// Why.
+        why: JumpError,
+    },
+    /// The host was tried at several of its addresses.
+    #[error("{first}; nor by its other address: {others}")]
+    AtNone {
+        /// What the address to connect to gave.
+        first: Box<Self>,
+        /// What the others gave, in words.
+        others: String,
+    },
+}
+
+/// Why the way ends at a jump host.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum JumpError {
+    /// There is no connection to it.
+    #[error(transparent)]
+    Connect(Box<ConnectError>),
+    /// It is not the host that the user knows.
+    #[error("{place} presents {presented}, which is not what known_hosts has for it")]
+    Key {
+        /// Where it is.
+        place: String,
+        /// What it showed.
+        presented: String,
+    },
+    /// It does not let the user in.
+    #[error("{place} lets {user} in by none of these: {tried}")]
+    Login {
+        /// Where it is.
+        place: String,
+        /// As whom.
+        user: String,
+        /// The keys that were offered, in words.
+        tried: String,
+    },
+    /// It does not connect to the next host.
+    #[error("it opens no connection to {to}: {message}")]
+    Passage {
+        /// Where to.
+        to: String,
+        /// Its words.
+        message: String,
+    },
+}
+
+impl ConnectError {
+    /// One error for those of all addresses of a host.
+    pub(super) fn of_several(errors: Vec<Self>) -> Self {
+        let mut errors = errors.into_iter();
+        let nowhere = || Self::Unreachable { address: "a host".to_owned(), message: "it has no address".to_owned() };
+        let first = errors.next().unwrap_or_else(nowhere);
+        let others: Vec<String> = errors.map(|e| e.to_string()).collect();
+        match others.as_slice() {
+            [] => first,
+            others => Self::AtNone { first: Box::new(first), others: others.join("; ") },
+        }
+    }
+
+    /// What the address to connect to gave.
+    #[must_use]
+    pub fn at_first(&self) -> &Self {
+        match self {
+            Self::AtNone { first, .. } => first.at_first(),
+            error => error,
+        }
+    }
 }
 
 /// Why something on a connected host did not work.

@@ -32,7 +32,7 @@ pub async fn keep(slot: Arc<Slot>, mut target: Target) {
 async fn connect(slot: &Slot, target: &Target, backoff: &mut Backoff) -> Host {
     let begin = Instant::now();
     loop {
-        let error = match Host::connect(target).await {
+        let error = match Host::connect_with(target, backoff.patience(), None).await {
             Ok(host) => return host,
             Err(error) => error,
         };

@@ -141,6 +141,11 @@ impl HostPin {
     pub(super) const fn of(key: PublicKey) -> Self {
         Self(key)
     }
+
+    /// The kind of key it is.
+    pub(super) fn kind(&self) -> Algorithm {
+        self.0.algorithm()
+    }
 }
 
 /// Comments are no part of a key.

@@ -3,7 +3,6 @@
 //! Nothing here tries twice; when to try again is decided elsewhere.
 
 use std::{
-    io,
     net::Shutdown,
     sync::{Arc, OnceLock},
     time::Duration,
@@ -13,19 +12,33 @@ use russh::{
     client::{self, DisconnectReason},
     keys::{Algorithm, PrivateKeyWithHashAlg, PublicKeyOrCertificate},
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    time::timeout,
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::{ConnectError, HostPin, Target, Trust};
+use super::{
+    ConnectError, HostPin, Target, race,
+    way::{self, Hop},
+};
 
 /// A step of logging in.
 pub const TCP: &str = "the TCP connection";
 const HANDSHAKE: &str = "the SSH handshake";
-const LOGIN: &str = "logging in";
+pub const LOGIN: &str = "logging in";
 
 /// A host with many things to start takes its time for the key exchange.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(15);
-const LOGIN_LIMIT: Duration = Duration::from_secs(15);
+/// And as many round trips as it may be: versions, key exchange, new keys, and some of them lost.
+const HANDSHAKE_TRIPS: u32 = 6;
+pub const LOGIN_LIMIT: Duration = Duration::from_secs(15);
+pub const LOGIN_TRIPS: u32 = 4;
+
+/// How long the address that is said to be the host's is tried alone (RFC 8305 has 250 ms), where none is known to be good.
+const HEAD_START: Duration = Duration::from_millis(250);
+/// The same for one that was good before.
+const HEAD_START_OF_KNOWN: Duration = Duration::from_secs(3);
 
 /// How long a peer may be silent, and how much it may send ahead.
 #[derive(Clone, Copy, Debug)]
@@ -43,8 +56,10 @@ pub struct Patience {
     tcp: Duration,
 }
 
-/// A booting host answers at some moment, which a SYN retransmitted after 1, 3, 7 s misses.
+/// What the first look at a host may take: a host that is not there is told soon.
 const SOON: Duration = Duration::from_secs(1);
+/// Where a second was not enough: the way may be long.
+const LATER: Duration = Duration::from_secs(5);
 /// Time for the first bytes over a way that takes seconds, and for SYNs that are lost (sent again after 1, 3, 7 s).
 const PATIENTLY: Duration = Duration::from_secs(10);
 
@@ -64,12 +79,23 @@ impl Patience {
         Self { tcp, ..self }
     }
 
+    /// The same for a host that has not answered the first time.
+    pub fn for_a_long_way(self) -> Self {
+        self.first_bytes_within(LATER)
+    }
+
     /// The same, with as long for the TCP connection as from afar.
     pub fn patiently(self) -> Self {
         self.first_bytes_within(PATIENTLY)
     }
 
-    fn limit(self) -> Duration {
+    /// What the TCP connection may take.
+    pub const fn tcp(self) -> Duration {
+        self.tcp
+    }
+
+    /// How long a peer may be silent.
+    pub fn limit(self) -> Duration {
         self.interval * (u32::try_from(self.unanswered).unwrap_or(u32::MAX).saturating_add(1))
     }
 }
@@ -89,7 +115,7 @@ impl Ending {
 
 /// A second hold on a TCP connection: dropped, it ends the connection from below. That works
 /// as well when the session waits for a reader, or in the middle of a handshake.
-pub struct Grip(std::net::TcpStream);
+pub struct Grip(pub std::net::TcpStream);
 
 impl Grip {
     /// Whether the kernel may wait for more before it sends (RFC 896): less work for much data, later for little.
@@ -113,43 +139,121 @@ impl Drop for Grip {
 pub struct Login {
     pub handle: client::Handle<Watcher>,
     pub grip: Grip,
+    pub place: String,
     pub presented: HostPin,
     pub ending: Ending,
+    /// The sessions with the jump hosts that carry this one.
+    pub hops: Vec<Hop>,
 }
 
-/// Connects, judges the host key, and logs in.
+/// A session with a host whose key is the one expected.
+pub struct Met {
+    pub handle: client::Handle<Watcher>,
+    pub presented: HostPin,
+    pub ending: Ending,
+    place: String,
+    /// What the way there takes, roughly a round trip.
+    pub trip: Duration,
+}
+
+/// Who is expected at the other end of a stream.
+#[derive(Clone, Debug)]
+pub struct Expected {
+    /// Where it is, for messages.
+    pub place: String,
+    /// The host keys that prove it.
+    pub keys: Vec<HostPin>,
+    /// What a connection that ends is said to be.
+    pub ending: Ending,
+    /// The jump host it is, if it is one.
+    pub jump: Option<String>,
+}
+
+/// Connects, judges the host key, and logs in. Of several addresses of the host that one is taken which proves its key
+/// first; the next time it is tried first.
 pub async fn login(target: &Target, patience: Patience) -> Result<Login, ConnectError> {
-    let (stream, grip) = dial(target, patience).await?;
-    let ending = Ending::default();
-    let presented = Arc::new(OnceLock::new());
-    let watcher = Watcher {
-        trust: target.trust.clone(),
-        presented: presented.clone(),
-        ending: ending.clone(),
-        patience,
-        _gone: ending.gone.clone().drop_guard(),
-    };
-    let handshake = client::connect_stream(Arc::new(config(patience)), stream, watcher);
-    let mut handle = within(HANDSHAKE_LIMIT, HANDSHAKE, target, handshake)
-        .await?
-        .map_err(|error| handshake_error(target, &presented, error))?;
+    let addresses = target.addresses();
+    let head_start = if addresses.known { HEAD_START_OF_KNOWN } else { HEAD_START };
+    let mut attempts = Vec::new();
+    for (_, address) in &addresses.in_order {
+        attempts.push(meet(target, address, patience));
+    }
+    let (at, (met, grip, hops)) = race::first(attempts, head_start).await.map_err(ConnectError::of_several)?;
+    if let Some((index, _)) = addresses.in_order.get(at) {
+        target.is_good_at(*index);
+    }
+    let Met { mut handle, presented, ending, place, trip } = met;
     let key = PrivateKeyWithHashAlg::new(target.client_key.private(), None);
     let login = handle.authenticate_publickey(&target.user, key);
-    let answer = within(LOGIN_LIMIT, LOGIN, target, login).await?.map_err(|e| hung_up(target, e.to_string()))?;
+    let limit = LOGIN_LIMIT + trip * LOGIN_TRIPS;
+    let answer = within(limit, LOGIN, &place, login).await?.map_err(|e| hung_up(&place, e.to_string()))?;
     if !answer.success() {
         // The library answers "failure" for a connection that ended as well.
         if handle.is_closed() {
-            return Err(hung_up(target, ending.reason()));
+            return Err(hung_up(&place, ending.reason()));
         }
-        return Err(ConnectError::AuthFailed { address: place(target), user: target.user.clone() });
+        return Err(ConnectError::AuthFailed { address: place, user: target.user.clone() });
     }
-    let presented = presented.get().cloned().ok_or_else(|| hung_up(target, "no host key was seen".to_owned()))?;
-    Ok(Login { handle, grip, presented, ending })
+    Ok(Login { handle, grip, place, presented, ending, hops })
+}
+
+/// The host at one of its addresses.
+async fn meet(target: &Target, address: &str, patience: Patience) -> Result<(Met, Grip, Vec<Hop>), ConnectError> {
+    let ending = Ending::default();
+    let way = way::to(&target.via, address, target.port, patience, &ending).await?;
+    let expected = Expected { place: place(address, target.port), keys: target.trust.keys(), ending, jump: None };
+    let met = shake_hands(way.stream, expected, way.trip, patience).await.map_err(|error| match error {
+        Unmet::Key(presented) => ConnectError::HostKeyMismatch {
+            address: place(address, target.port),
+            presented,
+            expected: target.trust.own().fingerprint(),
+        },
+        Unmet::Other(error) => error,
+    })?;
+    Ok((met, way.grip, way.hops))
+}
+
+/// Why a host was not met.
+pub enum Unmet {
+    /// It showed another key: which.
+    Key(String),
+    Other(ConnectError),
+}
+
+/// The SSH handshake over a stream, with whoever is expected there.
+pub async fn shake_hands(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    expected: Expected,
+    trip: Duration,
+    patience: Patience,
+) -> Result<Met, Unmet> {
+    let Expected { place, keys, ending, jump } = expected;
+    let presented = Arc::new(OnceLock::new());
+    let config = config(patience, &keys);
+    let watcher = Watcher {
+        keys,
+        presented: presented.clone(),
+        ending: ending.clone(),
+        jump,
+        patience,
+        _gone: ending.gone.clone().drop_guard(),
+    };
+    let handshake = client::connect_stream(Arc::new(config), stream, watcher);
+    let limit = HANDSHAKE_LIMIT + trip * HANDSHAKE_TRIPS;
+    let handle = within(limit, HANDSHAKE, &place, handshake)
+        .await
+        .map_err(Unmet::Other)?
+        .map_err(|error| unmet(&place, &presented, error))?;
+    let no_key = || Unmet::Other(hung_up(&place, "no host key was seen".to_owned()));
+    let presented = presented.get().cloned().ok_or_else(no_key)?;
+    Ok(Met { handle, presented, ending, place, trip })
 }
 
 /// Judges the host key, and tells when and why the session ended.
 pub struct Watcher {
-    trust: Trust,
+    keys: Vec<HostPin>,
+    /// The jump host that is watched, if it is one.
+    jump: Option<String>,
     presented: Arc<OnceLock<HostPin>>,
     ending: Ending,
     patience: Patience,
@@ -163,7 +267,7 @@ impl client::Handler for Watcher {
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Self::Error> {
         let PublicKeyOrCertificate::PublicKey { key, .. } = shown else { return Ok(false) };
         let pin = HostPin::of(key.clone());
-        let accepted = self.trust.accepts(&pin);
+        let accepted = self.keys.contains(&pin);
         let _ = self.presented.set(pin);
         Ok(accepted)
     }
@@ -177,13 +281,17 @@ impl client::Handler for Watcher {
             DisconnectReason::Error(russh::Error::Disconnect | russh::Error::HUP) => "the host closed it".to_owned(),
             DisconnectReason::Error(error) => error.to_string(),
         };
-        let _ = self.ending.why.set(why);
+        // What ended first is why the rest did.
+        let _ = self.ending.why.set(match &self.jump {
+            Some(jump) => format!("the jump host {jump}: {why}"),
+            None => why,
+        });
         self.ending.gone.cancel();
         Ok(())
     }
 }
 
-fn config(patience: Patience) -> client::Config {
+fn config(patience: Patience, keys: &[HostPin]) -> client::Config {
     let mut config = client::Config {
         keepalive_interval: Some(patience.interval),
         keepalive_max: patience.unanswered,
@@ -192,70 +300,41 @@ fn config(patience: Patience) -> client::Config {
         nodelay: true,
         ..client::Config::default()
     };
-    config.preferred.key = [Algorithm::Ed25519].as_slice().to_vec().into();
+    // A host that has several keys is asked for one that is known.
+    let mut kinds: Vec<Algorithm> = keys.iter().map(HostPin::kind).collect();
+    kinds.dedup();
+    config.preferred.key = kinds.into();
     // AES is done in hardware at both ends.
     config.preferred.cipher =
         vec![russh::cipher::AES_256_GCM, russh::cipher::CHACHA20_POLY1305, russh::cipher::AES_256_CTR].into();
     config
 }
 
-/// The TCP connection, and a grip on it.
-async fn dial(target: &Target, patience: Patience) -> Result<(TcpStream, Grip), ConnectError> {
-    let failed = |error: &io::Error| {
-        let (address, message) = (place(target), plain(error));
-        match error.kind() {
-            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {
-                ConnectError::Refused { address, message }
-            }
-            _ => ConnectError::Unreachable { address, message },
-        }
-    };
-    let connect = TcpStream::connect((target.address.as_str(), target.port));
-    let stream = within(patience.tcp, TCP, target, connect).await?.map_err(|e| failed(&e))?;
-    let set_up = || {
-        stream.set_nodelay(true)?;
-        // Keep-alives are not sent while a write waits; the kernel notices instead.
-        socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(patience.limit()))?;
-        socket2::SockRef::from(&stream).try_clone()
-    };
-    let socket = set_up().map_err(|e| failed(&e))?;
-    Ok((stream, Grip(socket.into())))
-}
-
-async fn within<T>(
+/// Does a step, within a limit.
+pub async fn within<T>(
     limit: Duration,
     during: &'static str,
-    target: &Target,
+    place: &str,
     step: impl Future<Output = T>,
 ) -> Result<T, ConnectError> {
-    timeout(limit, step).await.map_err(|_| ConnectError::Timeout { address: place(target), during, limit })
+    timeout(limit, step).await.map_err(|_| ConnectError::Timeout { address: place.to_owned(), during, limit })
 }
 
-fn handshake_error(target: &Target, presented: &OnceLock<HostPin>, error: russh::Error) -> ConnectError {
-    let mismatch = |presented: String| ConnectError::HostKeyMismatch {
-        address: place(target),
-        presented,
-        expected: target.trust.own().fingerprint(),
-    };
+fn unmet(place: &str, presented: &OnceLock<HostPin>, error: russh::Error) -> Unmet {
     match error {
         russh::Error::UnknownKey => {
-            mismatch(presented.get().map_or_else(|| "a certificate".to_owned(), HostPin::fingerprint))
+            Unmet::Key(presented.get().map_or_else(|| "a certificate".to_owned(), HostPin::fingerprint))
         }
-        russh::Error::NoCommonAlgo { kind: russh::AlgorithmKind::Key, theirs, .. } => mismatch(theirs.join(", ")),
-        other => hung_up(target, other.to_string()),
+        russh::Error::NoCommonAlgo { kind: russh::AlgorithmKind::Key, theirs, .. } => Unmet::Key(theirs.join(", ")),
+        other => Unmet::Other(hung_up(place, other.to_string())),
     }
 }
 
-fn hung_up(target: &Target, message: String) -> ConnectError {
-    ConnectError::HungUp { address: place(target), message }
+pub fn hung_up(place: &str, message: String) -> ConnectError {
+    ConnectError::HungUp { address: place.to_owned(), message }
 }
 
-pub fn place(target: &Target) -> String {
-    if target.port == 22 { target.address.clone() } else { format!("{}:{}", target.address, target.port) }
-}
-
-/// The system's words without its numbers.
-fn plain(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+/// An address as people write it.
+pub fn place(address: &str, port: u16) -> String {
+    if port == 22 { address.to_owned() } else { format!("{address}:{port}") }
 }

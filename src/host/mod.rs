@@ -11,19 +11,31 @@ mod connection;
 mod engine;
 mod error;
 mod hosts;
+mod jump;
 mod keeper;
 mod keys;
+mod known_hosts;
 mod login;
 mod pipe;
+pub mod race;
 mod rotation;
 mod session;
+mod way;
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
 
 pub use connection::{ExecOutput, Host, SocketStream};
-pub use error::{ConnectError, HostError};
+pub use error::{ConnectError, HostError, JumpError};
 pub use hosts::{HostState, Hosts, Up};
+pub use jump::Jump;
 pub use keys::{ClientKey, HostKey, HostPin, HostSeed, KeyError};
+pub use known_hosts::known_hosts;
 pub use pipe::{Closed, Drain, Feed, Pipe};
 pub use session::{Said, Session, SessionInput, Terminal};
 
@@ -63,6 +75,31 @@ pub struct Target {
     pub client_key: ClientKey,
     /// The host key to expect.
     pub trust: Trust,
+    /// Other addresses that may be the same host's: whichever leads to its key first is taken.
+    pub also: Vec<String>,
+    /// The hosts to go through, the first of them from here.
+    pub via: Vec<Jump>,
+    /// Which of the addresses was good last.
+    pub good: Good,
+}
+
+/// Which of a host's addresses was good last: the same for all copies of a target.
+#[derive(Clone, Debug)]
+pub struct Good(Arc<AtomicUsize>);
+
+impl Default for Good {
+    /// None yet.
+    fn default() -> Self {
+        Self(Arc::new(AtomicUsize::new(usize::MAX)))
+    }
+}
+
+/// The addresses of a host.
+struct Addresses<'a> {
+    /// Where each stands in the target, the best first.
+    in_order: Vec<(usize, &'a str)>,
+    /// Whether the first one was good before.
+    known: bool,
 }
 
 /// Which host key to expect.
@@ -88,14 +125,38 @@ impl Target {
             Some(boot) => Trust::Rotate { boot: boot.pin(), own },
             None => Trust::Pinned(own.pin()),
         };
-        Self { address: address.to_owned(), port: 22, user: "root".to_owned(), client_key, trust }
+        Self::of(address, client_key, trust)
     }
 
     /// A host whose key is known already.
     #[must_use]
     pub fn pinned(address: &str, client_key: ClientKey, pin: HostPin) -> Self {
-        let trust = Trust::Pinned(pin);
-        Self { address: address.to_owned(), port: 22, user: "root".to_owned(), client_key, trust }
+        Self::of(address, client_key, Trust::Pinned(pin))
+    }
+
+    fn of(address: &str, client_key: ClientKey, trust: Trust) -> Self {
+        Self {
+            address: address.to_owned(),
+            port: 22,
+            user: "root".to_owned(),
+            client_key,
+            trust,
+            also: Vec::new(),
+            via: Vec::new(),
+            good: Good::default(),
+        }
+    }
+
+    fn addresses(&self) -> Addresses<'_> {
+        let all = std::iter::once(&self.address).chain(&self.also).map(String::as_str).enumerate();
+        let mut in_order: Vec<_> = all.collect();
+        let good = self.good.0.load(Ordering::Relaxed);
+        in_order.sort_by_key(|(at, _)| *at != good);
+        Addresses { known: in_order.first().is_some_and(|(at, _)| *at == good), in_order }
+    }
+
+    fn is_good_at(&self, address: usize) {
+        self.good.0.store(address, Ordering::Relaxed);
     }
 
     /// The same host by the key that is its own for good.
@@ -110,6 +171,8 @@ impl Target {
             && self.user == other.user
             && self.client_key == other.client_key
             && self.trust.own() == other.trust.own()
+            && self.also == other.also
+            && self.via == other.via
     }
 }
 
@@ -122,10 +185,30 @@ impl Trust {
         }
     }
 
-    fn accepts(&self, presented: &HostPin) -> bool {
+    /// The keys that prove the host.
+    fn keys(&self) -> Vec<HostPin> {
         match self {
-            Self::Pinned(pin) => presented == pin,
-            Self::Rotate { boot, own } => presented == boot || *presented == own.pin(),
+            Self::Pinned(pin) => vec![pin.clone()],
+            Self::Rotate { boot, own } => vec![boot.clone(), own.pin()],
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_that_was_good_is_tried_first_by_every_copy() {
+        let pin =
+            HostSeed::generate().host_key(&HostId { cluster: String::new(), slot: String::new(), incarnation: 0 });
+        let target = Target { also: vec!["b".into()], ..Target::pinned("a", ClientKey::generate(), pin.pin()) };
+        let order = |target: &Target| {
+            let found = target.addresses();
+            (found.in_order.iter().map(|(_, a)| *a).collect::<String>(), found.known)
+        };
+        assert_eq!(order(&target), ("ab".to_owned(), false));
+        target.clone().is_good_at(1);
+        assert_eq!(order(&target), ("ba".to_owned(), true));
     }
 }

@@ -14,6 +14,8 @@ fn right_clusters_are_taken() {
     for change in [
         json!({"spec": {"managers": 7, "workers": 100, "ttl": "1h30m", "paused": true}}),
         json!({"spec": {"accessCIDRs": ["203.0.113.7/32", "2001:db8::/32"]}}),
+        json!({"spec": {"access": {"jumpHost": "bastion.example.com"}}}),
+        json!({"spec": {"access": {"jumpHost": "me@10.0.0.5:2222,inner,[fd00::1]:22"}}}),
         json!({"spec": {"engine": {"version": "28.5", "installScript": "https://example.com/install.sh", "daemonJson": {"log-driver": "local", "x": {"y": [1]}}}}}),
         json!({"spec": {"bootTimeout": "30s", "engine": {"addressPools": ["10.200.0.0/16", "172.16.0.0/16"], "subnetSize": 26}}}),
         json!({"spec": {"unhealthyAfter": "30s", "recovery": "ForceNewCluster"}}),

@@ -49,6 +49,16 @@ fn wrong_clusters_are_refused_with_what_to_write() {
                 &["spec.accessCIDRs", "203.0.113.0/24"],
             ),
             ("nobody may reach it", json!({"spec": {"accessCIDRs": []}}), &["spec.accessCIDRs", "203.0.113.0/24"]),
+            (
+                "a jump host with an option",
+                json!({"spec": {"access": {"jumpHost": "-oProxyCommand=x"}}}),
+                &["spec.access.jumpHost", "me@10.0.0.5:2222"],
+            ),
+            (
+                "jump hosts with spaces",
+                json!({"spec": {"access": {"jumpHost": "a, b"}}}),
+                &["spec.access.jumpHost", "several by comma, without spaces"],
+            ),
             ("a ttl in days", json!({"spec": {"ttl": "1d"}}), &["spec.ttl", "90s, 30m, 4h or 1h30m"]),
             ("a ttl of nothing", json!({"spec": {"ttl": "0s"}}), &["spec.ttl", "90s, 30m, 4h or 1h30m"]),
             ("an empty ttl", json!({"spec": {"ttl": ""}}), &["spec.ttl", "90s, 30m, 4h or 1h30m"]),

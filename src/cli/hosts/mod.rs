@@ -1,6 +1,13 @@
-//! The hosts of a cluster as a person names them, and the way there.
+//! The hosts of a cluster as a person names them, and the way there: through [`jump`] hosts, as their [`ssh_config`]
+//! knows them.
 
+mod jump;
 pub mod nodes;
 mod reach;
+mod ssh_config;
 
-pub use reach::Reach;
+pub use self::{
+    jump::HostArgs,
+    reach::{REACHABLE, Reach, THROUGH},
+    ssh_config::SshConfigs,
+};

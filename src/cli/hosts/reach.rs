@@ -2,13 +2,16 @@
 //!
 //! All of it comes from the cluster's Secret, which the operator writes. The private key stays
 //! in memory: it is never printed, written to a file or put on a command line.
+//!
+//! All verbs come to hosts this way, so whatever leads there (jump hosts, several addresses) is said here alone.
 
-use std::str;
+use std::{collections::BTreeMap, str};
 
-use crate::cli::{failure::Failure, hosts::nodes, kubernetes::Kubernetes};
+use super::jump::Route;
+use crate::cli::{Context, failure::Failure, hosts::nodes, kubernetes::Kubernetes};
 use crate::{
     api::{NodeStatus, SwarmCluster, secret_key},
-    host::{ClientKey, ConnectError, Host, HostPin, Target},
+    host::{ClientKey, ConnectError, Host, HostPin, Jump, JumpError, Target},
 };
 
 /// What it takes to log in to the hosts of a cluster.
@@ -17,6 +20,16 @@ pub struct Reach {
     key: ClientKey,
     known: Vec<Known>,
     secret: String,
+    detour: Detour,
+}
+
+/// The hosts that are gone through.
+#[derive(Debug)]
+enum Detour {
+    /// The same for all, as the user or the cluster says.
+    Said(Vec<Jump>),
+    /// As the user's OpenSSH has them for an address.
+    Configured(BTreeMap<String, Vec<Jump>>),
 }
 
 /// A line of `known_hosts`.
@@ -27,8 +40,8 @@ struct Known {
 }
 
 impl Reach {
-    /// Reads the cluster's Secret.
-    pub async fn of(kubernetes: &Kubernetes, cluster: &SwarmCluster) -> Result<Self, Failure> {
+    /// Reads the cluster's Secret, and looks which hosts are gone through.
+    pub async fn of(context: &Context, kubernetes: &Kubernetes, cluster: &SwarmCluster) -> Result<Self, Failure> {
         let Some(secret) = cluster.status.as_ref().and_then(|s| s.ssh_secret.clone()) else {
             return Err(nodes::not_ready(cluster, "it has no key to log in with yet"));
         };
@@ -54,45 +67,122 @@ impl Reach {
             .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
             .map(|line| known(line).ok_or_else(|| broken(secret_key::KNOWN_HOSTS, "has a line that does not read")))
             .collect::<Result<_, _>>()?;
-        Ok(Self { key, known, secret })
+        Ok(Self { key, known, secret, detour: Detour::of(context, cluster).await? })
     }
 
-    /// Where the node is and which key it must show.
+    /// Where the node is, how it is come to, and which key it must show.
     pub fn target(&self, node: &NodeStatus) -> Result<Target, Failure> {
         let Some(address) = node.address.as_deref() else {
             return Err(Failure::new(format!("{} has no address yet{}", node.name, state(node))));
         };
-        // Both must fit: a slot that is filled again keeps its name, and a cloud gives addresses again.
-        let fits = |known: &&Known| [node.name.as_str(), address].iter().all(|n| known.names.iter().any(|k| k == n));
-        let Some(known) = self.known.iter().find(fits) else {
-            return Err(Failure::new(format!(
-                "the host key of {} ({address}) is not in Secret {:?} yet{}",
-                node.name,
-                self.secret,
+        let also = [&node.private_address, &node.public_address].into_iter().flatten().filter(|a| *a != address);
+        let also: Vec<String> = also.cloned().collect();
+        // The address must fit, too: a slot that is filled again keeps its name.
+        let has = |known: &Known, name: &str| known.names.iter().any(|k| k == name);
+        let named: Vec<&Known> = self.known.iter().filter(|known| has(known, &node.name)).collect();
+        let fits = |known: &&&Known| has(known, address) || also.iter().any(|other| has(known, other));
+        let Some(known) = named.iter().find(fits) else {
+            return Err(self.not_known(node, address, &named));
+        };
+        let via = match &self.detour {
+            Detour::Said(jumps) => jumps.clone(),
+            Detour::Configured(jumps) => jumps.get(address).cloned().unwrap_or_default(),
+        };
+        Ok(Target { also, via, ..Target::pinned(address, self.key.clone(), known.pin.clone()) })
+    }
+
+    /// That there is no host key of a node, or one for another place.
+    fn not_known(&self, node: &NodeStatus, address: &str, named: &[&Known]) -> Failure {
+        let (name, secret) = (&node.name, &self.secret);
+        let elsewhere: Vec<&str> =
+            named.iter().flat_map(|known| &known.names).filter(|n| *n != name).map(String::as_str).collect();
+        if elsewhere.is_empty() {
+            return Failure::new(format!(
+                "the host key of {name} ({address}) is not in Secret {secret:?} yet{}",
                 state(node)
             ))
-            .help("the operator records it once it has reached the host: try again in a moment"));
-        };
-        Ok(Target::pinned(address, self.key.clone(), known.pin.clone()))
+            .help("the operator records it once it has reached the host: try again in a moment");
+        }
+        Failure::new(format!(
+            "known_hosts of Secret {secret:?} has the host key of {name} for {}, and {name} is at {address}{}",
+            elsewhere.join(", "),
+            state(node)
+        ))
+        .help("the operator writes what it knows over it at its next look, within a minute: try again then")
+        .help("if it stays so, see that the operator runs, and what it says: kubectl testkit describe")
     }
 
     /// A connection of its own to the node.
     pub async fn connect(&self, node: &NodeStatus) -> Result<Host, Failure> {
         let target = self.target(node)?;
-        Host::connect_from_afar_for_bulk(&target).await.map_err(|e| {
-            let failure = Failure::new(format!("no connection to {}: {e}", node.name));
-            match e {
-                ConnectError::HostKeyMismatch { .. } => failure
-                    .help("try again when the cluster is ready; if it is, somebody may be in between: go no further"),
-                ConnectError::AuthFailed { .. } | ConnectError::HungUp { .. } => failure.help("try again in a minute"),
-                ConnectError::Refused { .. } | ConnectError::Unreachable { .. } | ConnectError::Timeout { .. } => {
-                    failure.help(
-                        "see that this machine may reach the hosts: spec.accessCIDRs, and \
-                         spec.provider.ec2.connectTo (Public or Private)",
-                    )
-                }
+        Host::connect_from_afar_for_bulk(&target).await.map_err(|e| not_connected(&node.name, &e))
+    }
+}
+
+impl Detour {
+    /// What the user says, else the cluster, else the user's OpenSSH.
+    async fn of(context: &Context, cluster: &SwarmCluster) -> Result<Self, Failure> {
+        let of_spec = cluster.spec.access.as_ref().and_then(|access| access.jump_host.as_deref());
+        let said = match (&context.hosts.jump, of_spec) {
+            (Some(route), _) => Some(route.clone()),
+            (None, Some(text)) => Some(text.parse::<Route>().map_err(|e| {
+                Failure::new(format!("spec.access.jumpHost: {e}")).help("--jump says another one, --jump none none")
+            })?),
+            (None, None) => None,
+        };
+        if let Some(route) = said {
+            return Ok(Self::Said(route.jumps(&context.configs).await?));
+        }
+        let mut configured = BTreeMap::new();
+        let nodes = cluster.status.iter().flat_map(|s| &s.nodes);
+        for address in nodes.filter_map(|node| node.address.as_ref()) {
+            if let Some(text) = context.configs.jump_of(address).await {
+                let route: Route = text
+                    .parse()
+                    .map_err(|e| Failure::new(format!("ProxyJump of {address} in the configuration of ssh: {e}")))?;
+                configured.insert(address.clone(), route.jumps(&context.configs).await?);
             }
-        })
+        }
+        Ok(Self::Configured(configured))
+    }
+}
+
+/// Why there is no connection to a node, and what to do about it.
+pub fn not_connected(name: &str, error: &ConnectError) -> Failure {
+    let failure = Failure::new(format!("no connection to {name}: {error}"));
+    match error.at_first() {
+        ConnectError::HostKeyMismatch { .. } => {
+            failure.help("try again when the cluster is ready; if it is, somebody may be in between: go no further")
+        }
+        ConnectError::AuthFailed { .. } | ConnectError::HungUp { .. } => failure.help("try again in a minute"),
+        ConnectError::Jump { jump, why } => at_jump(failure, jump, why),
+        ConnectError::Refused { .. }
+        | ConnectError::Unreachable { .. }
+        | ConnectError::Timeout { .. }
+        | ConnectError::AtNone { .. } => failure.help(REACHABLE).help(THROUGH),
+    }
+}
+
+/// What to look at where a host is not reached.
+pub const REACHABLE: &str = "see that this machine may reach the hosts: spec.accessCIDRs, and \
+                             spec.provider.ec2.connectTo (Public or Private)";
+/// How a host is reached that cannot be reached from here.
+pub const THROUGH: &str = "through a host that may reach them: --jump [USER@]HOST[:PORT], or spec.access.jumpHost";
+
+fn at_jump(failure: Failure, jump: &str, why: &JumpError) -> Failure {
+    match why {
+        JumpError::Key { place, .. } => failure
+            .help("somebody may be in between: go no further, unless you know that it has a new key")
+            .help(format!("then: ssh-keygen -R {place}, and ssh to it once, comparing the fingerprint")),
+        JumpError::Login { .. } => {
+            failure.help(format!("see which key lets you in: ssh -v {jump}; ssh-add gives it to your agent"))
+        }
+        JumpError::Passage { .. } => {
+            failure.help("see that the jump host may reach the hosts: spec.accessCIDRs, and that its sshd forwards TCP")
+        }
+        JumpError::Connect(_) => {
+            failure.help(format!("see whether ssh {jump} works from here; --jump names another one, --jump none none"))
+        }
     }
 }
 
@@ -122,16 +212,59 @@ mod tests {
         .unwrap()
     }
 
+    fn line(names: &str) -> Known {
+        let id = crate::host::HostId { cluster: "uid".to_owned(), slot: "m0".to_owned(), incarnation: 0 };
+        known(&format!("{names} {}", HostSeed::generate().host_key(&id).public_line())).unwrap()
+    }
+
+    fn reach(names: &str, detour: Detour) -> Reach {
+        Reach { key: ClientKey::generate(), known: vec![line(names)], secret: "foo-ssh".to_owned(), detour }
+    }
+
     #[test]
     fn a_host_key_counts_only_for_its_slot_at_its_address() {
-        let id = crate::host::HostId { cluster: "uid".to_owned(), slot: "m0".to_owned(), incarnation: 0 };
-        let line = format!("foo-m0,10.0.0.1 {}", HostSeed::generate().host_key(&id).public_line());
-        let reach =
-            Reach { key: ClientKey::generate(), known: vec![known(&line).unwrap()], secret: "foo-ssh".to_owned() };
+        let reach = reach("foo-m0,10.0.0.1", Detour::Said(Vec::new()));
         assert_eq!(reach.target(&node("foo-m0", "10.0.0.1")).unwrap().address, "10.0.0.1");
-        for other in [node("foo-m1", "10.0.0.1"), node("foo-m0", "10.0.0.2")] {
-            assert!(reach.target(&other).unwrap_err().what().contains("host key of"));
-        }
+        let failure = reach.target(&node("foo-m1", "10.0.0.1")).unwrap_err();
+        assert!(failure.what().contains("is not in Secret \"foo-ssh\" yet"), "{failure}");
+        // Not "yet": it is wrong, and who puts it right is said.
+        let failure = reach.target(&node("foo-m0", "10.0.0.2")).unwrap_err();
+        assert!(failure.what().contains("for 10.0.0.1, and foo-m0 is at 10.0.0.2"), "{failure}");
+        assert!(failure.remedies()[0].contains("the operator writes"), "{failure}");
         assert!(known("foo-m0 ssh-ed25519 nonsense").is_none());
+    }
+
+    #[test]
+    fn a_host_is_tried_at_all_of_its_addresses() {
+        let reach = reach("foo-m0,10.0.0.1,203.0.113.7", Detour::Said(Vec::new()));
+        let mut at_both = node("foo-m0", "203.0.113.9");
+        at_both.private_address = Some("10.0.0.1".to_owned());
+        at_both.public_address = Some("203.0.113.9".to_owned());
+        // A public address that has just changed does not keep anybody out.
+        let target = reach.target(&at_both).unwrap();
+        assert_eq!((target.address.as_str(), target.also), ("203.0.113.9", vec!["10.0.0.1".to_owned()]));
+    }
+
+    #[test]
+    fn a_detour_is_that_of_the_address_or_of_all() {
+        let jump = |name: &str| Jump {
+            name: name.to_owned(),
+            address: name.to_owned(),
+            port: 22,
+            user: "me".to_owned(),
+            known: Vec::new(),
+            agent: None,
+            keys: Vec::new(),
+            only_keys: false,
+        };
+        let configured = Detour::Configured([("10.0.0.1".to_owned(), vec![jump("b")])].into());
+        for (detour, address, through) in [
+            (Detour::Said(vec![jump("a"), jump("b")]), "10.0.0.1", "a b"),
+            (configured, "10.0.0.1", "b"),
+            (Detour::Configured([("10.0.0.9".to_owned(), vec![jump("b")])].into()), "10.0.0.1", ""),
+        ] {
+            let via = reach("foo-m0,10.0.0.1", detour).target(&node("foo-m0", address)).unwrap().via;
+            assert_eq!(via.into_iter().map(|j| j.name).collect::<Vec<_>>().join(" "), through);
+        }
     }
 }

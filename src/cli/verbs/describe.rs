@@ -52,7 +52,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
             runs.retain(|run| run.cluster_name() == name);
             let mut text = of_cluster(printer, &cluster, &runs, now);
             text.push_str(&events_of(&kubernetes, printer, cluster.uid(), now).await?);
-            text.push_str(&engine_logs(&kubernetes, printer, &cluster).await);
+            text.push_str(&engine_logs(context, &kubernetes, &cluster).await);
             text
         }
     };
@@ -208,14 +208,15 @@ async fn events_of(
 }
 
 /// The end of the engine's log of each node that is not well, as far as it can be read.
-async fn engine_logs(kubernetes: &Kubernetes, printer: &Printer, cluster: &SwarmCluster) -> String {
+async fn engine_logs(context: &Context, kubernetes: &Kubernetes, cluster: &SwarmCluster) -> String {
+    let printer = &context.printer;
     let nodes = cluster.status.as_ref().map(|s| s.nodes.as_slice()).unwrap_or_default();
     // One that is on its way has no log yet, or a log that says so.
     let bad: Vec<_> = nodes.iter().filter(|n| n.state == NodeState::Down && n.address.is_some()).collect();
     let Some(secret) = cluster.status.as_ref().and_then(|s| s.ssh_secret.as_deref()).filter(|_| !bad.is_empty()) else {
         return String::new();
     };
-    let reach = match Reach::of(kubernetes, cluster).await {
+    let reach = match Reach::of(context, kubernetes, cluster).await {
         Ok(reach) => reach,
         // The story without the logs is better than none.
         Err(failure) => {

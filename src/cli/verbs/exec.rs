@@ -41,7 +41,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<u8, Failure> {
     let kubernetes = context.kubernetes().await?;
     let cluster = kubernetes.cluster(&args.name).await?;
     let nodes = nodes::several(&cluster, &args.on)?;
-    let reach = Reach::of(&kubernetes, &cluster).await?;
+    let reach = Reach::of(context, &kubernetes, &cluster).await?;
     let command = shell::line(&args.command);
     let width = nodes.iter().map(|node| node.name.len()).max().unwrap_or(0);
     let ended: Vec<Result<u8, Failure>> = stream::iter(nodes)

@@ -55,7 +55,7 @@ async fn perform(context: &Context, args: &Args) -> Result<u8, Failure> {
         context.printer.line(node.address.as_deref().ok_or_else(none)?)?;
         return Ok(0);
     }
-    let reach = Reach::of(&kubernetes, &cluster).await?;
+    let reach = Reach::of(context, &kubernetes, &cluster).await?;
     let host = reach.connect(node).await?;
     context.printer.detail(format_args!("connected to {} at {}", node.name, host.address()));
     let command = (!args.command.is_empty()).then(|| shell::line(&args.command));

@@ -21,7 +21,7 @@ use crate::{
     cli::{
         Context,
         failure::{Failure, exit},
-        hosts::{Reach, nodes as named_nodes},
+        hosts::{REACHABLE, Reach, THROUGH, nodes as named_nodes},
     },
 };
 
@@ -85,7 +85,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<u8, Failure> {
         None => None,
     };
     named_nodes::of(&cluster)?;
-    let reach = Reach::of(&kubernetes, &cluster).await?;
+    let reach = Reach::of(context, &kubernetes, &cluster).await?;
     if let Some(name) = &named {
         // In words, where it has no address or no host key.
         reach.target(named_nodes::one(&cluster, Some(name))?)?;
@@ -119,11 +119,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<u8, Failure> {
         let _ = says.send(event);
     });
     streams.set_publishes(args.publish);
-    let first = streams.ready(CONNECTS).await.map_err(|e| {
-        Failure::new(e.to_string()).help(
-            "see that this machine may reach the hosts: spec.accessCIDRs, and spec.provider.ec2.connectTo (Public or Private)",
-        )
-    })?;
+    let first = streams.ready(CONNECTS).await.map_err(|e| Failure::new(e.to_string()).help(REACHABLE).help(THROUGH))?;
     task.done(&format!("attached through {first}"));
 
     let docker_context = match &args.docker_context {

@@ -57,7 +57,7 @@ pub async fn follow_cluster(
         while states.changed().await.is_ok() {
             let Some(cluster) = states.borrow_and_update().clone() else { continue };
             // Keys that cannot be read now were read before, and lead to the same hosts.
-            let Ok(reach) = Reach::of(kubernetes, &cluster).await else { continue };
+            let Ok(reach) = Reach::of(context, kubernetes, &cluster).await else { continue };
             let now = candidates(&cluster, &reach, named);
             let place = |n: &Node| (n.name.clone(), n.target.address.clone(), n.manager, n.leader);
             wanted.send_if_modified(|before| {

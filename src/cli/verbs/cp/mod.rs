@@ -84,7 +84,7 @@ impl There {
         let kubernetes = context.kubernetes().await?;
         let object = kubernetes.cluster(cluster).await?;
         let node = nodes::one(&object, node)?;
-        let host = Reach::of(&kubernetes, &object).await?.connect(node).await?;
+        let host = Reach::of(context, &kubernetes, &object).await?.connect(node).await?;
         context.printer.detail(format_args!("connected to {} at {}", node.name, host.address()));
         Ok(Self { host, cluster: cluster.to_owned(), node: node.name.clone(), path: path.to_owned() })
     }

@@ -76,7 +76,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
 
     let nodes = cluster.status.as_ref().map(|s| s.nodes.as_slice()).unwrap_or_default();
     let mut reached = 0;
-    match Reach::of(&kubernetes, &cluster).await {
+    match Reach::of(context, &kubernetes, &cluster).await {
         // Without a way to the hosts, what the API server knows is still worth having.
         Err(failure) => found.push(format!("no host was looked at: {failure}")),
         Ok(reach) => {

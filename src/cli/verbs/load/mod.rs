@@ -52,7 +52,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     let kubernetes = context.kubernetes().await?;
     let cluster = kubernetes.cluster(&args.cluster).await?;
     let nodes = nodes::of(&cluster)?;
-    let reach = Reach::of(&kubernetes, &cluster).await?;
+    let reach = Reach::of(context, &kubernetes, &cluster).await?;
     let results: Vec<(&str, Result<Loaded, Failure>)> = stream::iter(nodes)
         .map(async |node| {
             let mut task = context.printer.task(&node.name);

@@ -56,7 +56,7 @@ impl Live {
         let Stage::Running { container, manager } = stage(run) else { return Ok(()) };
         let cluster = kubernetes.cluster(&run.cluster_name()).await.map_err(Broken::ForGood)?;
         let node = nodes::one(&cluster, Some(manager)).map_err(Broken::ForGood)?;
-        let reach = Reach::of(kubernetes, &cluster).await.map_err(Broken::ForGood)?;
+        let reach = Reach::of(context, kubernetes, &cluster).await.map_err(Broken::ForGood)?;
         let host = reach.connect(node).await.map_err(Broken::ForNow)?;
         let broken = |error: SwarmError| {
             let name = run.name_any();

@@ -52,7 +52,7 @@ pub struct Args {
 pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     let kubernetes = context.kubernetes().await?;
     let cluster = kubernetes.cluster(&args.name).await?;
-    let resolver = Resolver::new(&kubernetes, cluster).await?;
+    let resolver = Resolver::new(context, &kubernetes, cluster).await?;
     let printer = &context.printer;
     let mut task = printer.task(args.name.as_str());
     task.say("connecting");

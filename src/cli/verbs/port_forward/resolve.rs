@@ -6,8 +6,9 @@ use super::spec::{Spec, Where};
 use crate::{
     api::{NodeRole, NodeState, NodeStatus, SwarmCluster},
     cli::{
+        Context,
         failure::Failure,
-        hosts::{Reach, nodes},
+        hosts::{REACHABLE, Reach, THROUGH, nodes},
         kubernetes::Kubernetes,
     },
     forward::{Destination, Way},
@@ -23,8 +24,8 @@ pub struct Resolver {
 
 impl Resolver {
     /// Of the nodes that can be logged in to.
-    pub async fn new(kubernetes: &Kubernetes, cluster: SwarmCluster) -> Result<Self, Failure> {
-        let reach = Reach::of(kubernetes, &cluster).await?;
+    pub async fn new(context: &Context, kubernetes: &Kubernetes, cluster: SwarmCluster) -> Result<Self, Failure> {
+        let reach = Reach::of(context, kubernetes, &cluster).await?;
         let mut ways = Vec::new();
         for node in nodes::of(&cluster)? {
             if let Ok(target) = reach.target(node) {
@@ -171,11 +172,7 @@ impl Resolver {
 }
 
 async fn connected(way: &Way) -> Result<Host, Failure> {
-    way.connect().await.map_err(|e| {
-        Failure::new(format!("no connection to {e}")).help(
-            "see that this machine may reach the hosts: spec.accessCIDRs, and spec.provider.ec2.connectTo (Public or Private)",
-        )
-    })
+    way.connect().await.map_err(|e| Failure::new(format!("no connection to {e}")).help(REACHABLE).help(THROUGH))
 }
 
 /// A port of the host itself: most listen on every address, some on the loopback one or on the network's alone.

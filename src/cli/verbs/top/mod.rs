@@ -76,7 +76,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     let kubernetes = context.kubernetes().await?;
     let cluster = kubernetes.cluster(&args.name).await?;
     let nodes = nodes::several(&cluster, &args.on)?;
-    let reach = Reach::of(&kubernetes, &cluster).await?;
+    let reach = Reach::of(context, &kubernetes, &cluster).await?;
     let printer = &context.printer;
     let mut task = printer.task(args.name.as_str());
     task.say("measuring");

@@ -1,0 +1,196 @@
+//! Which hosts are gone through on the way to a cluster's hosts, and how to log in there.
+
+use std::{fmt, str::FromStr};
+
+use super::ssh_config::{SshConfig, SshConfigs};
+use crate::{
+    cli::failure::{Failure, exit},
+    host::{Jump, KeyError, known_hosts},
+};
+
+/// A jump host of a jump host of a jump host: more is a circle.
+const DEEPEST: usize = 4;
+
+/// The options that say how hosts are reached.
+#[derive(clap::Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Host options")]
+pub struct HostArgs {
+    /// Reach the hosts through these, as ssh -J; none for no detour [default: the cluster's spec.access.jumpHost,
+    /// else ProxyJump of ~/.ssh/config]
+    #[arg(short = 'J', long, global = true, value_name = "[USER@]HOST[:PORT],…", hide_short_help = true)]
+    pub jump: Option<Route>,
+}
+
+/// The hosts to go through, the first of them from here; none for no detour.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Route(Vec<Stop>);
+
+/// A host as somebody named it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Stop {
+    user: Option<String>,
+    host: String,
+    port: Option<u16>,
+}
+
+impl FromStr for Route {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if text.trim().eq_ignore_ascii_case("none") {
+            return Ok(Self::default());
+        }
+        text.split(',').map(|stop| stop.trim().parse()).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl FromStr for Stop {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let wrong =
+            || format!("{text:?} is no jump host: write [USER@]HOST[:PORT], such as me@bastion.example.com:2222");
+        let bare = text.strip_prefix("ssh://").unwrap_or(text).trim_end_matches('/');
+        let (user, place) = match bare.rsplit_once('@') {
+            Some((user, place)) => (Some(user), place),
+            None => (None, bare),
+        };
+        let (host, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            Some((host, "")) => (host, None),
+            Some((host, rest)) => (host, Some(rest.strip_prefix(':').ok_or_else(wrong)?)),
+            // More colons than one are those of an IPv6 address.
+            None if place.matches(':').count() > 1 => (place, None),
+            None => place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))),
+        };
+        let port = port.map(|port| port.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(wrong)).transpose()?;
+        // What is handed on to ssh must be neither an option nor anything else than a name.
+        let is_name = |name: &str| {
+            name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':')
+                && name.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:%\\+".contains(c))
+        };
+        if !is_name(host) || user.is_some_and(|user| !is_name(user)) {
+            return Err(wrong());
+        }
+        Ok(Self { user: user.map(str::to_owned), host: host.to_owned(), port })
+    }
+}
+
+impl fmt::Display for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(user) = &self.user {
+            write!(f, "{user}@")?;
+        }
+        f.write_str(&self.host)?;
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+impl Route {
+    /// What it takes to log in to each of them.
+    ///
+    /// # Errors
+    /// One of them is not known by a host key, or is reached in a way that is not followed.
+    pub async fn jumps(&self, configs: &SshConfigs) -> Result<Vec<Jump>, Failure> {
+        let mut jumps = Vec::new();
+        for stop in self.whole(configs).await? {
+            let config = configs.of(&stop.host, stop.user.as_deref(), stop.port).await;
+            jumps.push(jump(&stop, config)?);
+        }
+        Ok(jumps)
+    }
+
+    /// With those that are gone through on the way to the first, and so on.
+    async fn whole(&self, configs: &SshConfigs) -> Result<Vec<Stop>, Failure> {
+        let mut stops = self.0.clone();
+        for _ in 0..=DEEPEST {
+            let Some(first) = stops.first() else { return Ok(stops) };
+            let Some(before) = configs.of(&first.host, first.user.as_deref(), first.port).await.jump else {
+                return Ok(stops);
+            };
+            let before: Self = before.parse().map_err(|e| Failure::new(format!("ProxyJump of {first}: {e}")))?;
+            stops.splice(0..0, before.0);
+        }
+        Err(Failure::new(format!("the ProxyJumps of {} lead in a circle", stops.last().map_or("it", |s| &s.host)))
+            .help("see them: ssh -G HOST | grep -i proxyjump"))
+    }
+}
+
+/// The jump host that the user's OpenSSH knows so.
+fn jump(stop: &Stop, config: SshConfig) -> Result<Jump, Failure> {
+    if let Some(command) = config.command {
+        return Err(Failure::new(format!(
+            "the jump host {stop} has a ProxyCommand in the configuration of ssh ({command}), which is not followed"
+        ))
+        .help("name a host that can be reached directly or through other jump hosts: --jump"));
+    }
+    let (name, port) = config.alias.as_deref().map_or((config.host_name.as_str(), config.port), |alias| (alias, 22));
+    let files = || config.known_hosts.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", ");
+    let log_in = format!(
+        "log in to it once and compare the fingerprint that is shown with the host's own: ssh {}{stop}",
+        stop.port.map(|_| "ssh://").unwrap_or_default()
+    );
+    let known = known_hosts(name, port, &config.known_hosts).map_err(|error| match error {
+        KeyError::Kind(kind) => Failure::new(format!("of the jump host {stop} only a key of type {kind} is known"))
+            .help(format!("its ed25519 or ECDSA key is needed: ssh -o HostKeyAlgorithms=ssh-ed25519 {stop}")),
+        error => Failure::new(format!("the host key of the jump host {stop} cannot be read: {error}")),
+    })?;
+    if known.is_empty() {
+        return Err(Failure::new(format!(
+            "the host key of the jump host {stop} ({name}) is not known: it is in none of {}",
+            files()
+        ))
+        .help(log_in)
+        .exit(exit::FAILED));
+    }
+    Ok(Jump {
+        name: stop.to_string(),
+        address: config.host_name,
+        port: config.port,
+        user: config.user,
+        known,
+        agent: config.agent,
+        keys: config.keys,
+        only_keys: config.only_keys,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn jump_hosts_are_written_as_for_ssh() {
+        let stop =
+            |user: Option<&str>, host: &str, port| Stop { user: user.map(str::to_owned), host: host.to_owned(), port };
+        for (text, stops) in [
+            ("bastion", vec![stop(None, "bastion", None)]),
+            ("me@bastion.example.com:2222", vec![stop(Some("me"), "bastion.example.com", Some(2222))]),
+            ("a, me@b:22", vec![stop(None, "a", None), stop(Some("me"), "b", Some(22))]),
+            ("[fd00::1]:2200", vec![stop(None, "fd00::1", Some(2200))]),
+            ("fd00::1", vec![stop(None, "fd00::1", None)]),
+            ("ssh://me@b:23/", vec![stop(Some("me"), "b", Some(23))]),
+            ("None", vec![]),
+        ] {
+            assert_eq!(text.parse(), Ok(Route(stops)), "{text}");
+        }
+        for wrong in ["", "a,", "-oProxyCommand=x", "me@-x", "a b", "a:0", "a:x", "@a", "a;b", "$(a)", "[::1]22"] {
+            assert!(wrong.parse::<Route>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_jump_host_without_a_known_key_is_not_gone_through() {
+        let stop: Stop = "me@bastion:2222".parse().unwrap();
+        let config = SshConfig {
+            host_name: "10.0.0.9".to_owned(),
+            port: 2222,
+            known_hosts: vec!["/nowhere/known_hosts".into()],
+            ..SshConfig::default()
+        };
+        let failure = jump(&stop, config.clone()).unwrap_err();
+        assert!(failure.what().contains("/nowhere/known_hosts"), "{failure}");
+        assert!(failure.remedies()[0].ends_with("ssh ssh://me@bastion:2222"), "{failure}");
+        let failure = jump(&stop, SshConfig { command: Some("nc x".to_owned()), ..config }).unwrap_err();
+        assert!(failure.what().contains("ProxyCommand"), "{failure}");
+    }
+}

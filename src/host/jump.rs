@@ -1,0 +1,233 @@
+//! A host in between: the user's own login there, and a channel to the next one.
+//!
+//! Nothing of a cluster is shown to it: the cluster's key is used inside the channel alone. What it is offered is what
+//! `ssh` would offer: the keys of the user's agent, then those in files.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use russh::{
+    client::{AuthResult, Handle},
+    keys::{
+        Algorithm, Error as KeyFileError, HashAlg, PrivateKeyWithHashAlg, PublicKey,
+        agent::{AgentIdentity, client::AgentClient},
+        load_public_key, load_secret_key,
+    },
+};
+use tokio::net::UnixStream;
+
+use super::{
+    ConnectError, HostPin, JumpError,
+    login::{
+        Ending, Expected, LOGIN, LOGIN_LIMIT, LOGIN_TRIPS, Met, Patience, Unmet, Watcher, hung_up, place, shake_hands,
+        within,
+    },
+    way::{Hop, Way},
+};
+
+/// What a jump host may take to connect to the next host: it sends SYNs that are lost again after 1, 3, 7 s.
+const PASSAGE_LIMIT: Duration = Duration::from_secs(10);
+const PASSAGE: &str = "the connection from the jump host";
+/// So many round trips of a login are taken for one step.
+const KEYS_TRIED: u32 = 6;
+
+/// A host to go through.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Jump {
+    /// As it was named, for messages.
+    pub name: String,
+    /// An IP address or a name.
+    pub address: String,
+    /// The port of its sshd.
+    pub port: u16,
+    /// The user to log in as.
+    pub user: String,
+    /// The host keys that prove it. There must be some: none is taken on trust.
+    pub known: Vec<HostPin>,
+    /// The socket of the user's agent.
+    pub agent: Option<PathBuf>,
+    /// The user's private keys. Those that are not there are passed over.
+    pub keys: Vec<PathBuf>,
+    /// Of the agent's keys only those that are also in files are offered.
+    pub only_keys: bool,
+}
+
+impl Jump {
+    /// There is no connection to it.
+    pub(super) fn unreached(&self, error: ConnectError) -> ConnectError {
+        self.ends(JumpError::Connect(Box::new(error)))
+    }
+
+    fn ends(&self, why: JumpError) -> ConnectError {
+        ConnectError::Jump { jump: self.name.clone(), why }
+    }
+
+    /// Logs in over the way so far, and leads it on.
+    pub(super) async fn pass(
+        &self,
+        way: Way,
+        (address, port): (&str, u16),
+        patience: Patience,
+        ending: &Ending,
+    ) -> Result<Way, ConnectError> {
+        let here = place(&self.address, self.port);
+        let expected = Expected {
+            place: here.clone(),
+            keys: self.known.clone(),
+            ending: Ending { why: ending.why.clone(), ..Ending::default() },
+            jump: Some(self.name.clone()),
+        };
+        let Way { stream, grip, mut hops, trip } = way;
+        let met = shake_hands(stream, expected, trip, patience).await;
+        let Met { mut handle, ending, .. } = met.map_err(|error| match error {
+            Unmet::Key(presented) => self.ends(JumpError::Key { place: here.clone(), presented }),
+            Unmet::Other(error) => self.unreached(error),
+        })?;
+        let limit = LOGIN_LIMIT + trip * LOGIN_TRIPS * KEYS_TRIED;
+        let login = self.log_in(&mut handle, &here, &ending);
+        within(limit, LOGIN, &here, login).await.map_err(|e| self.unreached(e))?.map_err(|e| self.ends(e))?;
+        let begin = Instant::now();
+        let to = place(address, port);
+        // Where we are says nothing to anybody: sshd only writes it into its log.
+        let open = handle.channel_open_direct_tcpip(address, u32::from(port), "127.0.0.1", 0);
+        let opened = within(PASSAGE_LIMIT + trip * LOGIN_TRIPS, PASSAGE, &to, open).await;
+        let channel = opened.map_err(|e| self.unreached(e))?.map_err(|error| {
+            let message = match error {
+                russh::Error::ChannelOpenFailure(russh::ChannelOpenFailure::ConnectFailed) => {
+                    "nothing answers there".to_owned()
+                }
+                russh::Error::ChannelOpenFailure(russh::ChannelOpenFailure::AdministrativelyProhibited) => {
+                    "its sshd does not allow it (AllowTcpForwarding, PermitOpen)".to_owned()
+                }
+                other => other.to_string(),
+            };
+            self.ends(JumpError::Passage { to, message })
+        })?;
+        hops.push(Hop(handle));
+        Ok(Way { stream: Box::new(channel.into_stream()), grip, hops, trip: begin.elapsed() })
+    }
+
+    /// Offers one key after the other.
+    async fn log_in(&self, handle: &mut Handle<Watcher>, here: &str, ending: &Ending) -> Result<(), JumpError> {
+        let mut tried = Vec::new();
+        let mut offered: Vec<PublicKey> = Vec::new();
+        let refused = |tried: &[String]| JumpError::Login {
+            place: here.to_owned(),
+            user: self.user.clone(),
+            tried: if tried.is_empty() { "no key was found".to_owned() } else { tried.join(", ") },
+        };
+        let hung_up = |handle: &Handle<Watcher>| {
+            handle.is_closed().then(|| JumpError::Connect(Box::new(hung_up(here, ending.reason()))))
+        };
+        if let Some((mut agent, keys)) = self.of_agent(&mut tried).await {
+            for key in keys {
+                let hash = hash(handle, &key).await;
+                tried.push(format!("{} of the agent", shown(&key)));
+                let answer = handle.authenticate_publickey_with(&self.user, key.clone(), hash, &mut agent).await;
+                offered.push(key);
+                match answer {
+                    Ok(answer) if self.is_in(&answer, &mut tried) => return Ok(()),
+                    Ok(_) => {}
+                    // One that an agent does not sign with is no reason to ask for no other.
+                    Err(error) => tried.push(format!("(the agent: {error})")),
+                }
+                if let Some(error) = hung_up(handle) {
+                    return Err(if tried.len() > 1 { refused(&tried) } else { error });
+                }
+            }
+        }
+        for path in &self.keys {
+            let key = match load_secret_key(path, None) {
+                Ok(key) => key,
+                Err(KeyFileError::IO(e)) if e.kind() == std::io::ErrorKind::NotFound => continue,
+                Err(KeyFileError::KeyIsEncrypted) => {
+                    tried
+                        .push(format!("not {}, which has a passphrase (ssh-add gives it to an agent)", path.display()));
+                    continue;
+                }
+                Err(error) => {
+                    tried.push(format!("not {} ({error})", path.display()));
+                    continue;
+                }
+            };
+            if offered.contains(key.public_key()) {
+                continue;
+            }
+            tried.push(path.display().to_string());
+            let hash = hash(handle, key.public_key()).await;
+            let answer = handle
+                .authenticate_publickey(&self.user, PrivateKeyWithHashAlg::new(Arc::new(key), hash))
+                .await
+                .map_err(|e| JumpError::Connect(Box::new(self::hung_up(here, e.to_string()))))?;
+            if self.is_in(&answer, &mut tried) {
+                return Ok(());
+            }
+            if let Some(error) = hung_up(handle) {
+                return Err(if tried.len() > 1 { refused(&tried) } else { error });
+            }
+        }
+        Err(refused(&tried))
+    }
+
+    fn is_in(&self, answer: &AuthResult, tried: &mut Vec<String>) -> bool {
+        if let AuthResult::Failure { partial_success: true, .. } = answer {
+            tried.push("(that one was right, and more is asked for than a key)".to_owned());
+        }
+        answer.success()
+    }
+
+    /// The agent and the keys of it that may be offered.
+    async fn of_agent(&self, tried: &mut Vec<String>) -> Option<(AgentClient<UnixStream>, Vec<PublicKey>)> {
+        let path = self.agent.as_ref()?;
+        let ask = async {
+            let mut agent = AgentClient::connect_uds(path).await?;
+            let identities = agent.request_identities().await?;
+            Ok::<_, KeyFileError>((agent, identities))
+        };
+        let (agent, identities) = match ask.await {
+            Ok(found) => found,
+            Err(error) => {
+                tried.push(format!("not the agent at {} ({error})", path.display()));
+                return None;
+            }
+        };
+        let in_files: Vec<PublicKey> = self.keys.iter().filter_map(|path| public_of(path)).collect();
+        let keys = identities.into_iter().filter_map(|identity| match identity {
+            AgentIdentity::PublicKey { key, .. } => Some(key),
+            AgentIdentity::Certificate { .. } => None,
+        });
+        let same = |a: &PublicKey, b: &PublicKey| a.key_data() == b.key_data();
+        let mut keys: Vec<PublicKey> =
+            keys.filter(|key| !self.only_keys || in_files.iter().any(|file| same(file, key))).collect();
+        // Those that were chosen for this host first: an sshd has patience for six.
+        keys.sort_by_key(|key| !in_files.iter().any(|file| same(file, key)));
+        Some((agent, keys))
+    }
+}
+
+/// The public half of a key in a file, which lies beside it.
+fn public_of(path: &std::path::Path) -> Option<PublicKey> {
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".pub");
+    load_public_key(beside).ok()
+}
+
+/// How a key signs; of one kind there are several ways.
+async fn hash(handle: &Handle<Watcher>, key: &PublicKey) -> Option<HashAlg> {
+    match key.algorithm() {
+        // One that does not say what it takes is no older than that.
+        Algorithm::Rsa { .. } => handle.best_supported_rsa_hash().await.ok().flatten().unwrap_or(Some(HashAlg::Sha512)),
+        _ => None,
+    }
+}
+
+/// A key, in words.
+fn shown(key: &PublicKey) -> String {
+    match key.comment().to_string() {
+        comment if comment.is_empty() => key.fingerprint(HashAlg::Sha256).to_string(),
+        comment => comment,
+    }
+}

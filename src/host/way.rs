@@ -1,0 +1,106 @@
+//! The way to a host: a TCP connection, or a channel through jump hosts.
+//!
+//! Each connection to a host has connections to the jump hosts for itself: on a shared one a reader that stops would
+//! stop the others, as on any connection (see `connection`).
+
+use std::{
+    io,
+    time::{Duration, Instant},
+};
+
+use futures::{StreamExt, stream::FuturesUnordered};
+use russh::client::Handle;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    time::sleep,
+};
+
+use super::{
+    ConnectError, Jump,
+    login::{Ending, Grip, Patience, TCP, Watcher, place, within},
+};
+
+/// A host that boots answers at some moment, which a SYN retransmitted after 1, 3, 7 s misses; over a long way the first
+/// answer is on its way meanwhile. So there is another connection every second, and the first that is answered counts.
+const ANOTHER_SYN: Duration = Duration::from_secs(1);
+
+/// Bytes both ways.
+pub trait Bytes: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Bytes for S {}
+
+/// A session with a jump host. Dropped, what it carries ends.
+pub struct Hop(#[expect(dead_code, reason = "it is held for what it carries")] pub Handle<Watcher>);
+
+/// A way to a host.
+pub struct Way {
+    pub stream: Box<dyn Bytes>,
+    /// On the TCP connection from here, which all else goes over.
+    pub grip: Grip,
+    /// The jump hosts on it, the nearest first.
+    pub hops: Vec<Hop>,
+    /// What the last step of it took: about a round trip.
+    pub trip: Duration,
+}
+
+/// The way to an address. What ends it is told to `ending`.
+pub async fn to(
+    via: &[Jump],
+    address: &str,
+    port: u16,
+    patience: Patience,
+    ending: &Ending,
+) -> Result<Way, ConnectError> {
+    let Some(first) = via.first() else { return dial(address, port, patience).await };
+    let mut way = dial(&first.address, first.port, patience).await.map_err(|e| first.unreached(e))?;
+    for (at, jump) in via.iter().enumerate() {
+        let next = via.get(at + 1).map_or((address, port), |next| (next.address.as_str(), next.port));
+        way = jump.pass(way, next, patience, ending).await?;
+    }
+    Ok(way)
+}
+
+/// The TCP connection, and a grip on it.
+async fn dial(address: &str, port: u16, patience: Patience) -> Result<Way, ConnectError> {
+    let place = place(address, port);
+    let failed = |error: &io::Error| {
+        let (address, message) = (place.clone(), plain(error));
+        match error.kind() {
+            io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => {
+                ConnectError::Refused { address, message }
+            }
+            _ => ConnectError::Unreachable { address, message },
+        }
+    };
+    let connected = within(patience.tcp(), TCP, &place, connect(address, port)).await?;
+    let (stream, trip) = connected.map_err(|e| failed(&e))?;
+    let set_up = || {
+        stream.set_nodelay(true)?;
+        // Keep-alives are not sent while a write waits; the kernel notices instead.
+        socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(patience.limit()))?;
+        socket2::SockRef::from(&stream).try_clone()
+    };
+    let socket = set_up().map_err(|e| failed(&e))?;
+    Ok(Way { stream: Box::new(stream), grip: Grip(socket.into()), hops: Vec::new(), trip })
+}
+
+/// The first TCP connection that is answered, and what its answer took.
+async fn connect(address: &str, port: u16) -> io::Result<(TcpStream, Duration)> {
+    let mut attempts = FuturesUnordered::new();
+    loop {
+        attempts.push(async {
+            let begin = Instant::now();
+            TcpStream::connect((address, port)).await.map(|stream| (stream, begin.elapsed()))
+        });
+        tokio::select! {
+            Some(done) = attempts.next() => return done,
+            () = sleep(ANOTHER_SYN) => {}
+        }
+    }
+}
+
+/// The system's words without its numbers.
+fn plain(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_lowercase()
+}
