@@ -128,15 +128,15 @@ async fn write_down(
     if let Some(journal) = &plan.save {
         keys.journal = journal.clone();
     }
-    let kind = cluster.spec.provider.ec2.as_ref().map(|e| e.connect_to).unwrap_or_default();
-    let addressed = |id: &MemberId| Some((*id, address(observation.world.instance(*id)?, kind)?.to_owned()));
-    let pins: Vec<_> = plan.pins.iter().filter_map(addressed).collect();
+    let places = observation.places(cluster);
+    let placed = |id: &MemberId| Some((*id, places.as_ref()?.get(id)?.clone()));
+    let pins: Vec<_> = plan.pins.iter().filter_map(placed).collect();
     keys.pin(&cluster.name_any(), &cluster.uid().unwrap_or_default(), &pins, &plan.hosts);
     let mut written = keys.write(&context.client, cluster).await;
     if written.is_ok() {
         context.remember(&cluster.uid().unwrap_or_default(), |memory| memory.keys = Some(keys.clone()));
         if plan.save.is_none() || observation.world.journal.is_none() || !plan.pins.is_empty() {
-            written = keys.project(&context.client, cluster).await;
+            written = keys.project(&context.client, cluster, places.as_ref()).await;
         }
     }
     observation.keys = Some(keys);

@@ -34,6 +34,9 @@ pub struct Keys {
     version: Option<String>,
 }
 
+/// Where the hosts are: the addresses of each, the one to connect to first.
+pub type Places = BTreeMap<MemberId, Vec<String>>;
+
 /// Why a Secret cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum KeysError {
@@ -140,12 +143,16 @@ impl Keys {
         Ok(())
     }
 
-    /// Makes sure of what people read.
-    pub async fn project(&self, client: &Client, cluster: &SwarmCluster) -> Result<(), KeysError> {
+    /// Makes sure of what people read: all of it is rendered, compared with what is there, and written where it differs.
+    /// Without `places`, of which nothing is known yet, the addresses that are there stay.
+    pub async fn project(
+        &self,
+        client: &Client,
+        cluster: &SwarmCluster,
+        places: Option<&Places>,
+    ) -> Result<(), KeysError> {
         let name = cluster.ssh_secret_name();
-        let mut data = self.shown();
-        let comment = format!("testkit {}/{}", cluster.namespace().unwrap_or_default(), cluster.name_any());
-        data.insert(secret_key::PUBLIC_KEY.to_owned(), bytes(&self.client.public_line(&comment)));
+        let mut data = self.rendered(cluster, places);
         let failed = |source| KeysError::Api { name: name.clone(), source };
         let Some(found) = get(client, cluster, &name).await? else {
             let secret = Secret { data: Some(data), ..secret(cluster, &name, None) };
@@ -159,6 +166,9 @@ impl Keys {
             return Err(KeysError::Foreign { name });
         }
         let has = found.data.unwrap_or_default();
+        if places.is_none() && has.contains_key(secret_key::KNOWN_HOSTS) {
+            data.remove(secret_key::KNOWN_HOSTS);
+        }
         if whose == Whose::Ours && data.iter().all(|(k, v)| has.get(k) == Some(v)) {
             return Ok(());
         }
@@ -179,25 +189,43 @@ impl Keys {
 
     /// Notes the own keys of hosts that presented them, and forgets those of hosts that are gone.
     /// Of a slot there may be two: one that fills it, and one that is about to or was.
-    pub fn pin(&mut self, cluster: &str, uid: &str, hosts: &[(MemberId, String)], live: &[MemberId]) {
+    pub fn pin(&mut self, cluster: &str, uid: &str, hosts: &[(MemberId, Vec<String>)], live: &[MemberId]) {
         let own = |member: &MemberId| self.seed.host_key(&Self::host_id(uid, *member)).public_line();
         let live: BTreeSet<String> =
             live.iter().map(own).filter_map(|line| key_part(&line).map(str::to_owned)).collect();
-        let lines: Vec<_> = hosts.iter().map(|(member, address)| (member, address, own(member))).collect();
+        let lines: Vec<_> = hosts.iter().map(|(member, at)| (names(cluster, *member, at), own(member))).collect();
         self.known.retain(|_, known| key_part(known).is_some_and(|key| live.contains(key)));
-        for (member, address, line) in lines {
+        for (names, line) in lines {
             self.known.retain(|_, known| key_part(known) != key_part(&line));
-            self.known.insert(format!("{cluster}-{},{address}", member.slot), line);
+            self.known.insert(names, line);
         }
+    }
+
+    /// The host keys that were seen in place, by the names of the places where the hosts are now.
+    fn known_at(&self, cluster: &SwarmCluster, places: Option<&Places>) -> BTreeMap<String, String> {
+        let Some(places) = places else { return self.known.clone() };
+        let uid = cluster.metadata.uid.as_deref().unwrap_or_default();
+        let ids = places.iter().map(|(member, at)| (Self::host_id(uid, *member), *member, at));
+        let pinned = ids.filter(|(id, _, _)| self.pins(id));
+        let line = |id: &HostId| self.seed.host_key(id).public_line();
+        pinned.map(|(id, member, at)| (names(&cluster.name_any(), member, at), line(&id))).collect()
+    }
+
+    /// All that people read: a function of the journal and of where the hosts are, and of nothing that was written before.
+    fn rendered(&self, cluster: &SwarmCluster, places: Option<&Places>) -> BTreeMap<String, ByteString> {
+        let mut data = self.shown();
+        data.insert(secret_key::KNOWN_HOSTS.to_owned(), lines(&self.known_at(cluster, places)));
+        let comment = format!("testkit {}/{}", cluster.namespace().unwrap_or_default(), cluster.name_any());
+        data.insert(secret_key::PUBLIC_KEY.to_owned(), bytes(&self.client.public_line(&comment)));
+        data
     }
 
     /// What both Secrets hold.
     fn shown(&self) -> BTreeMap<String, ByteString> {
-        let known: String = self.known.iter().map(|(names, key)| format!("{names} {key}\n")).collect();
         [
             (secret_key::PRIVATE_KEY, bytes(self.client.to_openssh().as_str())),
             (secret_key::HOST_SEED, ByteString(self.seed.as_bytes().to_vec())),
-            (secret_key::KNOWN_HOSTS, bytes(&known)),
+            (secret_key::KNOWN_HOSTS, lines(&self.known)),
         ]
         .map(|(key, value)| (key.to_owned(), value))
         .into()
@@ -328,6 +356,16 @@ fn api(client: &Client, cluster: &SwarmCluster) -> Api<Secret> {
     Api::namespaced(client.clone(), &cluster.namespace().unwrap_or_default())
 }
 
+/// The names of a host in `known_hosts`.
+fn names(cluster: &str, member: MemberId, at: &[String]) -> String {
+    std::iter::once(format!("{cluster}-{}", member.slot)).chain(at.iter().cloned()).collect::<Vec<_>>().join(",")
+}
+
+/// A `known_hosts` file.
+fn lines(known: &BTreeMap<String, String>) -> ByteString {
+    bytes(&known.iter().map(|(names, key)| format!("{names} {key}\n")).collect::<String>())
+}
+
 fn bytes(text: &str) -> ByteString {
     ByteString(text.as_bytes().to_vec())
 }
@@ -335,4 +373,81 @@ fn bytes(text: &str) -> ByteString {
 /// The base64 part of a public key line: what makes two lines the same key.
 fn key_part(line: &str) -> Option<&str> {
     line.split_whitespace().nth(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cluster() -> SwarmCluster {
+        serde_json::from_value(serde_json::json!({
+            "apiVersion": "testkit.dev/v1alpha1", "kind": "SwarmCluster",
+            "metadata": {"name": "foo", "namespace": "a", "uid": "u"},
+            "spec": {"provider": {"ec2": {"region": "us-east-1"}}},
+        }))
+        .unwrap()
+    }
+
+    fn member(slot: &str, incarnation: u32) -> MemberId {
+        MemberId { slot: slot.parse().unwrap(), incarnation }
+    }
+
+    fn at(addresses: &[&str]) -> Vec<String> {
+        addresses.iter().map(|a| (*a).to_owned()).collect()
+    }
+
+    /// `m0` and `w0` have shown their keys, `m1` has not.
+    fn keys() -> Keys {
+        let mut keys = Keys {
+            client: ClientKey::generate(),
+            seed: HostSeed::generate(),
+            known: BTreeMap::new(),
+            journal: Journal::default(),
+            version: None,
+        };
+        let (m0, w0) = (member("m0", 1), member("w0", 0));
+        keys.pin("foo", "u", &[(m0, at(&["10.0.0.1"])), (w0, at(&["10.0.0.3"]))], &[m0, w0]);
+        keys
+    }
+
+    fn known_hosts(keys: &Keys, places: Option<&Places>) -> Vec<String> {
+        let data = keys.rendered(&cluster(), places);
+        let text = String::from_utf8(data[secret_key::KNOWN_HOSTS].0.clone()).unwrap();
+        // A line has names, a kind and a key.
+        text.lines().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
+    }
+
+    #[test]
+    fn known_hosts_has_the_places_of_now_whatever_was_written_before() {
+        let keys = keys();
+        for (places, found) in [
+            // What was written down, while nothing is known.
+            (None, &["foo-m0,10.0.0.1", "foo-w0,10.0.0.3"][..]),
+            (
+                Some(vec![(member("m0", 1), at(&["203.0.113.9", "10.0.0.1"])), (member("w0", 0), at(&["10.0.0.3"]))]),
+                &["foo-m0,203.0.113.9,10.0.0.1", "foo-w0,10.0.0.3"],
+            ),
+            // One whose key was not seen yet has no line, and neither has one that is gone.
+            (
+                Some(vec![(member("m0", 1), at(&["10.0.0.1"])), (member("m1", 0), at(&["10.0.0.2"]))]),
+                &["foo-m0,10.0.0.1"],
+            ),
+            // Another machine in the slot has another key.
+            (Some(vec![(member("m0", 2), at(&["10.0.0.1"]))]), &[]),
+            (Some(vec![]), &[]),
+        ] {
+            let places = places.map(|places| places.into_iter().collect::<Places>());
+            assert_eq!(known_hosts(&keys, places.as_ref()), found, "{places:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_has_the_key_of_its_host() {
+        let keys = keys();
+        let m0 = member("m0", 1);
+        let data = keys.rendered(&cluster(), Some(&[(m0, at(&["10.0.0.1"]))].into()));
+        let own = keys.seed.host_key(&Keys::host_id("u", m0)).public_line();
+        assert_eq!(data[secret_key::KNOWN_HOSTS].0, format!("foo-m0,10.0.0.1 {own}\n").into_bytes());
+        assert!(!data.contains_key(secret_key::JOURNAL), "what people read has no journal");
+    }
 }

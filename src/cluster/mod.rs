@@ -291,11 +291,11 @@ async fn pass(
     let keys = Keys::read(&context.client, cluster, before).await?;
     if let Some(keys) = &keys {
         context.remember(&uid, |memory| memory.keys = Some(keys.clone()));
-        if cluster.meta().deletion_timestamp.is_none() {
-            keys.project(&context.client, cluster).await?;
-        }
     }
     let mut observation = observe::observe(context, cluster, &cloud.account, keys).await;
+    if let Some(keys) = observation.keys.as_ref().filter(|_| cluster.meta().deletion_timestamp.is_none()) {
+        keys.project(&context.client, cluster, observation.places(cluster).as_ref()).await?;
+    }
     let plan = plan::plan(&cluster.spec, &observation.world, now);
     let mut outcome = act::act(context, cluster, cloud, &mut observation, &plan).await;
     if let Some(words) = &cloud.doubt {

@@ -12,10 +12,11 @@ use kube::{Api, Resource, ResourceExt, api::ListParams};
 use super::{
     Context, Uid, holders,
     journal::{Journal, Recovering},
-    keys::Keys,
+    keys::{Keys, Places},
     member::{MemberId, Members},
     plan::{self, Drain, HostView, World},
     slot::Slot,
+    status::addresses,
     template,
 };
 use crate::{
@@ -42,6 +43,20 @@ pub struct Observation {
     pub keys: Option<Keys>,
     /// An engine for each host that is up.
     pub engines: BTreeMap<MemberId, Engine>,
+}
+
+impl Observation {
+    /// Where the hosts are, the address to connect to first; none before the first sweep.
+    #[must_use]
+    pub fn places(&self, cluster: &SwarmCluster) -> Option<Places> {
+        let kind = cluster.spec.provider.ec2.as_ref().map(|e| e.connect_to).unwrap_or_default();
+        let of = |instance: &Instance| {
+            let slot = instance.slot.parse().ok()?;
+            let id = MemberId { slot, incarnation: instance.incarnation };
+            Some((id, addresses(self.world.instance(id)?, kind)))
+        };
+        Some(self.world.instances.as_ref()?.iter().filter_map(of).filter(|(_, at)| !at.is_empty()).collect())
+    }
 }
 
 /// Looks at everything.

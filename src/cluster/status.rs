@@ -249,6 +249,16 @@ fn with_instance(mut node: NodeStatus, kind: AddressKind, instance: &Instance) -
     node
 }
 
+/// All addresses of a host, the one to connect to first.
+#[must_use]
+pub fn addresses(instance: &Instance, kind: AddressKind) -> Vec<String> {
+    let other = match kind {
+        AddressKind::Private => AddressKind::Public,
+        AddressKind::Public => AddressKind::Private,
+    };
+    [kind, other].into_iter().filter_map(|kind| address(instance, kind)).map(str::to_owned).collect()
+}
+
 /// The address to connect to.
 #[must_use]
 pub fn address(instance: &Instance, kind: AddressKind) -> Option<&str> {
