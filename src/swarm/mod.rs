@@ -24,7 +24,7 @@ pub use containers::{Container, ContainerSpec, ContainerSummary};
 pub use error::SwarmError;
 pub use images::{Image, Login};
 pub use nodes::{AddressPools, Availability, EngineInfo, JoinRequest, LocalState, Node, Token, Tokens};
-pub use ports::{Place, Ports, Published, ServicePort, TaskPlace};
+pub use ports::{Place, Ports, Published, Publisher, Reached, ServicePort, TaskPlace};
 pub use stats::Usage;
 
 use crate::host::Host;

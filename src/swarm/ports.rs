@@ -1,11 +1,14 @@
 //! Ports: which are published on a host, and where a service or a container listens.
 
-use std::collections::{BTreeSet, HashMap};
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+};
 
 use bollard::{
     models::{
-        EndpointPortConfig, EndpointPortConfigProtocolEnum, EndpointPortConfigPublishModeEnum, PortSummary,
-        PortSummaryTypeEnum, TaskState,
+        ContainerInspectResponse, EndpointPortConfig, EndpointPortConfigProtocolEnum,
+        EndpointPortConfigPublishModeEnum, PortSummary, PortSummaryTypeEnum, TaskState,
     },
     query_parameters::{
         InspectContainerOptions, InspectNetworkOptions, ListContainersOptionsBuilder, ListServicesOptions,
@@ -34,7 +37,25 @@ pub struct Published {
     /// Where it can be reached on the host.
     pub place: Place,
     /// Whose it is.
-    pub of: String,
+    pub of: Publisher,
+}
+
+/// Who publishes a port.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Publisher {
+    /// A container of the host.
+    Container(String),
+    /// A service, on every node.
+    Service(String),
+}
+
+impl fmt::Display for Publisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Container(name) => f.write_str(name),
+            Self::Service(name) => write!(f, "service {name}"),
+        }
+    }
 }
 
 /// What a host publishes.
@@ -44,6 +65,19 @@ pub struct Ports {
     pub tcp: BTreeSet<Published>,
     /// What else is published, in words: `53/udp of dns`.
     pub others: BTreeSet<String>,
+    /// Whether nobody could tell what services publish: then nothing follows from its not being here.
+    pub services_unknown: bool,
+}
+
+/// A container, as somebody who wants to reach it finds it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reached {
+    /// The host has none of that name.
+    Nowhere,
+    /// It does not run: its state, in Docker's word. Addresses that it had are others' by now.
+    Stopped(String),
+    /// The addresses at which the host reaches it, the best first.
+    At(Vec<String>),
 }
 
 /// A port of a service.
@@ -80,8 +114,13 @@ impl Engine {
                     ports.add_service(&name, &service.endpoint.and_then(|e| e.ports).unwrap_or_default());
                 }
             }
-            // A worker, or a swarm that cannot tell: its containers' ports are there all the same.
-            Err(error) => tracing::debug!(%error, "no services"),
+            // A worker has none.
+            Err(SwarmError::NotAManager(_)) => {}
+            // Its containers' ports are there all the same.
+            Err(error) => {
+                tracing::debug!(%error, "what services publish is not known");
+                ports.services_unknown = true;
+            }
         }
         Ok(ports)
     }
@@ -115,18 +154,26 @@ impl Engine {
         Ok(tasks.into_iter().filter_map(place).collect())
     }
 
-    /// The addresses at which this host reaches a container, the best first; `None` where there is no such container.
-    pub async fn container_addresses(&self, name: &str) -> Result<Option<Vec<String>>, SwarmError> {
+    /// Where this host reaches a container, by its name or id.
+    pub async fn container_addresses(&self, name: &str) -> Result<Reached, SwarmError> {
         let found = match self.within(QUICK).inspect_container(name, None::<InspectContainerOptions>).await {
             Ok(found) => found,
             Err(error) => match SwarmError::from(error) {
-                SwarmError::NotFound(_) => return Ok(None),
+                SwarmError::NotFound(_) => return Ok(Reached::Nowhere),
                 error => return Err(error),
             },
         };
+        if !is_called(&found, name) {
+            return Ok(Reached::Nowhere);
+        }
+        let state = found.state.unwrap_or_default();
+        if state.running != Some(true) {
+            let status = state.status.map(|status| status.to_string()).filter(|status| !status.is_empty());
+            return Ok(Reached::Stopped(status.unwrap_or_else(|| "not running".to_owned())));
+        }
         let own_network = found.host_config.and_then(|h| h.network_mode).unwrap_or_default();
         if own_network == "host" {
-            return Ok(Some(vec!["127.0.0.1".to_owned()]));
+            return Ok(Reached::At(vec!["127.0.0.1".to_owned()]));
         }
         // Addresses in networks of the swarm are no host's to reach; where there are such, there is this one too.
         let id = found.id.unwrap_or_default();
@@ -134,13 +181,13 @@ impl Engine {
             && let Some(end) = gateway.containers.unwrap_or_default().remove(&id)
             && let Some((address, _)) = end.ipv4_address.as_deref().and_then(|a| a.split_once('/'))
         {
-            return Ok(Some(vec![address.to_owned()]));
+            return Ok(Reached::At(vec![address.to_owned()]));
         }
         let networks = found.network_settings.and_then(|s| s.networks).unwrap_or_default();
         let mut addresses: Vec<String> =
             networks.into_values().filter_map(|n| n.ip_address.filter(|a| !a.is_empty())).collect();
         addresses.sort();
-        Ok(Some(addresses))
+        Ok(Reached::At(addresses))
     }
 }
 
@@ -158,7 +205,7 @@ impl Ports {
                     if place.address != "::1" {
                         self.tcp.retain(|p| p.place != Place { address: "::1".to_owned(), port: public });
                     }
-                    self.tcp.insert(Published { place, of: name.to_owned() });
+                    self.tcp.insert(Published { place, of: Publisher::Container(name.to_owned()) });
                 }
                 Some(other) => {
                     self.others.insert(format!("{public}/{other} of {name}"));
@@ -168,12 +215,29 @@ impl Ports {
     }
 
     fn add_service(&mut self, name: &str, ports: &[EndpointPortConfig]) {
-        for port in ports.iter().filter_map(everywhere) {
-            let place = Place { address: "127.0.0.1".to_owned(), port: port.published };
-            self.tcp.insert(Published { place, of: format!("service {name}") });
+        for port in ports.iter().filter(|port| is_everywhere(port)) {
+            let of = Publisher::Service(name.to_owned());
+            if let Some(port) = everywhere(port) {
+                let place = Place { address: "127.0.0.1".to_owned(), port: port.published };
+                self.tcp.insert(Published { place, of });
+            } else if let (Some(protocol), Some(published)) = (port.protocol, number(port.published_port)) {
+                self.others.insert(format!("{published}/{protocol} of {of}"));
+            }
         }
     }
 }
+
+/// Whether a container is meant by a word. An engine also takes the beginning of an id, however short: a word that is
+/// meant for a name would find whichever container has such an id.
+fn is_called(found: &ContainerInspectResponse, word: &str) -> bool {
+    let id = found.id.as_deref().unwrap_or_default();
+    found.name.as_deref().is_some_and(|name| name.trim_start_matches('/') == word)
+        || id == word
+        || word.len() >= SHORT_ID && id.starts_with(word)
+}
+
+/// What `docker ps` shows of an id.
+const SHORT_ID: usize = 12;
 
 /// From the host itself: every address is also its loopback one.
 fn reachable(address: &str) -> String {
@@ -184,14 +248,23 @@ fn reachable(address: &str) -> String {
     }
 }
 
-/// A TCP port that every node publishes; those of mode `host` are their container's.
+/// Whether every node publishes it; a port of mode `host` is its container's.
+fn is_everywhere(port: &EndpointPortConfig) -> bool {
+    port.publish_mode != Some(EndpointPortConfigPublishModeEnum::HOST)
+}
+
+/// A TCP port that every node publishes.
 fn everywhere(port: &EndpointPortConfig) -> Option<ServicePort> {
     let is_tcp =
         !matches!(port.protocol, Some(EndpointPortConfigProtocolEnum::UDP | EndpointPortConfigProtocolEnum::SCTP));
-    let of_host = port.publish_mode == Some(EndpointPortConfigPublishModeEnum::HOST);
-    let number = |n: Option<i64>| u16::try_from(n?).ok().filter(|n| *n > 0);
-    (is_tcp && !of_host)
-        .then(|| Some(ServicePort { target: number(port.target_port)?, published: number(port.published_port)? }))?
+    if !is_tcp || !is_everywhere(port) {
+        return None;
+    }
+    Some(ServicePort { target: number(port.target_port)?, published: number(port.published_port)? })
+}
+
+fn number(port: Option<i64>) -> Option<u16> {
+    u16::try_from(port?).ok().filter(|port| *port > 0)
 }
 
 #[cfg(test)]
@@ -223,6 +296,19 @@ mod tests {
         let found: Vec<String> =
             ports.tcp.iter().map(|p| format!("{}:{} {}", p.place.address, p.place.port, p.of)).collect();
         assert_eq!(found, ["10.0.0.7:8081 web", "127.0.0.1:8080 web", "127.0.0.1:9000 service api", "::1:8082 web"]);
-        assert_eq!(ports.others.iter().collect::<Vec<_>>(), ["53/udp of web"]);
+        assert_eq!(ports.others.iter().collect::<Vec<_>>(), ["53/udp of web", "9002/udp of service api"]);
+    }
+
+    #[test]
+    fn a_container_is_called_by_its_name_or_id_and_not_by_what_an_id_begins_with() {
+        let id = "dbcafe0123456789abcdef0123456789abcdef0123456789abcdef0123456789";
+        let found = ContainerInspectResponse {
+            id: Some(id.to_owned()),
+            name: Some("/web".to_owned()),
+            ..ContainerInspectResponse::default()
+        };
+        for (word, is) in [("web", true), (id, true), ("dbcafe012345", true), ("db", false), ("dbcafe01234", false)] {
+            assert_eq!(is_called(&found, word), is, "{word}");
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::{
     },
     forward::{Destination, Way},
     host::Host,
-    swarm::{Engine, SwarmError, TaskPlace},
+    swarm::{Engine, Reached, SwarmError, TaskPlace},
 };
 
 /// Finds ports of one cluster.
@@ -109,7 +109,7 @@ impl Resolver {
         for TaskPlace { node, container } in tasks.map_err(failed)? {
             let Some((_, way)) = self.ways.iter().find(|(n, _)| n.node_id.as_ref() == Some(&node)) else { continue };
             let Ok(host) = way.connect().await else { continue };
-            if let Ok(Some(addresses)) = Engine::new(&host).container_addresses(&container).await {
+            if let Ok(Reached::At(addresses)) = Engine::new(&host).container_addresses(&container).await {
                 ways.push((way.clone(), at(addresses, port)));
             }
             way.give_back(host);
@@ -130,13 +130,17 @@ impl Resolver {
             let found = Engine::new(&host).container_addresses(name).await;
             way.give_back(host);
             let found = found.map_err(|e| Failure::new(format!("{} was asked for its containers: {e}", way.name())))?;
-            Ok::<_, Failure>(found.map(|addresses| (way.clone(), at(addresses, port))))
+            Ok::<_, Failure>((way, found))
         });
         let (mut found, mut failures) = (Vec::new(), Vec::new());
         for answer in futures::future::join_all(asked).await {
             match answer {
-                Ok(Some(place)) => found.push(place),
-                Ok(None) => {}
+                Ok((way, Reached::At(addresses))) => found.push((way.clone(), at(addresses, port))),
+                Ok((_, Reached::Nowhere)) => {}
+                Ok((way, Reached::Stopped(state))) => failures.push(
+                    Failure::new(format!("container {name:?} on {} is {state}", way.name()))
+                        .help(format!("docker start {name}, on {}", way.name())),
+                ),
                 Err(failure) => failures.push(failure),
             }
         }
