@@ -23,6 +23,10 @@ use tokio::{
 
 use self::way::Opened;
 pub use self::way::{NoWay, Way};
+use crate::host::race;
+
+/// How long one way is tried alone before the next is tried beside it.
+const HEAD_START: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// What happens to the connections of a local port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,22 +55,25 @@ impl Destination {
         Self { routes: routes.into(), good: Arc::default() }
     }
 
-    /// A stream there, by the first way that is one.
+    /// A stream there, by the first way that is one: a host that is dead and does not say so costs its head start, and
+    /// once only, since the way that was good is tried first from then on.
     async fn open(&self) -> Result<(Opened, &Arc<Way>), NoWay> {
         let first = self.good.load(Ordering::Relaxed);
-        let mut last = NoWay::nowhere();
-        for at in 0..self.routes.len() {
-            let at = (first + at) % self.routes.len();
-            let Some((way, places)) = self.routes.get(at) else { continue };
-            match way.open(places).await {
-                Ok(opened) => {
-                    self.good.store(at, Ordering::Relaxed);
-                    return Ok((opened, way));
-                }
-                Err(error) => last = error,
+        let count = self.routes.len();
+        let order: Vec<usize> = (0..count).map(|at| (first + at) % count).collect();
+        let mut attempts = Vec::new();
+        for at in &order {
+            if let Some((way, places)) = self.routes.get(*at) {
+                attempts.push(async move { way.open(places).await.map(|opened| (opened, way)) });
             }
         }
-        Err(last)
+        match race::first(attempts, HEAD_START).await {
+            Ok((at, found)) => {
+                self.good.store(order.get(at).copied().unwrap_or_default(), Ordering::Relaxed);
+                Ok(found)
+            }
+            Err(mut errors) => Err(errors.pop().unwrap_or_else(NoWay::nowhere)),
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{
     net::{Ipv4Addr, SocketAddr},
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use testkit::forward::{Destination, Event, Forward, Way};
@@ -93,6 +93,24 @@ async fn ports_carry_streams_both_ways_to_their_ends() {
     while TcpStream::connect(local).await.is_ok() {
         tokio::task::yield_now().await;
     }
+}
+
+#[tokio::test]
+async fn a_host_that_says_nothing_holds_up_the_first_only() {
+    let cluster = Cluster::new();
+    let Some(sshd) = cluster.sshd() else { return };
+    let way = Arc::new(Way::new("m0", cluster.at(sshd.port, true)));
+    // Its kernel takes connections, and nobody answers.
+    let frozen = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dead = Arc::new(Way::new("m1", cluster.at(frozen.local_addr().unwrap().port(), true)));
+    let (forward, said) = forward(vec![(dead, vec![1]), (way, vec![echo().await])]).await;
+    let begin = Instant::now();
+    assert_eq!(ask(&forward, b"hello").await.unwrap(), b"hello");
+    assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+    let begin = Instant::now();
+    assert_eq!(ask(&forward, b"hello").await.unwrap(), b"hello");
+    assert!(begin.elapsed() < Duration::from_millis(900), "the good one is tried first: {:?}", begin.elapsed());
+    assert_eq!(*said.lock().unwrap(), vec![Event::Connected; 2]);
 }
 
 #[tokio::test]
