@@ -176,7 +176,7 @@ impl Doomed {
             "swarmcluster"
         };
         context.printer.line(format_args!("{resource}.testkit.dev/{} deleted", self.name))?;
-        rm::gone(context, kubernetes, self.is_run, &self.name).await
+        rm::gone(context, kubernetes, self.is_run, &self.name, self.uid.as_deref()).await
     }
 }
 
