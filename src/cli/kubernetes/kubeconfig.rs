@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use kube::{
     Config,
-    config::{KubeConfigOptions, Kubeconfig, KubeconfigError},
+    config::{Cluster, Context, KubeConfigOptions, Kubeconfig, KubeconfigError, NamedCluster, NamedContext},
 };
 
 use super::ConnectionArgs;
@@ -78,6 +78,27 @@ pub(super) async fn used(
     Config::from_custom_kubeconfig(file, options).await.map_err(|e| unusable(&e, context, &known))
 }
 
+/// What a server is asked with that is named without a context: the credentials of a user, and what is said of a
+/// cluster, where these are named.
+pub(super) async fn of_server(
+    mut file: Kubeconfig,
+    server: hyper::Uri,
+    options: &KubeConfigOptions,
+) -> Result<Config, Failure> {
+    if options.user.is_none() && options.cluster.is_none() {
+        return Ok(Config::new(server));
+    }
+    const NAMED: &str = "the server of --server";
+    let cluster = Cluster { server: Some(server.to_string()), ..Cluster::default() };
+    file.clusters.push(NamedCluster { name: NAMED.to_owned(), cluster: Some(cluster), ..NamedCluster::default() });
+    let context = Context { cluster: NAMED.to_owned(), user: options.user.clone(), ..Context::default() };
+    file.contexts.push(NamedContext { name: NAMED.to_owned(), context: Some(context), ..NamedContext::default() });
+    let options = KubeConfigOptions { context: Some(NAMED.to_owned()), ..options.clone() };
+    let mut config = used(file, &options, Some(NAMED)).await?;
+    config.cluster_url = server;
+    Ok(config)
+}
+
 /// The names in a kubeconfig.
 struct Known {
     contexts: Vec<String>,
@@ -138,5 +159,31 @@ mod tests {
         std::fs::write(folder.join("c"), "{").unwrap();
         assert!(merged(&[folder.join("c")]).is_err());
         std::fs::remove_dir_all(folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_named_without_a_context_is_asked_as_the_user_who_is_named() {
+        let file: Kubeconfig = Kubeconfig::from_yaml(
+            "apiVersion: v1\nkind: Config\nusers:\n- name: ci\n  user: {username: ci, password: x}\n\
+             clusters:\n- name: c\n  cluster: {server: 'https://c:1', tls-server-name: api}\n",
+        )
+        .unwrap();
+        let server: hyper::Uri = "https://there:6443".parse().unwrap();
+        let options = |user: Option<&str>, cluster: Option<&str>| KubeConfigOptions {
+            context: None,
+            cluster: cluster.map(str::to_owned),
+            user: user.map(str::to_owned),
+        };
+        for (user, cluster, name, tls) in [
+            (None, None, None, None),
+            (Some("ci"), None, Some("ci"), None),
+            (Some("ci"), Some("c"), Some("ci"), Some("api")),
+        ] {
+            let config = of_server(file.clone(), server.clone(), &options(user, cluster)).await.unwrap();
+            assert_eq!(config.cluster_url, server);
+            assert_eq!((config.auth_info.username.as_deref(), config.tls_server_name.as_deref()), (name, tls));
+        }
+        let failure = of_server(file, server, &options(Some("nobody"), None)).await.unwrap_err();
+        assert!(failure.what().contains("no user \"nobody\""), "{failure}");
     }
 }

@@ -19,7 +19,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client, Config, Resource};
 use serde::de::DeserializeOwned;
 
-use self::kubeconfig::{no_kubeconfig, used};
+use self::kubeconfig::{no_kubeconfig, of_server, used};
 pub use self::{
     explain::Attempt,
     kubeconfig::kubeconfig,
@@ -55,9 +55,11 @@ impl Kubernetes {
         let file = kubeconfig(args)?;
         let named = args.context.clone().or_else(|| file.as_ref()?.current_context.clone());
         let (mut config, context) = match (file, args.server()?) {
-            // Who names a server needs no context.
+            // Who names a server needs no context; who names a user is that user all the same.
+            (file, Some(server)) if named.is_none() => {
+                (of_server(file.unwrap_or_default(), server, &args.of_kubeconfig()).await?, None)
+            }
             (None, Some(server)) => (Config::new(server), None),
-            (Some(_), Some(server)) if named.is_none() => (Config::new(server), None),
             (Some(file), _) => (used(file, &args.of_kubeconfig(), named.as_deref()).await?, named),
             // In a pod kubectl uses the service account; so do we.
             (None, None) => (Config::incluster().map_err(|_| no_kubeconfig())?, None),
