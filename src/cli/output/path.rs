@@ -133,8 +133,14 @@ impl Scanner<'_> {
                     self.quoted(c, &mut out)?;
                 }
                 '@' | '$' if filter => {
-                    out.push(c);
-                    out.push_str(&self.segments(true)?);
+                    let path = format!("{c}{}", self.segments(true)?);
+                    // kubectl compares what is there: where a path leads nowhere, nothing is unlike it either.
+                    let after = self.text[self.at()..].trim_start().starts_with("!=");
+                    let compared = after || out.trim_end().ends_with("!=");
+                    out.push_str(&path);
+                    if compared {
+                        out.push_str(&format!(" && {path}"));
+                    }
                 }
                 c => {
                     depth += usize::from(c == '[');
@@ -205,6 +211,13 @@ mod tests {
             (r#".items[*].status.conditions[?(@.type == 'Ready')].status"#, "True"),
             (".items[?(@.n>5)].metadata.name", "b"),
             (r#".items[?(@.metadata.name=="a")].n"#, "3"),
+            // Of those that have it: b has no labels at all.
+            (r#".items[?(@.metadata.name!="a")].n"#, "10"),
+            (r#".items[?(@.metadata.labels.two != "x")].metadata.name"#, ""),
+            (r#".items[?(@.metadata.labels['two words'] != 'x')].metadata.name"#, "a"),
+            (r#".items[?("a" != @.metadata.name)].metadata.name"#, "b"),
+            (".items[?(@.n != 3)].metadata.name", "b"),
+            (r#".items[?(@.n == 3 || @.metadata.name != "c")].metadata.name"#, "a b"),
             (".items[?(@.metadata.labels)].metadata.name", "a"),
             ("..name", "a b"),
             (".items.*.n", "3 10"),
