@@ -108,7 +108,7 @@ impl Reach {
             elsewhere.join(", "),
             state(node)
         ))
-        .help("the operator writes what it knows over it at its next look, within a minute: try again then")
+        .help("the operator writes what it knows over it at its next look, within 20 s: try again then")
         .help("if it stays so, see that the operator runs, and what it says: kubectl testkit describe")
     }
 
