@@ -78,6 +78,9 @@ pub(super) async fn used(
     Config::from_custom_kubeconfig(file, options).await.map_err(|e| unusable(&e, context, &known))
 }
 
+/// What stands for a server that is named without a context.
+const NAMED: &str = "the server of --server";
+
 /// What a server is asked with that is named without a context: the credentials of a user, and what is said of a
 /// cluster, where these are named.
 pub(super) async fn of_server(
@@ -88,7 +91,6 @@ pub(super) async fn of_server(
     if options.user.is_none() && options.cluster.is_none() {
         return Ok(Config::new(server));
     }
-    const NAMED: &str = "the server of --server";
     let cluster = Cluster { server: Some(server.to_string()), ..Cluster::default() };
     file.clusters.push(NamedCluster { name: NAMED.to_owned(), cluster: Some(cluster), ..NamedCluster::default() });
     let context = Context { cluster: NAMED.to_owned(), user: options.user.clone(), ..Context::default() };
