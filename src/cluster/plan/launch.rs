@@ -30,7 +30,7 @@ pub fn launch(pass: &mut Pass<'_>, instances: &[Instance]) {
             pass.journal.successors.extend(launching.map(|l| (key, l)));
         }
     }
-    forget(pass);
+    forget(pass, instances);
 }
 
 /// Launches an instance for the nth slot: what was written down for it, or else something that is to be had now.
@@ -90,16 +90,22 @@ fn incarnation(pass: &Pass<'_>, instances: &[Instance], slot: Slot, meant: Optio
     used.max().map_or(0, |last| last.saturating_add(1)).max(meant_for.unwrap_or_default())
 }
 
-/// Forgets what was meant for slots that are not asked for any more, but for the incarnations that were used.
-fn forget(pass: &mut Pass<'_>) {
+/// Forgets what was meant for slots that are not asked for any more, but for the incarnations that were used. What a
+/// machine was launched by stays for as long as the machine does: on its way out it may be asked for again, and must
+/// not be taken for one that is as the spec asks for by then.
+fn forget(pass: &mut Pass<'_>, instances: &[Instance]) {
     let wanted: BTreeSet<String> = pass.slots.iter().map(ToString::to_string).collect();
+    let there = |slot: &String, launching: &Launching| {
+        let of_it = |i: &&Instance| i.slot == *slot && i.incarnation == launching.incarnation;
+        instances.iter().filter(of_it).any(|i| !i.state.is_ended())
+    };
     let journal = &mut pass.journal;
     let written = journal.launches.iter().chain(&journal.successors);
     for (slot, launching) in written.filter(|(slot, _)| !wanted.contains(*slot)) {
         let spent = journal.spent.entry(slot.clone()).or_default();
         *spent = (*spent).max(launching.incarnation);
     }
-    journal.launches.retain(|slot, _| wanted.contains(slot));
+    journal.launches.retain(|slot, launching| wanted.contains(slot) || there(slot, launching));
     journal.successors.retain(|slot, _| wanted.contains(slot));
     journal.predecessors.retain(|slot, _| wanted.contains(slot));
     journal.losses.retain(|slot, _| wanted.contains(slot));
