@@ -20,9 +20,10 @@ use super::{
     template,
 };
 use crate::{
-    api::{E2ERun, HOLD_UNTIL, KEEP, Phase, SwarmCluster, label},
+    api::{E2ERun, HOLD_UNTIL, KEEP, SwarmCluster, label},
     cloud::{Account, Instance, InstanceState},
     host::{HostId, HostState, Hosts},
+    run,
     swarm::{Engine, EngineInfo, Node, SwarmError},
 };
 
@@ -127,7 +128,7 @@ fn hold(context: &Context, cluster: &SwarmCluster) -> Option<(Timestamp, SignedD
     Some((until, SignedDuration::try_from(context.longest_hold).unwrap_or(SignedDuration::MAX)))
 }
 
-/// The runs whose containers are on the cluster: asked for only where machines are to be replaced.
+/// The runs that are under way on the cluster, from the place that is taken there to the end: asked for only where machines are to be replaced.
 /// Where the API server does not tell, there may be one.
 async fn runs(context: &Context, cluster: &SwarmCluster, world: &World) -> Vec<String> {
     if world.deleting || cluster.spec.paused || !plan::rolls(&cluster.spec, world) {
@@ -135,11 +136,7 @@ async fn runs(context: &Context, cluster: &SwarmCluster, world: &World) -> Vec<S
     }
     let all: Api<E2ERun> = Api::namespaced(context.client.clone(), &cluster.namespace().unwrap_or_default());
     match all.list(&ListParams::default()).await {
-        Ok(runs) => {
-            let on = |run: &&E2ERun| run.cluster_name() == cluster.name_any();
-            let under_way = |run: &&E2ERun| run.status.as_ref().is_some_and(|s| s.phase == Some(Phase::Running));
-            runs.iter().filter(on).filter(under_way).map(ResourceExt::name_any).collect()
-        }
+        Ok(runs) => runs.iter().filter(|run| run::is_under_way(run, cluster)).map(ResourceExt::name_any).collect(),
         Err(error) => {
             tracing::warn!(cluster = world.name, %error, "asking for runs under way failed");
             vec!["unknown".to_owned()]

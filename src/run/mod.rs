@@ -167,6 +167,14 @@ pub fn holds(run: &E2ERun, cluster: &str) -> bool {
         && record::Record::of(run).placed.is_some_and(|placed| placed.host.cluster == cluster)
 }
 
+/// Whether a run is under way on this cluster: it has a place there, or a container that has not ended.
+#[must_use]
+pub fn is_under_way(run: &E2ERun, cluster: &SwarmCluster) -> bool {
+    let conditions = run.status.as_ref().map_or(&[][..], |s| &s.conditions);
+    let ended = is_true(conditions, type_::COMPLETE) || is_true(conditions, type_::FAILED);
+    !ended && queue::has_place(run, cluster) || holds(run, &cluster.uid().unwrap_or_default())
+}
+
 /// The runs that something is still to be done for.
 fn unfinished(store: &Store<E2ERun>, wanted: impl Fn(&E2ERun) -> bool) -> Vec<ObjectRef<E2ERun>> {
     let open = |run: &E2ERun| {

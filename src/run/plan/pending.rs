@@ -167,10 +167,13 @@ fn nodes<'a>(look: &Look<'a>, cluster: &ClusterView) -> Result<BTreeMap<&'a Host
     Ok(nodes)
 }
 
-/// It waits for its cluster. The time of its image and its start counts only while the cluster can take it.
+/// It waits for its cluster. The time of its image and its start counts only while the cluster can take it. Its place is
+/// given up meanwhile: machines give way to others only where no run has one, and the cluster is not ready until they have.
 fn wait(look: &Look<'_>, words: String) -> Plan {
     let Some(clock) = look.clock(Stage::Pending) else { return overdue(look, &words) };
-    Plan::wait(clock, forget(look), Says::Waiting(words), FALLBACK)
+    let mut steps = forget(look);
+    steps.extend(look.has_place().then_some(Step::Vacate));
+    Plan::wait(clock, steps, Says::Waiting(words), FALLBACK)
 }
 
 /// The time of image and start does not count any more.

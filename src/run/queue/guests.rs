@@ -69,6 +69,12 @@ fn written_on(cluster: &SwarmCluster) -> Vec<Guest> {
     serde_json::from_str(text).unwrap_or_default()
 }
 
+/// Whether a run's place is written on its cluster.
+#[must_use]
+pub fn has_place(run: &E2ERun, cluster: &SwarmCluster) -> bool {
+    written_on(cluster).iter().any(|guest| is_on(run, guest, &cluster.name_any()))
+}
+
 /// Whether this is the run that is written, and something of it may be on the cluster.
 fn is_on(run: &E2ERun, guest: &Guest, cluster: &str) -> bool {
     run.uid().as_ref() == Some(&guest.uid)
@@ -207,6 +213,13 @@ mod tests {
             (run("u-a", &[FINALIZER], "bar"), false),
         ] {
             assert_eq!(is_on(&run, &guest("a"), "foo"), there);
+            let mut cluster: SwarmCluster = serde_json::from_value(json!({
+                "metadata": {"name": "foo", "namespace": "ci"}, "spec": {"provider": {"ec2": {"region": "us-east-1"}}},
+            }))
+            .unwrap();
+            assert!(!has_place(&run, &cluster) && !crate::run::is_under_way(&run, &cluster));
+            cluster.annotations_mut().insert(RUNS.to_owned(), json!([guest("a")]).to_string());
+            assert_eq!((has_place(&run, &cluster), crate::run::is_under_way(&run, &cluster)), (there, there));
         }
     }
 }

@@ -8,7 +8,7 @@
 mod guests;
 mod line;
 
-pub use guests::{Change, Guests, change};
+pub use guests::{Change, Guests, change, has_place};
 use k8s_openapi::jiff::Timestamp;
 pub use line::Line;
 use serde::{Deserialize, Serialize};

@@ -43,7 +43,7 @@ fn it_makes_its_cluster_waits_for_it_and_says_what_keeps_it_from_being_ready() {
     assert_eq!(make.steps, [Step::MakeCluster]);
     assert!(matches!(&make.says, Says::Waiting(w) if w.contains("nightly-11111 is being made")), "{:?}", make.says);
     let booting = plan_of(&|s| is(s, |c| c.not_ready = Some("booting".into())));
-    assert!(matches!(&booting.says, Says::Waiting(w) if w.contains("booting")) && booting.steps.is_empty());
+    assert!(matches!(&booting.says, Says::Waiting(w) if w.contains("booting")) && booting.steps == [Step::Vacate]);
     assert_eq!(plan_of(&|_| {}).steps, [Step::Launch(id("m1", 0))]);
 
     type End<'a> = (fn(&mut ClusterView), &'a str, &'a str);
