@@ -55,10 +55,10 @@ STATES = [
     (CLUSTER, "InvalidConfiguration", STUCK), (CLUSTER, "Unauthorized", STUCK), (CLUSTER, "QuotaExceeded", STUCK), (CLUSTER, "ProviderNotSupported", STUCK),
     (CLUSTER, "InsufficientCapacity", WORKS), (CLUSTER, "InsufficientCapacity", TRIES), (CLUSTER, "Throttled", WORKS), (CLUSTER, "Throttled", TRIES),
     (CLUSTER, "CloudError", WORKS), (CLUSTER, "CloudError", TRIES), (CLUSTER, "HostError", WORKS), (CLUSTER, "HostError", TRIES),
-    (RUN, "WaitingForCluster", WORKS), (RUN, "Queued", WORKS), (RUN, "PullingImage", WORKS), (RUN, "Running", WORKS), (RUN, "Stopping", WORKS), (RUN, "HostError", WORKS),
+    (RUN, "WaitingForCluster", WORKS), (RUN, "Queued", WORKS), (RUN, "CreateContainerConfigError", WORKS), (RUN, "PullingImage", WORKS), (RUN, "Running", WORKS), (RUN, "Stopping", WORKS), (RUN, "HostError", WORKS),
     (RUN, "ResultsNotKept", WORKS), (RUN, "Deleting", GOES), (RUN, "CasesPassed", COMPLETE),
     *((RUN, reason, FAILED) for reason in (
-        "CasesFailed", "NoCasesRun", "NoResults", "ContainerFailed", "InvalidConfiguration", "InfrastructureFailed", "DeadlineExceeded", "Cancelled",
+        "CasesFailed", "NoCasesRun", "NoResults", "ContainerFailed", "OOMKilled", "InvalidConfiguration", "InfrastructureFailed", "DeadlineExceeded", "Cancelled",
         "ClusterGone", "ClusterFailed", "ClusterNameTaken", "ContainerLost", "ResultsNotKept", "ImageUnavailable", "PendingTimeoutExceeded")),
 ]
 
