@@ -85,8 +85,10 @@ impl Sim {
                 self.machines.iter().filter(|(_, m)| m.node.as_ref().is_some_and(|(s, of)| *s == swarm && of == n));
             machines.any(|(id, _)| id.slot.role == NodeRole::Worker)
         };
+        // One that a person made a manager runs its tasks all the same.
+        let runs = |n: &Member| !n.labels.contains_key(label::DRAINING);
         let others =
-            self.swarms[swarm].iter().filter(|(n, m)| *n != node && takes(m) && self.alive(swarm, n) && of_worker(n));
+            self.swarms[swarm].iter().filter(|(n, m)| *n != node && runs(m) && self.alive(swarm, n) && of_worker(n));
         let (others, may) = (others.count(), usize::try_from(self.spec.update.max_unavailable).unwrap());
         let wanted = usize::try_from(self.spec.workers).unwrap();
         let enough = others + may + self.missed(swarm, NodeRole::Worker) >= wanted;
