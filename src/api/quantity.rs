@@ -2,14 +2,15 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Deserializer, Serialize, de::Error as _};
+use serde::{Deserialize, Deserializer, Serialize};
 
-/// A quantity that is not negative, as it was written.
+/// A quantity that is not negative, as it was written. One that cannot be read is read as text all the same: an object
+/// that no rule has seen must not keep all others from being listed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Quantity(String);
 
 impl Quantity {
-    /// In billionths, rounded up.
+    /// In billionths, rounded up; `None` where it is no quantity.
     #[must_use]
     pub fn nanos(&self) -> Option<u128> {
         let unit = self.0.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(self.0.len());
@@ -69,19 +70,16 @@ impl fmt::Display for Quantity {
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Written {
-    Number(u64),
+    Number(i64),
     Text(String),
 }
 
 impl<'de> Deserialize<'de> for Quantity {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        let quantity = Self(match Written::deserialize(d)? {
+        Ok(Self(match Written::deserialize(d)? {
             Written::Number(number) => number.to_string(),
             Written::Text(text) => text,
-        });
-        let wrong = || D::Error::custom(format!("{quantity} is no quantity: write it like 500m, 1.5, 512Mi or 2G"));
-        quantity.nanos().ok_or_else(wrong)?;
-        Ok(quantity)
+        }))
     }
 }
 
@@ -121,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_none_is_refused_with_what_to_write() {
+    fn what_is_none_has_no_number_and_is_read_all_the_same() {
         for written in [
             json!("two"),
             json!(""),
@@ -131,9 +129,12 @@ mod tests {
             json!("-1"),
             json!("1KiB"),
             json!("1e99"),
+            json!("+2"),
+            json!(-2),
+            json!("1.000000000000000000000000000000"),
         ] {
-            let error = serde_json::from_value::<Quantity>(written.clone()).unwrap_err();
-            assert!(error.to_string().contains("write it like 500m"), "{written}: {error}");
+            let quantity: Quantity = serde_json::from_value(written.clone()).unwrap();
+            assert_eq!(quantity.nanos(), None, "{written}");
         }
     }
 }

@@ -177,12 +177,12 @@ pub struct Limits {
     /// Processors, such as `2`, `1.5` or `500m`. With more than there are the engine does not make the container.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "quantity")]
-    #[x_kube(validation = Rule::new("type(self) == int ? self >= 1 && self <= 1024 : isQuantity(self) && quantity(self).compareTo(quantity('10m')) >= 0 && quantity(self).compareTo(quantity('1024')) <= 0").message("write a number of processors such as 2, 1.5 or 500m, and at least 10m"))]
+    #[x_kube(validation = Rule::new("type(self) == int ? self >= 1 && self <= 1024 : self.matches('^[0-9]{1,15}([.][0-9]{1,3})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$') && isQuantity(self) && quantity(self).compareTo(quantity('10m')) >= 0 && quantity(self).compareTo(quantity('1024')) <= 0").message("write a number of processors such as 2, 1.5 or 500m, and at least 10m"))]
     pub cpu: Option<Quantity>,
     /// Memory, such as `512Mi` or `2Gi`. A process in the container that would use more is killed. There is no swap beside it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "quantity")]
-    #[x_kube(validation = Rule::new("type(self) == int ? self >= 6291456 && self <= 17592186044416 : isQuantity(self) && quantity(self).compareTo(quantity('6Mi')) >= 0 && quantity(self).compareTo(quantity('16Ti')) <= 0").message("write an amount of memory such as 512Mi or 2Gi, and at least 6Mi"))]
+    #[x_kube(validation = Rule::new("type(self) == int ? self >= 6291456 && self <= 17592186044416 : self.matches('^[0-9]{1,15}([.][0-9]{1,3})?(m|k|M|G|T|Ki|Mi|Gi|Ti)?$') && isQuantity(self) && quantity(self).compareTo(quantity('6Mi')) >= 0 && quantity(self).compareTo(quantity('16Ti')) <= 0").message("write an amount of memory such as 512Mi or 2Gi, and at least 6Mi"))]
     pub memory: Option<Quantity>,
 }
 
