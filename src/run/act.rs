@@ -12,7 +12,7 @@ use super::{
     image,
     jobs::Work,
     keep, observe, own,
-    plan::{Plan, Says, Step, known_as},
+    plan::{Plan, Says, Step, digest_of, known_as},
     queue,
     record::{self, Change, Placed},
     report,
@@ -126,7 +126,7 @@ impl Actor<'_> {
                 context.jobs.ensure(run, Work::Image(to.clone()), copy);
             }
             Step::Align { from, to } => {
-                let digest = self.image_on(from).and_then(|image| image.digests.first()).cloned();
+                let digest = self.image_on(from).and_then(|image| digest_of(image, &run.spec.image)).cloned();
                 let wanted = image::Wanted::of(run, &context.client);
                 let align = image::align(context.hosts.clone(), (from.clone(), to.clone()), digest, wanted);
                 context.jobs.ensure(run, Work::Align(to.clone()), align);
@@ -207,7 +207,7 @@ impl Actor<'_> {
         let Some(Ok(variables)) = &self.seen.variables else {
             return Ok(Err("the variables of the container were not read".to_owned()));
         };
-        let image = self.image_on(id).map(known_as).unwrap_or_default();
+        let image = self.image_on(id).map(|image| known_as(image, &self.run.spec.image)).unwrap_or_default();
         match engine.create(container_spec(self.run, variables, &image)).await {
             Ok(created) => {
                 let state = ContainerState::Created { error: None };

@@ -63,6 +63,9 @@ pub async fn pull(hosts: Hosts, host: HostId, wanted: Wanted) -> Result<(), Stri
     }
 }
 
+/// How long a pull by digest may take, where a copy would do as well.
+const BY_DIGEST: Duration = Duration::from_secs(30);
+
 /// Gives the second host the image of the first one: by what its registry knows it by or, where that is not to be had,
 /// as a copy.
 pub async fn align(
@@ -73,7 +76,9 @@ pub async fn align(
 ) -> Result<(), String> {
     if let Some(digest) = digest {
         let engine = observe::control(&hosts, &to)?;
-        let pulled = tokio::time::timeout(wanted.patience, wanted.pulled(&engine, &digest)).await;
+        // The copy has to be there within the same time.
+        let patience = (wanted.patience / 4).min(BY_DIGEST);
+        let pulled = tokio::time::timeout(patience, wanted.pulled(&engine, &digest)).await;
         if pulled.is_ok_and(|result| result.is_ok()) && engine.tag(&digest, &wanted.image).await.is_ok() {
             return Ok(());
         }

@@ -12,7 +12,7 @@ mod pending;
 
 use std::time::Duration;
 
-pub use image::known_as;
+pub use image::{digest_of, known_as};
 use k8s_openapi::jiff::Timestamp;
 
 use super::{

@@ -185,7 +185,7 @@ fn plain(place: &str) -> String {
 }
 
 /// The registry of an image, and its path there, without tag and digest.
-fn full_name(image: &str) -> (String, String) {
+pub fn full_name(image: &str) -> (String, String) {
     let name = image.split('@').next().unwrap_or(image);
     let name = match name.rsplit_once(':') {
         Some((name, tag)) if !tag.contains('/') => name,

@@ -8,6 +8,7 @@ use crate::{
     host::HostId,
     run::{
         facts::{Bringing, HostView},
+        registry::full_name,
         stage::{Clock, Stage},
         verdict,
     },
@@ -143,7 +144,13 @@ pub fn differing(look: &Look<'_>, nodes: &Nodes<'_>, on: &HostId) -> Option<Plan
     Some(Plan::wait(clock, steps, Says::Image(words), SOON))
 }
 
-/// What a run's container is made of, for people: what a registry knows it by, or its id.
-pub fn known_as(image: &Image) -> String {
-    image.digests.first().unwrap_or(&image.id).clone()
+/// What a run's container is made of, for people: what the registry of this name knows it by, or its id.
+pub fn known_as(image: &Image, name: &str) -> String {
+    digest_of(image, name).unwrap_or(&image.id).clone()
+}
+
+/// What the registry of this name knows an image by. An image has the digests of all repositories that it was ever tagged
+/// for or pushed to, and whoever has the Docker socket can add one: logins for this name are for none of those.
+pub fn digest_of<'a>(image: &'a Image, name: &str) -> Option<&'a String> {
+    image.digests.iter().find(|digest| full_name(digest) == full_name(name))
 }
