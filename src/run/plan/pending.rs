@@ -23,6 +23,15 @@ pub fn pending(look: &Look<'_>) -> Plan {
         let words = "the run was cancelled by spec.cancel before its container started";
         return Plan::end(reason::CANCELLED, words);
     }
+    let limits = [("cpu", look.spec.cpu()), ("memory", look.spec.memory())];
+    for (what, limit) in limits.into_iter().filter_map(|(what, limit)| Some((what, limit?))) {
+        // The API server's rule is narrower; an object may be older than the rule.
+        if limit.nanos().is_none() {
+            let words =
+                format!("spec.resources.limits.{what}: {limit} is no quantity: write it like 500m, 1.5, 512Mi or 2G");
+            return Plan::end(reason::INVALID_SPEC, format!("{words}. Then create another E2ERun"));
+        }
+    }
     match &look.seen.variables {
         Some(Err(Lack::Wrong(words))) => {
             return Plan::end(reason::INVALID_SPEC, format!("{words}. Then create another E2ERun"));
@@ -99,7 +108,10 @@ fn lacking(look: &Look<'_>, words: &str) -> Plan {
     };
     // What is applied together with the run is there in a moment.
     let again = if look.waited() < SOON * 60 { SOON * 2 } else { SOON * 15 };
-    Plan::wait(clock, forget(look), Says::Lacking(words.to_owned()), again)
+    // Others need not wait for it with their runs, nor machines with their turn.
+    let mut steps = forget(look);
+    steps.extend(look.has_place().then_some(Step::Vacate));
+    Plan::wait(clock, steps, Says::Lacking(words.to_owned()), again)
 }
 
 /// It waits in line. The time of its image and its start counts only while it is its turn.
