@@ -166,7 +166,7 @@ impl Hosts {
         let permit = permit.map_err(|_| HostError::Busy(BULK))?.map_err(|_| HostError::NotConnected(None))?;
         let keep: Box<dyn Any + Send + Sync> = Box::new(permit);
         let _turn = slot.one_at_a_time.lock().await;
-        Ok(Host::connect_with(&target, Patience::BULK, Some(keep)).await?)
+        Ok(Host::connect_with(&target, Patience::BULK.for_a_long_way(), Some(keep)).await?)
     }
 }
 

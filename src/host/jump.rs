@@ -93,8 +93,14 @@ impl Jump {
         let to = place(address, port);
         // Where we are says nothing to anybody: sshd only writes it into its log.
         let open = handle.channel_open_direct_tcpip(address, u32::from(port), "127.0.0.1", 0);
-        let opened = within(PASSAGE_LIMIT + trip * LOGIN_TRIPS, PASSAGE, &to, open).await;
-        let channel = opened.map_err(|e| self.unreached(e))?.map_err(|error| {
+        let limit = PASSAGE_LIMIT + trip * LOGIN_TRIPS;
+        // A firewall that drops says nothing: the jump host itself is there.
+        let silent = |_| {
+            let message = format!("nothing answers there within {} s", limit.as_secs());
+            self.ends(JumpError::Passage { to: to.clone(), message })
+        };
+        let opened = within(limit, PASSAGE, &to, open).await.map_err(silent)?;
+        let channel = opened.map_err(|error| {
             let message = match error {
                 russh::Error::ChannelOpenFailure(russh::ChannelOpenFailure::ConnectFailed) => {
                     "nothing answers there".to_owned()
@@ -153,7 +159,8 @@ impl Jump {
                     continue;
                 }
             };
-            if offered.contains(key.public_key()) {
+            // An agent's keys come without their comments.
+            if offered.iter().any(|key_of_agent| key_of_agent.key_data() == key.public_key().key_data()) {
                 continue;
             }
             tried.push(path.display().to_string());

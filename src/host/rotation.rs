@@ -80,7 +80,7 @@ pub async fn rotate(host: &Host, target: &Target, own: &HostKey) -> Result<Host,
     // sshd restarts itself on the signal: for a moment it refuses, or still shows the boot key.
     let mut wait = Duration::from_millis(50);
     loop {
-        match Host::connect_with(&target, Patience::CONTROL, None).await {
+        match Host::connect_with(&target, Patience::CONTROL.for_a_long_way(), None).await {
             Ok(host) => return Ok(host),
             Err(error) if wait > Duration::from_secs(2) => return Err(error.into()),
             Err(error) => tracing::debug!(host = host.address(), %error, "the new host key does not show yet"),
