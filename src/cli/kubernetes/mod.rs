@@ -54,6 +54,8 @@ impl Kubernetes {
     pub async fn connect(args: &ConnectionArgs) -> Result<Self, Failure> {
         let file = kubeconfig(args)?;
         let named = args.context.clone().or_else(|| file.as_ref()?.current_context.clone());
+        // What `kubectl config unset` leaves.
+        let named = named.filter(|name| !name.is_empty());
         let (mut config, context) = match (file, args.server()?) {
             // Who names a server needs no context; who names a user is that user all the same.
             (file, Some(server)) if named.is_none() => {
