@@ -59,7 +59,6 @@ def _run(argv: list[str] | None) -> int:
         total += counting.one_failure("interrupted")
         code = 130
     finally:
-        stages.end_what_runs_beside()
         total += _tear_down(stages)
     for failure in total.failures:
         print(f"FAILED {failure}")
@@ -79,9 +78,11 @@ def _tear_down(stages: Stages) -> Count:
     # A second signal must not leave half a bed behind.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    try:
-        if stages.bed_used:
-            stages.tear_down()
-    except BedError as error:
-        return counting.one_failure(f"taking the test bed down: {error}")
-    return Count()
+    count = Count()
+    for end, what in ((stages.end_what_runs_beside, "ending what ran beside"), (stages.tear_down, "taking the test bed down")):
+        try:
+            if end != stages.tear_down or stages.bed_used:
+                end()
+        except BedError as error:
+            count += counting.one_failure(f"{what}: {error}")
+    return count
