@@ -16,9 +16,7 @@ pub struct EnvVar {
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z_][A-Za-z0-9_]*$')").message("write a variable name such as LOG_LEVEL"))]
     pub name: String,
     /// Its value, as it is: `$(NAME)` is not replaced. By default empty.
-    // The default is in the schema since the first release: objects are stored with it, and the same manifest must stay the same.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(extend("default" = ""))]
     pub value: Option<String>,
     /// Where its value comes from, in the run's namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
