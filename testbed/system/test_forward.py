@@ -17,7 +17,7 @@ SERVER = ["test-server"]  # HTTP on port 80; / says the host's name, which is th
 
 
 def get(port):
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=10) as answer:
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/", timeout=3) as answer:
         return answer.read().decode().strip()
 
 
@@ -29,7 +29,7 @@ def answers(port):
         return None
 
 
-def local(sock, port):
+def put(sock, port):
     """Where a port of the attach's home is here: the same, unless this machine has it itself, be it as one end of a connection."""
     moved = re.search(rf"port {port} cannot be had here .*forwarding from 127\.0\.0\.1:(\d+)", sock.said())
     return int(moved[1]) if moved else port
@@ -89,8 +89,8 @@ def test_ports_of_the_cluster_are_ports_here(space, tmp_path):
         sock.json("POST", "/containers/web/start")
         ports = sock.json("GET", "/containers/web/json")["NetworkSettings"]["Ports"]["80/tcp"]
         web = int(ports[0]["HostPort"])
-        assert until("the container's port is here", lambda: answers(local(sock, web)), 10) == made["Id"][:12], sock.said()
-        web = local(sock, web)
+        assert until("the container's port is here", lambda: answers(put(sock, web)), 30) == made["Id"][:12], sock.said()
+        web = put(sock, web)
         # An end that the server makes is one here, after all that it said.
         with socket.create_connection(("127.0.0.1", web), timeout=10) as raw:
             raw.sendall(b"GET / HTTP/1.0\r\n\r\n")
