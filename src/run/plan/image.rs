@@ -104,6 +104,12 @@ pub fn foreign(look: &Look<'_>, nodes: &Nodes<'_>, on: &HostId) -> Option<Plan> 
 
 /// Whether what is made for one platform runs on the other: 64-bit processors run what is made for their ancestors.
 fn runs_on(image: &str, host: &str) -> bool {
+    // What a builder writes is not checked by anybody; these are the kernel's own words for the same.
+    let image = match image {
+        "linux/x86_64" => "linux/amd64",
+        "linux/aarch64" => "linux/arm64",
+        other => other,
+    };
     image == host || matches!((image, host), ("linux/386", "linux/amd64") | ("linux/arm", "linux/arm64"))
 }
 
