@@ -1,7 +1,8 @@
 //! Spot instances that EC2 takes back. It says so two minutes ahead at most, and that time is used: a successor is
 //! launched at once, beside whatever else is being replaced and over the budget of updates, since the machine goes in any
 //! case; it takes over and the other one drains as after any change of the spec. What is not done half a minute
-//! before the end is not waited for: a worker gives up its tasks then, and what is left EC2 ends.
+//! before the end is not waited for: a worker gives up its tasks then, a manager whose successor votes its vote, and what is
+//! left EC2 ends.
 //!
 //! That a machine is taken back is no fault of its slot: nothing of it counts as a loss.
 
@@ -84,6 +85,16 @@ pub fn imminent(pass: &Pass<'_>, member: &Member<'_>) -> bool {
     let soon = |at: Timestamp| at.duration_since(pass.now) <= LAST;
     let free = pass.world.runs.is_empty() && !pass.world.kept.contains(&member.id.slot);
     member.id.slot.role == NodeRole::Worker && free && end(pass, member).is_some_and(soon)
+}
+
+/// Whether a manager is taken back so soon that it gives up its vote now, before its tasks and whoever uses it: its
+/// successor has one, and when EC2 ends it while both vote, the majority of one voter more has to do without it.
+pub fn steps_down(pass: &Pass<'_>, member: &Member<'_>) -> bool {
+    let slot = member.id.slot;
+    let soon = |at: Timestamp| at.duration_since(pass.now) <= LAST;
+    let succeeded = || pass.members.holder(slot).is_some_and(|next| next.healthy() && next.votes().is_yes());
+    let goes = slot.role == NodeRole::Manager && !member.holds && !pass.world.kept.contains(&slot);
+    goes && end(pass, member).is_some_and(soon) && succeeded()
 }
 
 /// When a machine is taken back, where that was heard.

@@ -192,7 +192,8 @@ fn settle(pass: &mut Pass<'_>, heard: &Heard<'_>, member: &Member<'_>, node: &No
 
 /// Out of the cluster: drained, without a vote, ended.
 fn retire(pass: &mut Pass<'_>, heard: &Heard<'_>, member: &Member<'_>, cause: Option<Cause>, gate: &mut Gate) {
-    if let Some(why) = roll::stays(pass, member).filter(|_| cause.is_none()) {
+    let steps_down = interruption::steps_down(pass, member);
+    if let Some(why) = roll::stays(pass, member).filter(|_| cause.is_none() && !steps_down) {
         return pass.waits(member.id, why);
     }
     let node = match member.node {
@@ -201,7 +202,12 @@ fn retire(pass: &mut Pass<'_>, heard: &Heard<'_>, member: &Member<'_>, cause: Op
         Known::No => return end(pass, member, cause),
         Known::Unknown => return pass.waits(member.id, Wait::Unheard),
     };
-    if node.ready && !drained(pass, heard, member.id, node) {
+    let votes = node.role == NodeRole::Manager || node.voter;
+    if steps_down && !votes && cause.is_none() && !pass.world.runs.is_empty() {
+        // What a run has there it has until EC2 ends it.
+        return pass.waits(member.id, Wait::Runs);
+    }
+    if node.ready && !(steps_down && votes) && !drained(pass, heard, member.id, node) {
         return;
     }
     match (node.role, node.voter) {

@@ -87,6 +87,37 @@ fn a_successor_is_launched_at_once_and_the_other_goes_once_that_is_ready() {
 }
 
 #[test]
+fn a_manager_gives_up_its_vote_before_its_end_whoever_uses_it() {
+    // Two votes, of which one is about to go: a run is under way, and the old one has its tasks still.
+    let (spec, mut world) = taken_back("m0.0", 118);
+    goes_on(&plan(&spec, &world, NOW), &mut world);
+    succeeded(&mut world, "m0.1");
+    goes_on(&plan(&spec, &world, at(40)), &mut world);
+    world.runs = vec!["nightly".into()];
+    let waits = plan(&spec, &world, at(80));
+    assert_eq!((waits.actions.len(), waits.waits.get(&member("m0.0"))), (0, Some(&Wait::Runs)), "{waits:?}");
+    let down = plan(&spec, &world, at(88));
+    let demote = Action::Update {
+        via: member("m0.0"),
+        node: "m0.0".into(),
+        labels: Default::default(),
+        role: Some(NodeRole::Worker),
+    };
+    assert_eq!(down.actions, [demote]);
+    // Without a vote it is left to the run, and to EC2.
+    for old in world.nodes.as_mut().unwrap().iter_mut().filter(|n| n.id == "m0.0") {
+        (old.role, old.voter, old.leader) = (NodeRole::Worker, false, false);
+    }
+    world.hosts.get_mut(&member("m0.0")).unwrap().engine.as_mut().unwrap().control_available = false;
+    world.manager = Some(member("m0.1"));
+    let left = plan(&spec, &world, at(92));
+    assert_eq!((left.actions.len(), left.waits.get(&member("m0.0"))), (0, Some(&Wait::Runs)), "{left:?}");
+    world.runs.clear();
+    let drain = Action::Drain { via: member("m0.1"), node: "m0.0".into() };
+    assert_eq!(plan(&spec, &world, at(92)).actions, [drain]);
+}
+
+#[test]
 fn who_is_taken_back_and_what_is_done_about_it() {
     type Change<'a> = &'a dyn Fn(&mut SwarmClusterSpec, &mut World);
     // What is so, and what is launched.

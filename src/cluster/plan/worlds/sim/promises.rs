@@ -105,6 +105,13 @@ impl Sim {
         if self.kept == Some(id.slot) {
             return Err(format!("{id} is demoted, and a person keeps it"));
         }
+        // Half a minute before it is taken back, where its successor votes: it is missed in any case, and with its vote so is
+        // a part of the majority.
+        let soon = self.machines[&id].ends.is_some_and(|at| at - self.now <= 30);
+        let succeeds = |n: &str| self.works(swarm, n).is_some_and(|next| next.slot == id.slot && next != id);
+        if soon && self.swarms[swarm].iter().any(|(n, m)| n != node && votes(m) && succeeds(n)) {
+            return Ok(());
+        }
         let others = self.swarms[swarm].iter().filter(|(n, m)| *n != node && votes(m) && self.alive(swarm, n)).count();
         let wanted = usize::try_from(self.spec.managers).unwrap();
         let may = usize::from(self.spec.update.max_surge == 0) + self.missed(swarm, NodeRole::Manager);
