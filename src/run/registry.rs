@@ -213,14 +213,27 @@ fn covers(place: &str, host: &str, path: &str) -> bool {
         && path.starts_with(begins)
 }
 
-/// `*` is any letters, `?` any one.
+/// `*` is any letters, `?` any one. Anybody may write the pattern, so that the last `*` alone is tried again: the time is
+/// at most the product of both lengths.
 fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    match pattern.split_first() {
-        None => text.is_empty(),
-        Some((b'*', rest)) => (0..=text.len()).any(|at| glob(rest, &text[at..])),
-        Some((b'?', rest)) => text.split_first().is_some_and(|(_, text)| glob(rest, text)),
-        Some((letter, rest)) => text.split_first().is_some_and(|(first, text)| first == letter && glob(rest, text)),
+    let (mut at, mut of) = (0, 0);
+    let mut star = None;
+    while let Some(letter) = text.get(at) {
+        match pattern.get(of) {
+            Some(b'*') => {
+                of += 1;
+                star = Some((at, of));
+            }
+            Some(b'?') => (at, of) = (at + 1, of + 1),
+            Some(wanted) if wanted == letter => (at, of) = (at + 1, of + 1),
+            _ => {
+                let Some((from, after)) = star else { return false };
+                (at, of) = (from + 1, after);
+                star = Some((from + 1, after));
+            }
+        }
     }
+    pattern.iter().skip(of).all(|rest| *rest == b'*')
 }
 
 #[cfg(test)]

@@ -2,6 +2,27 @@ use serde_json::json;
 
 use super::*;
 
+#[test]
+fn a_pattern_takes_no_longer_than_its_length_and_that_of_the_name() {
+    let (pattern, name) = ("*a".repeat(60) + "b", "a".repeat(250));
+    assert!(!glob(pattern.as_bytes(), name.as_bytes()));
+    for (pattern, text, fits) in [
+        ("", "", true),
+        ("*", "", true),
+        ("a*", "a", true),
+        ("*.io", "my.io", true),
+        ("a*b*c", "aXbYbc", true),
+        ("a?c", "abc", true),
+        ("a?c", "ac", false),
+        ("", "a", false),
+        ("*b", "bab", true),
+        ("*ab", "aab", true),
+        ("a", "ab", false),
+    ] {
+        assert_eq!(glob(pattern.as_bytes(), text.as_bytes()), fits, "{pattern} {text}");
+    }
+}
+
 fn secret(type_: &str, key: &str, value: &str) -> Secret {
     let data = base64::engine::general_purpose::STANDARD.encode(value);
     serde_json::from_value(json!({"type": type_, "data": {key: data}})).unwrap()
