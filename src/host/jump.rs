@@ -215,11 +215,11 @@ impl Jump {
     }
 }
 
-/// The public half of a key in a file, which lies beside it.
+/// The public half of a key in a file: it lies beside it or, where an agent has the other half, is the file.
 fn public_of(path: &std::path::Path) -> Option<PublicKey> {
     let mut beside = path.as_os_str().to_owned();
     beside.push(".pub");
-    load_public_key(beside).ok()
+    load_public_key(path).or_else(|_| load_public_key(beside)).ok()
 }
 
 /// How a key signs; of one kind there are several ways.

@@ -37,7 +37,7 @@ pub const LOGIN_TRIPS: u32 = 4;
 
 /// How long the address that is said to be the host's is tried alone (RFC 8305 has 250 ms), where none is known to be good.
 const HEAD_START: Duration = Duration::from_millis(250);
-/// The same for one that was good before.
+/// The same for one that was good before, and through jump hosts.
 const HEAD_START_OF_KNOWN: Duration = Duration::from_secs(3);
 
 /// How long a peer may be silent, and how much it may send ahead.
@@ -173,7 +173,8 @@ pub struct Expected {
 /// first; the next time it is tried first.
 pub async fn login(target: &Target, patience: Patience) -> Result<Login, ConnectError> {
     let addresses = target.addresses();
-    let head_start = if addresses.known { HEAD_START_OF_KNOWN } else { HEAD_START };
+    // Through others each attempt is a login at the first of them too, and takes many round trips before anything answers.
+    let head_start = if addresses.known || !target.via.is_empty() { HEAD_START_OF_KNOWN } else { HEAD_START };
     let mut attempts = Vec::new();
     for (_, address) in &addresses.in_order {
         attempts.push(meet(target, address, patience));

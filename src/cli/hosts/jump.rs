@@ -80,8 +80,11 @@ impl fmt::Display for Stop {
         if let Some(user) = &self.user {
             write!(f, "{user}@")?;
         }
-        f.write_str(&self.host)?;
-        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+        match self.port {
+            Some(port) if self.host.contains(':') => write!(f, "[{}]:{port}", self.host),
+            Some(port) => write!(f, "{}:{port}", self.host),
+            None => f.write_str(&self.host),
+        }
     }
 }
 
@@ -93,7 +96,7 @@ impl Route {
     pub async fn jumps(&self, configs: &SshConfigs) -> Result<Vec<Jump>, Failure> {
         let mut jumps = Vec::new();
         for stop in self.whole(configs).await? {
-            let config = configs.of(&stop.host, stop.user.as_deref(), stop.port).await;
+            let config = configs.of(&stop.host, stop.user.as_deref(), stop.port).await?;
             jumps.push(jump(&stop, config)?);
         }
         Ok(jumps)
@@ -104,7 +107,7 @@ impl Route {
         let mut stops = self.0.clone();
         for _ in 0..=DEEPEST {
             let Some(first) = stops.first() else { return Ok(stops) };
-            let Some(before) = configs.of(&first.host, first.user.as_deref(), first.port).await.jump else {
+            let Some(before) = configs.of(&first.host, first.user.as_deref(), first.port).await?.jump else {
                 return Ok(stops);
             };
             let before: Self = before.parse().map_err(|e| Failure::new(format!("ProxyJump of {first}: {e}")))?;
@@ -113,6 +116,12 @@ impl Route {
         Err(Failure::new(format!("the ProxyJumps of {} lead in a circle", stops.last().map_or("it", |s| &s.host)))
             .help("see them: ssh -G HOST | grep -i proxyjump"))
     }
+}
+
+/// A jump host's name as a command line of `ssh` takes it, where a port belongs to a URI.
+pub fn for_ssh(name: &str) -> String {
+    let has_port = name.parse::<Stop>().is_ok_and(|stop| stop.port.is_some());
+    if has_port { format!("ssh://{name}") } else { name.to_owned() }
 }
 
 /// The jump host that the user's OpenSSH knows so.
@@ -124,19 +133,21 @@ fn jump(stop: &Stop, config: SshConfig) -> Result<Jump, Failure> {
         .help("name a host that can be reached directly or through other jump hosts: --jump"));
     }
     let (name, port) = config.alias.as_deref().map_or((config.host_name.as_str(), config.port), |alias| (alias, 22));
-    let files = || config.known_hosts.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", ");
-    let log_in = format!(
-        "log in to it once and compare the fingerprint that is shown with the host's own: ssh {}{stop}",
-        stop.port.map(|_| "ssh://").unwrap_or_default()
-    );
+    let files = || match config.known_hosts.as_slice() {
+        [] => "no file, as the configuration of ssh has it".to_owned(),
+        files => files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", "),
+    };
+    let words = for_ssh(&stop.to_string());
+    let log_in =
+        format!("log in to it once and compare the fingerprint that is shown with the host's own: ssh {words}");
     let known = known_hosts(name, port, &config.known_hosts).map_err(|error| match error {
         KeyError::Kind(kind) => Failure::new(format!("of the jump host {stop} only a key of type {kind} is known"))
-            .help(format!("its ed25519 or ECDSA key is needed: ssh -o HostKeyAlgorithms=ssh-ed25519 {stop}")),
+            .help(format!("its ed25519 or ECDSA key is needed: ssh -o HostKeyAlgorithms=ssh-ed25519 {words}")),
         error => Failure::new(format!("the host key of the jump host {stop} cannot be read: {error}")),
     })?;
     if known.is_empty() {
         return Err(Failure::new(format!(
-            "the host key of the jump host {stop} ({name}) is not known: it is in none of {}",
+            "the host key of the jump host {stop} ({name}) is not known: looked at was {}",
             files()
         ))
         .help(log_in)
@@ -172,6 +183,15 @@ mod tests {
             ("None", vec![]),
         ] {
             assert_eq!(text.parse(), Ok(Route(stops)), "{text}");
+        }
+        for (text, shown, words) in [
+            ("me@b", "me@b", "me@b"),
+            ("me@b:2222", "me@b:2222", "ssh://me@b:2222"),
+            ("[fd00::1]:2200", "[fd00::1]:2200", "ssh://[fd00::1]:2200"),
+            ("fd00::1", "fd00::1", "fd00::1"),
+        ] {
+            let stop: Stop = text.parse().unwrap();
+            assert_eq!((stop.to_string().as_str(), for_ssh(text).as_str()), (shown, words));
         }
         for wrong in ["", "a,", "-oProxyCommand=x", "me@-x", "a b", "a:0", "a:x", "@a", "a;b", "$(a)", "[::1]22"] {
             assert!(wrong.parse::<Route>().is_err(), "{wrong}");

@@ -5,9 +5,14 @@
 //!
 //! All verbs come to hosts this way, so whatever leads there (jump hosts, several addresses) is said here alone.
 
-use std::{collections::BTreeMap, str};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    str,
+};
 
-use super::jump::Route;
+use futures::future::join_all;
+
+use super::jump::{Route, for_ssh};
 use crate::cli::{Context, failure::Failure, hosts::nodes, kubernetes::Kubernetes};
 use crate::{
     api::{NodeStatus, SwarmCluster, secret_key},
@@ -84,11 +89,10 @@ impl Reach {
         let Some(known) = named.iter().find(fits) else {
             return Err(self.not_known(node, address, &named));
         };
-        let via = match &self.detour {
-            Detour::Said(jumps) => jumps.clone(),
-            Detour::Configured(jumps) => jumps.get(address).cloned().unwrap_or_default(),
-        };
-        Ok(Target { also, via, ..Target::pinned(address, self.key.clone(), known.pin.clone()) })
+        let via = self.detour.to(address);
+        // One way leads to all addresses of a target.
+        let also = also.into_iter().filter(|other| self.detour.to(other) == via).collect();
+        Ok(Target { also, via: via.to_vec(), ..Target::pinned(address, self.key.clone(), known.pin.clone()) })
     }
 
     /// That there is no host key of a node, or one for another place.
@@ -120,6 +124,14 @@ impl Reach {
 }
 
 impl Detour {
+    /// The hosts on the way to an address.
+    fn to(&self, address: &str) -> &[Jump] {
+        match self {
+            Self::Said(jumps) => jumps,
+            Self::Configured(jumps) => jumps.get(address).map_or(&[], Vec::as_slice),
+        }
+    }
+
     /// What the user says, else the cluster, else the user's OpenSSH.
     async fn of(context: &Context, cluster: &SwarmCluster) -> Result<Self, Failure> {
         let of_spec = cluster.spec.access.as_ref().and_then(|access| access.jump_host.as_deref());
@@ -135,8 +147,11 @@ impl Detour {
         }
         let mut configured = BTreeMap::new();
         let nodes = cluster.status.iter().flat_map(|s| &s.nodes);
-        for address in nodes.filter_map(|node| node.address.as_ref()) {
-            if let Some(text) = context.configs.jump_of(address).await {
+        let addresses: BTreeSet<&String> =
+            nodes.flat_map(|n| [&n.address, &n.private_address, &n.public_address]).flatten().collect();
+        let asked = addresses.into_iter().map(async |address| (address, context.configs.jump_of(address).await));
+        for (address, jump) in join_all(asked).await {
+            if let Some(text) = jump? {
                 let route: Route = text
                     .parse()
                     .map_err(|e| Failure::new(format!("ProxyJump of {address} in the configuration of ssh: {e}")))?;
@@ -171,18 +186,29 @@ pub const THROUGH: &str = "through a host that may reach them: --jump [USER@]HOS
 
 fn at_jump(failure: Failure, jump: &str, why: &JumpError) -> Failure {
     match why {
-        JumpError::Key { place, .. } => failure
-            .help("somebody may be in between: go no further, unless you know that it has a new key")
-            .help(format!("then: ssh-keygen -R {place}, and ssh to it once, comparing the fingerprint")),
+        JumpError::Key { place, .. } => {
+            failure.help("somebody may be in between: go no further, unless you know that it has a new key").help(
+                format!("then: ssh-keygen -R {}, and ssh to it once, comparing the fingerprint", in_known_hosts(place)),
+            )
+        }
         JumpError::Login { .. } => {
-            failure.help(format!("see which key lets you in: ssh -v {jump}; ssh-add gives it to your agent"))
+            failure.help(format!("see which key lets you in: ssh -v {}; ssh-add gives it to your agent", for_ssh(jump)))
         }
         JumpError::Passage { .. } => {
             failure.help("see that the jump host may reach the hosts: spec.accessCIDRs, and that its sshd forwards TCP")
         }
         JumpError::Connect(_) => {
-            failure.help(format!("see whether ssh {jump} works from here; --jump names another one, --jump none none"))
+            let words = for_ssh(jump);
+            failure.help(format!("see whether ssh {words} works from here; --jump names another one, --jump none none"))
         }
+    }
+}
+
+/// What known_hosts has a place by.
+fn in_known_hosts(place: &str) -> String {
+    match place.split_once(':') {
+        Some((host, port)) if !port.contains(':') => format!("'[{host}]:{port}'"),
+        _ => place.to_owned(),
     }
 }
 

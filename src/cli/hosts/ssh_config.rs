@@ -5,12 +5,19 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
+    fs, io,
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Output, Stdio},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
-use tokio::{process::Command, sync::Mutex};
+use tokio::{process::Command, time::timeout};
+
+use crate::cli::failure::Failure;
+
+/// How long `ssh -G` may take: it runs what `Match exec` has, and looks names up where it is told to.
+const ASKED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What counts for a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,34 +58,44 @@ fn home() -> Option<PathBuf> {
 
 impl SshConfigs {
     /// What counts for a host that is named so.
-    pub async fn of(&self, host: &str, user: Option<&str>, port: Option<u16>) -> SshConfig {
+    ///
+    /// # Errors
+    /// There is an `ssh`, and it does not tell: what it was told not to do must not be done because of that.
+    pub async fn of(&self, host: &str, user: Option<&str>, port: Option<u16>) -> Result<SshConfig, Failure> {
         let asked = (host.to_owned(), user.map(str::to_owned), port);
-        let mut known = self.0.lock().await;
-        if let Some(config) = known.get(&asked) {
-            return config.clone();
+        if let Some(config) = self.known().get(&asked) {
+            return Ok(config.clone());
         }
-        let said = ask(host, user, port).await.unwrap_or_default();
+        let said = ask(host, user, port).await?;
         let environment = Environment {
             home: home(),
             user: std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok(),
             agent: std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
         };
-        let mut config = read(&said, host, &environment);
+        let mut config = read(said.as_deref(), host, &environment);
         config.user = user.map_or(config.user, str::to_owned);
         config.port = port.unwrap_or(config.port);
-        known.insert(asked, config.clone());
-        config
+        self.known().insert(asked, config.clone());
+        Ok(config)
     }
 
     /// The `ProxyJump` of a host that is named so. Where no file can have one, nothing is asked.
-    pub async fn jump_of(&self, host: &str) -> Option<String> {
+    ///
+    /// # Errors
+    /// As of [`of`](Self::of).
+    pub async fn jump_of(&self, host: &str) -> Result<Option<String>, Failure> {
         let user_file = home().map(|home| home.join(".ssh/config"));
         let files = [user_file.as_deref(), Some(Path::new("/etc/ssh/ssh_config"))];
         let may = files.into_iter().flatten().any(|file| fs::read_to_string(file).is_ok_and(|text| may_jump(&text)));
         if !may {
-            return None;
+            return Ok(None);
         }
-        self.of(host, None, None).await.jump
+        Ok(self.of(host, None, None).await?.jump)
+    }
+
+    fn known(&self) -> MutexGuard<'_, BTreeMap<Asked, SshConfig>> {
+        // Nothing panics while it holds this lock.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -97,8 +114,8 @@ fn in_folder(folder: &str) -> bool {
         .any(|text| text.to_ascii_lowercase().contains("proxyjump"))
 }
 
-/// What `ssh -G` says; nothing where it is not there or does not like what it reads.
-async fn ask(host: &str, user: Option<&str>, port: Option<u16>) -> Option<String> {
+/// What `ssh -G` says; nothing where there is no `ssh`.
+async fn ask(host: &str, user: Option<&str>, port: Option<u16>) -> Result<Option<String>, Failure> {
     let mut command = Command::new("ssh");
     command.arg("-G");
     if let Some(user) = user {
@@ -108,9 +125,23 @@ async fn ask(host: &str, user: Option<&str>, port: Option<u16>) -> Option<String
         command.args(["-p", &port.to_string()]);
     }
     // What begins with a dash must not be an option.
-    command.args(["--", host]).stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
-    let output = command.output().await.ok()?;
-    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+    command.args(["--", host]).stdin(Stdio::null()).kill_on_drop(true);
+    said(host, timeout(ASKED_WITHIN, command.output()).await.ok())
+}
+
+/// What became of asking; `None` where it took too long.
+fn said(host: &str, output: Option<io::Result<Output>>) -> Result<Option<String>, Failure> {
+    let why = match output {
+        Some(Ok(output)) if output.status.success() => {
+            return Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()));
+        }
+        Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Some(Ok(output)) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        Some(Err(error)) => error.to_string(),
+        None => format!("it took longer than {} s", ASKED_WITHIN.as_secs()),
+    };
+    Err(Failure::new(format!("`ssh -G {host}` does not tell how the host is reached: {why}"))
+        .help("mend the configuration of ssh that it speaks of, or go directly: --jump none"))
 }
 
 /// What this process is told of its user.
@@ -120,8 +151,8 @@ struct Environment {
     agent: Option<PathBuf>,
 }
 
-/// Reads what `ssh -G` says, over OpenSSH's defaults.
-fn read(said: &str, host: &str, environment: &Environment) -> SshConfig {
+/// Reads what `ssh -G` says, which names everything that counts; OpenSSH's defaults where there is no `ssh`.
+fn read(said: Option<&str>, host: &str, environment: &Environment) -> SshConfig {
     let home = environment.home.clone().unwrap_or_default();
     let mut config = SshConfig {
         host_name: host.to_owned(),
@@ -130,7 +161,7 @@ fn read(said: &str, host: &str, environment: &Environment) -> SshConfig {
         agent: environment.agent.clone(),
         ..SshConfig::default()
     };
-    for line in said.lines() {
+    for line in said.unwrap_or_default().lines() {
         let (key, value) = line.split_once(' ').unwrap_or((line, ""));
         let value = value.trim();
         let is_set = !value.is_empty() && !value.eq_ignore_ascii_case("none");
@@ -156,10 +187,8 @@ fn read(said: &str, host: &str, environment: &Environment) -> SshConfig {
             _ => {}
         }
     }
-    if config.known_hosts.is_empty() {
+    if said.is_none() {
         config.known_hosts = vec![home.join(".ssh/known_hosts"), "/etc/ssh/ssh_known_hosts".into()];
-    }
-    if config.keys.is_empty() {
         config.keys = ["id_ed25519", "id_ecdsa"].map(|name| home.join(".ssh").join(name)).into();
     }
     config
@@ -184,7 +213,7 @@ mod tests {
 
     #[test]
     fn what_ssh_says_counts_and_its_defaults_where_it_says_nothing() {
-        let default = read("", "bastion", &environment());
+        let default = read(None, "bastion", &environment());
         assert_eq!((default.host_name.as_str(), default.port, default.user.as_str()), ("bastion", 22, "me"));
         assert_eq!(default.agent, Some("/run/agent".into()));
         assert_eq!(default.keys, [Path::new("/home/me/.ssh/id_ed25519"), Path::new("/home/me/.ssh/id_ecdsa")]);
@@ -194,7 +223,7 @@ mod tests {
                     identityfile %d/.ssh/other\nidentityagent none\nuserknownhostsfile /k ~/.ssh/more\n\
                     globalknownhostsfile none\nhostkeyalias the-bastion\nproxyjump outer:2200\nproxycommand none\n";
         assert_eq!(
-            read(said, "b", &environment()),
+            read(Some(said), "b", &environment()),
             SshConfig {
                 host_name: "10.9.0.1".to_owned(),
                 port: 2222,
@@ -208,6 +237,29 @@ mod tests {
                 command: None,
             }
         );
+    }
+
+    #[test]
+    fn no_key_and_no_file_is_what_was_asked_for() {
+        let said =
+            "hostname b\nidentityfile none\nuserknownhostsfile none\nglobalknownhostsfile none\nidentityagent none\n";
+        let config = read(Some(said), "b", &environment());
+        assert_eq!((config.keys.len(), config.known_hosts.len(), config.agent), (0, 0, None));
+    }
+
+    #[test]
+    fn an_ssh_that_does_not_tell_is_an_error_and_none_is_not() {
+        let ended = |code: i32, stderr: &str| {
+            let status = std::os::unix::process::ExitStatusExt::from_raw(code << 8);
+            Some(Ok(Output { status, stdout: b"port 22\n".to_vec(), stderr: stderr.into() }))
+        };
+        assert_eq!(said("b", ended(0, "")).ok(), Some(Some("port 22\n".to_owned())));
+        assert_eq!(said("b", Some(Err(io::ErrorKind::NotFound.into()))).ok(), Some(None));
+        let wrong = [(ended(255, "config line 3: Bad option: Foo"), "Bad option: Foo"), (None, "longer than 5 s")];
+        for (output, words) in wrong {
+            let failure = said("b", output).unwrap_err().to_string();
+            assert!(failure.contains(words) && failure.contains("ssh -G b"), "{failure}");
+        }
     }
 
     #[test]
