@@ -54,10 +54,22 @@ pub async fn follow_cluster(
         None => Some(()),
     });
     let updating = async {
+        let mut told = false;
         while states.changed().await.is_ok() {
             let Some(cluster) = states.borrow_and_update().clone() else { continue };
-            // Keys that cannot be read now were read before, and lead to the same hosts.
-            let Ok(reach) = Reach::of(context, kubernetes, &cluster).await else { continue };
+            // What is known leads to the same hosts; to those that come it may not.
+            let reach = match Reach::of(context, kubernetes, &cluster).await {
+                Ok(reach) => reach,
+                Err(failure) => {
+                    if !std::mem::replace(&mut told, true) {
+                        context
+                            .printer
+                            .warn(format_args!("managers that are replaced are not noticed for now: {failure}"));
+                    }
+                    continue;
+                }
+            };
+            told = false;
             let now = candidates(&cluster, &reach, named);
             let place = |n: &Node| (n.name.clone(), n.target.address.clone(), n.manager, n.leader);
             wanted.send_if_modified(|before| {
