@@ -78,11 +78,12 @@ def _tear_down(stages: Stages) -> Count:
     # A second signal must not leave half a bed behind.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.SIG_IGN)
-    count = Count()
-    for end, what in ((stages.end_what_runs_beside, "ending what ran beside"), (stages.tear_down, "taking the test bed down")):
+    count, ends = Count(), {"ending what ran beside": stages.end_what_runs_beside}
+    if stages.bed_used:
+        ends["taking the test bed down"] = stages.tear_down
+    for what, end in ends.items():
         try:
-            if end != stages.tear_down or stages.bed_used:
-                end()
+            end()
         except BedError as error:
             count += counting.one_failure(f"{what}: {error}")
     return count
