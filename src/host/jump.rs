@@ -25,7 +25,7 @@ use super::{
         Ending, Expected, LOGIN, LOGIN_LIMIT, LOGIN_TRIPS, Met, Patience, Unmet, Watcher, hung_up, place, shake_hands,
         within,
     },
-    way::{Hop, Way},
+    way::{Hop, Way, ahead},
 };
 
 /// What a jump host may take to connect to the next host: it sends SYNs that are lost again after 1, 3, 7 s.
@@ -113,7 +113,7 @@ impl Jump {
             self.ends(JumpError::Passage { to, message })
         })?;
         hops.push(Hop(handle));
-        Ok(Way { stream: Box::new(channel.into_stream()), grip, hops, trip: begin.elapsed() })
+        Ok(Way { stream: ahead(channel.into_stream()), grip, hops, trip: begin.elapsed() })
     }
 
     /// Offers one key after the other.

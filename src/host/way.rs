@@ -8,13 +8,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use futures::{StreamExt, stream::FuturesUnordered};
+use bytes::BytesMut;
+use futures::{StreamExt, channel::mpsc, stream::FuturesUnordered};
 use russh::client::Handle;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, join, split},
     net::TcpStream,
+    task::JoinSet,
     time::sleep,
 };
+use tokio_util::io::StreamReader;
 
 use super::{
     ConnectError, Jump,
@@ -41,6 +44,40 @@ pub struct Way {
     pub hops: Vec<Hop>,
     /// What the last step of it took: about a round trip.
     pub trip: Duration,
+}
+
+/// What is read of a channel at once: a packet of SSH at most.
+const PIECE: usize = 32 * 1024;
+
+/// A channel as the way to the next host, read ahead of whoever reads it.
+///
+/// A session (russh 0.65) that writes does not read meanwhile, and one whose channel is not read does not write: of two, one
+/// over the other, each would wait for the other when much goes both ways. What is read ahead is no more than what the
+/// windows of the inner session's channels let the host send.
+pub fn ahead(channel: impl Bytes + 'static) -> Box<dyn Bytes> {
+    let (mut reads, writes) = split(channel);
+    let (sender, receiver) = mpsc::unbounded();
+    // Dropped with the stream, it ends.
+    let mut reading = JoinSet::new();
+    reading.spawn(async move {
+        loop {
+            let mut piece = BytesMut::with_capacity(PIECE);
+            match reads.read_buf(&mut piece).await {
+                Ok(0) => return,
+                Ok(_) if sender.unbounded_send(Ok(piece)).is_ok() => {}
+                Ok(_) => return,
+                Err(error) => {
+                    let _ = sender.unbounded_send(Err(error));
+                    return;
+                }
+            }
+        }
+    });
+    let pieces = receiver.map(move |piece| {
+        let _for_as_long = &reading;
+        piece
+    });
+    Box::new(join(StreamReader::new(pieces), writes))
 }
 
 /// The way to an address. What ends it is told to `ending`.
