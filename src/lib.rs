@@ -10,6 +10,7 @@
 //! - [`host`]: one multiplexed SSH connection a host, with pinned host keys.
 //! - [`metrics`]: what the operator counts.
 //! - [`operator`]: wires the rooms into one process.
+//! - [`proxy`]: which proxy leads to the API server.
 //! - [`results`]: what test tools write, read into one outcome.
 //! - [`run`]: the E2ERun controller: observe, plan, act, report.
 //! - [`swarm`]: Docker Engine and Swarm over a host's Docker socket.
@@ -25,6 +26,7 @@ pub mod forward;
 pub mod host;
 pub mod metrics;
 pub mod operator;
+pub mod proxy;
 pub mod results;
 pub mod run;
 pub mod swarm;

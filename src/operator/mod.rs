@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use self::health::State;
-use crate::{fence::Fence, metrics::metrics};
+use crate::{fence::Fence, metrics::metrics, proxy};
 
 /// How long passes under way may take to end when the process is told to. What is cut off then is found by the next
 /// operator, as after a crash.
@@ -59,9 +59,10 @@ async fn lead_and_work(config: &Config, work: &Handle) -> (Option<Elector>, anyh
         tokio::spawn(log.follow_signals());
         let state = State::new(config.lease.is_some());
         tokio::spawn(http::serve(config.listen, state.clone()).await?);
-        let client = Client::try_default()
+        let server = proxy::infer()
             .await
             .context("no connection to Kubernetes: set KUBECONFIG, or run inside a cluster with a ServiceAccount")?;
+        let client = Client::try_from(server)?;
         tokio::spawn(api_server::keep_looking(client.clone(), state.clone()));
         work_when_leading(config, work, client, &state, &mut elector, stop).await
     };

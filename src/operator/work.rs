@@ -24,7 +24,7 @@ use crate::{
     events::Events,
     fence::Fence,
     host::Hosts,
-    run,
+    proxy, run,
 };
 
 /// What a layer of the client fails with.
@@ -100,7 +100,7 @@ where
 async fn fenced(fence: &Fence) -> anyhow::Result<Client> {
     let fence = fence.clone();
     let layer = layer_fn(move |inner| Fenced { inner, fence: fence.clone() });
-    Ok(ClientBuilder::try_from(kube::Config::infer().await?)?.with_layer(&layer).build())
+    Ok(ClientBuilder::try_from(proxy::infer().await?)?.with_layer(&layer).build())
 }
 
 struct Fenced<S> {

@@ -19,7 +19,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client, Config, Resource};
 use serde::de::DeserializeOwned;
 
-use self::kubeconfig::{no_kubeconfig, of_server, used};
+use self::kubeconfig::{no_kubeconfig, of_server, through, used};
 pub use self::{
     explain::Attempt,
     kubeconfig::kubeconfig,
@@ -61,7 +61,7 @@ impl Kubernetes {
             (file, Some(server)) if named.is_none() => {
                 (of_server(file.unwrap_or_default(), server, &args.of_kubeconfig()).await?, None)
             }
-            (None, Some(server)) => (Config::new(server), None),
+            (None, Some(server)) => (through(Config::new(server), None), None),
             (Some(file), _) => (used(file, &args.of_kubeconfig(), named.as_deref()).await?, named),
             // In a pod kubectl uses the service account; so do we.
             (None, None) => (Config::incluster().map_err(|_| no_kubeconfig())?, None),

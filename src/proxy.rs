@@ -1,0 +1,171 @@
+//! Which proxy leads to the API server: chosen as kubectl chooses it.
+//!
+//! The library (kube 5.0) asks whether `NO_PROXY` names the proxy, where everybody else asks whether it names the server.
+
+use std::env;
+
+use hyper::Uri;
+use hyper_util::client::proxy::matcher::Matcher;
+use kube::{
+    Config,
+    config::{InferConfigError, KubeConfigOptions, Kubeconfig},
+};
+
+/// What the environment says of proxies: each of them once in capitals, and once not.
+#[derive(Clone, Debug, Default)]
+pub struct Surroundings {
+    /// `HTTPS_PROXY`
+    pub https: Option<String>,
+    /// `HTTP_PROXY`
+    pub http: Option<String>,
+    /// `NO_PROXY`
+    pub none: Option<String>,
+}
+
+impl Surroundings {
+    /// Those of this process.
+    #[must_use]
+    pub fn here() -> Self {
+        let of = |name: &str| {
+            let set = |name: String| env::var(name).ok().filter(|value| !value.trim().is_empty());
+            set(name.to_owned()).or_else(|| set(name.to_ascii_lowercase()))
+        };
+        Self { https: of("HTTPS_PROXY"), http: of("HTTP_PROXY"), none: of("NO_PROXY") }
+    }
+
+    /// The proxy that leads to a server: what its kubeconfig says, whatever else is said; else the environment's, but never
+    /// to this machine itself or to what `NO_PROXY` names (Go's `http.ProxyFromEnvironment`).
+    #[must_use]
+    pub fn proxy(&self, server: &Uri, said: Option<&str>) -> Option<Uri> {
+        if let Some(said) = said.filter(|said| !said.is_empty()) {
+            return said.parse().ok();
+        }
+        let proxy = if server.scheme_str() == Some("http") { &self.http } else { &self.https };
+        let proxy = proxy.as_deref()?.trim();
+        let apart = Matcher::builder().all("http://any").no(self.apart(server)).build();
+        if is_here(server.host()?) || apart.intercept(server).is_none() {
+            return None;
+        }
+        if proxy.contains("://") { proxy.parse().ok() } else { format!("http://{proxy}").parse().ok() }
+    }
+
+    /// The entries of `NO_PROXY` that count at the server's port, without it.
+    fn apart(&self, server: &Uri) -> String {
+        let port = server.port_u16().unwrap_or(if server.scheme_str() == Some("http") { 80 } else { 443 });
+        let entries = self.none.as_deref().unwrap_or_default().split(',').map(str::trim).filter(|e| !e.is_empty());
+        let of_port = |entry: &str| match entry.rsplit_once(':') {
+            // More colons than one are those of an IPv6 address, unless it is in brackets.
+            Some((name, at)) if !name.contains(':') || name.ends_with(']') => match at.parse::<u16>() {
+                Ok(at) if at == port => Some(name.to_owned()),
+                Ok(_) => None,
+                Err(_) => Some(entry.to_owned()),
+            },
+            _ => Some(entry.to_owned()),
+        };
+        let entries = entries.filter_map(of_port).map(|entry| {
+            let bare = entry.trim_start_matches('[').trim_end_matches(']');
+            // `*.example.com` is `.example.com`.
+            bare.strip_prefix("*.").map_or_else(|| bare.to_owned(), |domain| format!(".{domain}"))
+        });
+        entries.collect::<Vec<_>>().join(",")
+    }
+}
+
+/// Whether a host is this machine.
+fn is_here(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare.eq_ignore_ascii_case("localhost") || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// What a kubeconfig says of the proxy to the cluster that is chosen.
+#[must_use]
+pub fn said<'a>(file: &'a Kubeconfig, options: &KubeConfigOptions) -> Option<&'a str> {
+    let context = options.context.as_ref().or(file.current_context.as_ref());
+    let context = file.contexts.iter().find(|named| Some(&named.name) == context).and_then(|named| named.context.as_ref());
+    let cluster = options.cluster.as_ref().or_else(|| context.map(|c| &c.cluster))?;
+    let cluster = file.clusters.iter().find(|named| named.name == *cluster)?.cluster.as_ref()?;
+    cluster.proxy_url.as_deref()
+}
+
+/// The API server that a process is to talk to which is told nothing: as the kubeconfig says, or the one whose pod it is in.
+///
+/// # Errors
+/// There is neither.
+pub async fn infer() -> Result<Config, InferConfigError> {
+    let options = KubeConfigOptions::default();
+    if let Ok(file) = Kubeconfig::read() {
+        let proxy = said(&file, &options).map(str::to_owned);
+        if let Ok(mut config) = Config::from_custom_kubeconfig(file, &options).await {
+            config.proxy_url = Surroundings::here().proxy(&config.cluster_url, proxy.as_deref());
+            return Ok(config);
+        }
+    }
+    Config::infer().await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_proxy_is_used_for_what_is_neither_here_nor_named_apart() {
+        let p = "http://proxy:3128";
+        // HTTPS_PROXY, NO_PROXY, proxy-url, the server, and by which proxy it is reached.
+        let table = [
+            ("", "", "", "https://10.0.0.1:6443", None),
+            (p, "", "", "https://10.0.0.1:6443", Some("http://proxy:3128/")),
+            ("proxy:3128", "", "", "https://k8s.example.com", Some("http://proxy:3128/")),
+            ("http://me:secret@proxy:3128", "", "", "https://k8s.example.com", Some("http://me:secret@proxy:3128/")),
+            ("socks5://proxy:1080", "", "", "https://k8s.example.com", Some("socks5://proxy:1080/")),
+            // This machine never is.
+            (p, "", "", "https://127.0.0.1:6443", None),
+            (p, "", "", "https://[::1]:6443", None),
+            (p, "", "", "https://localhost:6443", None),
+            // Names, networks, ports, blanks, a comma at the end; and what only looks like it.
+            (p, "10.0.0.0/8, other,", "", "https://10.0.0.1:6443", None),
+            (p, "10.0.0.1", "", "https://10.0.0.1:6443", None),
+            (p, "10.0.0.2", "", "https://10.0.0.1:6443", Some("http://proxy:3128/")),
+            (p, "example.com", "", "https://k8s.example.com", None),
+            (p, ".example.com", "", "https://k8s.example.com", None),
+            (p, "*.example.com", "", "https://k8s.example.com", None),
+            (p, "ample.com", "", "https://k8s.example.com", Some("http://proxy:3128/")),
+            (p, "*", "", "https://k8s.example.com", None),
+            (p, "k8s.example.com:443", "", "https://k8s.example.com", None),
+            (p, "k8s.example.com:6443", "", "https://k8s.example.com", Some("http://proxy:3128/")),
+            (p, "[fd00::1]:6443", "", "https://[fd00::1]:6443", None),
+            (p, "fd00::1", "", "https://[fd00::1]:6443", None),
+            // That it names the proxy says nothing of the server.
+            (p, "proxy", "", "https://k8s.example.com", Some("http://proxy:3128/")),
+            // HTTPS_PROXY is for TLS alone.
+            (p, "", "", "http://k8s.example.com:8080", None),
+            // What the kubeconfig says counts before all of it.
+            (p, "*", "socks5://jump:1080", "https://127.0.0.1:6443", Some("socks5://jump:1080/")),
+        ];
+        for (https, none, said, server, proxy) in table {
+            let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+            let surroundings = Surroundings { https: some(https), http: None, none: some(none) };
+            let found = surroundings.proxy(&server.parse().unwrap(), some(said).as_deref());
+            assert_eq!(found.map(|uri| uri.to_string()).as_deref(), proxy, "{https} {none} {said} {server}");
+        }
+    }
+
+    #[test]
+    fn what_a_kubeconfig_says_is_of_the_cluster_that_is_chosen() {
+        let file = Kubeconfig::from_yaml(
+            "apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts:\n- {name: a, context: {cluster: one, user: u}}\n\
+             - {name: b, context: {cluster: two, user: u}}\nclusters:\n- {name: one, cluster: {server: 'https://one', proxy-url: 'http://p'}}\n\
+             - {name: two, cluster: {server: 'https://two'}}\n",
+        )
+        .unwrap();
+        let options = |context: Option<&str>, cluster: Option<&str>| KubeConfigOptions {
+            context: context.map(str::to_owned),
+            cluster: cluster.map(str::to_owned),
+            user: None,
+        };
+        for (context, cluster, proxy) in
+            [(None, None, Some("http://p")), (Some("b"), None, None), (Some("b"), Some("one"), Some("http://p"))]
+        {
+            assert_eq!(said(&file, &options(context, cluster)), proxy, "{context:?} {cluster:?}");
+        }
+    }
+}
