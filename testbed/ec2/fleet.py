@@ -4,7 +4,7 @@ import threading
 from pathlib import Path
 
 from . import processes
-from .machine import Machine
+from .machine import IMAGES, Machine
 from .network import Network, Port
 from .services import Service
 
@@ -27,9 +27,11 @@ class Fleet:
         self.network.down()
         shutil.rmtree(self.run / "hosts", ignore_errors=True)
         shutil.rmtree(self.run / "uml", ignore_errors=True)
+        (self.run / IMAGES).unlink(missing_ok=True)
 
     def up(self) -> None:
         (self.run / "uml").mkdir(parents=True, exist_ok=True)
+        (self.run / IMAGES).symlink_to(self.images)
         self.network.up()
 
     def down(self) -> None:
@@ -43,7 +45,7 @@ class Fleet:
 
     def create(self, instance_id: str, engine: str, port: Port, exited) -> Machine:
         """A machine that is not booted yet."""
-        machine = Machine(instance_id, self.run, self.images, self.kernel, engine, port, exited)
+        machine = Machine(instance_id, self.run, self.kernel, engine, port, exited)
         with self._lock:
             self._machines[instance_id] = machine
         return machine

@@ -18,6 +18,8 @@ from .network import Port
 from .zones import APART_MS
 
 MEMORY = "700M"
+# In the run folder, where the images are.
+IMAGES = "images"
 CONSOLE_TAIL = 64 * 1024
 _ANSWERS_WITHIN = 3.0
 _ENDS_WITHIN = 15.0
@@ -82,13 +84,13 @@ class Faults:
 class Machine:
     """`exited(machine)` is called when the guest ends by itself: it was powered off from within."""
 
-    def __init__(self, name: str, run: Path, images: Path, kernel: list[str], engine: str, port: Port, exited=lambda machine: None):
+    def __init__(self, name: str, run: Path, kernel: list[str], engine: str, port: Port, exited=lambda machine: None):
         self.name, self.port = name, port
         self.folder = run / "hosts" / name
         self.frozen = False
         self.boots = 0
         self.faults = Faults()
-        self._run, self._images, self._kernel, self._engine, self._exited = run, images, kernel, engine, exited
+        self._run, self._kernel, self._engine, self._exited = run, kernel, engine, exited
         self._lock = threading.RLock()
         self._process: "subprocess.Popen | None" = None
         self._line: "socket.socket | None" = None
@@ -118,6 +120,7 @@ class Machine:
             if self.pid:
                 return
             self._sweep()
+            # From the run folder on: what is on a kernel's command line ends at a blank, and a HOME may have one.
             here = Path("hosts") / self.name
             ours, theirs = socket.socketpair()
             with open(self.folder / "console", "ab") as console:
@@ -125,7 +128,7 @@ class Machine:
                     ["nsenter", f"--net={self.port.network.namespace}", "taskset", "--cpu-list", str(self._cpu),
                      *self._kernel,
                      f"mem={MEMORY}", f"umid={self.name}", "uml_dir=uml/",
-                     f"ubd0={here}/disk,{self._images}/ami-{self._engine}.ext4", "root=/dev/ubda", "rw",
+                     f"ubd0={here}/disk,{IMAGES}/ami-{self._engine}.ext4", "root=/dev/ubda", "rw",
                      # Barriers protect against a machine that loses power; ours only ever loses the guest.
                      "rootflags=nobarrier,noinit_itable", "init=/sbin/runit", "noreboot",
                      f"vec0:transport=tap,ifname={self.port.tap},depth=128,gro=1,mac={self.port.mac}",

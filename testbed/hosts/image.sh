@@ -38,9 +38,7 @@ trap 'rm -rf "$work"' EXIT
 sources=$(cd "$here" && { find image.sh guest kernel/modules kernel/prebuilt -type f -print0 | sort -z | xargs -0 sha256sum; find guest -printf '%p %m %l\n' | sort; } | sha256sum | cut -c1-16)
 built() { [ "$(cat "$out/.built-$1" 2> /dev/null)" = "$sources" ]; }
 stamp() { echo "$sources" > "$work/stamp"; mv "$work/stamp" "$out/.built-$1"; }
-# The Debian mirror this machine uses itself.
-mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | grep -m1 '/debian/$') ||
-  { say "no Debian mirror in this machine's apt sources" >&2; exit 1; }
+mirror=$("$here/debian-mirror")
 
 disk() {
   local root=$work/root packages=ca-certificates,iptables,iproute2,openssh-server,curl,kmod,procps,tar,runit options=()
