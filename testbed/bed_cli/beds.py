@@ -7,6 +7,7 @@ from pathlib import Path
 from . import places, registry, users
 from .endpoint import Endpoint
 from .errors import BedError, Ended
+from .http import unproxied
 from .kubernetes import ControlPlane
 from .process import Daemon, boot_id
 
@@ -107,7 +108,7 @@ class Bed:
     def environment(self, user: str = users.ADMINISTRATOR) -> dict[str, str]:
         """What a shell needs to use the bed, with the keys of a user of its EC2 endpoint."""
         variables = {"KUBECONFIG": str(self.run / "kubeconfig"), "TESTBED_NAME": self.name, "TESTBED_RUN": str(self.run),
-                     "TESTKIT_LISTEN": f"127.0.0.1:{self._slot().operator}"}
+                     "TESTKIT_LISTEN": f"127.0.0.1:{self._slot().operator}", **unproxied(os.environ)}
         if not self._kubernetes_only():
             url = self.endpoint_url()
             variables |= {"TESTBED_URL": url, "AWS_ENDPOINT_URL": url, "AWS_ENDPOINT_URL_EC2": url, "AWS_REGION": "us-east-1",

@@ -24,6 +24,8 @@ DISK_NEW, DISK_LEFT = 22, 4
 # GiB. The control plane and five hosts at 300 MB; while things are built for the first time, the compilers: rustc takes 5 for the
 # EC2 client, and two of Go's run beside it.
 MEMORY, MEMORY_NEW = 3, 8
+# GiB of it in files: what five hosts have used, at 700 MB each at the most.
+SHARED = 3
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,10 @@ def examine(to_build: list, whats: tuple[str, ...]) -> list[Finding]:
     findings = [_system(), _python(needed="Python packages" in names)]
     if hosts or "Debian packages" in names:
         findings += [_root(), _debian()]
+    if made_of_debian(names):
+        findings.append(_mirror())
     if hosts:
-        findings += [_tun(), _nftables(), _kernel("bed" in asked)]
+        findings += [_tun(), _nftables(), _kernel("bed" in asked), _shared_memory()]
     if hosts or "kubernetes" in asked:
         findings += [_memory(names), _disk(names)]
     if names & {"Kubernetes", "kstatus"}:
@@ -99,7 +103,36 @@ def _python(needed: bool) -> Finding:
 def _debian() -> Finding:
     if shutil.which("apt-get") and shutil.which("dpkg-query"):
         return Finding("apt", "there")
-    return Finding("apt", "absent", "host images are made from Debian packages: use Debian or Ubuntu")
+    return Finding("apt", "absent", "host images are made from Debian packages: use Debian")
+
+
+def made_of_debian(to_build: set[str]) -> bool:
+    """Whether one of these steps asks Debian's mirror for hosts or their kernel."""
+    return any("host" in name for name in to_build)
+
+
+def _mirror() -> Finding:
+    """Where the hosts' packages come from: the mirror that apt has here, if that is one of Debian."""
+    if not shutil.which("apt-get"):
+        return Finding("Debian mirror", "there is no apt to have one", "host images are made from Debian packages: use Debian")
+    asked = subprocess.run([places.TESTBED / "hosts" / "debian-mirror"], capture_output=True, text=True)
+    found = (asked.stdout or asked.stderr).strip()
+    remedy = ("add one to apt's sources, whose address ends in /debian/, and apt-get update; on Ubuntu and other relatives of Debian there is none: "
+              "use Debian 12 or newer, in a VM")
+    return Finding("Debian mirror", found, "" if asked.returncode == 0 else remedy)
+
+
+def _shared_memory() -> Finding:
+    """The hosts' memory is files there, which are executed."""
+    try:
+        found = os.statvfs("/dev/shm")
+    except OSError as error:
+        return Finding("/dev/shm", error.strerror, "the hosts' memory is there: mount -t tmpfs tmpfs /dev/shm")
+    size = found.f_blocks * found.f_frsize / GIB
+    lacks = [f"{size:.1f} GiB"] * (size < SHARED) + ["noexec"] * bool(found.f_flag & os.ST_NOEXEC)
+    return Finding("/dev/shm", ", ".join(lacks) or f"{size:.1f} GiB", "" if not lacks else
+                   f"the hosts' memory is there, {SHARED} GiB for five, and is executed: mount -o remount,exec,size={SHARED + 1}G /dev/shm; a container "
+                   f"is started with --shm-size {SHARED + 1}g, and has to be allowed that mount")
 
 
 def _tun() -> Finding:

@@ -6,7 +6,16 @@ import urllib.request
 
 from .errors import BedError
 
+# What never is a proxy's business: the bed's own servers. Of other clients not all know that by themselves.
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _no_proxy = urllib.request.ProxyHandler({})
+
+
+def unproxied(environment) -> dict[str, str]:
+    """Variables that keep clients from asking a proxy for the bed's own servers, beside what they are kept from already."""
+    kept = [entry.strip() for name in ("NO_PROXY", "no_proxy") for entry in environment.get(name, "").split(",")]
+    entries = ",".join(dict.fromkeys([entry for entry in kept if entry] + list(LOOPBACK)))
+    return {"NO_PROXY": entries, "no_proxy": entries}
 
 
 def get(url: str, *, context: ssl.SSLContext | None = None, token: str | None = None, timeout: float = 3,

@@ -12,6 +12,7 @@ from . import doctor, hosts, places, setup, users
 from .arguments import one_of
 from .beds import Bed
 from .errors import BedError
+from .http import unproxied
 
 
 def parser() -> argparse.ArgumentParser:
@@ -256,7 +257,15 @@ def do_calls(options) -> int:
     return 0
 
 
+def settle() -> None:
+    """What commands that are run here find around them, whoever's shell it is."""
+    # Without one Go has no cache, and says so when it builds.
+    os.environ.setdefault("HOME", str(Path.home()))
+    os.environ.update(unproxied(os.environ))
+
+
 def main(argv: list[str] | None = None) -> int:
+    settle()
     options = parser().parse_args(argv)
     # So that what a step runs ends with it.
     signal.signal(signal.SIGTERM, signal.default_int_handler)

@@ -7,6 +7,7 @@ import time
 
 from bed_cli import places, registry, rust
 from bed_cli.errors import BedError
+from bed_cli.main import settle
 
 from . import counting
 from .counting import Count
@@ -21,6 +22,7 @@ LONG = (EC2, SYSTEM)
 
 
 def main(argv: list[str] | None = None) -> int:
+    settle()
     os.environ.update(rust.environment())
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     lock = places.runs() / "locks" / f"{places.checkout_id()}-checks"
