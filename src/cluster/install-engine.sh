@@ -37,6 +37,8 @@ download() {
 		[ -s "$script" ]
 }
 install() {
+	# What a reboot or the end of the time cut off in the middle of a package is finished first: nothing else is installed before.
+	! has dpkg || dpkg --force-confdef --force-confold --configure -a </dev/null || say "dpkg has not finished what was cut off; going on"
 	timeout -k 10 "$(left)" env "$how" sh "$script" </dev/null && has dockerd && return
 	code=$?
 	[ "$code" != 124 ] || say "$url is cut off: the time is over"
