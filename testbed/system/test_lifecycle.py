@@ -31,8 +31,16 @@ def ended(space, name, condition, timeout=180):
     return space.status("e2erun", name), space.condition("e2erun", name, condition)
 
 
+def two_zones(space):
+    """A subnet in each of two zones, with the zone."""
+    found = space.ec2.describe_subnets(Filters=[{"Name": "default-for-az", "Values": ["true"]}])["Subnets"]
+    zones = {subnet["AvailabilityZone"]: subnet["SubnetId"] for subnet in found}
+    return {zones[zone]: zone for zone in sorted(zones)[:2]}
+
+
 def test_a_cluster_its_runs_and_its_end(space, tmp_path):
-    space.apply(cluster("foo", managers=3, workers=2), run("nightly", "foo"))
+    subnets = two_zones(space)
+    space.apply(cluster("foo", managers=3, workers=2, subnets=list(subnets)), run("nightly", "foo"))
     until("the run says what it waits for", lambda: "foo" in space.status("e2erun", "nightly").get("message", ""), 20)
     space.wait("swarmcluster", "foo", "Ready", 180)
 
@@ -41,6 +49,8 @@ def test_a_cluster_its_runs_and_its_end(space, tmp_path):
     told = {n["name"]: (n["nodeID"], n["state"].lower(), n["role"].lower(), n.get("leader", False)) for n in status["nodes"]}
     assert told == nodes_by_the_swarm(space, "foo", status["endpoint"])
     assert (status["managers"], status["workers"], len(told)) == ("3/3", "2/2", 5)
+    zones = [subnets[i["SubnetId"]] for i in space.instances("foo")]
+    assert sorted(zones.count(zone) for zone in subnets.values()) == [2, 3], zones
     row = kubectl("get", "swarmclusters", "foo", "-n", space.name).stdout.splitlines()
     assert row[0].split() == ["NAME", "READY", "MANAGERS", "WORKERS", "ENGINE", "ENDPOINT", "AGE"]
     assert re.match(r"foo +True +3/3 +2/2 +28\.5\.\S+ +[\d.]+ ", row[1]), row
