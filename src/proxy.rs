@@ -74,14 +74,16 @@ impl Surroundings {
 /// Whether a host is this machine.
 fn is_here(host: &str) -> bool {
     let bare = host.trim_start_matches('[').trim_end_matches(']');
-    bare.eq_ignore_ascii_case("localhost") || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
+    bare.eq_ignore_ascii_case("localhost")
+        || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 /// What a kubeconfig says of the proxy to the cluster that is chosen.
 #[must_use]
 pub fn said<'a>(file: &'a Kubeconfig, options: &KubeConfigOptions) -> Option<&'a str> {
     let context = options.context.as_ref().or(file.current_context.as_ref());
-    let context = file.contexts.iter().find(|named| Some(&named.name) == context).and_then(|named| named.context.as_ref());
+    let context =
+        file.contexts.iter().find(|named| Some(&named.name) == context).and_then(|named| named.context.as_ref());
     let cluster = options.cluster.as_ref().or_else(|| context.map(|c| &c.cluster))?;
     let cluster = file.clusters.iter().find(|named| named.name == *cluster)?.cluster.as_ref()?;
     cluster.proxy_url.as_deref()

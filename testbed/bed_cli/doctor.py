@@ -20,7 +20,9 @@ from .errors import BedError
 GIB = 1 << 30
 GO = (1, 26)
 # What a first run writes: Go's build and module caches, cargo's target folder and registry, binaries, a host image.
-DISK_NEW, DISK_LEFT = 22, 4
+DISK_NEW, DISK_BUILD, DISK_LEFT = 22, 12, 4
+# A step of so many seconds of processor is a compiler's.
+COMPILES = 300
 # GiB. The control plane and five hosts at 300 MB; while things are built for the first time, the compilers: rustc takes 5 for the
 # EC2 client, and two of Go's run beside it.
 MEMORY, MEMORY_NEW = 3, 8
@@ -49,7 +51,7 @@ def examine(to_build: list, whats: tuple[str, ...]) -> list[Finding]:
     if hosts:
         findings += [_tun(), _nftables(), _kernel("bed" in asked), _shared_memory()]
     if hosts or "kubernetes" in asked:
-        findings += [_memory(names), _disk(names)]
+        findings += [_memory(to_build), _disk(to_build)]
     if names & {"Kubernetes", "kstatus"}:
         findings.append(_go())
     if cargo:
@@ -161,19 +163,20 @@ def _kernel(own: bool) -> Finding:
     return Finding("hosts' kernel", "Debian's; `testbed/bed setup` builds their own, twice as fast at system calls, for beds that start after that")
 
 
-def _memory(to_build: set[str]) -> Finding:
+def _memory(to_build: list) -> Finding:
     fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     available = int(fields["MemAvailable"].split()[0]) / (1 << 20)
-    needed, who = (MEMORY_NEW, "the compilers") if to_build & {"Kubernetes", "operator and plugin"} else (MEMORY, "five hosts and the control plane")
+    needed, who = (MEMORY_NEW, "the compilers") if any(step.cpu > COMPILES for step in to_build) else (MEMORY, "five hosts and the control plane")
     return Finding("memory", f"{available:.1f} GiB available",
                    "" if available >= needed else f"{who} need {needed} GiB: end something, or use a larger machine")
 
 
-def _disk(to_build: set[str]) -> Finding:
+def _disk(to_build: list) -> Finding:
     folder = places.cache()
     while not folder.exists():
         folder = folder.parent
-    free, needed = shutil.disk_usage(folder).free / GIB, DISK_NEW if "Kubernetes" in to_build else DISK_LEFT
+    compiled = sum(step.cpu > COMPILES for step in to_build)
+    free, needed = shutil.disk_usage(folder).free / GIB, DISK_NEW if compiled > 1 else DISK_BUILD if compiled else DISK_LEFT
     return Finding("disk", f"{free:.0f} GiB free at {folder}",
                    "" if free >= needed else f"{needed} GiB are needed here: make room, or set TESTKIT_CACHE to a folder on a larger disk")
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bed_cli import doctor, places, rust, setup
+from bed_cli.http import unproxied
 from bed_cli.main import parser
 
 MUSL = "x86_64-unknown-linux-musl"
@@ -155,3 +156,23 @@ def test_what_judges_manifests_is_for_the_checks_alone(tmp_path, monkeypatch):
     programme(places.helm())
     programme(places.kstatus())
     assert not judges & names("tools")
+
+
+@pytest.mark.parametrize("sources, found", [
+    (["http://mirror/debian-security/", "http://mirror/debian/"], "http://mirror/debian/"),
+    (["http://mirror/ubuntu/"], ""),
+    ([], ""),
+    # So many that whoever reads only the first of them breaks the pipe.
+    (["http://mirror/debian/"] * 20000, "http://mirror/debian/"),
+])
+def test_a_machine_without_a_mirror_of_debian_hears_of_it_first(sources, found, tmp_path, monkeypatch):
+    (tmp_path / "sources").write_text("".join(f"{source}\n" for source in sources))
+    monkeypatch.setenv("PATH", path(tmp_path / "bin", ("apt-get", f"cat {tmp_path}/sources"), ("cat", None), ("awk", None)))
+    finding = doctor._mirror()
+    assert (finding.found, finding.remedy) == (found, "") if found else "Debian 12 or newer" in finding.remedy, finding
+
+
+@pytest.mark.parametrize("before, after", [({}, "127.0.0.1,localhost,::1"), ({"NO_PROXY": "a, 127.0.0.1"}, "a,127.0.0.1,localhost,::1"),
+                                           ({"no_proxy": "a", "NO_PROXY": "b"}, "b,a,127.0.0.1,localhost,::1")])
+def test_nobody_asks_a_proxy_for_the_beds_own_servers(before, after):
+    assert unproxied(before) == {"NO_PROXY": after, "no_proxy": after}
