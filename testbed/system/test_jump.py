@@ -1,5 +1,6 @@
 """Hosts that are reached through another one: `--jump`, `spec.access.jumpHost`, and `ProxyJump` of the user's OpenSSH."""
 import base64
+import json
 import os
 import shutil
 import subprocess
@@ -62,8 +63,9 @@ def test_a_worker_is_reached_through_the_manager(near, tmp_path):
     assert comes_from() not in nodes.values()
     assert comes_from("--jump", "bastion") == manager
     # Every verb goes the same way: one with streams of its own, and one that copies.
-    told = person.plugin(near, "attach", "near", "--node", "w0", "-J", "bastion", "--", "docker", "info", "-f", "{{.Name}}")
-    assert told.stdout.strip() == "ip-" + worker.replace(".", "-"), told
+    told = person.plugin(near, "attach", "near", "--node", "w0", "-J", "bastion", "--",
+                         "sh", "-c", 'curl -sf --unix-socket "${DOCKER_HOST#unix://}" http://docker/info')
+    assert told.returncode == 0 and json.loads(told.stdout)["Name"] == "ip-" + worker.replace(".", "-"), told
     (tmp_path / "much").write_bytes(os.urandom(8 << 20))
     for words in (("cp", str(tmp_path / "much"), "near/w0:/tmp/much"), ("cp", "near/w0:/tmp/much", str(tmp_path / "back"))):
         done = person.plugin(near, *words, "--jump", "bastion")
