@@ -171,20 +171,29 @@ async fn published_twice(t: Test) -> Result<()> {
     answer(&successor, &ports).await
 }
 
-/// The network of published ports stays when the service that used it is gone, and takes the next.
+/// How long the network of published ports is watched after the last task that used it is gone.
+const KEPT_FOR: Duration = Duration::from_secs(10);
+
+/// The network of published ports stays when the service that used it and all its tasks are gone, and takes the next.
 async fn ingress_kept(t: Test) -> Result<()> {
-    for what in ["first", "second"] {
+    for (what, watched) in [("first", KEPT_FOR), ("second", Duration::ZERO)] {
         let service = t.service(what).published().create().await?;
         let wanted = containers(&service.running(1).await?)?;
         let node = t.usable().await?.into_iter().next().context("no node is ready and active")?;
         reaches_all(&t, &service, &node.address, &wanted).await?;
-        t.docker().delete_service(&service.id).await.context("cannot remove the service")?;
-        let options = InspectNetworkOptions { verbose: true, scope: Some("swarm".into()) };
-        let ingress = t.docker().inspect_network("ingress", Some(options)).await.context("no ingress network")?;
-        ensure!(ingress.ingress == Some(true), "the network is no ingress");
-        ensure!(ingress.peers.is_some_and(|peers| !peers.is_empty()), "it has no peers, not even this node");
-        ensure!(ingress.containers.is_some_and(|it| it.contains_key("ingress-sbox")), "it has lost its balancer");
+        service.remove().await?;
+        t.stays("the ingress network is whole", watched, || ingress(&t)).await?;
     }
+    Ok(())
+}
+
+/// There is a network of published ports, with this node and its balancer on it.
+async fn ingress(t: &Test) -> Result<()> {
+    let options = InspectNetworkOptions { verbose: true, scope: Some("swarm".into()) };
+    let ingress = t.docker().inspect_network("ingress", Some(options)).await.context("no ingress network")?;
+    ensure!(ingress.ingress == Some(true), "the network is no ingress");
+    ensure!(ingress.peers.is_some_and(|peers| !peers.is_empty()), "it has no peers, not even this node");
+    ensure!(ingress.containers.is_some_and(|it| it.contains_key("ingress-sbox")), "it has lost its balancer");
     Ok(())
 }
 
