@@ -13,7 +13,7 @@ use crate::{
     harness::{case::Case, test::Test, until::Never},
     swarm::{
         ask::base,
-        service::{PORT, Service, containers},
+        service::{PORT, Service, container_of, containers},
         task,
     },
 };
@@ -24,7 +24,8 @@ pub(crate) fn cases() -> Vec<Case> {
         Case::new("ExternalLbReplicated", external_lb_replicated),
         Case::new("ExternalLbGlobal", external_lb_global),
         Case::new("HostModePublish", host_mode),
-        Case::new("PublishedPortChanges", port_changes),
+        // Three updates that replace the task, and what answers after each.
+        Case::new("PublishedPortChanges", port_changes).timeout(Duration::from_secs(300)),
         Case::new("PublishedPortTaken", port_taken),
         Case::new("PublishedTwice", published_twice),
         Case::new("IngressKept", ingress_kept),
@@ -101,27 +102,42 @@ async fn host_mode(t: Test) -> Result<()> {
     Ok(())
 }
 
-/// A published port that is changed answers, and the one of before no longer; one that is taken away is gone. One port
-/// for two ports of the container is refused, and changes nothing.
+/// The port on which a server listens that is told another than the usual one.
+const OTHER: u16 = 8083;
+
+/// A port that is published for a service that had none answers, and also when it is asked for once more. When it is
+/// changed, and that of the container with it, the new one answers and the one of before no longer; one that is taken
+/// away is gone. One port for two ports of the container is refused, and changes nothing.
 async fn port_changes(t: Test) -> Result<()> {
-    let service = t.service("web").published().create().await?;
+    let service = t.service("web").create().await?;
     service.running(1).await?;
     let node = t.usable().await?.into_iter().next().context("no node is ready and active")?;
-    let first = service.port().await?;
-    let other = second_port(&t, first).await?;
+    let [first, other] = free_ports(&t).await?;
     let answers = async |port: u16| t.get(&format!("http://{}:{port}/", node.address)).await;
+    change(&service, PORT, &[first]).await?;
     t.until("the port answers", MESH_WITHIN, || answers(first)).await?;
-    change(&service, &[other]).await?;
+    service.update(|spec| publish(spec, PORT, &[first])).await?;
+    published(&service, PORT, &[first]).await?;
+    // Nobody listens on the port of before any more.
+    service
+        .update(|spec| {
+            publish(spec, OTHER, &[other]);
+            container_of(spec).args = Some(vec!["test-server".into(), "--listen".into(), format!("0.0.0.0:{OTHER}")]);
+        })
+        .await?;
+    service.updated(State::COMPLETED).await?;
+    published(&service, OTHER, &[other]).await?;
+    service.running(1).await?;
     t.until("the new port answers", MESH_WITHIN, || answers(other)).await?;
     t.until("the old port refuses", MESH_WITHIN, || refuses(answers(first))).await?;
     let twice = service.update(|spec| {
-        publish(spec, &[other, other]);
+        publish(spec, OTHER, &[other, other]);
         let mut ports = spec.endpoint_spec.iter_mut().flat_map(|it| it.ports.iter_mut().flatten());
         ports.next().into_iter().for_each(|it| it.target_port = Some(20));
     });
     refusal(twice.await, 400, "EndpointSpec: duplicate published ports provided")?;
-    published(&service, &[other]).await?;
-    change(&service, &[]).await?;
+    published(&service, OTHER, &[other]).await?;
+    change(&service, OTHER, &[]).await?;
     t.until("no port is left", MESH_WITHIN, || refuses(answers(other))).await
 }
 
@@ -129,7 +145,7 @@ async fn port_changes(t: Test) -> Result<()> {
 async fn port_taken(t: Test) -> Result<()> {
     let service = t.service("web").replicas(0).published().create().await?;
     let port = service.port().await?;
-    let again = t.service("again").replicas(0).with(|spec| publish(spec, &[port])).create().await;
+    let again = t.service("again").replicas(0).with(|spec| publish(spec, PORT, &[port])).create().await;
     refusal(again.map(|_| ()), 400, "already in use")
 }
 
@@ -156,9 +172,11 @@ async fn published_twice(t: Test) -> Result<()> {
         Ok::<_, anyhow::Error>(())
     };
     answer(&service, &[first]).await?;
-    let ports = [first, second_port(&t, first).await?];
+    let [second] = free_ports(&t).await?;
+    ensure!(second != first, "two services have port {first}");
+    let ports = [first, second];
     // The swarm chooses a port for those that say none.
-    change(&service, &[ports[0], ports[1], 0, 0]).await?;
+    change(&service, PORT, &[ports[0], ports[1], 0, 0]).await?;
     let told = service.inspect().await?.endpoint.and_then(|it| it.ports).unwrap_or_default();
     let told: BTreeSet<_> = told.iter().filter_map(|it| u16::try_from(it.published_port?).ok()).collect();
     ensure!(
@@ -167,7 +185,7 @@ async fn published_twice(t: Test) -> Result<()> {
     );
     answer(&service, &told.into_iter().collect::<Vec<_>>()).await?;
     service.remove().await?;
-    let successor = t.service("successor").with(|spec| publish(spec, &ports)).create().await?;
+    let successor = t.service("successor").with(|spec| publish(spec, PORT, &ports)).create().await?;
     answer(&successor, &ports).await
 }
 
@@ -197,36 +215,42 @@ async fn ingress(t: &Test) -> Result<()> {
     Ok(())
 }
 
-/// A port of the swarm that is free: that of another service which is removed.
-async fn second_port(t: &Test, first: u16) -> Result<u16> {
-    let holder = t.service("holder").replicas(0).published().create().await?;
-    let port = holder.port().await?;
-    ensure!(port != first, "two services have port {port}");
-    t.docker().delete_service(&holder.id).await.context("cannot remove the service that held a port")?;
-    Ok(port)
+/// Ports of the swarm that are free: those of other services which are removed.
+async fn free_ports<const N: usize>(t: &Test) -> Result<[u16; N]> {
+    let (mut ports, mut holders) = ([0; N], Vec::new());
+    for port in &mut ports {
+        let holder = t.service("holder").replicas(0).published().create().await?;
+        *port = holder.port().await?;
+        holders.push(holder);
+    }
+    ensure!(ports.iter().collect::<BTreeSet<_>>().len() == N, "two services have one port: {ports:?}");
+    for holder in holders {
+        t.docker().delete_service(&holder.id).await.context("cannot remove the service that held a port")?;
+    }
+    Ok(ports)
 }
 
-/// Publishes these ports instead of those of before. The tasks are replaced for it.
-async fn change(service: &Service, ports: &[u16]) -> Result<()> {
-    service.update(|spec| publish(spec, ports)).await?;
+/// Publishes a port of the container as these instead of those of before. The tasks are replaced for it.
+async fn change(service: &Service, target: u16, ports: &[u16]) -> Result<()> {
+    service.update(|spec| publish(spec, target, ports)).await?;
     service.updated(State::COMPLETED).await?;
-    published(service, ports).await?;
+    published(service, target, ports).await?;
     service.running(1).await.map(|_| ())
 }
 
 /// The service says that these are its ports.
-async fn published(service: &Service, ports: &[u16]) -> Result<()> {
+async fn published(service: &Service, target: u16, ports: &[u16]) -> Result<()> {
     let told = service.inspect().await?.spec.and_then(|spec| spec.endpoint_spec?.ports).unwrap_or_default();
     let told: Vec<_> = told.iter().map(|it| (it.target_port, it.published_port.unwrap_or_default())).collect();
-    let wanted: Vec<_> = ports.iter().map(|&port| (Some(i64::from(PORT)), i64::from(port))).collect();
+    let wanted: Vec<_> = ports.iter().map(|&port| (Some(i64::from(target)), i64::from(port))).collect();
     ensure!(told == wanted, "its ports are told as {told:?}, wanted {wanted:?}");
     Ok(())
 }
 
 /// With 0 the swarm chooses.
-fn publish(spec: &mut ServiceSpec, ports: &[u16]) {
+fn publish(spec: &mut ServiceSpec, target: u16, ports: &[u16]) {
     let ports = ports.iter().map(|&port| EndpointPortConfig {
-        target_port: Some(PORT.into()),
+        target_port: Some(target.into()),
         published_port: (port > 0).then_some(port.into()),
         ..Default::default()
     });
