@@ -18,7 +18,11 @@ use crate::{
         hosts::Verb,
         test::Test,
     },
-    swarm::{node, service::by_node, task},
+    swarm::{
+        node,
+        service::{Service, by_node},
+        task,
+    },
     tls::certificates::Authority,
 };
 
@@ -64,16 +68,36 @@ fn follower(node: &Member, own: &str) -> bool {
     node.reachable && !node.leader && node.id != own
 }
 
-/// A node falls silent: it is down, its task runs elsewhere, the others decide. It comes back as what it was, and
-/// what was replaced has ended there.
+/// A node falls silent: it is down, and no other is, whoever leads; its task runs elsewhere, the others decide. It comes
+/// back as what it was, and what was replaced has ended there.
 async fn outage(t: Test, which: fn(&Member, &str) -> bool, hurt: Verb, undo: Verb) -> Result<()> {
     let nodes = t.usable().await?;
     let it = nodes.iter().find(|node| which(node, &t.cluster().node)).context("no usable node is such a one")?;
     let service = t.service("web").replicas(u32::try_from(nodes.len())?).create().await?;
     let before = by_node(&service.running(nodes.len()).await?);
     ensure!(before.contains_key(&it.id), "{} has no task: {before:?}", it.hostname);
+    tokio::select! {
+        end = silent(&t, &nodes, it, &service, hurt, undo) => end,
+        end = no_other_down(&t, &nodes, it) => end,
+    }
+}
+
+/// Ends when another node than this is seen to be down. A swarm in which nobody leads says nothing of its nodes.
+async fn no_other_down(t: &Test, nodes: &[Member], silent: &Member) -> Result<()> {
+    t.stays("no other node is down", Duration::MAX, || async {
+        let now = node::list(t.docker()).await.unwrap_or_default();
+        let others = now.iter().filter(|it| it.id != silent.id && nodes.iter().any(|other| other.id == it.id));
+        let down: Vec<_> = others.filter(|it| it.state == "down").map(|it| &*it.hostname).collect();
+        ensure!(down.is_empty(), "{} was hurt, and down is also {down:?}", silent.hostname);
+        Ok(())
+    })
+    .await
+}
+
+/// What is seen of a node that falls silent and comes back.
+async fn silent(t: &Test, nodes: &[Member], it: &Member, service: &Service, hurt: Verb, undo: Verb) -> Result<()> {
     t.host(hurt, it).await?;
-    t.until(&format!("{} is down", it.hostname), DOWN_WITHIN, || down(&t, it)).await?;
+    t.until(&format!("{} is down", it.hostname), DOWN_WITHIN, || down(t, it)).await?;
     let moved = t
         .until("its task runs elsewhere", MOVED_WITHIN, || async {
             let tasks = service.tasks().await?;
@@ -83,8 +107,8 @@ async fn outage(t: Test, which: fn(&Member, &str) -> bool, hurt: Verb, undo: Ver
             Ok(spread)
         })
         .await?;
-    works(&t).await?;
-    let led = leads(&t, &nodes, it).await?;
+    works(t).await?;
+    let led = leads(t, nodes, it).await?;
     // Fewer are those that run, and not those that may run on the node that is silent.
     let fewer = nodes.len() - 1;
     service.scale(u32::try_from(fewer)?).await?;
@@ -98,12 +122,12 @@ async fn outage(t: Test, which: fn(&Member, &str) -> bool, hurt: Verb, undo: Ver
         })
         .await?;
     t.host(undo, it).await?;
-    back(&t, it).await?;
+    back(t, it).await?;
     // Also says that no other runs.
     let after = by_node(&service.running(fewer).await?);
     ensure!(after == moved, "tasks moved although nothing was wrong: {moved:?}, then {after:?}");
-    ensure!(leads(&t, &nodes, it).await? == led, "another leads since it is back");
-    agree(&t).await
+    ensure!(leads(t, nodes, it).await? == led, "another leads since it is back");
+    agree(t).await
 }
 
 /// The one node that leads; all but the one that is silent are ready.
