@@ -130,8 +130,8 @@ async fn rotate_tokens(t: Test) -> Result<()> {
     Ok(())
 }
 
-/// Settings of the swarm are what they were set to, also the authorities outside that may sign its certificates; those
-/// of an older state and impossible ones are refused.
+/// Settings of the swarm are what they were set to, also the authorities outside that may sign its certificates, and the
+/// tokens for joining stay as they were; settings of an older state and impossible ones are refused.
 async fn settings(t: Test) -> Result<()> {
     let before = swarm(&t).await?;
     let authority = |url: &str, ca_cert| SwarmSpecCaConfigExternalCas {
@@ -154,7 +154,10 @@ async fn settings(t: Test) -> Result<()> {
         ca.external_cas = Some(outside.clone());
     })
     .await?;
-    let spec = swarm(&t).await?.spec.unwrap_or_default();
+    let now = swarm(&t).await?;
+    // Not the tokens themselves, which let anybody in.
+    ensure!(now.join_tokens.is_some() && now.join_tokens == before.join_tokens, "a token for joining is another");
+    let spec = now.spec.unwrap_or_default();
     let ca = spec.ca_config.unwrap_or_default();
     ensure!(ca.node_cert_expiry == Some(EXPIRY), "certificates are told to be good for {:?}", ca.node_cert_expiry);
     let authorities =
