@@ -11,7 +11,7 @@ use crate::{
     harness::{case::Case, test::Test},
     swarm::{
         service::container_of,
-        stored::{Kind, give, give_too},
+        stored::{File, Kind, give, give_as, give_too},
     },
 };
 
@@ -32,24 +32,40 @@ pub(crate) fn cases() -> Vec<Case> {
 
 const FILE: &str = "the-file";
 
-/// What was stored is in the task's file, for whom it is meant. A secret is in memory, and not given away.
+/// A file that is where it says, and that everybody may do everything with.
+const OPEN: File<'_> = File { name: "/etc/the-open-file", uid: "0", gid: "0", mode: 0o777 };
+
+/// What was stored is in the task's file, for whom and where it is meant. A secret is in memory, and not given away.
 async fn delivered(t: Test, kind: Kind) -> Result<()> {
     let (name, content) = (t.name("stored"), t.name("content"));
     let stored = t.store(kind, &name, &content).await?;
     let told = t.stored(kind, &stored.id).await?.data;
     let public = (kind == Kind::Config).then(|| BASE64_STANDARD.encode(&content));
     ensure!(told == public, "the API says {told:?} of the content, wanted {public:?}");
-    let service = t.service("web").askable().with(|spec| give(spec, kind, &stored, FILE)).create().await?;
+    // Another one: a container has what is stored once, and files of two modes would be one file.
+    let open_content = t.name("open-content");
+    let open = t.store(kind, &t.name("open"), &open_content).await?;
+    let service = t.service("web").askable().with(|spec| {
+        give(spec, kind, &stored, FILE);
+        give_as(spec, kind, &open, OPEN);
+    });
+    let service = service.create().await?;
     service.running(1).await?;
-    let path = kind.path(FILE);
-    let found = service.ask(&format!("/file?path={path}")).await?;
-    ensure!(found == content, "{path} holds {found:?}, stored was {content:?}");
-    let mode = service.ask(&format!("/stat?path={path}")).await?;
-    ensure!(mode == "0440 1000 1001", "{path} is {mode}, wanted 0440 1000 1001");
+    for (path, content, wanted) in
+        [(&*kind.path(FILE), &content, "0440 1000 1001"), (OPEN.name, &open_content, "0777 0 0")]
+    {
+        let found = service.ask(&format!("/file?path={path}")).await?;
+        ensure!(found == *content, "{path} holds {found:?}, stored was {content:?}");
+        let mode = service.ask(&format!("/stat?path={path}")).await?;
+        ensure!(mode == wanted, "{path} is {mode}, wanted {wanted}");
+    }
     if kind == Kind::Secret {
         let mounts = service.ask("/file?path=/proc/self/mounts").await?;
-        let on = mounts.lines().find(|line| line.contains(" /run/secrets")).context("secrets are no mount")?;
-        ensure!(on.starts_with("tmpfs "), "the secret is on a disk: {on}");
+        for at in ["/run/secrets", OPEN.name] {
+            let on = mounts.lines().find(|line| line.contains(&format!(" {at}")));
+            let on = on.with_context(|| format!("{at} is no mount: {mounts}"))?;
+            ensure!(on.starts_with("tmpfs "), "the secret is on a disk: {on}");
+        }
     }
     service.remove().await?;
     t.remove_stored(kind, &stored.name).await.context("it is not removed by its name")

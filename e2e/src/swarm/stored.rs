@@ -126,7 +126,24 @@ impl Test {
     }
 }
 
-/// Has the tasks of a service get this and no other as a file that user 1000 and group 1001 own and only they read.
+/// A file as a task gets it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct File<'a> {
+    /// Its path, or its name where such files are by themselves.
+    pub(crate) name: &'a str,
+    pub(crate) uid: &'a str,
+    pub(crate) gid: &'a str,
+    pub(crate) mode: u32,
+}
+
+impl<'a> File<'a> {
+    /// One that user 1000 and group 1001 own and only they read.
+    pub(crate) fn named(name: &'a str) -> Self {
+        Self { name, uid: "1000", gid: "1001", mode: 0o440 }
+    }
+}
+
+/// Has the tasks of a service get this and no other as a file that is [`File::named`].
 pub(crate) fn give(spec: &mut ServiceSpec, kind: Kind, which: &Stored, file: &str) {
     let container = container_of(spec);
     match kind {
@@ -138,8 +155,13 @@ pub(crate) fn give(spec: &mut ServiceSpec, kind: Kind, which: &Stored, file: &st
 
 /// Has them get this too.
 pub(crate) fn give_too(spec: &mut ServiceSpec, kind: Kind, which: &Stored, file: &str) {
-    let (name, uid, gid, mode) = (Some(file.to_owned()), Some("1000".into()), Some("1001".into()), Some(0o440));
-    let (id, of) = (Some(which.id.clone()), Some(which.name.clone()));
+    give_as(spec, kind, which, File::named(file));
+}
+
+/// Has them get this too, as such a file.
+pub(crate) fn give_as(spec: &mut ServiceSpec, kind: Kind, which: &Stored, file: File<'_>) {
+    let (name, uid, gid) = (Some(file.name.to_owned()), Some(file.uid.to_owned()), Some(file.gid.to_owned()));
+    let (id, of, mode) = (Some(which.id.clone()), Some(which.name.clone()), Some(file.mode));
     let container = container_of(spec);
     match kind {
         Kind::Secret => {
