@@ -1,6 +1,6 @@
 //! Secrets and configs: what is stored in the swarm and handed to tasks as files. Each case is one for both.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
@@ -11,7 +11,7 @@ use crate::{
     harness::{case::Case, test::Test},
     swarm::{
         service::container_of,
-        stored::{File, Kind, give, give_as, give_too},
+        stored::{File, Kind, Stored, give, give_as, give_too},
     },
 };
 
@@ -19,8 +19,8 @@ pub(crate) fn cases() -> Vec<Case> {
     vec![
         Case::new("SecretDelivered", |t| delivered(t, Kind::Secret)),
         Case::new("ConfigDelivered", |t| delivered(t, Kind::Config)),
-        Case::new("SecretRotation", |t| rotation(t, Kind::Secret)),
-        Case::new("ConfigRotation", |t| rotation(t, Kind::Config)),
+        Case::new("SecretRotation", |t| rotation(t, Kind::Secret)).timeout(Duration::from_secs(300)),
+        Case::new("ConfigRotation", |t| rotation(t, Kind::Config)).timeout(Duration::from_secs(300)),
         Case::new("SecretTemplate", |t| template(t, Kind::Secret)),
         Case::new("ConfigTemplate", |t| template(t, Kind::Config)),
         Case::new("SecretObjects", |t| objects(t, Kind::Secret)),
@@ -71,33 +71,40 @@ async fn delivered(t: Test, kind: Kind) -> Result<()> {
     t.remove_stored(kind, &stored.name).await.context("it is not removed by its name")
 }
 
-/// A service that is updated to another has its content, and the first can be removed then, and not before; updated to
-/// none, it has none.
+/// A service that has none is given one by an update, and after another update another: it has the content of that, and
+/// the first can be removed then, and not before. Updated to none, it has none.
 async fn rotation(t: Test, kind: Kind) -> Result<()> {
     let first = t.store(kind, &t.name("first"), "one").await?;
     let second = t.store(kind, &t.name("second"), "two").await?;
-    let service = t.service("web").askable().with(|spec| give(spec, kind, &first, FILE)).create().await?;
+    let service = t.service("web").askable().create().await?;
     service.running(1).await?;
-    refusal(t.remove_stored(kind, &first.id).await, 400, "is in use by the following service")?;
-    service.update(|spec| give(spec, kind, &second, FILE)).await?;
-    service.updated(State::COMPLETED).await?;
-    service.running(1).await?;
-    let found = service.ask(&format!("/file?path={}", kind.path(FILE))).await?;
-    ensure!(found == "two", "after the update its file holds {found:?}");
-    t.remove_stored(kind, &first.id).await.context("what no service uses any more cannot be removed")?;
-    let given = async || {
+    // What the service says that it has: its id, its name, and that of the file.
+    let has = async |wanted: Option<&Stored>| {
         let container = service.inspect().await?.spec.and_then(|spec| spec.task_template?.container_spec);
         let container = container.context("it has no containers")?;
-        let secrets = container.secrets.into_iter().flatten().filter_map(|it| Some((it.secret_id?, it.file?.name?)));
-        let configs = container.configs.into_iter().flatten().filter_map(|it| Some((it.config_id?, it.file?.name?)));
-        Ok::<Vec<_>, anyhow::Error>(secrets.chain(configs).collect())
+        let secrets = container.secrets.into_iter().flatten();
+        let secrets = secrets.filter_map(|it| Some((it.secret_id?, it.secret_name?, it.file?.name?)));
+        let configs = container.configs.into_iter().flatten();
+        let configs = configs.filter_map(|it| Some((it.config_id?, it.config_name?, it.file?.name?)));
+        let told: Vec<_> = secrets.chain(configs).collect();
+        let wanted: Vec<_> = wanted.map(|it| (it.id.clone(), it.name.clone(), FILE.to_owned())).into_iter().collect();
+        ensure!(told == wanted, "it says that it has {told:?}, wanted {wanted:?}");
+        Ok(())
     };
-    let has = given().await?;
-    ensure!(has == [(second.id.clone(), FILE.to_owned())], "it says that it has {has:?}");
+    has(None).await?;
+    for (stored, content) in [(&first, "one"), (&second, "two")] {
+        service.update(|spec| give(spec, kind, stored, FILE)).await?;
+        service.updated(State::COMPLETED).await?;
+        service.running(1).await?;
+        let found = service.ask(&format!("/file?path={}", kind.path(FILE))).await?;
+        ensure!(found == content, "after the update its file holds {found:?}");
+        has(Some(stored)).await?;
+        refusal(t.remove_stored(kind, &stored.id).await, 400, "is in use by the following service")?;
+    }
+    t.remove_stored(kind, &first.id).await.context("what no service uses any more cannot be removed")?;
     service.update(|spec| (container_of(spec).secrets, container_of(spec).configs) = (None, None)).await?;
     service.updated(State::COMPLETED).await?;
-    let has = given().await?;
-    ensure!(has.is_empty(), "it says that it has {has:?}");
+    has(None).await?;
     t.remove_stored(kind, &second.id).await.context("what no service uses any more cannot be removed")
 }
 
