@@ -4,8 +4,8 @@ use std::collections::HashMap;
 
 use anyhow::{Context as _, Result, ensure};
 use bollard::models::{
-    ContainerInspectResponse, HealthConfig, HealthStatusEnum, Limit, ResourcesUlimits, ServiceSpec,
-    ServiceUpdateStatusStateEnum as State, TaskSpecContainerSpecDnsConfig,
+    ContainerInspectResponse, Limit, ResourcesUlimits, ServiceSpec, ServiceUpdateStatusStateEnum as State,
+    TaskSpecContainerSpecDnsConfig,
 };
 use bollard::query_parameters::ListContainersOptions;
 
@@ -96,6 +96,7 @@ struct Options {
     signal: &'static str,
     /// No limit when it is 0.
     pids: i64,
+    /// No name servers of its own when it is empty.
     dns: &'static str,
     init: Option<bool>,
     sysctl: &'static str,
@@ -111,8 +112,8 @@ impl Options {
         // What it has not is not told.
         (container.tty, container.stop_signal) = (self.tty.then_some(true), Some(self.signal.into()));
         let (nameservers, search, options) = (strings(["10.9.8.7"]), strings([self.dns]), strings(["timeout:3"]));
-        container.dns_config = Some(TaskSpecContainerSpecDnsConfig { nameservers, search, options });
-        container.health_check = Some(HealthConfig { test: strings(["NONE"]), ..Default::default() });
+        let config = TaskSpecContainerSpecDnsConfig { nameservers, search, options };
+        container.dns_config = (!self.dns.is_empty()).then_some(config);
         container.init = self.init;
         container.sysctls = Some([(SYSCTL.to_owned(), self.sysctl.to_owned())].into());
     }
@@ -126,24 +127,24 @@ impl Options {
         ensure!(pids == self.pids, "its limit of processes is {pids}, wanted {}", self.pids);
         ensure!(host.memory == Some(64 << 20), "its limit of memory is {:?}", host.memory);
         ensure!(host.nano_cpus == Some(500_000_000), "its share of processors is {:?}", host.nano_cpus);
-        ensure!(host.dns_search == strings([self.dns]), "it searches {:?}", host.dns_search);
+        let lists = [(&host.dns, "10.9.8.7"), (&host.dns_search, self.dns), (&host.dns_options, "timeout:3")];
+        for (list, wanted) in lists {
+            let wanted: Vec<_> = (!self.dns.is_empty()).then(|| wanted.to_owned()).into_iter().collect();
+            let list = list.clone().unwrap_or_default();
+            ensure!(list == wanted, "of name servers it is told {list:?}, wanted {wanted:?}");
+        }
         ensure!(host.init == self.init, "it has an init: {:?}, wanted {:?}", host.init, self.init);
         let sysctl = host.sysctls.as_ref().and_then(|all| all.get(SYSCTL)).map(String::as_str);
         ensure!(sysctl == Some(self.sysctl), "{SYSCTL} is {sysctl:?}");
-        let health = found.state.as_ref().and_then(|state| state.health.as_ref()).and_then(|health| health.status);
-        ensure!(
-            matches!(health, None | Some(HealthStatusEnum::NONE | HealthStatusEnum::EMPTY)),
-            "it has no health check, and is {health:?}"
-        );
         Ok(())
     }
 }
 
 /// What a service says of its containers is so for the engine, and again each time it is changed; service and task tell
-/// it too.
+/// it too. At first it says nothing of name servers.
 async fn change(t: Test) -> Result<()> {
     let here = format!("node.id=={}", t.cluster().node);
-    let one = Options { tty: true, signal: "SIGINT", pids: 50, dns: "one.test", init: None, sysctl: "0" };
+    let one = Options { tty: true, signal: "SIGINT", pids: 50, dns: "", init: None, sysctl: "0" };
     let two = Options { tty: false, signal: "SIGQUIT", pids: 0, dns: "two.test", init: Some(false), sysctl: "1" };
     let three = Options { pids: 60, tty: true, ..two };
     let service = t.service("web").constraint(&here).with(|spec| one.set(spec)).create().await?;
@@ -157,8 +158,6 @@ async fn change(t: Test) -> Result<()> {
         options.are(&container.inspect().await?)?;
         let mut sent = ServiceSpec::default();
         options.set(&mut sent);
-        // The client library does not read the check that the engine tells.
-        container_of(&mut sent).health_check = None;
         let sent = serde_json::to_value(sent)?;
         let told = service.inspect().await?.spec;
         if options.pids > 0 {
