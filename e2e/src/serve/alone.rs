@@ -18,6 +18,8 @@ const STEP_WITHIN: Duration = Duration::from_secs(60);
 const JOINS: usize = 5;
 /// The port of managers.
 const MANAGER: u16 = 2377;
+/// The port of overlays, unless a swarm is begun with another.
+const USUAL_DATA_PATH: u16 = 4789;
 /// An address that nobody has: RFC 5737 keeps it for documentation.
 const NOBODY: &str = "192.0.2.1:2377";
 /// A checksum of an authority's certificate that is no swarm's, as tokens have it.
@@ -241,7 +243,7 @@ impl Alone {
             let cluster = &info["Swarm"]["Cluster"];
             ensure!(info["Swarm"]["ControlAvailable"] == true, "it does not manage its swarm");
             ensure!(cluster["RootRotationInProgress"] == false, "it changes its certificates already");
-            ensure!(cluster["DataPathPort"] == 4789, "its data path has port {}", cluster["DataPathPort"]);
+            ensure!(cluster["DataPathPort"] == USUAL_DATA_PATH, "its data path has port {}", cluster["DataPathPort"]);
             let told = self.get("/swarm").await?;
             let (ca, dispatcher) = (&told["Spec"]["CAConfig"], &told["Spec"]["Dispatcher"]);
             let count = ca["ExternalCAs"].as_array().map_or(0, Vec::len);
@@ -260,7 +262,8 @@ impl Alone {
         self.leave(true).await
     }
 
-    /// A swarm can have another port for its overlays, and other addresses: first those of the ingress network.
+    /// A swarm can have another port for its overlays, and other addresses: first those of the ingress network. The next
+    /// that says nothing of it has the usual port again.
     async fn data_path(&self) -> Result<()> {
         let pool = json!({ "DataPathPort": 7777, "DefaultAddrPool": ["20.20.0.0/16"], "SubnetSize": 24 });
         self.init(pool).await?;
@@ -276,6 +279,15 @@ impl Alone {
             let subnet = &told["IPAM"]["Config"][0]["Subnet"];
             ensure!(*subnet == wanted, "network {network} has {subnet}, wanted {wanted}");
         }
+        self.leave(true).await?;
+        self.init(json!({})).await?;
+        let info = self.get("/info").await?;
+        let port = &info["Swarm"]["Cluster"]["DataPathPort"];
+        ensure!(*port == USUAL_DATA_PATH, "the next swarm's data path has port {port}");
+        let network = json!({ "Name": "e2e-own", "Driver": "overlay", "Labels": self.labels });
+        self.post("/networks/create", network).await?;
+        self.service("e2e-own", json!({ "Networks": [{ "Target": "e2e-own" }] })).await?;
+        self.runs("e2e-own").await?;
         self.leave(true).await
     }
 
