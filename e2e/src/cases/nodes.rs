@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use bollard::query_parameters::{DeleteNodeOptions, ListNodesOptions, ListServicesOptions};
+use bollard::{
+    models::NodeSpecRoleEnum as Role,
+    query_parameters::{DeleteNodeOptions, ListNodesOptions, ListServicesOptions},
+};
 use serde_json::{Value, json};
 
 use super::catalog::refusal;
@@ -26,14 +29,25 @@ pub(crate) fn cases() -> Vec<Case> {
 /// How soon all engines tell the same: managers follow the leader at once, workers hear of managers that are new.
 const ALIKE_WITHIN: Duration = Duration::from_secs(30);
 
-/// Every node of the swarm is ready, and one of them leads.
+/// Every node of the swarm is ready, and has the role that it is to have and a certificate; the others reach every manager,
+/// and one of them leads.
 async fn cluster_node_available(t: Test) -> Result<()> {
     t.until("every node is ready", Duration::from_secs(30), || async {
         let nodes = t.docker().list_nodes(None).await?;
         let leaders = nodes.iter().filter(|node| node.manager_status.as_ref().is_some_and(|m| m.leader == Some(true)));
         let leaders = leaders.count();
-        for node in nodes.into_iter().map(Member::from) {
+        for node in nodes {
+            let role = node.spec.as_ref().and_then(|spec| spec.role);
+            let certified = node.description.as_ref().is_some_and(|it| it.tls_info.is_some());
+            let node = Member::from(node);
             ensure!(node.state == "ready", "node {} ({}) is {}", node.hostname, node.address, node.state);
+            ensure!(node.reachable == node.manager, "manager {} is not reached by the others", node.hostname);
+            ensure!(
+                node.manager == (role == Some(Role::MANAGER)),
+                "node {} is to be {role:?}, and is not",
+                node.hostname
+            );
+            ensure!(certified, "node {} does not tell of its certificate", node.hostname);
         }
         ensure!(leaders == 1, "{leaders} managers say that they lead");
         Ok(())
