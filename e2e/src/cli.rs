@@ -215,6 +215,9 @@ pub(crate) struct CompareArgs {
     /// But not what takes less than so much longer
     #[arg(long, value_name = "DURATION", default_value = "0.5s", value_parser = duration)]
     pub(crate) min: Duration,
+    /// Look at times alone, and not at how cases ended or which there are
+    #[arg(long)]
+    pub(crate) slower_only: bool,
     /// How it is said
     #[arg(long, short, value_enum, default_value_t = Output::Text)]
     pub(crate) output: Output,

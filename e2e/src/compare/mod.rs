@@ -25,7 +25,10 @@ pub(crate) fn run(args: &CompareArgs) -> u8 {
             return exit::COULD_NOT_RUN;
         }
     };
-    let found = compare(&before, &now, args.factor, args.min.as_secs_f64());
+    let mut found = compare(&before, &now, args.factor, args.min.as_secs_f64());
+    if args.slower_only {
+        found = found.slower_only();
+    }
     tell::say(&match args.output {
         Output::Text => tell::text(&found, args),
         Output::Json => tell::json(&found, args),
@@ -118,6 +121,12 @@ struct Found {
 }
 
 impl Found {
+    /// Without how cases ended and which there are.
+    fn slower_only(self) -> Self {
+        let (worse, better, missing, new) = Default::default();
+        Self { worse, better, missing, new, ..self }
+    }
+
     fn is_good(&self) -> bool {
         self.slower.is_empty() && self.worse.is_empty() && self.missing.is_empty() && !self.all_slower
     }

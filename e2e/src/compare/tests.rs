@@ -36,7 +36,7 @@ fn a_wait_that_takes_three_times_as_long_is_slower() {
     let now = junit(&[("Scale", 7.0, &wait("3 run", "3.5 of 60")), ("List", 2.0, "")]);
     let found = compared(slice::from_ref(&before), &[now]);
     assert_eq!(slow(&found), [("Scale", Some("3 run"))]);
-    assert!(found.all_slower && !found.is_good());
+    assert!(found.all_slower && !found.is_good() && !found.slower_only().is_good());
     assert!(compared(slice::from_ref(&before), slice::from_ref(&before)).is_good());
 }
 
@@ -80,7 +80,7 @@ fn cases_that_are_worse_or_missing_are_told_and_those_that_are_better_or_new_are
     assert!(found.is_good() && names(&found.better) == ["C"]);
     let found = compared(&[before], &[junit(&[("A", 1.0, "")])]);
     assert_eq!(found.missing, ["B", "C", "Gone"]);
-    assert!(!found.is_good());
+    assert!(!found.is_good() && found.slower_only().is_good());
 }
 
 #[test]
@@ -104,7 +104,8 @@ fn a_person_and_a_program_are_told_the_same() {
     let now = junit(&[("Scale", 7.0, &wait("3 run", "20.0 of 60"))]);
     let found = compared(&[before], &[now]);
     let (before, now) = (Files(vec!["a".into()]), Files(vec!["b".into()]));
-    let args = CompareArgs { before, now, factor: 3.0, min: Duration::from_millis(500), output: Output::Text };
+    let (min, output) = (Duration::from_millis(500), Output::Text);
+    let args = CompareArgs { before, now, factor: 3.0, min, slower_only: false, output };
     let text = tell::text(&found, &args);
     for words in ["20.0 times", "Scale: 3 run", "missing now: List", "something is slower or worse"] {
         assert!(text.contains(words), "{text}");
