@@ -4,8 +4,9 @@
 usage: suite_table.py FOLDER    writes the page to standard output
 
 A file is named ENGINE-SHAPE-TIME.xml; SHAPE is MANAGERS+WORKERS, and `-outside` where the suite ran on the machine and not in
-a container, `-disruptive` where those cases ran so, and only they. A file `notes.md` beside them is what a person has to say
-about the runs, and comes first on the page.
+a container, `-disruptive` where those cases ran so, and only they. A file of that name with `.slow` for `.xml` says what took
+longer in it than in the rounds before. A file `notes.md` beside them is what a person has to say about the runs, and comes first
+on the page.
 """
 import re
 import statistics
@@ -35,6 +36,7 @@ class Run:
     version: str
     seconds: float
     cases: dict  # name -> (end, seconds, reason)
+    slower: list  # what took longer than before, in the words of `e2e compare`
 
     @property
     def count(self):
@@ -55,7 +57,10 @@ def read(path: Path) -> Run:
         end = "failed" if failure is not None else "skipped" if skipped is not None else "passed"
         told = failure if failure is not None else skipped
         cases[case.get("name")] = (end, float(case.get("time")), told.get("message", "") if told is not None else "")
-    return Run(named["engine"], named["shape"], named["kind"] or "", named["time"], properties.get("engine", "?"), float(suite.get("time")), cases)
+    slow = path.with_suffix(".slow")
+    told = slow.read_text().splitlines() if slow.exists() else []
+    slower = [" ".join(line.split()) for line in dict.fromkeys(told) if "->" in line or "times)" in line]
+    return Run(named["engine"], named["shape"], named["kind"] or "", named["time"], properties.get("engine", "?"), float(suite.get("time")), cases, slower)
 
 
 def minutes(seconds):
@@ -76,7 +81,7 @@ def rounds(runs):
     for run in runs:
         # A run of some of the cases says nothing about a row of whole ones.
         group = (run.engine, run.shape, run.kind, len(run.cases))
-        in_a_row[group] = 0 if run.count["failed"] else in_a_row[group] + 1
+        in_a_row[group] = 0 if run.count["failed"] or run.slower else in_a_row[group] + 1
         count = run.count
         shape = run.shape.replace("+", " + ") + {"": "", "outside": ", from outside", "disruptive": ", the disruptive"}[run.kind]
         yield (f"| {run.version} | {shape} | {run.time[:4]}-{run.time[4:6]}-{run.time[6:8]} {run.time[9:11]}:{run.time[11:13]} | {len(run.cases)} | {count['passed']} | {count['failed']} "
@@ -89,6 +94,15 @@ def failures(runs):
         yield "\n## What failed in them\n"
         yield "| Case | Engine, run | In its words |"
         yield "|---|---|---|"
+        yield from lines
+
+
+def slower(runs):
+    lines = [f"| {run.version}, {run.time[9:11]}:{run.time[11:13]} | {cell(line)} |" for run in runs for line in run.slower]
+    if lines:
+        yield "\n## What was slower in them than in those before\n"
+        yield "| Engine, run | Before and then |"
+        yield "|---|---|"
         yield from lines
 
 
@@ -132,7 +146,7 @@ def main():
     notes = Path(sys.argv[1]) / "notes.md"
     if notes.exists():
         print(notes.read_text())
-    for part in (rounds, failures, slowest, table):
+    for part in (rounds, failures, slower, slowest, table):
         print("\n".join(part(runs)))
 
 
