@@ -22,7 +22,7 @@ use super::{
     test::{CASE, RUN, STARTED},
     waits::Waits,
 };
-use crate::swarm::node;
+use crate::{serve::membership::REJOIN, swarm::node};
 
 /// How long tasks may take to go. A task's container gets ten seconds to stop unless its service says less.
 const TASKS_GO_WITHIN: Duration = Duration::from_secs(40);
@@ -156,6 +156,14 @@ pub(crate) async fn remove_services(docker: &Docker, which: &Selection, waits: &
     let _ = waits.until("no task is on its way out", LEAVING_GO_WITHIN, |_| (), none_leaves).await;
     all(services.iter().map(|service| gone("service", &service.name, docker.delete_service(&service.id)))).await?;
     Ok(services)
+}
+
+/// Whether a service among them has a node leave the swarm and join it again.
+pub(crate) async fn has_nodes_leave(docker: &Docker, which: &Selection) -> Result<bool> {
+    let options = ListServicesOptions { filters: which.filters(), ..Default::default() };
+    let found = docker.list_services(Some(options)).await.context("cannot list services")?;
+    let args = found.into_iter().filter_map(|service| service.spec?.task_template?.container_spec?.args);
+    Ok(args.into_iter().any(|args| args.first().is_some_and(|first| first == REJOIN)))
 }
 
 async fn remove_containers(docker: &Docker, which: &Selection) -> Result<Vec<Object>> {

@@ -63,7 +63,7 @@ impl Found {
         if let Some(ca) = spec.ca_config.as_mut() {
             ca.force_rotate = None;
         }
-        Ok(Self { nodes: nodes.into_iter().map(seen).collect(), spec, ingress })
+        Ok(Self { nodes: by_name(nodes.into_iter().map(seen)), spec, ingress })
     }
 
     /// Gives the nodes and the swarm the settings they had, forgets nodes that left, and waits until all is as
@@ -111,6 +111,16 @@ impl Found {
         let waits = Waits::default();
         waits.until("the cluster is as that run found it", WHOLE_WITHIN, |_| (), look).await?;
         Ok(changed)
+    }
+
+    /// Names of nodes that were up, and of which none is now.
+    pub(crate) async fn missing(&self, docker: &Docker) -> Result<Vec<String>> {
+        Ok(self.missing_of(&Self::look(docker).await?))
+    }
+
+    fn missing_of(&self, now: &Self) -> Vec<String> {
+        let up = |name: &String| now.nodes.get(name).is_some_and(|it| it.up);
+        self.nodes.iter().filter(|(name, it)| it.up && !up(name)).map(|(name, _)| name.clone()).collect()
     }
 
     /// What is not as it was found of nodes that are still there, and of the swarm.
@@ -209,6 +219,17 @@ fn up(node: &Node) -> bool {
     node.status.as_ref().and_then(|status| status.state) == Some(NodeState::READY)
 }
 
+/// Of nodes of one name the one that is up: the others have left.
+fn by_name(all: impl Iterator<Item = (String, Seen)>) -> BTreeMap<String, Seen> {
+    let mut nodes = BTreeMap::<String, Seen>::new();
+    for (name, it) in all {
+        if it.up || !nodes.contains_key(&name) {
+            nodes.insert(name, it);
+        }
+    }
+    nodes
+}
+
 fn seen(node: Node) -> (String, Seen) {
     let (name, up) = (name(&node), up(&node));
     let reachable = node.manager_status.map(|manager| manager.reachability == Some(Reachability::REACHABLE));
@@ -236,6 +257,22 @@ mod tests {
         bring_back(&mut now, &before);
         let wanted = [("slot", "m1"), ("new", "yes"), ("zone", "a")];
         assert_eq!(now, spec(Role::MANAGER, Availability::ACTIVE, &wanted));
+    }
+
+    #[test]
+    fn a_node_that_was_up_is_missed_until_one_of_its_name_is_up() {
+        let seen = |up| Seen { spec: NodeSpec::default(), up, reachable: None };
+        let found = |nodes: &[(&str, bool)]| Found {
+            nodes: by_name(nodes.iter().map(|&(name, up)| (name.to_owned(), seen(up)))),
+            spec: SwarmSpec::default(),
+            ingress: None,
+        };
+        let before = found(&[("a", true), ("b", true), ("c", true), ("d", false)]);
+        assert_eq!(before.missing_of(&found(&[("a", true), ("b", false), ("d", false)])), ["b", "c"]);
+        assert!(
+            before.missing_of(&found(&[("a", true), ("b", true), ("b", false), ("c", false), ("c", true)])).is_empty()
+        );
+        assert!(before.missing_of(&before).is_empty());
     }
 
     #[test]

@@ -5,7 +5,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
+use bollard::Docker;
 use bollard::models::{
     Mount, MountType, ServiceSpec, TaskSpec, TaskSpecContainerSpec, TaskSpecPlacement, TaskSpecRestartPolicy,
     TaskSpecRestartPolicyConditionEnum as Condition, TaskState,
@@ -25,6 +26,10 @@ use crate::{cluster::Cluster, swarm::task};
 
 /// How long a task on another node may take that removes what the engine there has.
 const ENGINE_WITHIN: Duration = Duration::from_secs(60);
+
+/// How long a node may be away that a case had leave the swarm: what is played with its engine meanwhile takes up to five
+/// minutes, and where its host died it boots first.
+const COMES_BACK_WITHIN: Duration = Duration::from_secs(400);
 
 /// Which runs' things are removed.
 #[derive(Debug, Clone, Copy)]
@@ -90,9 +95,11 @@ async fn bury(cluster: &Cluster, run: &str, node: Option<&str>, say: &impl Fn(&s
     // First the cluster: what is left on a node that takes no part cannot be removed. While it is not as it was, what is
     // remembered of it is not removed either.
     if let Some(found) = Found::kept(docker, run).await? {
+        let back = come_back(docker, &found, &ours, &waits, say).await;
         for change in found.undo(docker).await.context("the cluster is not as that run found it")? {
             say(&format!("brought back: {change}"));
         }
+        back?;
     }
     if let Some(node) = node.filter(|node| *node != cluster.node) {
         for service in cleanup::remove_services(docker, &ours, &waits).await? {
@@ -107,6 +114,25 @@ async fn bury(cluster: &Cluster, run: &str, node: Option<&str>, say: &impl Fn(&s
         say(&format!("removed {object}"));
     }
     Ok(())
+}
+
+/// Waits for nodes that a case of the run had leave the swarm. Nobody here reaches their engines; but the container that
+/// has one leave joins it again, also when it or its host dies meanwhile.
+async fn come_back(docker: &Docker, found: &Found, ours: &Selection, waits: &Waits, say: &impl Fn(&str)) -> Result<()> {
+    let missing = found.missing(docker).await?;
+    if missing.is_empty() || !cleanup::has_nodes_leave(docker, ours).await? {
+        return Ok(());
+    }
+    let names = missing.join(", ");
+    say(&format!("a case had {names} leave the swarm: waiting up to {COMES_BACK_WITHIN:?} until it is back by itself"));
+    let look = || async {
+        let missing = found.missing(docker).await?;
+        ensure!(missing.is_empty(), "missing: {}", missing.join(", "));
+        Ok(())
+    };
+    let back = waits.until("what left the swarm is back", COMES_BACK_WITHIN, |_| (), look).await;
+    let help = "a case had it leave the swarm: on its host `docker swarm leave --force`, and join it again";
+    back.map(|_| ()).context(help)
 }
 
 /// Has a task on a node remove what its engine has of a run. It is that run's own service, and removed with it.

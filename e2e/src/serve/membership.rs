@@ -5,7 +5,9 @@ use std::{collections::HashMap, time::Duration};
 use anyhow::{Context as _, Result, bail, ensure};
 use bollard::{
     Docker,
-    models::{ContainerCreateBody, HostConfig, LocalNodeState, NodeSpecRoleEnum as Role},
+    models::{
+        ContainerCreateBody, HostConfig, LocalNodeState, NodeSpecRoleEnum as Role, RestartPolicy, RestartPolicyNameEnum,
+    },
     query_parameters::{
         CreateContainerOptions, LeaveSwarmOptions, LogsOptions, RemoveContainerOptions, StartContainerOptions,
     },
@@ -31,6 +33,13 @@ const STEP_WITHIN: Duration = Duration::from_secs(90);
 /// The variables in which a container gets the tokens: they are for workers, and on a worker's engine no secret.
 const TOKEN: &str = "E2E_JOIN_TOKEN";
 const OLD_TOKEN: &str = "E2E_OLD_JOIN_TOKEN";
+
+/// The sub-command by which a task has its node leave and join again.
+pub(crate) const REJOIN: &str = "rejoin-from-task";
+/// A file that a container has once it was begun, and finds when it is begun again.
+const BEGUN: &str = "/begun";
+/// How often a container is begun again that could not join. The engine waits a minute before each of the last.
+const AGAIN: i64 = 20;
 
 /// How an engine is to leave and join again.
 #[derive(Debug, Clone, Args)]
@@ -117,7 +126,7 @@ pub(super) async fn rejoin_from_task(args: &RejoinArgs) -> Result<()> {
     let old_token = std::fs::read_to_string("/run/secrets/old-token").unwrap_or_default();
     let mut cmd = vec!["rejoin".to_owned()];
     // The same that this task was given.
-    cmd.extend(std::env::args().skip_while(|arg| arg != "rejoin-from-task").skip(1));
+    cmd.extend(std::env::args().skip_while(|arg| arg != REJOIN).skip(1));
     let body = ContainerCreateBody {
         image: Some(args.image.clone()),
         cmd: Some(cmd),
@@ -127,6 +136,11 @@ pub(super) async fn rejoin_from_task(args: &RejoinArgs) -> Result<()> {
             network_mode: Some("host".into()),
             binds: Some(vec![format!("{SOCKET}:{SOCKET}")]),
             auto_remove: Some(args.name.is_none()),
+            // What is played takes minutes, in which it or its host may die: the node is not to stay where it is then.
+            restart_policy: args.name.is_some().then_some(RestartPolicy {
+                name: Some(RestartPolicyNameEnum::ON_FAILURE),
+                maximum_retry_count: Some(AGAIN),
+            }),
             ..Default::default()
         }),
         ..Default::default()
@@ -136,7 +150,8 @@ pub(super) async fn rejoin_from_task(args: &RejoinArgs) -> Result<()> {
     docker.start_container(&id, None::<StartContainerOptions>).await.context("cannot start it")
 }
 
-/// Beside the swarm: has the engine leave it and join it again, as the token says, to get no tasks yet.
+/// Beside the swarm: has the engine leave it and join it again, as the token says, to get no tasks yet. When it is begun
+/// again, as it or its host died, nothing is played any more, and an engine that is a worker is where it is to be.
 pub(super) async fn rejoin(args: &RejoinArgs) -> Result<()> {
     let docker = engine().await?;
     let version = docker.client_version();
@@ -150,11 +165,22 @@ pub(super) async fn rejoin(args: &RejoinArgs) -> Result<()> {
         token: variable(TOKEN)?,
         old_token: variable(OLD_TOKEN)?,
     };
+    let swarm = async || Ok::<_, anyhow::Error>(docker.info().await?.swarm.unwrap_or_default());
+    let state = async || Ok::<_, anyhow::Error>(swarm().await?.local_node_state);
+    let again = std::fs::exists(BEGUN).context("whether this was begun before cannot be told")?;
+    if again {
+        say("begun again: it has died, or its host");
+        let now = swarm().await?;
+        if now.local_node_state == Some(LocalNodeState::ACTIVE) && now.control_available != Some(true) {
+            return Ok(());
+        }
+    } else {
+        std::fs::write(BEGUN, "").context("that this was begun cannot be written down")?;
+    }
     let attached = match &args.network {
-        Some(network) => Some((alone.attach(network).await?, network)),
-        None => None,
+        Some(network) if !again => Some((alone.attach(network).await?, network)),
+        _ => None,
     };
-    let state = async || Ok::<_, anyhow::Error>(docker.info().await?.swarm.and_then(|swarm| swarm.local_node_state));
     until(
         "the engine leaves",
         STEP_WITHIN,
@@ -176,7 +202,7 @@ pub(super) async fn rejoin(args: &RejoinArgs) -> Result<()> {
             Err(error) => say(&format!("detached: {error:#}")),
         }
     }
-    match args.play {
+    match args.play.filter(|_| !again) {
         Some(Play::Outside) => alone::play(&alone, &alone::OUTSIDE).await,
         Some(Play::Own) => alone::play(&alone, &alone::OWN).await,
         None => {}
@@ -215,8 +241,8 @@ pub(super) async fn show_log(name: &str) -> Result<()> {
         STEP_WITHIN,
         |_| (),
         || async {
-            let state = docker.inspect_container(name, None).await?.state.and_then(|state| state.running);
-            ensure!(state == Some(false), "it runs");
+            let state = docker.inspect_container(name, None).await?.state.unwrap_or_default();
+            ensure!(state.running == Some(false) && state.restarting != Some(true), "it runs");
             Ok(())
         },
     )

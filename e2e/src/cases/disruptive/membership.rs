@@ -14,7 +14,10 @@ use crate::{
         case::{Case, Need},
         test::Test,
     },
-    serve::{alone, membership::Play},
+    serve::{
+        alone,
+        membership::{Play, REJOIN},
+    },
     swarm::{
         node,
         service::by_node,
@@ -135,17 +138,8 @@ async fn leave_and_join(t: &Test, it: &Member, play: Option<(Play, &str, &str)>)
     let remote = nodes.into_iter().find(|node| node.id == t.cluster().node).context("this node is not there")?;
     let labels = serde_json::to_string(&t.labels())?;
     let image = &t.cluster().image;
-    let mut args = vec![
-        "rejoin-from-task",
-        "--image",
-        image,
-        "--labels",
-        &labels,
-        "--remote",
-        &remote.address,
-        "--address",
-        &it.address,
-    ];
+    let mut args =
+        vec![REJOIN, "--image", image, "--labels", &labels, "--remote", &remote.address, "--address", &it.address];
     let word = play.map(|(play, ..)| if play == Play::Own { "own" } else { "outside" });
     if let (Some((_, name, network)), Some(word)) = (play, word) {
         args.extend(["--play", word, "--name", name, "--network", network]);
