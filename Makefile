@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-CACHE := $(or $(TESTKIT_CACHE),$(HOME)/.cache/testkit)
+CACHE := $(or $(TESTKIT_CACHE),$(or $(HOME),$(shell cd ~ && pwd))/.cache/testkit)
 # Outside the checkout: a fresh clone builds only what changed.
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 

@@ -1,5 +1,6 @@
 """The stages of `make test`: what each runs, how long it may take, and how its result is counted."""
 import os
+import shlex
 import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -100,7 +101,7 @@ class Stages:
     def _begin_ec2(self) -> Running | None:
         if not self._setup(EC2, "bed", "--engine", "28.5", "--engine", "none"):
             return None
-        hosts = {"TESTKIT_HOST_IMAGES": str(places.images()), "TESTKIT_HOST_KERNEL": " ".join(map(str, places.host_kernel()))}
+        hosts = {"TESTKIT_HOST_IMAGES": str(places.images()), "TESTKIT_HOST_KERNEL": shlex.join(map(str, places.host_kernel()))}
         tests = places.TESTBED / "ec2" / "tests"
         return self.runner.begin(EC2, self._pytest_command(EC2, tests), 20 * MINUTE, places.CHECKOUT, PYTEST | hosts)
 

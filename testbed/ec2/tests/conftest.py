@@ -1,6 +1,7 @@
 """Starts the endpoint as a user would, as a process; what the tests share to talk to it."""
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -38,7 +39,7 @@ class Bed:
     def __init__(self, run: Path, *options: str):
         self.run = run
         if "--images" in options:
-            options += ("--kernel", *os.environ["TESTKIT_HOST_KERNEL"].split())
+            options += ("--kernel", *shlex.split(os.environ["TESTKIT_HOST_KERNEL"]))
         self.process = subprocess.Popen(
             [sys.executable, "-m", "ec2", "--run", str(run), "--port", "0", *options], cwd=TESTBED, stdout=subprocess.PIPE,
             text=True, env=os.environ | {"PYTHONPATH": str(TESTBED), "PYTHONDONTWRITEBYTECODE": "1"})
