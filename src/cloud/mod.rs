@@ -254,7 +254,10 @@ pub enum CloudError {
     /// Too many requests: come back later.
     #[error("throttled: {0}")]
     Throttled(String),
-    /// The cloud failed or cannot be reached: worth another try.
+    /// Not now, and nothing was made: what it hangs on is changing or being looked into. Worth another try.
+    #[error("{0}")]
+    Refused(String),
+    /// The cloud failed or cannot be reached, and what it has done is not known: worth another try.
     #[error("{0}")]
     Unavailable(String),
 }
@@ -267,10 +270,19 @@ impl CloudError {
     pub const fn made_nothing(&self) -> bool {
         // Every variant by its name: a new one has to say which it is.
         match self {
-            Self::Capacity(_) | Self::Quota(_) | Self::Unauthorized { .. } | Self::Invalid(_) | Self::Throttled(_) => {
-                true
-            }
+            Self::Capacity(_)
+            | Self::Quota(_)
+            | Self::Unauthorized { .. }
+            | Self::Invalid(_)
+            | Self::Throttled(_)
+            | Self::Refused(_) => true,
             Self::Ended | Self::Unavailable(_) => false,
         }
+    }
+
+    /// The same of a question that is asked before a launch: whatever became of it, nothing was launched by now.
+    #[must_use]
+    pub(crate) fn before_a_launch(self) -> Self {
+        if let Self::Unavailable(words) = self { Self::Refused(words) } else { self }
     }
 }

@@ -64,6 +64,7 @@ impl Lack {
             | CloudError::Invalid(_)
             | CloudError::Ended
             | CloudError::Throttled(_)
+            | CloudError::Refused(_)
             | CloudError::Unavailable(_) => None,
         }
     }

@@ -194,9 +194,10 @@ impl LaunchMemory {
             ask.doubt = Some(listened);
             return false;
         }
-        // Who may not ask, or asks too often, is told so before anybody looks whether the same
-        // was asked for before: an earlier call may still have made an instance.
-        let unheard = matches!(error, CloudError::Unauthorized { .. } | CloudError::Throttled(_));
+        // Who may not ask, asks too often or asks too early, may be told so before anybody looks whether
+        // the same was asked for before: an earlier call may still have made an instance.
+        let unheard =
+            matches!(error, CloudError::Unauthorized { .. } | CloudError::Throttled(_) | CloudError::Refused(_));
         // With other credentials listings begin anew, and their time with them.
         let since = |at: Duration| listened.checked_sub(at).unwrap_or(listened);
         let doubted = ask.doubt.is_some_and(|at| since(at) < LISTED);
@@ -236,14 +237,15 @@ mod tests {
         let at = Duration::from_secs;
         let forbidden = CloudError::Unauthorized { permission: Some("ec2:RunInstances".into()), message: "no".into() };
         let (invalid, throttled) = (CloudError::Invalid("no".into()), CloudError::Throttled("slower".into()));
-        let lost = CloudError::Unavailable("no answer".into());
+        let (later, lost) = (CloudError::Refused("later".into()), CloudError::Unavailable("no answer".into()));
         // Whether it was written down before, what it is answered with (and when, by the listings' time, which is 50 s
         // when it is asked for), and whether the slot is free then.
         type Row<'a> = (bool, &'a [(&'a CloudError, u64)], bool);
-        let table: [Row<'_>; 11] = [
+        let table: [Row<'_>; 15] = [
             (false, &[(&invalid, 50)], true),
             (false, &[(&forbidden, 50)], true),
             (false, &[(&throttled, 50)], true),
+            (false, &[(&later, 50)], true),
             (false, &[(&lost, 50)], false),
             (false, &[(&lost, 50), (&forbidden, 51)], false),
             (false, &[(&lost, 50), (&forbidden, 51), (&forbidden, 170)], true),
@@ -251,7 +253,10 @@ mod tests {
             (false, &[(&lost, 50), (&forbidden, 30)], false),
             (false, &[(&lost, 50), (&forbidden, 49)], false),
             (false, &[(&lost, 50), (&invalid, 51)], true),
+            (false, &[(&lost, 50), (&later, 51)], false),
+            (false, &[(&lost, 50), (&later, 51), (&later, 170)], true),
             (true, &[(&throttled, 51)], false),
+            (true, &[(&later, 51)], false),
             (true, &[(&invalid, 51)], true),
         ];
         for (again, answers, free) in table {

@@ -289,6 +289,12 @@ async fn a_launch_that_is_refused_says_what_to_correct_and_made_nothing() {
     let said = |m: &str| m.contains("t3.mediun") && m.contains("spec.provider.ec2.instanceTypes");
     assert!(matches!(&e, CloudError::Invalid(m) if said(m)), "{e:?}");
 
+    // Without an answer on the image nobody has asked for an instance.
+    bed.knobs(&json!({"fail": [{"action": "DescribeImages", "code": "Slow", "message": "slow", "status": 408}]}));
+    let e = bed.ec2().await.launch(&base).await.unwrap_err();
+    assert!(e.made_nothing() && matches!(&e, CloudError::Refused(m) if m.contains("DescribeImages")), "{e:?}");
+    bed.knobs(&json!({"fail": []}));
+
     // The same with other words when the token is known: what the lookup is refused for is no word on the launch.
     let made = ec2.launch(&base).await.unwrap();
     bed.knobs(&json!({"unauthorized": ["DescribeInstances"]}));

@@ -120,6 +120,9 @@ enum Meaning {
     Invalid(&'static str),
     Ended,
     Throttled,
+    /// A definite no that passes by itself: nothing was done.
+    Refused,
+    /// What was done is not known.
     Unavailable,
 }
 
@@ -145,6 +148,7 @@ impl From<Failure> for CloudError {
             Meaning::Invalid(remedy) => Self::Invalid(format!("{words}: {remedy}")),
             Meaning::Ended => Self::Ended,
             Meaning::Throttled => Self::Throttled(words),
+            Meaning::Refused => Self::Refused(words),
             Meaning::Unavailable => Self::Unavailable(words),
         }
     }
@@ -234,17 +238,20 @@ fn meaning(code: &str, message: &str, status: Option<u16>) -> Meaning {
 
         "IdempotentInstanceTerminated" => Meaning::Ended,
 
-        // True a moment later: a lookup that came before the write, a state that is changing.
+        // Otherwise a while later: a lookup that came before the write, a state that is changing, an
+        // account that is being looked into.
         "ConcurrentTagAccess"
         | "DependencyViolation"
-        | "IdempotentParameterMismatch"
         | "IncorrectInstanceState"
         | "IncorrectState"
+        | "PendingVerification"
+        | "ResourceCountExceeded" => Meaning::Refused,
+
+        // Those that do not say what this call did, or an earlier one with the same token.
+        "IdempotentParameterMismatch"
         | "InternalError"
         | "InternalFailure"
-        | "PendingVerification"
         | "RequestTimeout"
-        | "ResourceCountExceeded"
         | "ServiceUnavailable"
         | "Unavailable" => Meaning::Unavailable,
 

@@ -26,6 +26,7 @@ use super::{
     Ec2, describe,
     error::{Failure, OnlyThrottled},
     image::Image,
+    network::not_there,
     tags,
 };
 use crate::{
@@ -39,7 +40,7 @@ const SETTLES: Duration = Duration::from_secs(60);
 impl Ec2 {
     pub(super) async fn run_instance(&self, launch: &Launch) -> Result<Instance, CloudError> {
         let token = token(&self.installation, launch);
-        let image = self.image(&launch.image).await?;
+        let image = self.image(&launch.image).await.map_err(CloudError::before_a_launch)?;
         let disks = disks(launch.volume.as_ref(), &image)?;
         let made = match self.request(launch, &image.id, disks, &token).await {
             Ok(made) => made,
@@ -53,10 +54,7 @@ impl Ec2 {
             Err(e) if self.is_own_group(&e) => {
                 // Not known yet, or removed by somebody: the next try makes sure of it.
                 self.groups.forget(|_, (_, network)| e.message().contains(&network.security_group));
-                return Err(CloudError::Unavailable(format!(
-                    "the cluster's security group is not there: {}",
-                    e.message()
-                )));
+                return Err(not_there(&e));
             }
             Err(e) => return Err(e.into()),
         };

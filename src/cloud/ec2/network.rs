@@ -237,8 +237,8 @@ fn blocks(vpc: &Vpc) -> BTreeSet<String> {
 }
 
 /// AWS said that a group is not there which it just told of, or made.
-fn not_there(e: &Failure) -> CloudError {
-    CloudError::Unavailable(format!("the cluster's security group is not there: {}", e.message()))
+pub(super) fn not_there(e: &Failure) -> CloudError {
+    CloudError::Refused(format!("the cluster's security group is not there: {}", e.message()))
 }
 
 /// The name of a cluster's group: for people, and the one thing AWS keeps unique, so that two

@@ -227,7 +227,7 @@ fn judge(failure: &Failure) -> (&'static str, bool) {
             CloudError::Unauthorized { .. } => (reason::UNAUTHORIZED, true),
             CloudError::Invalid(_) => (reason::INVALID_SPEC, true),
             CloudError::Throttled(_) => (reason::THROTTLED, false),
-            CloudError::Ended | CloudError::Unavailable(_) => (reason::CLOUD_ERROR, false),
+            CloudError::Ended | CloudError::Refused(_) | CloudError::Unavailable(_) => (reason::CLOUD_ERROR, false),
         },
         Failure::Host(_) => (reason::HOST_ERROR, false),
         Failure::Spec(_) => (reason::INVALID_SPEC, true),

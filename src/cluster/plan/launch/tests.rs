@@ -61,6 +61,7 @@ fn a_refusal_frees_the_slot_for_what_the_spec_says_now() {
         ("t3.mediun", forbidden("ec2:RunInstances"), "a.large"),
         ("t3.mediun", forbidden("ec2:DescribeImages"), "a.large"),
         ("t3.mediun", CloudError::Throttled(words()), "a.large"),
+        ("t3.mediun", CloudError::Refused(words()), "a.large"),
         ("t3.mediun", CloudError::Capacity(words()), "a.large"),
         // Nobody knows: the same is asked for again.
         ("t3.mediun", CloudError::Unavailable(words()), "t3.mediun"),
@@ -72,6 +73,7 @@ fn a_refusal_frees_the_slot_for_what_the_spec_says_now() {
         ("a.large", CloudError::Invalid(words()), "a.large"),
         ("a.large", forbidden("ec2:DescribeImages"), "a.large"),
         ("a.large", CloudError::Throttled(words()), "a.large"),
+        ("a.large", CloudError::Refused(words()), "a.large"),
     ];
     for (asked, error, next) in table {
         let plan = plan(&spec(1, 0), &answered(asked, &error), at(1));
