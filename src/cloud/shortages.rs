@@ -68,6 +68,21 @@ impl Lack {
             | CloudError::Unavailable(_) => None,
         }
     }
+
+    /// What an instance lacked that was accepted and came to nothing, by the code of the cloud's reason, where another
+    /// offering may do: those of EC2's `StateReason` that say what RunInstances says of a type. Other limits
+    /// (`Client.VolumeLimitExceeded`) are the same for every type, and a spot instance that was taken back
+    /// (`Server.SpotInstanceTermination`) was one first.
+    #[must_use]
+    pub fn of_end(code: &str) -> Option<Self> {
+        match code.split_once('.')?.1 {
+            "InsufficientInstanceCapacity" | "InsufficientHostCapacity" | "InsufficientCapacity" => {
+                Some(Self::Capacity)
+            }
+            "InstanceLimitExceeded" | "VcpuLimitExceeded" | "MaxSpotInstanceCountExceeded" => Some(Self::Quota),
+            _ => None,
+        }
+    }
 }
 
 /// An offering that is passed over.
@@ -197,6 +212,23 @@ mod tests {
                 assert_eq!(until(&shortages, "t"), Some(next), "{lack:?} after {pause}");
                 now = next;
             }
+        }
+    }
+
+    #[test]
+    fn what_ends_for_want_of_its_type_is_told_from_what_ends_for_something_else() {
+        for (code, lack) in [
+            ("Server.InsufficientInstanceCapacity", Some(Lack::Capacity)),
+            ("Client.InstanceLimitExceeded", Some(Lack::Quota)),
+            ("Client.VolumeLimitExceeded", None),
+            ("Client.InvalidSnapshot.NotFound", None),
+            ("Client.InternalError", None),
+            ("Client.UserInitiatedShutdown", None),
+            ("Server.InternalError", None),
+            ("Server.SpotInstanceTermination", None),
+            ("", None),
+        ] {
+            assert_eq!(Lack::of_end(code), lack, "{code}");
         }
     }
 

@@ -81,6 +81,7 @@ pub async fn act(
     let owner = super::owner(cluster);
     let actor = Actor { context, cluster, cloud, observation, owner };
     actor.connect(plan);
+    actor.note_short(plan);
     let ground = match actor.ground(plan).await {
         Ok(ground) => ground,
         Err(failure) => {

@@ -40,7 +40,7 @@ use super::{
 };
 use crate::{
     api::{HOLD_UNTIL, NodeRole, SwarmClusterSpec, label, reason},
-    cloud::{Instance, InstanceState, Offering},
+    cloud::{Instance, InstanceState, Lack, Offering, Shortage},
 };
 
 /// How often runs are looked at that hold a cluster which is being deleted.
@@ -198,6 +198,8 @@ pub struct Plan {
     pub updating: BTreeSet<Slot>,
     /// What was found to be lost just now.
     pub lost: BTreeMap<Slot, Losses>,
+    /// What those lacked that were accepted and came to nothing for it, in the cloud's words: for the whole account.
+    pub short: Vec<(Offering, Lack, String)>,
     /// What is worth an Event of its own: its reason and its words.
     pub news: Vec<(&'static str, String)>,
     /// By the instance's id, the words on those of which it was just heard that EC2 takes them back.
@@ -214,6 +216,8 @@ struct Pass<'a> {
     now: Timestamp,
     journal: Journal,
     plan: Plan,
+    /// What the account does not get, of late and since this pass began.
+    shortages: BTreeMap<Offering, Shortage>,
     /// Slots for which a successor is to be launched.
     succeeding: BTreeSet<Slot>,
     /// Outdated machines that go before another one takes their place.
@@ -231,7 +235,8 @@ impl<'a> Pass<'a> {
         journal: Journal,
     ) -> Self {
         let (succeeding, rolling) = (BTreeSet::new(), Vec::new());
-        Self { spec, world, members, slots, now, journal, plan: Plan::default(), succeeding, rolling }
+        let (plan, shortages) = (Plan::default(), world.shortages.clone());
+        Self { spec, world, members, slots, now, journal, plan, shortages, succeeding, rolling }
     }
 
     /// Has the cluster looked at again then at the latest.
@@ -245,6 +250,12 @@ impl<'a> Pass<'a> {
 
     fn take(&mut self, action: Action) {
         self.plan.actions.push(action);
+    }
+
+    /// An offering was accepted and came to nothing: it is passed over from now on, by every cluster of the account.
+    fn lacks(&mut self, offering: &Offering, lack: Lack, words: String) {
+        self.shortages.insert(offering.clone(), Shortage::new(lack, &words, self.now));
+        self.plan.short.push((offering.clone(), lack, words));
     }
 
     fn waits(&mut self, member: MemberId, why: Wait) {

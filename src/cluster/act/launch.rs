@@ -53,6 +53,14 @@ impl Actor<'_> {
         Ok(Some(Ground { security_groups, pools }))
     }
 
+    /// What instances lacked that were accepted and came to nothing: no cluster of the account need try it now.
+    pub(super) fn note_short(&self, plan: &Plan) {
+        let request = template::request(self.cloud.ec2);
+        for (offering, lack, words) in &plan.short {
+            self.cloud.account.shortages.note(offering, &request, *lack, words, Timestamp::now());
+        }
+    }
+
     pub(super) async fn launch(
         &self,
         member: MemberId,

@@ -11,7 +11,7 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use super::{Action, Pass};
 use crate::{
     api::AddressKind,
-    cloud::{Instance, InstanceState, StateReason},
+    cloud::{Instance, InstanceState, Lack, StateReason},
     cluster::{
         journal::Launching,
         losses::{Cause, Losses},
@@ -134,6 +134,9 @@ pub fn note_ended(pass: &mut Pass<'_>, instances: &[Instance], slot: Slot, launc
             None => Cause::ended(launching.booted, why),
         };
         lose(pass, host, id, cause);
+        if let Some((why, lack)) = why.and_then(|why| Some((why, Lack::of_end(&why.code)?))) {
+            pass.lacks(&launching.offering, lack, format!("{id} ended: {why}"));
+        }
     }
 }
 

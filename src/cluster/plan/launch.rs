@@ -40,7 +40,7 @@ fn fill(
     (n, slot): (usize, Slot),
     meant: Option<Launching>,
 ) -> Option<Launching> {
-    let (offerings, shortages, now) = (offerings(pass.spec, slot.role), &pass.world.shortages, pass.now);
+    let (offerings, now) = (offerings(pass.spec, slot.role), pass.now);
     let incarnation = incarnation(pass, instances, slot, meant.as_ref());
     let member = MemberId { slot, incarnation };
     if let Some(meant) = &meant {
@@ -53,6 +53,7 @@ fn fill(
     }
     // A launch that was refused made no instance, so whatever the spec says now may take its
     // place. One whose answer is not known may have made one: the same is asked for again.
+    let shortages = pass.shortages.clone();
     let open = |o: &Offering| shortages.get(o).is_none_or(|s| s.until <= now);
     let launches = &pass.world.launches;
     let kept = meant.filter(|m| m.incarnation == incarnation && !launches.refused(member, &m.offering));
@@ -65,8 +66,8 @@ fn fill(
     match &launching {
         Some(launching) => pass.take(Action::Launch(member, launching.offering.clone())),
         None => {
-            if let Some(shortage) = decisive(offerings.iter().flatten(), shortages) {
-                pass.wake_at(soonest(offerings.iter().flatten(), shortages).unwrap_or(shortage.until));
+            if let Some(shortage) = decisive(offerings.iter().flatten(), &shortages) {
+                pass.wake_at(soonest(offerings.iter().flatten(), &shortages).unwrap_or(shortage.until));
                 pass.plan.troubles.insert(slot, Trouble::Short(shortage.clone()));
             }
         }

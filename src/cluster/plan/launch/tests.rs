@@ -7,12 +7,12 @@ use k8s_openapi::jiff::SignedDuration;
 use super::{
     super::{
         Plan, World, plan,
-        tests::{NOW, member, spec, world},
+        tests::{NOW, instance, member, spec, world},
     },
     *,
 };
 use crate::{
-    cloud::CloudError,
+    cloud::{CloudError, InstanceState, StateReason},
     cluster::{journal::Journal, memory::LaunchMemory},
 };
 
@@ -79,6 +79,40 @@ fn a_refusal_frees_the_slot_for_what_the_spec_says_now() {
         let plan = plan(&spec(1, 0), &answered(asked, &error), at(1));
         assert_eq!(launched(&plan), [next], "{asked}: {error:?}");
     }
+}
+
+#[test]
+fn what_is_accepted_and_ends_for_want_of_its_type_has_the_next_one_tried() {
+    let ended = |code: &str, types: [&str; 2]| {
+        let spec = spec(1, 0);
+        let mut world = answered(types[0], &CloudError::Unavailable("no".into()));
+        let reason = StateReason { code: code.into(), message: "as it came up".into() };
+        let state_reason = Some(reason);
+        world.instances = Some(vec![Instance { state_reason, ..instance("m0", 0, InstanceState::Terminated) }]);
+        for t in &types[1..] {
+            world.shortages.insert(offering(t), Shortage::new(Lack::Capacity, "none", NOW));
+        }
+        (spec, world)
+    };
+    for (code, lack, next) in [
+        ("Server.InsufficientInstanceCapacity", Some(Lack::Capacity), "b.large"),
+        ("Client.InstanceLimitExceeded", Some(Lack::Quota), "b.large"),
+        ("Client.VolumeLimitExceeded", None, "a.large"),
+        ("Server.InternalError", None, "a.large"),
+    ] {
+        let (spec, world) = ended(code, ["a.large", "c.large"]);
+        let plan = plan(&spec, &world, at(1));
+        assert_eq!(launched(&plan), [next], "{code}");
+        let words = format!("i-m0-0 ended: as it came up ({code})");
+        let short: Vec<_> = lack.into_iter().map(|lack| (offering("a.large"), lack, words.clone())).collect();
+        assert_eq!(plan.short, short, "{code}");
+    }
+    // With no other to be had, it is told as what it is.
+    let (spec, world) = ended("Server.InsufficientInstanceCapacity", ["a.large", "b.large"]);
+    let plan = plan(&spec, &world, at(1));
+    assert_eq!((launched(&plan), plan.again_at), (vec![], Some(at(60))));
+    let told: Vec<_> = plan.troubles.values().map(|t| (t.reason(), t.stalls())).collect();
+    assert_eq!(told, [(crate::api::reason::NO_CAPACITY, false)]);
 }
 
 #[test]
