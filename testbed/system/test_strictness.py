@@ -70,6 +70,18 @@ def test_over_quota_for_one_type_the_next_is_taken(space, knobs):
     until("it is launched", lambda: space.instances("none"), 60)
 
 
+FREE = "The specified instance type is not eligible for Free Tier. For a list of Free Tier instance types, run 'describe-instance-types' with the filter 'free-tier-eligible=true'."
+
+
+@pytest.mark.parametrize("name, wrong", [
+    ("accepted", {"deaths": [{"reason": "Server.InsufficientInstanceCapacity", "name": "accepted-m0", "times": 1}]}),
+    ("free", {"fail": [{"action": "RunInstances", "code": "InvalidParameterCombination", "message": FREE, "times": 1}]})])
+def test_what_one_type_lacks_another_one_has(space, knobs, name, wrong):
+    knobs(**wrong)
+    space.apply(cluster(name, 1, 0))
+    until("the second type", lambda: types(space, name) == {"t3a.medium"}, 30)
+
+
 def test_instances_that_die_are_replaced_ever_more_slowly_and_told(space, knobs):
     knobs(deaths=[{"reason": "Client.VolumeLimitExceeded", "name": "frail-m0", "times": 3}])
     space.apply(cluster("frail", 1, 0))

@@ -112,7 +112,8 @@ fn without_words(error: &dyn std::error::Error, status: Option<u16>) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Meaning {
     Capacity,
-    Quota,
+    /// With what to do.
+    Quota(&'static str),
     Forbidden,
     /// The credentials themselves are wrong.
     Credentials,
@@ -131,7 +132,7 @@ impl From<Failure> for CloudError {
         let words = failure.to_string();
         match meaning(&failure.code, &failure.message, failure.status) {
             Meaning::Capacity => Self::Capacity(words),
-            Meaning::Quota => Self::Quota(format!("{words}: ask AWS for a higher quota, or end something")),
+            Meaning::Quota(remedy) => Self::Quota(format!("{words}: {remedy}")),
             Meaning::Forbidden => Self::Unauthorized {
                 permission: Some(failure.permission()),
                 message: format!("{words}: add it to the IAM policy of the operator's credentials"),
@@ -175,6 +176,8 @@ impl ClassifyRetry for OnlyThrottled {
     }
 }
 
+const QUOTA: &str = "ask AWS for a higher quota, or end something";
+const PLAN: &str = "name types of the account's plan in spec.provider.ec2.instanceTypes, or upgrade the plan";
 const IMAGE: &str = "name an image of this region in spec.provider.ec2.ami";
 const TYPES: &str = "name instance types of this region in spec.provider.ec2.instanceTypes";
 const TYPES_OR_IMAGE: &str = "choose other spec.provider.ec2.instanceTypes or another image";
@@ -199,6 +202,7 @@ fn meaning(code: &str, message: &str, status: Option<u16>) -> Meaning {
         | "UnfulfillableCapacity"
         | "InsufficientHostCapacity"
         | "InsufficientReservedInstanceCapacity"
+        | "ReservationCapacityExceeded"
         | "InsufficientCapacity"
         | "InsufficientFreeAddressesInSubnet"
         | "SpotMaxPriceTooLow"
@@ -214,8 +218,11 @@ fn meaning(code: &str, message: &str, status: Option<u16>) -> Meaning {
         | "TooManyRequestsException"
         | "SlowDown" => Meaning::Throttled,
 
-        "MaxSpotInstanceCountExceeded" | "VcpuLimitExceeded" | "InsufficientAddressCapacity" => Meaning::Quota,
-        _ if code.ends_with("LimitExceeded") => Meaning::Quota,
+        "MaxSpotInstanceCountExceeded" | "VcpuLimitExceeded" | "InsufficientAddressCapacity" => Meaning::Quota(QUOTA),
+        _ if code.ends_with("LimitExceeded") => Meaning::Quota(QUOTA),
+        // An account on the free plan may have some types and no others.
+        _ if says("free tier") && says("instance type") => Meaning::Quota(PLAN),
+        _ if says("free tier") && says("image") => Meaning::Invalid(IMAGE),
 
         "UnauthorizedOperation"
         | "AccessDenied"
@@ -223,6 +230,7 @@ fn meaning(code: &str, message: &str, status: Option<u16>) -> Meaning {
         | "Client.UnauthorizedOperation"
         | SPOT_ROLE => Meaning::Forbidden,
         "AuthFailure"
+        | "AccountDisabled"
         | "Blocked"
         | "ExpiredToken"
         | "ExpiredTokenException"

@@ -1,4 +1,4 @@
-use super::{CloudError, Failure, Meaning, failure, meaning};
+use super::{CloudError, Failure, IMAGE, Meaning, PLAN, QUOTA, TYPES, TYPES_OR_IMAGE, failure, meaning};
 
 #[test]
 fn codes_have_the_meaning_aws_gives_them() {
@@ -9,12 +9,14 @@ fn codes_have_the_meaning_aws_gives_them() {
         ("InsufficientFreeAddressesInSubnet", Meaning::Capacity),
         ("InsufficientCapacityOnHost", Meaning::Capacity),
         ("UnfulfillableCapacity", Meaning::Capacity),
-        ("InstanceLimitExceeded", Meaning::Quota),
-        ("VcpuLimitExceeded", Meaning::Quota),
-        ("MaxSpotInstanceCountExceeded", Meaning::Quota),
-        ("SecurityGroupLimitExceeded", Meaning::Quota),
-        ("RulesPerSecurityGroupLimitExceeded", Meaning::Quota),
-        ("VolumeLimitExceeded", Meaning::Quota),
+        ("InstanceLimitExceeded", Meaning::Quota(QUOTA)),
+        ("VcpuLimitExceeded", Meaning::Quota(QUOTA)),
+        ("MaxSpotInstanceCountExceeded", Meaning::Quota(QUOTA)),
+        ("ReservationCapacityExceeded", Meaning::Capacity),
+        ("AccountDisabled", Meaning::Credentials),
+        ("SecurityGroupLimitExceeded", Meaning::Quota(QUOTA)),
+        ("RulesPerSecurityGroupLimitExceeded", Meaning::Quota(QUOTA)),
+        ("VolumeLimitExceeded", Meaning::Quota(QUOTA)),
         ("RequestLimitExceeded", Meaning::Throttled),
         ("Throttling", Meaning::Throttled),
         ("UnauthorizedOperation", Meaning::Forbidden),
@@ -132,6 +134,75 @@ fn what_is_wrong_with_a_launch_is_said_with_where_to_correct_it() {
     }
     let plain = "The requested configuration is currently not supported. Please check the documentation";
     assert_eq!(meaning("Unsupported", plain, Some(400)), Meaning::Capacity, "in this zone");
+}
+
+#[test]
+fn what_is_said_of_an_instance_type_is_told_by_whether_another_one_may_do() {
+    for (code, words, expected) in [
+        (
+            "InvalidParameterCombination",
+            "The specified instance type is not eligible for Free Tier. For a list of Free Tier instance types, run \
+             'describe-instance-types' with the filter 'free-tier-eligible=true'.",
+            Meaning::Quota(PLAN),
+        ),
+        (
+            "InvalidParameterCombination",
+            "The specified image is not eligible for Free Tier. For a list of Free Tier images, run 'describe-images' \
+             with the filter 'free-tier-eligible=true'.",
+            Meaning::Invalid(IMAGE),
+        ),
+        (
+            "Unsupported",
+            "Your requested instance type (t3.medium) is not supported in your requested Availability Zone (us-east-1e). \
+             Please retry your request by not specifying an Availability Zone or choosing us-east-1a, us-east-1b.",
+            Meaning::Capacity,
+        ),
+        (
+            "Unsupported",
+            "The requested configuration is currently not supported. Please check the documentation for supported \
+             configurations.",
+            Meaning::Capacity,
+        ),
+        (
+            "InsufficientInstanceCapacity",
+            "We currently do not have sufficient t3.medium capacity in the Availability Zone you requested (us-east-1a).",
+            Meaning::Capacity,
+        ),
+        ("InsufficientInstanceCapacity", "Insufficient capacity.", Meaning::Capacity),
+        (
+            "ReservationCapacityExceeded",
+            "The requested reservation does not have sufficient compatible and available capacity for this request.",
+            Meaning::Capacity,
+        ),
+        (
+            "VcpuLimitExceeded",
+            "You have requested more vCPU capacity than your current vCPU limit of 0 allows for the instance bucket that \
+             the specified instance type belongs to.",
+            Meaning::Quota(QUOTA),
+        ),
+        (
+            "InstanceLimitExceeded",
+            "Your quota allows for 0 more running instance(s). You requested at least 1",
+            Meaning::Quota(QUOTA),
+        ),
+        ("MaxSpotInstanceCountExceeded", "Max spot instance count exceeded", Meaning::Quota(QUOTA)),
+        (
+            "UnauthorizedOperation",
+            "You are not authorized to perform this operation. User: x is not authorized to perform: ec2:RunInstances on \
+             resource: arn:aws:ec2:us-east-1:1:instance/* with an explicit deny in a service control policy.",
+            Meaning::Forbidden,
+        ),
+        // What is written wrongly, or does not go with the image, is told: another type would hide it.
+        ("InvalidParameterValue", "Invalid value 't3.mediun' for InstanceType.", Meaning::Invalid(TYPES)),
+        (
+            "InvalidParameterCombination",
+            "Enhanced networking with the Elastic Network Adapter (ENA) is required for the 'm5.large' instance type. \
+             Ensure that you are using an AMI that is enabled for ENA.",
+            Meaning::Invalid(TYPES_OR_IMAGE),
+        ),
+    ] {
+        assert_eq!(meaning(code, words, Some(400)), expected, "{code}: {words}");
+    }
 }
 
 #[test]
