@@ -2,6 +2,7 @@
 
 mod failure;
 mod launch;
+mod start;
 
 pub use failure::Failure;
 use futures::future::join_all;
@@ -183,11 +184,7 @@ impl Actor<'_> {
                 self.cloud.account.shortages.freed(Timestamp::now());
                 Ok(Effect::Waits)
             }
-            Action::Start(ids) => {
-                self.cloud.account.cloud.start(ids).await?;
-                self.cloud.account.inventory.poke();
-                Ok(Effect::Waits)
-            }
+            Action::Start(ids) => self.start(ids).await,
             Action::Force(host) => {
                 self.engine(host)?.force_new_cluster(&self.advertise(host)?).await?;
                 Ok(Effect::Changed)

@@ -49,6 +49,8 @@ pub struct Member<'a> {
     pub node: Known<&'a Node>,
     /// When EC2 takes its instance back; `Unknown` where a spot instance cannot be asked.
     pub ends: Known<Timestamp>,
+    /// Why its instance, which was stopped, cannot be started.
+    pub unstarted: Option<&'a str>,
     /// Nodes that it was and is not any more.
     pub stale: Vec<&'a Node>,
 }
@@ -221,7 +223,9 @@ fn member<'a>(world: &'a World, id: MemberId, instance: &'a Instance) -> Member<
         _ => Known::Unknown,
     };
     let ends = ends(world, id, instance);
-    Member { id, instance, holds: false, succeeds: false, host, engine, node: Known::Unknown, ends, stale: Vec::new() }
+    let unstarted = world.unstarted.get(&instance.id).map(String::as_str);
+    let (node, stale) = (Known::Unknown, Vec::new());
+    Member { id, instance, holds: false, succeeds: false, host, engine, node, ends, unstarted, stale }
 }
 
 /// When EC2 takes an instance back: as it is written down or, before it is, as the instance itself was told.

@@ -8,7 +8,7 @@ use std::{
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::{keys::Keys, member::MemberId};
-use crate::cloud::{CloudError, Instance, InstanceState, Offering};
+use crate::cloud::{CloudError, Instance, InstanceState, Lack, Offering};
 
 /// A look that comes later than this counts as if it had come then: what happened to a process
 /// that was stopped, or to a machine that slept, is no fault of a host. Twice the longest pause
@@ -37,6 +37,8 @@ pub struct Memory {
     pub since: Option<Instant>,
     /// By the instance's id: what its console says, as a clause.
     pub consoles: BTreeMap<String, String>,
+    /// By the instance's id: why one that was stopped could not be started, until it runs.
+    pub unstarted: BTreeMap<String, String>,
     /// The keys and the journal, as they were last read or written.
     pub keys: Option<Keys>,
     /// Passes that failed in a row.
@@ -71,6 +73,35 @@ impl Memory {
             }
         }
         self.consoles.retain(|id, _| self.clocks.contains_key(id));
+    }
+
+    /// An instance that was stopped was not started, for this. Only what the cloud says of the instance counts: who may
+    /// ask, and what passes at once, is no reason to give it up.
+    pub fn note_start(&mut self, id: &str, error: &CloudError) {
+        match error {
+            CloudError::Capacity(_) | CloudError::Quota(_) | CloudError::Invalid(_) => {
+                self.unstarted.insert(id.to_owned(), error.to_string());
+            }
+            CloudError::Unauthorized { .. }
+            | CloudError::Ended
+            | CloudError::Throttled(_)
+            | CloudError::Refused(_)
+            | CloudError::Unavailable(_) => {}
+        }
+    }
+
+    /// Which of these instances cannot be started, by now. A start may be accepted, and the instance stopped again for
+    /// want of capacity: so one on its way to run is still among them.
+    pub fn unstarted(&mut self, instances: &[Instance]) -> BTreeMap<String, String> {
+        let waits = |i: &&Instance| !i.state.is_ended() && i.state != InstanceState::Running;
+        let mut before = std::mem::take(&mut self.unstarted);
+        for instance in instances.iter().filter(waits) {
+            let stopped = instance.state_reason.as_ref().filter(|_| instance.state == InstanceState::Stopped);
+            let lacks = stopped.filter(|why| Lack::of_end(&why.code).is_some()).map(ToString::to_string);
+            let why = lacks.or_else(|| before.remove(&instance.id));
+            self.unstarted.extend(why.map(|why| (instance.id.clone(), why)));
+        }
+        self.unstarted.clone()
     }
 
     /// Takes in who is well (by the instance's id), which nodes give up their tasks, and whether
@@ -229,6 +260,55 @@ mod tests {
         assert_eq!((clock.age, clock.timely), (SignedDuration::from_secs(85), true));
         clock.look(true, begin + Duration::from_secs(3610));
         assert_eq!((clock.age, clock.up), (SignedDuration::ZERO, true));
+    }
+
+    #[test]
+    fn what_cannot_be_started_is_known_until_it_runs() {
+        use crate::cloud::{Owner, StateReason};
+        let instance = |state, code: &str| Instance {
+            id: "i-w0-0".into(),
+            owner: Owner { uid: "u".into(), name: "ns/c".into() },
+            slot: "w0".into(),
+            incarnation: 0,
+            state,
+            state_reason: Some(StateReason { code: code.into(), message: "words".into() }),
+            instance_type: "a.large".into(),
+            spot: false,
+            private_address: None,
+            public_address: None,
+            zone: None,
+            subnet: None,
+            launched_at: None,
+        };
+        let (stopped, by_user) = (InstanceState::Stopped, "Client.UserInitiatedShutdown");
+        for (error, known) in [
+            (CloudError::Capacity("none".into()), true),
+            (CloudError::Quota("too many".into()), true),
+            (CloudError::Invalid("no root volume".into()), true),
+            (CloudError::Unauthorized { permission: None, message: "no".into() }, false),
+            (CloudError::Refused("it is being stopped".into()), false),
+            (CloudError::Throttled("slower".into()), false),
+            (CloudError::Unavailable("no answer".into()), false),
+        ] {
+            let mut memory = Memory::default();
+            memory.note_start("i-w0-0", &error);
+            let told = memory.unstarted(&[instance(stopped, by_user)]);
+            assert_eq!(told.get("i-w0-0").cloned(), known.then(|| error.to_string()), "{error:?}");
+        }
+        let mut memory = Memory::default();
+        // How it is listed pass by pass, and whether it is known not to start.
+        for (state, code, known) in [
+            (stopped, by_user, false),
+            (InstanceState::Pending, "", false),
+            (stopped, "Server.InsufficientInstanceCapacity", true),
+            (InstanceState::Pending, "", true),
+            (InstanceState::Running, "", false),
+            (stopped, by_user, false),
+        ] {
+            assert_eq!(memory.unstarted(&[instance(state, code)]).len(), usize::from(known), "{state:?} {code}");
+        }
+        memory.note_start("i-w0-0", &CloudError::Capacity("none".into()));
+        assert!(memory.unstarted(&[]).is_empty(), "it is gone");
     }
 
     #[test]

@@ -66,6 +66,7 @@ pub async fn observe(context: &Context, cluster: &SwarmCluster, account: &Accoun
     let instances = account.inventory.snapshot(&super::owner(cluster));
     // Before the engines are asked: what they say of a join that ends meanwhile is old.
     let joining = context.joins.under_way(&uid);
+    let unstarted = context.remember(&uid, |memory| memory.unstarted(instances.as_deref().unwrap_or_default()));
     listen(context, &uid, instances.as_deref().unwrap_or_default());
     let (hosts, engines) = hosts(&context.hosts, &uid, keys.as_ref()).await;
     let journal = keys.as_ref().map(|k| k.journal.clone());
@@ -83,6 +84,7 @@ pub async fn observe(context: &Context, cluster: &SwarmCluster, account: &Accoun
         joining,
         notices: context.notices.of(&uid),
         shortages: shortages.unwrap_or_default(),
+        unstarted,
         created_at: cluster.creation_timestamp().map(|t| t.0),
         deleting: cluster.meta().deletion_timestamp.is_some(),
         holders: holders::holders(context, cluster).await,

@@ -325,6 +325,7 @@ pub fn plan(spec: &SwarmClusterSpec, world: &World, now: Timestamp) -> Plan {
             swarm::recover(&mut pass);
         }
     }
+    boot::restart(&mut pass);
     let updating = pass.journal.successors.keys().filter_map(|slot| slot.parse().ok());
     pass.plan.updating = updating.filter(|slot| !taken_back(&pass, *slot)).collect();
     if world.journal.as_ref() != Some(&pass.journal) {

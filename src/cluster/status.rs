@@ -157,7 +157,11 @@ fn held(name: String, kind: AddressKind, member: &Member<'_>, world: &World, pla
     }
     if member.instance.state >= InstanceState::Stopping {
         node.state = NodeState::Down;
-        node.message = Some("the instance is stopped, and is started again".to_owned());
+        let waits = plan.waits.get(&member.id).map(|w| format!("; {}", w.words())).unwrap_or_default();
+        node.message = Some(match member.unstarted {
+            Some(why) => format!("the instance was stopped, and is not started: {why}{waits}"),
+            None => "the instance is stopped, and is started again".to_owned(),
+        });
         return node;
     }
     if member.healthy() {

@@ -48,6 +48,8 @@ pub struct World {
     pub clocks: BTreeMap<String, Clock>,
     /// By the instance's id, for how long it has been well as a node or has not.
     pub health: BTreeMap<String, Clock>,
+    /// By the instance's id, why one that was stopped cannot be started, in the cloud's words.
+    pub unstarted: BTreeMap<String, String>,
     /// By the instance's id, what its console says, where that was asked for.
     pub consoles: BTreeMap<String, String>,
     /// Slots that a person wants to be left as they are.

@@ -21,7 +21,7 @@ class Knobs:
     buckets: bool = True
     # Every call takes this much longer.
     latency_ms: float = 0.0
-    # What there is no capacity for: [{"type": "t3.medium", "zone": "us-east-1a"}], or without a zone: nowhere.
+    # What there is no capacity for, to launch or to start it: [{"type": "t3.medium", "zone": "us-east-1a"}], or without a zone: nowhere.
     capacity: list = field(default_factory=list)
     # Calls that fail: [{"action": "RunInstances", "code": "InternalError", "times": 2}]. Of an entry, `action` is a pattern (such
     # as "ec2:Describe*"; all without), `times` how many calls (all without), `share` which part of them, `region` where;
@@ -69,6 +69,10 @@ class Knobs:
     def lacks(self, instance_type: str, zone: str) -> bool:
         return any(shortage.get("type", instance_type) == instance_type and shortage.get("zone", zone) == zone
                    for shortage in self.capacity)
+
+    def vcpus(self, spot: bool) -> "int | dict | None":
+        """The account's limit for instances of this kind."""
+        return self.spot_vcpu_limit if spot else self.vcpu_limit
 
     def as_dict(self) -> dict:
         return asdict(self)
@@ -138,10 +142,11 @@ def refuse_by_luck_or_rate(knobs: Knobs, limits: Limits, call: Call) -> None:
         raise Refusal("RequestLimitExceeded", "Request limit exceeded.", 503)
 
 
-def refuse_for_capacity(knobs: Knobs, instance_type: str, zone: str) -> None:
+def refuse_for_capacity(knobs: Knobs, instance_type: str, zone: str, words: "str | None" = None) -> None:
+    """`words`: where they are not those of a launch."""
     if knobs.lacks(instance_type, zone):
         raise Refusal("InsufficientInstanceCapacity",
-                      f"We currently do not have sufficient {instance_type} capacity in the Availability Zone you "
+                      words or f"We currently do not have sufficient {instance_type} capacity in the Availability Zone you "
                       f"requested ({zone}). Our system will be working on provisioning additional capacity. You can "
                       f"currently get {instance_type} capacity by not specifying an Availability Zone in your request "
                       "or choosing another Availability Zone.", 500)

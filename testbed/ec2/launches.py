@@ -214,9 +214,8 @@ class Launches:
         self._place(call, zone)
         refuse_for_capacity(self._knobs, wanted, zone)
         spot = call.parameters.get("InstanceMarketOptions.MarketType") == "spot"
-        limits = self._knobs.spot_vcpu_limit if spot else self._knobs.vcpu_limit
         least, most = int(call.parameters["MinCount"]), int(call.parameters["MaxCount"])
-        room = quotas.room(limits, self._life.running(call.region, spot), wanted, least, spot)
+        room = quotas.room(self._knobs.vcpus(spot), self._life.running(call.region, spot), wanted, least, spot)
         # As many as there is room for; moto would launch the least.
         call.parameters["MinCount"] = call.parameters["MaxCount"] = str(most if room is None else min(most, room))
 

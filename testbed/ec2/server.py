@@ -14,7 +14,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.test import Client
 from werkzeug.wrappers import Response
 
-from . import addresses, amis, dependencies, filters, groups, listing, model, pages, permissions, tags, templates, volumes
+from . import addresses, amis, dependencies, filters, groups, listing, model, pages, permissions, tags, templates, transitions, volumes
 from .control import Control
 from .door import Door
 from .faults import Faults, cut
@@ -106,6 +106,8 @@ class Endpoint:
             volumes.check_new(call)
         if call.action == "RunInstances":
             self._launches.prepare(call)
+        if call.action == "StartInstances":
+            transitions.require_room(self.life, call)
         if pages.take(call) or call.action == "RunInstances":
             call.write(environ)
         if call.parameters.get("DryRun") == "true":

@@ -1,7 +1,11 @@
-"""What an instance may be told to do in which state. A call that tells several is carried out for all of them or for none."""
+"""What an instance may be told to do in which state, and whether there is room for it. A call that tells several is carried out for
+all of them or for none.
+"""
 from moto.ec2.models.instances import Instance, InstanceBackend
 
-from .requests import Refusal
+from . import quotas
+from .knobs import refuse_for_capacity
+from .requests import Call, Refusal
 
 _WORDS = {"start": "started", "stop": "stopped", "reboot": "rebooted"}
 # Where it does something, or nothing. Who is gone is not rebooted, and nobody says so.
@@ -12,6 +16,17 @@ _STATES = {"start": ("pending", "running", "stopped"), "stop": ("running", "stop
 def install() -> None:
     for verb in ("start", "stop", "reboot", "terminate"):
         setattr(InstanceBackend, f"{verb}_instances", _for_all(verb, getattr(InstanceBackend, f"{verb}_instances")))
+
+
+def require_room(life, call: Call) -> None:
+    """Of a StartInstances: what is stopped counts against no quota and has a place nowhere, so to start it is as much as to launch it."""
+    told = (life.instances.get(one) for one in call.many("InstanceId"))
+    admitted: dict = {False: [], True: []}
+    for instance in (one for one in told if one and one.region_name == call.region and one.state == "stopped"):
+        kind, spot = instance.instance_type, instance.lifecycle == "spot"
+        refuse_for_capacity(life.knobs, kind, instance.placement.zone, "Insufficient capacity.")
+        quotas.room(life.knobs.vcpus(spot), life.running(call.region, spot) + admitted[spot], kind, 1, spot)
+        admitted[spot].append(kind)
 
 
 def _for_all(verb: str, plain):

@@ -82,6 +82,31 @@ def test_what_one_type_lacks_another_one_has(space, knobs, name, wrong):
     until("the second type", lambda: types(space, name) == {"t3a.medium"}, 30)
 
 
+@pytest.mark.long
+def test_a_stopped_instance_that_there_is_no_room_for_is_replaced(space, knobs):
+    made = cluster("stuck", 1, 1, instanceTypes=["t3.medium", "t3a.medium"])
+    made["spec"]["unhealthyAfter"] = "30s"
+    space.apply(made)
+    space.wait("swarmcluster", "stuck", "Ready", 240)
+    slot = lambda i: next(t["Value"] for t in i["Tags"] if t["Key"] == "testkit.dev/slot")
+    (worker,) = [i["InstanceId"] for i in space.instances("stuck") if slot(i) == "w0"]
+    knobs(capacity=[{"type": "t3.medium"}])
+    space.ec2.stop_instances(InstanceIds=[worker])
+    says(space, "stuck", "InsufficientCapacity", f"starting {worker}", "InsufficientInstanceCapacity")
+    until("another type", lambda: {i["InstanceType"] for i in space.instances("stuck") if slot(i) == "w0"} == {"t3a.medium"}, 90)
+    told = events(space, "HostUnhealthy")
+    assert len(told) == 1 and worker in told[0] and "InsufficientInstanceCapacity" in told[0], told
+    space.wait("swarmcluster", "stuck", "Ready", 240)
+
+    # The only manager is none that may go.
+    (manager,) = [i["InstanceId"] for i in space.instances("stuck") if slot(i) == "m0"]
+    space.ec2.stop_instances(InstanceIds=[manager])
+    with pytest.raises(AssertionError, match="not within"):
+        until("it is replaced", lambda: [i for i in space.instances("stuck") if slot(i) == "m0" and i["InstanceId"] != manager], 60)
+    knobs(capacity=[])
+    space.wait("swarmcluster", "stuck", "Ready", 120)
+
+
 def test_instances_that_die_are_replaced_ever_more_slowly_and_told(space, knobs):
     knobs(deaths=[{"reason": "Client.VolumeLimitExceeded", "name": "frail-m0", "times": 3}])
     space.apply(cluster("frail", 1, 0))

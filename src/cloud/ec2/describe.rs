@@ -1,10 +1,18 @@
 //! What EC2 tells of instances, their end and their consoles.
 
-use aws_sdk_ec2::types::{Instance as Described, InstanceLifecycleType, InstanceStateName};
+use aws_sdk_ec2::{
+    Config,
+    operation::start_instances::StartInstancesError,
+    types::{Instance as Described, InstanceLifecycleType, InstanceStateName},
+};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use k8s_openapi::jiff::Timestamp;
 
-use super::{Ec2, error::Failure, tags};
+use super::{
+    Ec2,
+    error::{Failure, OnlyThrottled},
+    tags,
+};
 use crate::{
     api::label,
     cloud::{Instance, InstanceState, Launch, Owner, StateReason},
@@ -69,7 +77,9 @@ impl Ec2 {
     pub(super) async fn start_instances(&self, ids: &[String]) -> Result<(), Failure> {
         let mut failure = None;
         for id in ids {
-            let done = self.client.start_instances().instance_ids(id).send().await;
+            let settings = Config::builder().retry_classifier(OnlyThrottled::<StartInstancesError>::new());
+            let call = self.client.start_instances().instance_ids(id).customize().config_override(settings);
+            let done = call.send().await;
             failure = done.map_err(Failure::of("StartInstances")).err().or(failure);
         }
         failure.map_or(Ok(()), Err)

@@ -3,7 +3,7 @@
 //! Nothing else in the room decides what an error means; callers only ask for a code that
 //! is part of a protocol, such as "this group exists already".
 
-use std::fmt;
+use std::{fmt, marker::PhantomData};
 
 use crate::cloud::CloudError;
 use aws_sdk_ec2::{
@@ -12,7 +12,6 @@ use aws_sdk_ec2::{
         retry::{ClassifyRetry, RetryAction},
     },
     error::{ProvideErrorMetadata, SdkError},
-    operation::run_instances::RunInstancesError,
 };
 
 /// A call that AWS refused, or that did not reach it.
@@ -155,16 +154,25 @@ impl From<Failure> for CloudError {
     }
 }
 
-/// For RunInstances: an attempt is followed by another only when it was throttled, which is as
+/// For what may meet with no capacity, by the error of the call. An attempt is followed by another only when it was throttled, which is as
 /// certain to have made nothing as the last word will be. AWS says "no capacity" with status
 /// 500, which the SDK would try again for seconds while another type could be launched.
 #[derive(Debug)]
-pub(super) struct OnlyThrottled;
+pub(super) struct OnlyThrottled<E>(PhantomData<fn() -> E>);
 
-impl ClassifyRetry for OnlyThrottled {
+impl<E> OnlyThrottled<E> {
+    pub(super) const fn new() -> Self {
+        Self(PhantomData)
+    }
+}
+
+impl<E> ClassifyRetry for OnlyThrottled<E>
+where
+    E: ProvideErrorMetadata + std::error::Error + Send + Sync + 'static,
+{
     fn classify_retry(&self, context: &InterceptorContext) -> RetryAction {
         let Some(Err(error)) = context.output_or_error() else { return RetryAction::NoActionIndicated };
-        let refusal = error.as_operation_error().and_then(|e| e.downcast_ref::<RunInstancesError>());
+        let refusal = error.as_operation_error().and_then(|e| e.downcast_ref::<E>());
         match refusal.and_then(|e| e.code()).map(|code| meaning(code, "", None)) {
             Some(Meaning::Throttled) => RetryAction::NoActionIndicated,
             _ => RetryAction::RetryForbidden,

@@ -13,11 +13,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aws_sdk_ec2::types::{
-    BlockDeviceMapping, EbsBlockDevice, HttpTokensState, IamInstanceProfileSpecification, Instance as Described,
-    InstanceInterruptionBehavior, InstanceMarketOptionsRequest, InstanceMetadataEndpointState,
-    InstanceMetadataOptionsRequest, InstanceMetadataTagsState, InstanceNetworkInterfaceSpecification, MarketType,
-    ResourceType, ShutdownBehavior, SpotInstanceType, SpotMarketOptions, builders::EbsBlockDeviceBuilder,
+use aws_sdk_ec2::{
+    operation::run_instances::RunInstancesError,
+    types::{
+        BlockDeviceMapping, EbsBlockDevice, HttpTokensState, IamInstanceProfileSpecification, Instance as Described,
+        InstanceInterruptionBehavior, InstanceMarketOptionsRequest, InstanceMetadataEndpointState,
+        InstanceMetadataOptionsRequest, InstanceMetadataTagsState, InstanceNetworkInterfaceSpecification, MarketType,
+        ResourceType, ShutdownBehavior, SpotInstanceType, SpotMarketOptions, builders::EbsBlockDeviceBuilder,
+    },
 };
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use sha2::{Digest, Sha256};
@@ -120,7 +123,8 @@ impl Ec2 {
             )
             .set_tag_specifications(Some(specifications.to_vec()));
         // After an attempt without an answer, a refusal would not tell that nothing was made.
-        let settings = aws_sdk_ec2::config::Config::builder().retry_classifier(OnlyThrottled);
+        let settings =
+            aws_sdk_ec2::config::Config::builder().retry_classifier(OnlyThrottled::<RunInstancesError>::new());
         let request = request.customize().config_override(settings);
         // Never closed: acquiring cannot fail.
         let _turn = self.launches.acquire().await;

@@ -8,7 +8,7 @@
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::{Action, Pass};
+use super::{Action, Pass, health};
 use crate::{
     api::AddressKind,
     cloud::{Instance, InstanceState, Lack, StateReason},
@@ -25,9 +25,9 @@ use crate::{
 /// How long an instance may run before its public address is missed: EC2 lists it a moment later.
 const ADDRESSED: SignedDuration = SignedDuration::from_secs(20);
 
-/// Writes down who is an engine, gives up who is not within its time, and starts who is stopped.
+/// Writes down who is an engine, and gives up who is not within its time.
 pub fn judge(pass: &mut Pass<'_>) {
-    let (mut given_up, mut stopped) = (Vec::new(), Vec::new());
+    let mut given_up = Vec::new();
     let members = pass.members;
     let slots = pass.slots.clone();
     for member in members.meant().filter(|m| slots.contains(&m.id.slot)) {
@@ -37,7 +37,10 @@ pub fn judge(pass: &mut Pass<'_>) {
             continue;
         }
         if instance.state == InstanceState::Stopped {
-            stopped.push(instance.id.clone());
+            if let Some(cause) = unstartable(pass, member) {
+                lose(pass, host, &instance.id, cause);
+                given_up.push(instance.id.clone());
+            }
             continue;
         }
         let trouble = unaddressed(pass, instance);
@@ -59,8 +62,21 @@ pub fn judge(pass: &mut Pass<'_>) {
     if !given_up.is_empty() {
         pass.take(Action::Terminate(given_up));
     }
-    if !stopped.is_empty() {
-        pass.take(Action::Start(stopped));
+}
+
+/// Why an instance that is stopped is given up, where it was never an engine.
+fn unstartable(pass: &mut Pass<'_>, member: &Member<'_>) -> Option<Cause> {
+    let never = pass.journal.launching(member.id).is_some_and(|l| !l.booted);
+    let may = never && !pass.world.kept.contains(&member.id.slot);
+    may.then(|| health::given_up(pass, member)).flatten()
+}
+
+/// Starts who is stopped and is not given up.
+pub fn restart(pass: &mut Pass<'_>) {
+    let stopped = |m: &&Member<'_>| m.instance.state == InstanceState::Stopped && pass.wanted(m.id);
+    let ids: Vec<_> = pass.members.meant().filter(stopped).map(|m| m.instance.id.clone()).collect();
+    if !ids.is_empty() {
+        pass.take(Action::Start(ids));
     }
 }
 

@@ -22,6 +22,9 @@ use crate::{
 /// its name; `None` while nothing is, or while it is on its way.
 #[must_use]
 pub fn ailment(member: &Member<'_>, swarm_id: Option<&String>) -> Option<String> {
+    if let Some(why) = member.unstarted {
+        return Some(format!("was stopped, and is not started: {why}"));
+    }
     let listed = member.node.yes();
     let role = member.id.slot.role;
     let Known::Yes(engine) = member.engine else {
@@ -95,6 +98,18 @@ pub fn doomed(pass: &mut Pass<'_>) -> Vec<(MemberId, Cause)> {
     doomed
 }
 
+/// Why one that has never been an engine, and so is certainly no node, is given up now: no manager need be asked.
+pub fn given_up(pass: &mut Pass<'_>, member: &Member<'_>) -> Option<Cause> {
+    let what = ailment(member, pass.journal.swarm_id.as_ref())?;
+    let clock = pass.world.health.get(&member.instance.id).filter(|c| !c.up)?;
+    let limit = SignedDuration::try_from(pass.spec.unhealthy_after.get()).unwrap_or(SignedDuration::MAX);
+    if clock.age < limit {
+        pass.wake_in(limit - clock.age);
+        return None;
+    }
+    clock.timely.then(|| Cause::unhealthy(pass.spec.unhealthy_after, &what))
+}
+
 /// Whether a machine of this role is on its way to become a node. One that waits at the gate, for
 /// a vote or to lose one, is not: who is replaced may be what it waits for.
 fn coming(pass: &Pass<'_>, role: NodeRole) -> bool {
@@ -108,3 +123,6 @@ fn coming(pass: &Pass<'_>, role: NodeRole) -> bool {
         },
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -160,6 +160,33 @@ def test_as_many_are_launched_as_the_quota_has_room_for(bed, empty):
     assert len(empty(MinCount=1, MaxCount=4)) == 2
 
 
+def test_what_there_is_no_room_for_is_not_started_all_or_none(bed, empty):
+    ec2 = bed.client("ec2", "ca-central-1")
+    small, large = empty()[0]["InstanceId"], empty("c5.xlarge")[0]["InstanceId"]
+    for one in (small, large):
+        bed.until_state(one, "running")
+    ec2.stop_instances(InstanceIds=[small, large])
+    for one in (small, large):
+        bed.until_state(one, "stopped")
+    both = lambda: ec2.start_instances(InstanceIds=[small, large])
+    zone = next(i["Placement"]["AvailabilityZone"] for r in ec2.describe_instances(InstanceIds=[large])["Reservations"] for i in r["Instances"])
+    for knobs, code, words, status in (
+            ({"capacity": [{"type": "c5.xlarge", "zone": zone}]}, "InsufficientInstanceCapacity", "Insufficient capacity.", 500),
+            # Each by itself would do.
+            ({"vcpu_limit": 5}, "VcpuLimitExceeded", "current vCPU limit of 5", 400)):
+        bed.knobs(**{"capacity": [], "vcpu_limit": None} | knobs)
+        with refused(code, words, status=status):
+            both()
+        assert [bed.state(one) for one in (small, large)] == ["stopped", "stopped"]
+    bed.knobs(vcpu_limit=6)
+    both()
+    for one in (small, large):
+        bed.until_state(one, "running")
+    # What runs already needs no more room.
+    bed.knobs(vcpu_limit=0)
+    both()
+
+
 def test_calls_are_counted(bed):
     bed.ec2.describe_instances()
     bed.ec2.describe_instances()
