@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 
 from moto.core import DEFAULT_ACCOUNT_ID
+from moto.ec2.models import ec2_backends
 from moto.ec2.models.amis import Ami, AmiBackend
 from moto.ssm.models import Parameter, ParameterDict, ssm_backends
 
@@ -13,8 +14,9 @@ PUBLISHER = "210987654321"
 DEFAULT_ENGINE = "28.5"
 # In place of a version: Debian as it is, which is what Ubuntu's own images are like.
 NO_ENGINE = "none"
-ROOT_DEVICE = "/dev/xvda"
 ROOT_GIB = 8
+# As an image's root device is called: by Canonical, and by Amazon and Debian.
+_SDA1, _XVDA = "/dev/sda1", "/dev/xvda"
 # How an image begins that is named by a parameter of Systems Manager.
 BY_PARAMETER = "resolve:ssm:"
 _PUBLISHED = datetime(2026, 11, 1, 9, 30, tzinfo=timezone.utc)
@@ -25,6 +27,9 @@ _UBUNTU = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/e
 class Engine:
     version: str
     debian: int
+    root_device: str = _XVDA
+    # Disks beside the root volume, which stay when their instance ends unless its launch says otherwise: how large, in GiB.
+    staying: tuple = ()
 
     @property
     def name(self) -> str:
@@ -48,7 +53,7 @@ class Engine:
         return "ami-0" + hashlib.sha256(f"{region}/{self.name}".encode()).hexdigest()[:16]
 
 
-ENGINES = (Engine("20.10", 12), Engine("26.1", 13), Engine("28.5", 14), Engine(NO_ENGINE, 14))
+ENGINES = (Engine("20.10", 12, staying=(("/dev/sdb", 1),)), Engine("26.1", 13), Engine("28.5", 14, _SDA1), Engine(NO_ENGINE, 14, _SDA1))
 
 
 def engine_of(image_id: str, region: str) -> "Engine | None":
@@ -71,6 +76,19 @@ def image_of(call: Call) -> "str | None":
     return found.value if found else None
 
 
+def disks_of(call: Call) -> list:
+    """What disks the image of a launch brings, the root volume first; none where there is no such image."""
+    image = ec2_backends[DEFAULT_ACCOUNT_ID][call.region].amis.get(image_of(call))
+    return image.block_device_mappings if image else []
+
+
+def _disks(image: Ami) -> list:
+    engine = engine_of(image.id, image.ec2_backend.region_name)
+    disk = lambda device, gib, ends: {"DeviceName": device, "Ebs": {
+        "SnapshotId": image.ebs_snapshot.id, "VolumeSize": gib, "DeleteOnTermination": ends, "VolumeType": "gp3", "Encrypted": False}}
+    return [disk(image.root_device_name, ROOT_GIB, True), *(disk(device, gib, False) for device, gib in (engine.staying if engine else ()))]
+
+
 def install() -> None:
     """moto's own images go, ours come, in every region."""
 
@@ -78,17 +96,14 @@ def install() -> None:
         for engine in ENGINES:
             image = Ami(backend, engine.image_id(backend.region_name), name=engine.name, owner_id=PUBLISHER, public=True,
                         description=engine.description, architecture="x86_64",
-                        virtualization_type="hvm", hypervisor="xen", root_device_type="ebs", root_device_name=ROOT_DEVICE,
+                        virtualization_type="hvm", hypervisor="xen", root_device_type="ebs", root_device_name=engine.root_device,
                         image_location=f"{PUBLISHER}/{engine.name}", creation_date=_PUBLISHED, region_name=f"{backend.region_name}a",
                         tags={"engine": engine.version, "Name": engine.name})
             image.ena_support, image.imds_support = True, "v2.0"
             backend.amis[image.id] = image
 
     AmiBackend._load_amis = load
-    Ami.block_device_mappings = property(lambda image: [{
-        "DeviceName": image.root_device_name,
-        "Ebs": {"SnapshotId": image.ebs_snapshot.id, "VolumeSize": ROOT_GIB, "DeleteOnTermination": True,
-                "VolumeType": "gp3", "Encrypted": False}}])
+    Ami.block_device_mappings = property(_disks)
 
     plain = ParameterDict.__init__
 

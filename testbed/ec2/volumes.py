@@ -22,16 +22,15 @@ _DEVICE = re.compile("/dev/(sda1|sd[b-z]|xvd[a-z]|xvd[b-d][a-z])")
 
 
 def complete(call: Call) -> None:
-    """An AMI's root volume is always there, ends with the instance unless told not to, and has the AMI's size and type."""
-    devices = call.fields(_MAPPING, "DeviceName")
-    number = next((number for number, device in devices if device == amis.ROOT_DEVICE), None)
-    if number is None:
-        number = str(max((int(number) for number, _ in devices), default=0) + 1)
-        call.parameters[f"{_MAPPING}.{number}.DeviceName"] = amis.ROOT_DEVICE
-    ebs = f"{_MAPPING}.{number}.Ebs"
-    call.parameters.setdefault(f"{ebs}.DeleteOnTermination", "true")
-    call.parameters.setdefault(f"{ebs}.VolumeType", "gp3")
-    call.parameters.setdefault(f"{ebs}.VolumeSize", str(amis.ROOT_GIB))
+    """An AMI's own disks are always there, end with the instance if the AMI says so, and have the AMI's size and type, unless the launch says otherwise."""
+    for disk in amis.disks_of(call):
+        devices = call.fields(_MAPPING, "DeviceName")
+        number = next((number for number, device in devices if device == disk["DeviceName"]), None)
+        if number is None:
+            number = str(max((int(number) for number, _ in devices), default=0) + 1)
+            call.parameters[f"{_MAPPING}.{number}.DeviceName"] = disk["DeviceName"]
+        for name in ("DeleteOnTermination", "VolumeType", "VolumeSize"):
+            call.parameters.setdefault(f"{_MAPPING}.{number}.Ebs.{name}", str(disk["Ebs"][name]).lower())
 
 
 def install(speeds) -> None:
@@ -67,6 +66,7 @@ class Speed:
 def check(call: Call) -> dict:
     """Of a launch that is complete: the Speed of each device."""
     speeds: dict = {}
+    sizes = {disk["DeviceName"]: disk["Ebs"]["VolumeSize"] for disk in amis.disks_of(call)}
     for number in sorted({name.split(".")[1] for name in call.parameters if name.startswith(f"{_MAPPING}.")}):
         device = call.parameters.get(f"{_MAPPING}.{number}.DeviceName")
         if not device:
@@ -76,7 +76,7 @@ def check(call: Call) -> dict:
         if device in speeds:
             raise Refusal("InvalidBlockDeviceMapping", f"The device '{device}' is used in more than one block-device mapping")
         asked = {what: call.parameters.get(f"{_MAPPING}.{number}.Ebs.{what}") for what in ("VolumeType", "VolumeSize", "Iops", "Throughput")}
-        speeds[device] = _check_volume(asked["VolumeType"], asked["VolumeSize"], asked["Iops"], asked["Throughput"], device == amis.ROOT_DEVICE)
+        speeds[device] = _check_volume(asked["VolumeType"], asked["VolumeSize"], asked["Iops"], asked["Throughput"], sizes.get(device))
     return speeds
 
 
@@ -85,14 +85,15 @@ def check_new(call: Call) -> None:
     given = call.parameters
     if not given.get("Size") and not given.get("SnapshotId"):
         raise Refusal("MissingParameter", "The request must contain the parameter size/snapshotId")
-    _check_volume(given.get("VolumeType"), given.get("Size"), given.get("Iops"), given.get("Throughput"), False)
+    _check_volume(given.get("VolumeType"), given.get("Size"), given.get("Iops"), given.get("Throughput"))
 
 
-def _check_volume(kind: "str | None", size: "str | None", iops: "str | None", throughput: "str | None", is_root: bool) -> Speed:
+def _check_volume(kind: "str | None", size: "str | None", iops: "str | None", throughput: "str | None", of_image: "int | None" = None) -> Speed:
+    """`of_image`: the size of the snapshot, where it is a disk that the image brings."""
     kind, size = kind or "gp2", int(size or 0)
     speed = Speed(int(iops) if iops else None, int(throughput) if throughput else None)
-    # The image's own root volume comes with IOPS, and these are asked for on a slow disk, too, without anybody saying so.
-    if (speed.iops or is_root and kind in ("st1", "sc1")) and kind not in _IOPS:
+    # The image's own disks come with IOPS, and these are asked for on a slow disk, too, without anybody saying so.
+    if (speed.iops or of_image and kind in ("st1", "sc1")) and kind not in _IOPS:
         raise Refusal("InvalidParameterCombination", f"The parameter iops is not supported for {kind} volumes.")
     if kind in _ONLY_WITH_IOPS and not speed.iops:
         raise Refusal("InvalidParameterCombination", f"The parameter iops must be specified for {kind} volumes.")
@@ -101,8 +102,8 @@ def _check_volume(kind: "str | None", size: "str | None", iops: "str | None", th
     least, most = _SIZES[kind]
     if size > most:
         raise Refusal("InvalidParameterValue", f"Volume of {size}GiB is too large for volume type {kind}; maximum is {most}GiB")
-    if is_root and size < amis.ROOT_GIB:
-        raise Refusal("InvalidBlockDeviceMapping", f"Volume of size {size}GB is smaller than snapshot, expect size >= {amis.ROOT_GIB}GB")
+    if of_image and size < of_image:
+        raise Refusal("InvalidBlockDeviceMapping", f"Volume of size {size}GB is smaller than snapshot, expect size >= {of_image}GB")
     if size and size < least:
         raise Refusal("InvalidParameterValue", f"Volume of {size}GiB is too small for volume type {kind}; minimum is {least}GiB")
     if speed.iops:

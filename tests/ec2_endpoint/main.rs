@@ -206,6 +206,44 @@ async fn instances_are_tagged_hardened_and_read_back() {
 }
 
 #[tokio::test]
+async fn the_root_volume_is_the_images_own_and_no_disk_of_it_stays() {
+    let bed = bed!();
+    let (ec2, sdk) = (bed.ec2().await, bed.sdk().await);
+    let base = launch(&ec2, "m0").await;
+    let canonical = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id";
+    // What images call their root device, and what else they bring; the size that is asked for.
+    let images: [(&str, Option<u32>, &[(&str, i32)]); 4] = [
+        (canonical, Some(12), &[("/dev/sda1", 12)]),
+        ("/aws/service/testkit/debian/14/ami-id", None, &[("/dev/sda1", 8)]),
+        ("/aws/service/testkit/docker/26.1/ami-id", Some(12), &[("/dev/xvda", 12)]),
+        ("/aws/service/testkit/docker/20.10/ami-id", Some(12), &[("/dev/sdb", 1), ("/dev/xvda", 12)]),
+    ];
+    let mut ids = Vec::new();
+    for (n, (parameter, size, disks)) in images.into_iter().enumerate() {
+        let image = AmiSelector { ssm_parameter: Some(parameter.to_owned()), ..AmiSelector::default() };
+        let volume = size.map(|size_gib| testkit::api::Volume { size_gib, type_: None, device_name: None });
+        let made = ec2.launch(&Launch { slot: format!("m{n}"), image, volume, ..base.clone() }).await.unwrap();
+        let of_it = aws_sdk_ec2::types::Filter::builder().name("attachment.instance-id").values(&made.id).build();
+        let volumes = sdk.describe_volumes().filters(of_it).send().await.unwrap();
+        let mut found: Vec<(&str, i32)> = Vec::new();
+        for volume in volumes.volumes() {
+            let [attachment] = volume.attachments() else { panic!("{volume:?}") };
+            assert_eq!(attachment.delete_on_termination(), Some(true), "{parameter}: {attachment:?}");
+            found.push((attachment.device().unwrap(), volume.size().unwrap()));
+        }
+        found.sort_unstable();
+        assert_eq!(found, disks, "{parameter}");
+        ids.push(made.id);
+    }
+    assert_eq!(bed.calls("DescribeImages"), 4, "one for each image");
+    ec2.terminate(&ids).await.unwrap();
+    for id in &ids {
+        until(&ec2, id, InstanceState::Terminated).await;
+    }
+    assert_eq!(sdk.describe_volumes().send().await.unwrap().volumes(), []);
+}
+
+#[tokio::test]
 async fn what_there_is_no_room_for_is_not_started_and_says_so_at_once() {
     let bed = bed!();
     let (ec2, sdk) = (bed.ec2().await, bed.sdk().await);

@@ -217,7 +217,7 @@ def test_the_root_volume_lives_as_long_as_its_instance(bed):
     [one] = ids(bed.launch())
     mine = by("attachment.instance-id", one)
     [volume] = bed.ec2.describe_volumes(Filters=mine)["Volumes"]
-    assert volume["Attachments"][0]["Device"] == "/dev/xvda" and volume["Attachments"][0]["DeleteOnTermination"]
+    assert volume["Attachments"][0]["Device"] == "/dev/sda1" and volume["Attachments"][0]["DeleteOnTermination"]
     nics = bed.ec2.describe_network_interfaces(Filters=by("attachment.instance-id", one))["NetworkInterfaces"]
     assert len(nics) == 1
     bed.ec2.terminate_instances(InstanceIds=[one])
@@ -228,11 +228,31 @@ def test_the_root_volume_lives_as_long_as_its_instance(bed):
 
 
 def test_a_root_volume_is_made_to_measure(bed):
-    [one] = ids(bed.launch(BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 20}}]))
+    [one] = ids(bed.launch(BlockDeviceMappings=[{"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 20}}]))
     [volume] = bed.ec2.describe_volumes(Filters=by("attachment.instance-id", one))["Volumes"]
     assert volume["Size"] == 20 and volume["Attachments"][0]["DeleteOnTermination"]
     with refused("InvalidBlockDeviceMapping", "smaller than snapshot"):
-        bed.launch(BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 1}}])
+        bed.launch(BlockDeviceMappings=[{"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 1}}])
+
+
+def test_every_disk_of_an_image_is_there_and_stays_if_the_image_says_so(bed):
+    image = "resolve:ssm:/aws/service/testkit/docker/20.10/ami-id"
+    told = [{"DeviceName": "/dev/sdb", "Ebs": {"DeleteOnTermination": True}}]
+    for disks, left in (([], ["/dev/sdb"]), (told, [])):
+        [one] = ids(bed.launch(ImageId=image, BlockDeviceMappings=disks))
+        mine = bed.ec2.describe_volumes(Filters=by("attachment.instance-id", one))["Volumes"]
+        devices = {volume["VolumeId"]: volume["Attachments"][0]["Device"] for volume in mine}
+        assert sorted(devices.values()) == ["/dev/sdb", "/dev/xvda"] and sorted(volume["Size"] for volume in mine) == [1, 8]
+        bed.ec2.terminate_instances(InstanceIds=[one])
+        bed.until_state(one, "terminated")
+        stays = [v["VolumeId"] for v in bed.ec2.describe_volumes()["Volumes"] if v["VolumeId"] in devices]
+        assert [devices[volume] for volume in stays] == left
+        for volume in stays:
+            bed.ec2.delete_volume(VolumeId=volume)
+    # Who takes the root volume to be called as elsewhere gets another disk beside it.
+    [one] = ids(bed.launch(BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 30}}]))
+    mine = bed.ec2.describe_volumes(Filters=by("attachment.instance-id", one))["Volumes"]
+    assert {volume["Attachments"][0]["Device"]: volume["Size"] for volume in mine} == {"/dev/sda1": 8, "/dev/xvda": 30}
 
 
 def test_a_security_group_in_use_stays(bed):
@@ -287,7 +307,7 @@ def test_what_is_not_to_end_with_its_instance_stays(bed):
     [one] = ids(bed.launch(
         TagSpecifications=[{"ResourceType": kind, "Tags": mine} for kind in kinds],
         NetworkInterfaces=[{"DeviceIndex": 0, "DeleteOnTermination": False, "Groups": [group]}],
-        BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": {"DeleteOnTermination": False}},
+        BlockDeviceMappings=[{"DeviceName": "/dev/sda1", "Ebs": {"DeleteOnTermination": False}},
                              {"DeviceName": "/dev/xvdb", "Ebs": {"VolumeSize": 1}},
                              {"DeviceName": "/dev/xvdc", "Ebs": {"VolumeSize": 2, "DeleteOnTermination": True}}]))
     marked = by("tag:mark", mine[0]["Value"])
@@ -331,14 +351,18 @@ def test_amis_are_what_a_publisher_offers(bed, region):
     images = ec2.describe_images(Owners=["210987654321"], Filters=by("name", "testkit-docker-28.5-*"))["Images"]
     assert len(images) == 1 and len(ec2.describe_images()["Images"]) == 4
     [image] = images
-    assert image["Architecture"] == "x86_64" and image["RootDeviceName"] == "/dev/xvda" and image["State"] == "available"
+    assert image["Architecture"] == "x86_64" and image["RootDeviceName"] == "/dev/sda1" and image["State"] == "available"
     assert {"Key": "engine", "Value": "28.5"} in image["Tags"] and image["Public"]
     for name in ("/aws/service/testkit/docker/28.5/ami-id", "/aws/service/canonical/ubuntu/server/24.04/stable/current/"
                  "amd64/hvm/ebs-gp3/ami-id"):
         assert ssm.get_parameter(Name=name)["Parameter"]["Value"] == image["ImageId"]
     older = ssm.get_parameter(Name="/aws/service/testkit/docker/20.10/ami-id")["Parameter"]["Value"]
     assert older != image["ImageId"]
+    [with_disk] = ec2.describe_images(ImageIds=[older])["Images"]
+    assert with_disk["RootDeviceName"] == "/dev/xvda"
+    assert [(d["DeviceName"], d["Ebs"]["DeleteOnTermination"]) for d in with_disk["BlockDeviceMappings"]] == [("/dev/xvda", True), ("/dev/sdb", False)]
     plain = ssm.get_parameter(Name="/aws/service/testkit/debian/14/ami-id")["Parameter"]["Value"]
     [without] = ec2.describe_images(ImageIds=[plain])["Images"]
     assert without["Name"].startswith("testkit-debian-14-amd64-") and "Docker" not in without["Description"]
+    assert without["RootDeviceName"] == "/dev/sda1"
     assert bed.client("sts").get_caller_identity()["Account"] == "123456789012"

@@ -3,7 +3,7 @@ import pytest
 from refusals import refused
 
 
-def disk(device: str = "/dev/xvda", **ebs) -> list:
+def disk(device: str = "/dev/sda1", **ebs) -> list:
     return [{"DeviceName": device, "Ebs": ebs}]
 
 
@@ -36,7 +36,7 @@ def refuses(bed, asked: dict, code: str, *words: str) -> None:
     (disk(VolumeType="gp3", VolumeSize=8, Iops=5000), "InvalidParameterValue", "Iops to volume size ratio of 625.000000 is too high; maximum is 500"),
     (disk(VolumeType="gp3", VolumeSize=20, Throughput=100), "InvalidParameterValue", "Throughput of 100 is too low; minimum is 125."),
     (disk(VolumeType="gp3", VolumeSize=20, Throughput=1000), "InvalidParameterValue", "Throughput (MiBps) to iops ratio of 0.333333 is too high"),
-    (disk(VolumeSize=20) + disk(VolumeSize=30), "InvalidBlockDeviceMapping", "The device '/dev/xvda' is used in more than one block-device mapping"),
+    (disk(VolumeSize=20) + disk(VolumeSize=30), "InvalidBlockDeviceMapping", "The device '/dev/sda1' is used in more than one block-device mapping"),
 ])
 def test_volumes(bed, disks, code, words):
     refuses(bed, {"BlockDeviceMappings": disks}, code, words)
@@ -49,7 +49,7 @@ def test_what_is_wrong_comes_before_what_there_is_no_room_for(bed):
 
 
 def test_volumes_that_there_are(bed):
-    for disks in (disk(VolumeType="gp2"), disk(VolumeType="standard", VolumeSize=1024), disk("/dev/sda1", VolumeSize=8), disk("/dev/xvdba", VolumeSize=1),
+    for disks in (disk(VolumeType="gp2"), disk(VolumeType="standard", VolumeSize=1024), disk("/dev/xvda", VolumeSize=8), disk("/dev/xvdba", VolumeSize=1),
                   disk("/dev/sdf", VolumeType="st1", VolumeSize=125), disk(VolumeType="gp3", VolumeSize=20, Iops=4000, Throughput=250)):
         bed.launch(BlockDeviceMappings=disks)
 

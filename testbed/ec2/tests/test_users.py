@@ -81,7 +81,7 @@ def test_the_operator_may_do_what_it_does(bed, operator):
     operator.authorize_security_group_ingress(GroupId=made, IpPermissions=rule)
     operator.revoke_security_group_ingress(GroupId=made, IpPermissions=rule)
     one = launch(operator, SecurityGroupIds=[made], SubnetId=operator.describe_subnets()["Subnets"][0]["SubnetId"],
-                 BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 20}}])
+                 BlockDeviceMappings=[{"DeviceName": "/dev/sda1", "Ebs": {"VolumeSize": 20}}])
     operator.describe_instances(InstanceIds=[one])
     operator.get_console_output(InstanceId=one)
     operator.terminate_instances(InstanceIds=[one])
