@@ -211,8 +211,9 @@ async fn the_root_volume_is_the_images_own_and_no_disk_of_it_stays() {
     let (ec2, sdk) = (bed.ec2().await, bed.sdk().await);
     let base = launch(&ec2, "m0").await;
     let canonical = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id";
-    // What images call their root device, and what else they bring; the size that is asked for.
-    let images: [(&str, Option<u32>, &[(&str, i32)]); 4] = [
+    // An image's parameter, the size that is asked for, and each disk that it comes with, in GiB.
+    type Row = (&'static str, Option<u32>, &'static [(&'static str, i32)]);
+    let images: [Row; 4] = [
         (canonical, Some(12), &[("/dev/sda1", 12)]),
         ("/aws/service/testkit/debian/14/ami-id", None, &[("/dev/sda1", 8)]),
         ("/aws/service/testkit/docker/26.1/ami-id", Some(12), &[("/dev/xvda", 12)]),
