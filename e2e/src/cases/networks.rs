@@ -41,15 +41,13 @@ pub(crate) fn cases() -> Vec<Case> {
     ]
 }
 
-/// How long the DNS may lag behind the tasks. A task's name goes about one second after the task is told to
-/// stop, since the agent waits that long when it cancels; the rest is for slow machines.
-const DNS_WITHIN: Duration = Duration::from_secs(6);
 /// How soon a name is not found that is gone. The engine asks the host's own name server for it; where that says
 /// nothing, the resolver in the container waits five seconds before it says so (seen: 5.1 s).
 const UNKNOWN_WITHIN: Duration = Duration::from_secs(11);
-/// How long a fresh overlay may take to carry the first packet. Nodes tell one another where addresses are by gossip, over
-/// UDP; what was lost of it is told when two nodes exchange all they know, every 30 seconds (networkdb has it from
-/// memberlist's `PushPullInterval`). Seen once in five rounds: nothing in 15 s, on a node that had just come to the network.
+/// How long nodes may take to agree on what is in a network: to carry the first packet, and to know a name. They tell one
+/// another addresses and names by gossip, over UDP; what was lost of it is told when two nodes exchange all they know, every
+/// 30 seconds (networkdb has it from memberlist's `PushPullInterval`). Seen once in five rounds: nothing in 15 s, on a node
+/// that had just come to the network; and once in four a name that was not known there after 6 s.
 pub(crate) const OVERLAY_WITHIN: Duration = Duration::from_secs(30 + 15);
 
 /// `tasks.NAME` gives the address of each task, and follows the service as it is scaled.
@@ -61,7 +59,7 @@ async fn service_discovery(t: Test) -> Result<()> {
     for replicas in [3, 4, 2] {
         service.scale(replicas).await?;
         let tasks = service.running(replicas as usize).await?;
-        t.until(&format!("{name} has {replicas} addresses"), DNS_WITHIN, || async {
+        t.until(&format!("{name} has {replicas} addresses"), OVERLAY_WITHIN, || async {
             let found = client.resolve(&name).await?;
             ensure!(found.len() == tasks.len(), "it has {found:?}");
             Ok(())
@@ -78,7 +76,7 @@ async fn internal_lb_proxy(t: Test) -> Result<()> {
     let mut wanted = containers(&service.running(3).await?)?;
     wanted.sort_unstable();
     let client = t.client(&network).await?;
-    let vip = t.until("the name resolves", DNS_WITHIN, || client.resolve(&service.name)).await?;
+    let vip = t.until("the name resolves", OVERLAY_WITHIN, || client.resolve(&service.name)).await?;
     ensure!(vip.len() == 1, "the name has {vip:?}, which is not one virtual address");
     let url = format!("http://{}/", service.name);
     let counts = t
@@ -207,7 +205,7 @@ async fn virtual_address_kept(t: Test) -> Result<()> {
     let service = service.create().await?;
     service.running(2).await?;
     let client = t.client(&network).await?;
-    let before = t.until("the name resolves", DNS_WITHIN, || client.resolve(&service.name)).await?;
+    let before = t.until("the name resolves", OVERLAY_WITHIN, || client.resolve(&service.name)).await?;
     let told = service.inspect().await?.endpoint.and_then(|endpoint| endpoint.virtual_ips).unwrap_or_default();
     let told = told.iter().find(|it| it.network_id.as_ref() == Some(&network.id)).and_then(|it| it.addr.as_deref());
     let told = told.and_then(|it| it.split('/').next()).context("it is told to have no address there")?;
