@@ -42,7 +42,7 @@ Where it differs from EC2, knowingly
   A host has one network interface, the first, and IPv4 alone. Elastic IPs lead nowhere.
 - `sshd` starts after user-data, or when that restarts it (on EC2: before it, with keys of its own). User-data is a script or
   nothing; there is no cloud-config. There is no systemd in the host: `systemctl` and `service` are shims over runit.
-- Canonical's parameter leads to an image with an engine, since half of all tests would wait for one otherwise; Ubuntu's has none.
+- Canonical's parameter leads to an image with an engine, since half of all tests would wait for one otherwise; a knob takes it away.
 - Only instances are eventually consistent, with their volumes and interfaces in lists, and the list of security groups where a knob
   says so. Of a launch template a parameter is taken as a whole or not at all. Delay and loss, those between zones too, are put on the packets a host sends, not on those it gets, by its own kernel.
 - Hosts are all alike, whatever the instance type. Hosts have no way out. A spot instance has a request's id, and no request

@@ -20,7 +20,7 @@ _SDA1, _XVDA = "/dev/sda1", "/dev/xvda"
 # How an image begins that is named by a parameter of Systems Manager.
 BY_PARAMETER = "resolve:ssm:"
 _PUBLISHED = datetime(2026, 11, 1, 9, 30, tzinfo=timezone.utc)
-_UBUNTU = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
+UBUNTU = "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"
 
 
 @dataclass(frozen=True)
@@ -61,10 +61,23 @@ def engine_of(image_id: str, region: str) -> "Engine | None":
 
 
 def parameters(region: str) -> dict:
-    """What Systems Manager's public parameters say."""
-    found = {engine.parameter: engine.image_id(region) for engine in ENGINES}
-    found[_UBUNTU] = next(e for e in ENGINES if e.version == DEFAULT_ENGINE).image_id(region)
-    return found
+    """What Systems Manager's public parameters say of images that stay."""
+    return {engine.parameter: engine.image_id(region) for engine in ENGINES}
+
+
+class Ubuntu(Parameter):
+    """Canonical's parameter, which leads to an image with an engine or, as in the world, without."""
+
+    has_engine = staticmethod(lambda: True)
+
+    @property
+    def value(self) -> str:
+        version = DEFAULT_ENGINE if self.has_engine() else NO_ENGINE
+        return next(engine for engine in ENGINES if engine.version == version).image_id(self.region)
+
+    @value.setter
+    def value(self, _: str) -> None:
+        pass
 
 
 def image_of(call: Call) -> "str | None":
@@ -109,9 +122,12 @@ def install() -> None:
 
     def with_ours(found: ParameterDict, account_id: str, region_name: str) -> None:
         plain(found, account_id, region_name)
+        said = {"account_id": account_id, "parameter_type": "String", "description": None, "allowed_pattern": None, "keyid": None,
+                "last_modified_date": _PUBLISHED, "version": 1, "data_type": "aws:ec2:image"}
         for name, image_id in parameters(region_name).items():
-            found[name].append(Parameter(account_id=account_id, name=name, value=image_id, parameter_type="String",
-                                         description=None, allowed_pattern=None, keyid=None, last_modified_date=_PUBLISHED,
-                                         version=1, data_type="aws:ec2:image"))
+            found[name].append(Parameter(name=name, value=image_id, **said))
+        ubuntu = Ubuntu(name=UBUNTU, value="", **said)
+        ubuntu.region = region_name
+        found[UBUNTU].append(ubuntu)
 
     ParameterDict.__init__ = with_ours

@@ -47,6 +47,8 @@ class Knobs:
     shutting_down_s: float = 1.0
     # When GetConsoleOutput without Latest has what a boot wrote.
     console_posted_after_s: float = 30.0
+    # Whether Canonical's images have an engine. In the world they have none, and every host waits for one to be installed.
+    ubuntu_has_engine: bool = True
     # How long a terminated instance is still listed.
     forgotten_after_s: float = 3600.0
     # False: instances are entries in a list without a host, for tests of API use alone.

@@ -34,6 +34,7 @@ _READS = ("Describe", "Get", "List")
 class Endpoint:
     def __init__(self, fleet: Fleet):
         self.knobs, self._limits, self._lock = Knobs(), Limits(), threading.RLock()
+        amis.Ubuntu.has_engine = staticmethod(lambda: self.knobs.ubuntu_has_engine)
         self.life, self._users = Lifecycle(self.knobs, fleet, self._lock), Users()
         self._launches = Launches(self.knobs, fleet, self.life)
         self._faults = Faults(self.knobs)

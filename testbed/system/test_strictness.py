@@ -56,6 +56,17 @@ def test_a_mistyped_type_is_forgotten_once_corrected(space, operator):
     assert any(ipaddress.ip_network(ingress).subnet_of(ipaddress.ip_network(p)) for p in pools), (ingress, pools)
 
 
+def test_the_image_that_is_not_named_has_no_engine_and_gets_one(space, knobs):
+    knobs(ubuntu_has_engine=False)
+    space.apply(cluster("plain", 1, 0))
+    says(space, "plain", "Booting", timeout=60)
+    space.wait("swarmcluster", "plain", "Ready", 400)
+    (instance,) = space.instances("plain")
+    console = space.ec2.get_console_output(InstanceId=instance["InstanceId"], Latest=True)["Output"]
+    assert "testkit: there is no engine here: installing it by https://get.docker.com" in console
+    assert events(space, "BootFailed") == [] and space.status("swarmcluster", "plain")["engineVersion"].startswith("28.5")
+
+
 def test_over_quota_for_one_type_the_next_is_taken(space, knobs):
     knobs(fail=[{"action": "RunInstances", "code": "VcpuLimitExceeded", "times": 1}])
     space.apply(cluster("narrow", 1, 0))

@@ -3,6 +3,7 @@ import time
 import uuid
 
 import pytest
+from conftest import UBUNTU
 from refusals import refused
 
 
@@ -366,3 +367,24 @@ def test_amis_are_what_a_publisher_offers(bed, region):
     assert without["Name"].startswith("testkit-debian-14-amd64-") and "Docker" not in without["Description"]
     assert without["RootDeviceName"] == "/dev/sda1"
     assert bed.client("sts").get_caller_identity()["Account"] == "123456789012"
+
+
+@pytest.mark.parametrize("region", ["us-east-1", "eu-central-1"])
+def test_canonicals_image_has_an_engine_or_as_in_the_world_none(bed, region):
+    ec2, ssm = bed.client("ec2", region), bed.client("ssm", region)
+
+    def image():
+        told = ssm.get_parameters(Names=[UBUNTU.removeprefix("resolve:ssm:")])["Parameters"][0]["Value"]
+        # What a launch makes of it is the same.
+        [one] = ec2.run_instances(ImageId=UBUNTU, MinCount=1, MaxCount=1, InstanceType="t3.medium")["Instances"]
+        ec2.terminate_instances(InstanceIds=[one["InstanceId"]])
+        assert one["ImageId"] == told
+        return ec2.describe_images(ImageIds=[told])["Images"][0]["Description"]
+
+    assert image() == "Debian 14 with Docker Engine 28.5"
+    bed.knobs(ubuntu_has_engine=False)
+    try:
+        assert image() == "Debian 14"
+    finally:
+        bed.knobs(ubuntu_has_engine=True)
+
