@@ -35,7 +35,7 @@ pub use error::{ConnectError, HostError, JumpError};
 pub use hosts::{HostState, Hosts, Up};
 pub use jump::Jump;
 pub use keys::{ClientKey, HostKey, HostPin, HostSeed, KeyError};
-pub use known_hosts::known_hosts;
+pub use known_hosts::{KnownHostError, known_host, known_hosts, written};
 pub use pipe::{Closed, Drain, Feed, Pipe};
 pub use session::{Said, Session, SessionInput, Terminal};
 

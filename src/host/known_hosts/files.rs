@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf};
 
 use russh::keys::{Algorithm, known_hosts::known_host_keys_path};
 
-use super::{HostPin, KeyError};
+use crate::host::{HostPin, KeyError};
 
 /// The keys that these files have for a host, without those that are revoked. Names are as they are written or hashed;
 /// patterns and certificates are not followed.

@@ -1,0 +1,96 @@
+//! The one key that a text has for a host: nothing is taken for known that is not written out.
+
+use crate::host::HostPin;
+
+/// The port that is not written.
+const SSH: u16 = 22;
+
+/// Why a file tells no key for a host.
+#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum KnownHostError {
+    /// No line names it.
+    #[error(
+        "has no line for {0}: add the ed25519 key of the host, as `ssh-keyscan -t ed25519` prints it, once you have compared it with the host's own"
+    )]
+    Unknown(String),
+    /// No line that can be read names it.
+    #[error(
+        "has no line for {0}, but hashed names, which are not read: write the names as they are (ssh-keyscan without -H)"
+    )]
+    Hashed(String),
+    /// Lines name it with keys of other kinds.
+    #[error("has no ed25519 key for {0}: add it, as `ssh-keyscan -t ed25519` prints it")]
+    Kind(String),
+    /// Its key is one that was revoked.
+    #[error("has the key of {0} as revoked")]
+    Revoked(String),
+}
+
+/// The name of a host as it is written there.
+#[must_use]
+pub fn written(address: &str, port: u16) -> String {
+    if port == SSH { address.to_owned() } else { format!("[{address}]:{port}") }
+}
+
+/// The key that a host must show: the first of ed25519 on a line that names it.
+///
+/// # Errors
+/// The text tells none.
+pub fn known_host(text: &str, address: &str, port: u16) -> Result<HostPin, KnownHostError> {
+    let name = written(address, port);
+    let (mut revoked, mut named, mut hashed, mut found) = (Vec::new(), false, false, None);
+    for line in text.lines().map(str::trim).filter(|l| !l.is_empty() && !l.starts_with('#')) {
+        let (marker, line) = match line.split_once(char::is_whitespace) {
+            Some((marker, rest)) if marker.starts_with('@') => (Some(marker), rest.trim_start()),
+            _ => (None, line),
+        };
+        let Some((names, key)) = line.split_once(char::is_whitespace) else { continue };
+        hashed |= names.starts_with('|');
+        if marker == Some("@revoked") {
+            revoked.extend(HostPin::from_openssh(key.trim()));
+        }
+        // A certificate authority signs keys, and is none of a host's.
+        if marker.is_some() || !names.split(',').any(|n| n.eq_ignore_ascii_case(&name)) {
+            continue;
+        }
+        named = true;
+        found = found.or_else(|| HostPin::from_openssh(key.trim()).ok());
+    }
+    match found {
+        Some(pin) if revoked.contains(&pin) => Err(KnownHostError::Revoked(name)),
+        Some(pin) => Ok(pin),
+        None if named => Err(KnownHostError::Kind(name)),
+        None if hashed => Err(KnownHostError::Hashed(name)),
+        None => Err(KnownHostError::Unknown(name)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIA5U1KFl7xpSb8g9L5dKndjddhJkkkSjug28QuviBZQB";
+    const B: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJfwIpO4Rr/v1nd2pbcXyIwCvdbRlgCkcSx7e2PxRQDI";
+
+    #[test]
+    fn a_host_is_known_by_the_name_it_is_reached_by() {
+        let text = format!(
+            "# the lab\n\n10.0.0.5,alpha {A} root@alpha\n[10.0.0.5]:2222 {B}\n10.0.0.6 ssh-rsa AAAAB3NzaC1yc2EAAAADAQAB\n@cert-authority 10.0.0.7 {A}\n@revoked * {B}\n"
+        );
+        let pin = |line| HostPin::from_openssh(line).unwrap();
+        let unknown = |name: &str| Err(KnownHostError::Unknown(name.to_owned()));
+        let table = [
+            ("10.0.0.5", 22, Ok(pin(A))),
+            ("ALPHA", 22, Ok(pin(A))),
+            ("10.0.0.5", 2222, Err(KnownHostError::Revoked("[10.0.0.5]:2222".to_owned()))),
+            ("10.0.0.5", 2200, unknown("[10.0.0.5]:2200")),
+            ("10.0.0.6", 22, Err(KnownHostError::Kind("10.0.0.6".to_owned()))),
+            ("10.0.0.7", 22, unknown("10.0.0.7")),
+        ];
+        for (address, port, told) in table {
+            assert_eq!(known_host(&text, address, port), told, "{address} {port}");
+        }
+        let hashed = format!("|1|F1E1KeoE/eEWhi10WpGv4OdiO6Y=|3988QV0VE8wmZL7suNrYQLITLCg= {A}");
+        assert_eq!(known_host(&hashed, "10.0.0.5", 22), Err(KnownHostError::Hashed("10.0.0.5".to_owned())));
+    }
+}
