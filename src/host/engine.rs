@@ -13,13 +13,22 @@ use super::{Host, HostError};
 const SOCKET: &str = "/var/run/docker.sock";
 
 /// Ends at the latest after a minute, lest it outlives a connection for long. Not every `sleep` knows fractions.
-const WAIT: &str = "n=0; until [ -S /var/run/docker.sock ]; do [ $n -lt 600 ] || exit 3; n=$((n+1)); sleep 0.1 2>/dev/null || { sleep 1; n=$((n+9)); }; done";
+const WAIT: &str = "n=0; until [ -S /var/run/docker.sock ]; do [ $n -lt 600 ] || exit 3; n=$((n+1)); sleep 0.1 2>/dev/null || { sleep 1; n=$((n+9)); }; done; [ -w /var/run/docker.sock ] || exit 4";
+/// What it exits with where the user may not use the socket.
+const FORBIDDEN: u32 = 4;
+
+/// Makes the user one of those who may: what counts from the next login on.
+const ADMIT: &str = r#"case " $(id -nG) " in *" docker "*) exit 1 ;; esac; sudo -n usermod -aG docker "$(id -un)""#;
 
 /// Returns when the engine answers; an error only when the connection is gone.
 pub async fn wait_until_it_answers(host: &Host) -> Result<(), HostError> {
     loop {
         match host.exec(WAIT, None).await {
             Ok(output) if output.success() => {}
+            Ok(output) if output.status == Some(FORBIDDEN) => {
+                admit(host).await?;
+                continue;
+            }
             Ok(_) => continue,
             Err(error @ HostError::Lost { .. }) => return Err(error),
             // A host that allows no command (yet) may have an engine all the same.
@@ -35,6 +44,27 @@ pub async fn wait_until_it_answers(host: &Host) -> Result<(), HostError> {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
+}
+
+/// Has a user who may not use the socket log in again as one who may; a while later, where that cannot be.
+async fn admit(host: &Host) -> Result<(), HostError> {
+    match host.exec(ADMIT, None).await {
+        Ok(output) if output.success() => {
+            tracing::info!(host = host.address(), "the user is in the group docker now, and logs in again");
+            host.close();
+        }
+        Ok(output) => {
+            tracing::debug!(
+                host = host.address(),
+                message = output.complaint(),
+                "the user may not use the engine's socket"
+            );
+            tokio::time::sleep(Duration::from_secs(5)).await;
+        }
+        Err(error @ HostError::Lost { .. }) => return Err(error),
+        Err(error) => tracing::debug!(host = host.address(), %error, "the user cannot be let to the engine's socket"),
+    }
+    Ok(())
 }
 
 async fn ping(host: &Host) -> Result<bool, HostError> {
