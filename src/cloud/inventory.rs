@@ -80,6 +80,22 @@ impl Inventory {
         Self { shared, _sweeps: Arc::new(stop.drop_guard()) }
     }
 
+    /// A list that is known from the start, and that no sweep changes.
+    #[must_use]
+    pub fn given(cloud: Cloud, instances: Vec<Instance>) -> Self {
+        let mut state = State::default();
+        state.view.sweep(instances, Instant::now());
+        let shared = Shared {
+            cloud,
+            wake: Arc::new(|_| {}),
+            pace: PACE,
+            state: Mutex::new(state),
+            hurry: Notify::new(),
+            synced: watch::channel(true).0,
+        };
+        Self { shared: Arc::new(shared), _sweeps: Arc::new(CancellationToken::new().drop_guard()) }
+    }
+
     /// The instances of a cluster, ended ones included; `None` until a sweep has succeeded,
     /// when nothing may be concluded. Who asks is woken when sweeps begin to succeed or to fail.
     #[must_use]

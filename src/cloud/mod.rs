@@ -1,12 +1,14 @@
 //! Clouds: where instances come from.
 //!
 //! [`CloudProvider`] is all the controllers know of a cloud: a few idempotent calls with
-//! typed errors. [`ec2`] serves it with Amazon's API, [`memory`] within the process. The
+//! typed errors. [`ec2`] serves it with Amazon's API, [`hosts`] with machines that exist,
+//! [`memory`] within the process. The
 //! [`Inventory`] is the one list of instances all clusters of an account and region share, and
 //! [`Shortages`] what they were refused.
 //! No type of an SDK leaves this room, and nothing here knows of a swarm or of Kubernetes.
 
 pub mod ec2;
+pub mod hosts;
 mod inventory;
 pub mod memory;
 pub mod notice;
@@ -15,9 +17,11 @@ mod shortages;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
+pub use hosts::Machine;
 pub use inventory::{Inventory, Wake};
 use k8s_openapi::jiff::Timestamp;
 pub use registry::{Account, Clouds, StaticCredentials};
+use serde::{Deserialize, Serialize};
 pub use shortages::{Lack, Offering, Shortage, Shortages};
 
 use crate::api::AmiSelector;
@@ -175,6 +179,19 @@ pub struct Instance {
     pub subnet: Option<String>,
     /// When it was launched.
     pub launched_at: Option<Timestamp>,
+    /// How it is logged in to, where it was not made by us: else as root, at one of its addresses.
+    pub login: Option<Login>,
+}
+
+/// How a machine is logged in to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Login {
+    /// An IP address or a name.
+    pub address: String,
+    /// The port of sshd.
+    pub port: u16,
+    /// The user.
+    pub user: String,
 }
 
 /// Why an instance is in the state it is in.

@@ -25,7 +25,7 @@ const FIRST: SignedDuration = SignedDuration::from_secs(15);
 const LONGEST: SignedDuration = SignedDuration::from_mins(10);
 
 /// An instance type in a subnet.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Offering {
     /// The type.

@@ -135,6 +135,7 @@ fn instance_of(instance: &Described, owner: Owner, slot: String, incarnation: u3
         zone: text(instance.placement().and_then(|p| p.availability_zone())),
         subnet: text(instance.subnet_id()),
         launched_at: instance.launch_time().and_then(|t| Timestamp::from_second(t.secs()).ok()),
+        login: None,
     })
 }
 

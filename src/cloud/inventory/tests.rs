@@ -164,6 +164,7 @@ fn instance(id: &str, state: InstanceState) -> Instance {
         zone: None,
         subnet: None,
         launched_at: None,
+        login: None,
     }
 }
 

@@ -157,6 +157,7 @@ impl State {
             zone: Some("memory-1a".to_owned()),
             subnet: launch.subnet.clone(),
             launched_at: Some(Timestamp::now()),
+            login: None,
         };
         let machine = Machine { launch: launch.clone(), instance, launched: now, told_to_end: None };
         let instance = self.now(&machine, now);

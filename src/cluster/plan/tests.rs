@@ -36,6 +36,7 @@ pub(super) fn instance(slot: &str, incarnation: u32, state: InstanceState) -> In
         zone: None,
         subnet: None,
         launched_at: None,
+        login: None,
     }
 }
 
