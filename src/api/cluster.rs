@@ -37,6 +37,8 @@ use super::{
 #[schemars(transform = required_by_rule)]
 #[x_kube(
     validation = Rule::new("has(self.provider) && has(self.provider.ec2) != has(self.provider.hosts)").message("name exactly one provider, such as provider: {ec2: {region: us-east-1}}").field_path(".provider"),
+    validation = Rule::new("!has(self.provider) || !has(self.provider.hosts) || !has(self.provider.hosts.machines) || self.managers in [1, self.provider.hosts.machines.filter(m, has(m.role) && m.role == 'Manager').size()] && self.workers in [0, self.provider.hosts.machines.filter(m, has(m.role) && m.role == 'Worker').size()]").message("leave managers and workers out: beside provider.hosts, the roles of its machines say how many there are"),
+    validation = Rule::new("!has(self.provider) || !has(self.provider.hosts) || self.provider.hosts.installEngine || !has(self.engine) || !has(self.engine.version) && !has(self.engine.installScript) && !has(self.engine.daemonJson)").message("write installEngine: true beside provider.hosts.machines, or leave version, installScript and daemonJson out: an engine that is there is left as it is").field_path(".engine"),
     validation = Rule::new("(has(self.engine) && has(self.engine.addressPools) ? self.engine.addressPools : []) == (has(oldSelf.engine) && has(oldSelf.engine.addressPools) ? oldSelf.engine.addressPools : []) && (has(self.engine) && has(self.engine.subnetSize) ? self.engine.subnetSize : 0) == (has(oldSelf.engine) && has(oldSelf.engine.subnetSize) ? oldSelf.engine.subnetSize : 0)").message("the address pools cannot be changed, for a swarm keeps those it was begun with: create another SwarmCluster, or delete this one and apply it again").field_path(".engine")
 )]
 pub struct SwarmClusterSpec {
@@ -251,6 +253,13 @@ pub struct NodeStatus {
     /// The public address, where it has one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub public_address: Option<String>,
+    /// The port of sshd, where it is not 22.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "integer")]
+    pub port: Option<u16>,
+    /// Who logs in, where it is not root.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// The node's id in the swarm.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "nodeID")]
     pub node_id: Option<String>,
@@ -286,6 +295,21 @@ pub enum NodeState {
     Down,
     /// The instance is being removed.
     Terminating,
+}
+
+impl SwarmClusterSpec {
+    /// How many nodes of a role are asked for: the machines that are named with it, where they are named.
+    #[must_use]
+    pub fn count(&self, role: NodeRole) -> u32 {
+        match (&self.provider.hosts, role) {
+            (Some(hosts), _) => {
+                let count = hosts.machines.iter().filter(|m| m.role == role).count();
+                u32::try_from(count).unwrap_or(u32::MAX)
+            }
+            (None, NodeRole::Manager) => self.managers,
+            (None, NodeRole::Worker) => self.workers,
+        }
+    }
 }
 
 impl SwarmCluster {

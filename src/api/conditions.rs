@@ -84,8 +84,8 @@ pub mod reason {
     pub const CLOUD_ERROR: &str = "CloudError";
     /// A host or its engine refused an operation.
     pub const HOST_ERROR: &str = "HostError";
-    /// The provider the spec names is not served by this version.
-    pub const UNSUPPORTED: &str = "ProviderNotSupported";
+    /// The machines are in a swarm that is not as the spec says: it is not adopted.
+    pub const SWARM_DIFFERS: &str = "SwarmDiffers";
 
     /// The run waits for its cluster.
     pub const WAITING_FOR_CLUSTER: &str = "WaitingForCluster";

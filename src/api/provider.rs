@@ -1,7 +1,7 @@
 //! Where the machines of a SwarmCluster come from.
 
 use kube::KubeSchema;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -16,7 +16,7 @@ pub struct Provider {
     /// EC2 instances, made and removed with the cluster.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ec2: Option<Ec2Provider>,
-    /// Machines that exist already. Not served by this version: the cluster is reported `Stalled`.
+    /// Machines that exist already: they are neither made nor ended, and belong to the cluster while it lives.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hosts: Option<HostsProvider>,
 }
@@ -137,14 +137,64 @@ pub struct Volume {
     pub device_name: Option<String>,
 }
 
-/// Machines that exist already.
-#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+/// Machines that exist already. The swarm is formed on them; or the one that they are is adopted, where it agrees with what is written here, and then outlives this object.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
 #[serde(rename_all = "camelCase")]
+#[schemars(transform = required_by_rule)]
+#[x_kube(
+    validation = Rule::new("has(self.secretRef)").message("write the Secret with ssh-privatekey (ed25519, without a passphrase) and known_hosts, such as secretRef: {name: lab-ssh}"),
+    validation = Rule::new("has(self.machines) && self.machines.filter(m, has(m.role) && m.role == 'Manager').size() in [1, 3, 5, 7]").message("write machines of which 1, 3, 5 or 7 are managers, such as machines: [{name: alpha, address: 10.0.0.5, role: Manager}]").field_path(".machines"),
+    validation = Rule::new("!has(self.machines) || self.machines.all(m, !has(m.address) || self.machines.filter(o, has(o.address) && o.address == m.address && o.port == m.port).size() == 1)").message("write each machine once: two of them have the same address and port").field_path(".machines")
+)]
 pub struct HostsProvider {
-    /// Their addresses; the first ones become the managers.
+    /// The machines. One that is taken off the list gives up its tasks, leaves the swarm and is let go; one whose role changes is promoted or demoted; one whose address changes is another machine.
+    #[schemars(length(max = 100), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
     #[serde(default)]
-    #[schemars(length(max = 107), inner(length(max = 253)))]
-    pub addresses: Vec<String>,
+    pub machines: Vec<Machine>,
+
+    /// A Secret in the cluster's namespace with the key to log in, as `ssh-privatekey` (as a Secret of type `kubernetes.io/ssh-auth` has it), and the host keys to expect, as `known_hosts`. Both are ed25519.
+    pub secret_ref: SecretRef,
+
+    /// Install an engine, as `spec.engine` says, where a machine has none. Without this, a machine without an engine is waited for.
+    #[serde(default)]
+    pub install_engine: bool,
+}
+
+/// A machine that exists.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = name_required)]
+#[x_kube(
+    validation = Rule::new("has(self.address)").message("write the address to log in at, such as address: 10.0.0.5"),
+    validation = Rule::new("has(self.role)").message("write role: Manager or role: Worker"),
+    validation = Rule::new("!has(self.address) || has(self.privateAddress) || isIP(self.address)").message("write privateAddress beside an address that is a name: the other machines reach it by an IP address, such as privateAddress: 10.0.0.5").field_path(".privateAddress")
+)]
+pub struct Machine {
+    /// What it is called in this list, in status and in messages.
+    #[schemars(length(max = 63))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')").message("write a name of lower-case letters, digits and dashes, such as alpha"))]
+    pub name: String,
+    /// The IP address or name at which the operator and `kubectl testkit` log in; `known_hosts` has a key for it.
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9A-Za-z:]([-0-9A-Za-z.:]*[0-9A-Za-z])?$')").message("write an IP address or a name, such as 10.0.0.5, without a port (that is port: 22)"))]
+    pub address: String,
+    /// The IP address by which the other machines reach it, where that is another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 45))]
+    #[x_kube(validation = Rule::new("isIP(self)").message("write an IP address, such as 10.0.0.5"))]
+    pub private_address: Option<String>,
+    /// What it is to be in the swarm.
+    pub role: NodeRole,
+    /// The port of sshd.
+    #[serde(default = "ssh_port")]
+    #[schemars(schema_with = "integer")]
+    #[x_kube(validation = Rule::new("self >= 1 && self <= 65535").message("write a port from 1 to 65535, such as 22"))]
+    pub port: u16,
+    /// Who logs in: root, or one who may use `sudo` without a password. Where that one may not use the engine's socket, it becomes a member of the group `docker`.
+    #[serde(default = "ssh_user")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z_][-a-z0-9_]*$')").message("write the name of a user, such as root or ubuntu"))]
+    pub user: String,
 }
 
 /// A Secret in the object's own namespace.
@@ -190,4 +240,17 @@ impl Ec2Provider {
 
 fn instance_types() -> Vec<String> {
     vec!["t3.medium".to_owned(), "t3a.medium".to_owned()]
+}
+
+/// Only the name is required by the schema, since the list is keyed by it: the rest by rules.
+fn name_required(schema: &mut Schema) {
+    schema.insert("required".to_owned(), serde_json::json!(["name"]));
+}
+
+const fn ssh_port() -> u16 {
+    22
+}
+
+fn ssh_user() -> String {
+    "root".to_owned()
 }

@@ -1,6 +1,7 @@
 //! Does what the plan says: one match over [`Action`], every arm safe to repeat.
 
 mod failure;
+mod install;
 mod launch;
 mod start;
 
@@ -19,13 +20,14 @@ use super::{
     member::MemberId,
     observe::Observation,
     plan::{Action, Plan},
+    provider::CloudOf,
     status::address,
     words,
 };
 use crate::{
-    api::{Ec2Provider, FINALIZER, NodeRole, SwarmCluster},
-    cloud::{Account, Owner, Removal},
-    host::Target,
+    api::{FINALIZER, NodeRole, SwarmCluster, label},
+    cloud::{Instance, Owner, Removal},
+    host::{HostId, Target},
     swarm::{Engine, JoinRequest},
 };
 
@@ -45,17 +47,6 @@ pub struct Outcome {
     pub saved: bool,
 }
 
-/// The cloud of a cluster.
-#[derive(Clone)]
-pub struct CloudOf<'a> {
-    /// The account and region.
-    pub account: Account,
-    /// The spec's own words on it.
-    pub ec2: &'a Ec2Provider,
-    /// What is wrong with the credentials' Secret, where those it once had are used.
-    pub doubt: Option<String>,
-}
-
 struct Actor<'a> {
     context: &'a Context,
     cluster: &'a SwarmCluster,
@@ -73,7 +64,7 @@ pub async fn act(
     plan: &Plan,
 ) -> Outcome {
     let mut outcome = Outcome::default();
-    if let Err(error) = write_down(context, cluster, observation, plan).await {
+    if let Err(error) = write_down(context, cluster, cloud, observation, plan).await {
         outcome.failures.push((Failure::Host(error.to_string()), "writing the cluster's Secret".to_owned()));
         return outcome;
     }
@@ -117,6 +108,7 @@ enum Effect {
 async fn write_down(
     context: &Context,
     cluster: &SwarmCluster,
+    cloud: &CloudOf<'_>,
     observation: &mut Observation,
     plan: &Plan,
 ) -> Result<(), super::keys::KeysError> {
@@ -125,15 +117,24 @@ async fn write_down(
     }
     let mut keys = match observation.keys.take() {
         Some(keys) => keys,
-        None => Keys::create(&context.client, cluster).await?,
+        None => Keys::create(&context.client, cluster, cloud.entry.as_ref()).await?,
     };
     if let Some(journal) = &plan.save {
         keys.journal = journal.clone();
     }
     let places = observation.places(cluster);
-    let placed = |id: &MemberId| Some((*id, places.as_ref()?.get(id)?.clone()));
-    let pins: Vec<_> = plan.pins.iter().filter_map(placed).collect();
-    keys.pin(&cluster.name_any(), &cluster.uid().unwrap_or_default(), &pins, &plan.hosts);
+    match &cloud.entry {
+        Some(entry) => {
+            keys.enter(entry, &cluster.name_any());
+        }
+        // Host keys that were given are not ours to forget.
+        None if cloud.ec2.is_none() => {}
+        None => {
+            let placed = |id: &MemberId| Some((*id, places.as_ref()?.get(id)?.clone()));
+            let pins: Vec<_> = plan.pins.iter().filter_map(placed).collect();
+            keys.pin(&cluster.name_any(), &cluster.uid().unwrap_or_default(), &pins, &plan.hosts);
+        }
+    }
     let mut written = keys.write(&context.client, cluster).await;
     if written.is_ok() {
         context.remember(&cluster.uid().unwrap_or_default(), |memory| memory.keys = Some(keys.clone()));
@@ -152,8 +153,8 @@ impl Actor<'_> {
         if let Some(keys) = &self.observation.keys {
             for (member, id) in plan.hosts.iter().zip(&ids) {
                 let instance = self.observation.world.instance(*member);
-                if let Some(address) = instance.and_then(|i| address(i, self.cloud.ec2.connect_to)) {
-                    self.context.hosts.ensure(id.clone(), self.target(keys, id, address));
+                if let Some(target) = instance.and_then(|i| self.target(keys, id, i)) {
+                    self.context.hosts.ensure(id.clone(), target);
                 }
             }
         }
@@ -161,10 +162,17 @@ impl Actor<'_> {
         self.context.notices.retain(&self.owner.uid, &ids);
     }
 
-    fn target(&self, keys: &Keys, id: &crate::host::HostId, address: &str) -> Target {
+    /// The way to a host; `None` while it has no address, or no key that it must show is known.
+    fn target(&self, keys: &Keys, id: &HostId, instance: &Instance) -> Option<Target> {
+        if let Some(login) = &instance.login {
+            let pin = keys.given(&format!("{}-{}", self.cluster.name_any(), id.slot), &login.address)?;
+            let target = Target::pinned(&login.address, keys.client.clone(), pin);
+            return Some(Target { port: login.port, user: login.user.clone(), ..target });
+        }
+        let address = address(instance, self.cloud.connect_to())?;
         let own = keys.seed.host_key(id);
         let boot = (!keys.pins(id)).then(|| keys.seed.boot_key(id));
-        Target::operator(address, keys.client.clone(), own, boot)
+        Some(Target::operator(address, keys.client.clone(), own, boot))
     }
 
     async fn take(&self, action: &Action, ground: Option<&Ground>) -> Result<Effect, Failure> {
@@ -197,6 +205,11 @@ impl Actor<'_> {
             Action::Join { host, via, remotes } => self.join(host, via, remotes),
             Action::Leave(host) => {
                 self.engine(host)?.leave(true).await?;
+                Ok(Effect::Changed)
+            }
+            Action::Install(host) => self.install(*host),
+            Action::Unlabel { via, node } => {
+                self.engine(via)?.unlabel(node, &[label::CLUSTER, label::SLOT, label::INCARNATION]).await?;
                 Ok(Effect::Changed)
             }
             Action::Update { via, node, labels, role } => {
@@ -300,6 +313,8 @@ impl Actor<'_> {
             Action::Init(f) => format!("beginning the swarm on {}", name(f)),
             Action::Join { host, via, .. } => format!("joining {} through {}", name(host), name(via)),
             Action::Leave(f) => format!("taking {} out of a swarm that does not know it", name(f)),
+            Action::Install(f) => format!("installing an engine on {}", name(f)),
+            Action::Unlabel { node, .. } => format!("taking our labels off node {node}"),
             Action::Update { node, .. } => format!("updating node {node}"),
             Action::RemoveNode { node, .. } => format!("removing node {node}"),
             Action::Expire => "deleting the cluster at the end of its ttl".to_owned(),

@@ -1,6 +1,7 @@
-//! Joins under way. Joining takes seconds, and a host that comes up meanwhile need not wait
-//! for the others: each runs on its own, once at a time, and wakes its cluster at its end.
-//! Losing all of it costs nothing: an engine says itself whether it is in the swarm.
+//! Joins under way, and engines that are being installed. That takes seconds or minutes, and a host
+//! that comes up meanwhile need not wait for the others: each runs on its own, once at a time, and wakes
+//! its cluster at its end. Losing all of it costs nothing: an engine says itself whether it is there, and
+//! whether it is in the swarm.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -12,33 +13,37 @@ use super::{Wake, member::MemberId};
 use crate::{host::HostId, swarm::SwarmError};
 
 /// The joins of all clusters.
-#[derive(Clone)]
-pub struct Joins {
-    all: Arc<Mutex<HashMap<HostId, State>>>,
+pub type Joins = Jobs<SwarmError>;
+
+/// What takes its time on hosts, of all clusters: one thing a host.
+pub struct Jobs<E> {
+    all: Arc<Mutex<HashMap<HostId, State<E>>>>,
     wake: Wake,
 }
 
-enum State {
+enum State<E> {
     Running,
-    Failed(SwarmError),
+    Failed(E),
 }
 
-impl Joins {
+impl<E> Clone for Jobs<E> {
+    fn clone(&self) -> Self {
+        Self { all: Arc::clone(&self.all), wake: self.wake.clone() }
+    }
+}
+
+impl<E: Send + 'static> Jobs<E> {
     /// None yet.
     #[must_use]
     pub fn new(wake: Wake) -> Self {
         Self { all: Arc::default(), wake }
     }
 
-    /// Starts a join unless it is under way.
+    /// Starts a job unless one is under way on the host.
     ///
     /// # Errors
     /// Why the last one failed; the next call starts another.
-    pub fn ensure(
-        &self,
-        host: HostId,
-        join: impl Future<Output = Result<(), SwarmError>> + Send + 'static,
-    ) -> Result<(), SwarmError> {
+    pub fn ensure(&self, host: HostId, job: impl Future<Output = Result<(), E>> + Send + 'static) -> Result<(), E> {
         {
             let mut all = self.lock();
             match all.insert(host.clone(), State::Running) {
@@ -50,23 +55,23 @@ impl Joins {
                 }
             }
         }
-        let joins = self.clone();
+        let jobs = self.clone();
         tokio::spawn(async move {
-            let result = join.await;
+            let result = job.await;
             {
-                let mut all = joins.lock();
+                let mut all = jobs.lock();
                 // A host that was forgotten meanwhile stays forgotten.
                 let known = all.remove(&host).is_some();
                 if let (Err(error), true) = (result, known) {
                     all.insert(host.clone(), State::Failed(error));
                 }
             }
-            joins.wake.send(&host.cluster);
+            jobs.wake.send(&host.cluster);
         });
         Ok(())
     }
 
-    /// Whose join is under way.
+    /// On whom one is under way.
     #[must_use]
     pub fn under_way(&self, cluster: &str) -> BTreeSet<MemberId> {
         let all = self.lock();
@@ -79,7 +84,7 @@ impl Joins {
         self.lock().retain(|host, _| host.cluster != cluster);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<HostId, State>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<HostId, State<E>>> {
         self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

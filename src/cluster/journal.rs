@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     losses::Losses,
     member::MemberId,
+    roster::Taken,
     template::{Template, parts},
 };
 use crate::cloud::Offering;
@@ -28,6 +29,12 @@ pub struct Journal {
     /// By slot, the highest incarnation ever launched, of what is not meant any more: none is used again.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub spent: BTreeMap<String, u32>,
+    /// Machines that existed before, each with the slot it was taken for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taken: Vec<Taken>,
+    /// The swarm was there before the cluster, and is there after it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub adopted: bool,
     /// The host the swarm is begun on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub swarm: Option<MemberId>,
@@ -60,7 +67,7 @@ pub enum Recovering {
 }
 
 /// A launch that may have been asked for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Launching {
     /// Which instance of the slot.

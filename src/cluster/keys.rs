@@ -4,8 +4,11 @@
 //! cluster's by UID, written against its version, and held by a finalizer while the cluster lives.
 //! `NAME-ssh` is what people read. It is made from the journal, again whenever it is gone or was edited.
 
+mod entry;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use entry::Entry;
 use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -120,10 +123,10 @@ impl Keys {
         }
     }
 
-    /// Makes the journal with new keys, or reads the one somebody else just made.
-    pub async fn create(client: &Client, cluster: &SwarmCluster) -> Result<Self, KeysError> {
+    /// Makes the journal with new keys, as far as they are not given, or reads the one somebody else just made.
+    pub async fn create(client: &Client, cluster: &SwarmCluster, entry: Option<&Entry>) -> Result<Self, KeysError> {
         let keys = Self {
-            client: ClientKey::generate(),
+            client: entry.map_or_else(ClientKey::generate, |e| e.client.clone()),
             seed: HostSeed::generate(),
             known: BTreeMap::new(),
             journal: Journal::default(),
@@ -201,9 +204,10 @@ impl Keys {
         }
     }
 
-    /// The host keys that were seen in place, by the names of the places where the hosts are now.
+    /// The host keys to expect, by the names of the places where the hosts are now.
     fn known_at(&self, cluster: &SwarmCluster, places: Option<&Places>) -> BTreeMap<String, String> {
-        let Some(places) = places else { return self.known.clone() };
+        // Keys that were given go by the addresses they were given with, and follow from no seed.
+        let Some(places) = places.filter(|_| self.journal.taken.is_empty()) else { return self.known.clone() };
         let uid = cluster.metadata.uid.as_deref().unwrap_or_default();
         let ids = places.iter().map(|(member, at)| (Self::host_id(uid, *member), *member, at));
         let pinned = ids.filter(|(id, _, _)| self.pins(id));

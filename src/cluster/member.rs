@@ -276,7 +276,10 @@ fn heard<'a>(world: &'a World, all: &mut [Member<'a>], nodes: &'a [Node], via: M
             // Two machines of the same name are told apart by their addresses.
             Some(id) => {
                 let of_name = |m: &Member<'_>| m.id == id;
-                all.iter().position(|m| of_name(m) && of_address(m)).or_else(|| all.iter().position(of_name))
+                let named =
+                    all.iter().position(|m| of_name(m) && of_address(m)).or_else(|| all.iter().position(of_name));
+                // A machine that exists may have another slot now than its labels say.
+                named.or_else(|| world.given.as_ref().and_then(|_| all.iter().position(of_address)))
             }
             None => all.iter().position(of_address),
         };

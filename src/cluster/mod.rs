@@ -20,7 +20,9 @@ mod observe;
 mod places;
 pub mod plan;
 mod pools;
+mod provider;
 mod report;
+mod roster;
 mod slot;
 mod status;
 mod template;
@@ -51,13 +53,14 @@ pub use places::{Place, Places, SecretName};
 pub use slot::Slot;
 
 use self::{
-    act::{CloudOf, Failure, Outcome},
-    joins::Joins,
+    act::{Failure, Outcome},
+    joins::{Jobs, Joins},
     keys::Keys,
     memory::Memory,
     notices::Notices,
     observe::Observation,
     plan::{Plan, World},
+    provider::Opened,
     watch::Watches,
 };
 use crate::{
@@ -123,6 +126,7 @@ pub struct Context {
     watches: Watches,
     joins: Joins,
     notices: Notices,
+    installs: Jobs<String>,
     memory: Mutex<HashMap<Uid, Memory>>,
 }
 
@@ -130,7 +134,8 @@ impl Context {
     /// A context.
     #[must_use]
     pub fn new(client: Client, hosts: Hosts, clouds: Clouds, places: Arc<Places>, events: Events, wake: Wake) -> Self {
-        let (joins, notices) = (Joins::new(wake.clone()), Notices::new(wake.clone()));
+        let (joins, installs) = (Joins::new(wake.clone()), Jobs::new(wake.clone()));
+        let notices = Notices::new(wake.clone());
         let vault = Arc::new(Vault::new(client.clone()));
         Self {
             client,
@@ -144,6 +149,7 @@ impl Context {
             watches: Watches::default(),
             joins,
             notices,
+            installs,
             memory: Mutex::default(),
         }
     }
@@ -200,6 +206,7 @@ impl Context {
         self.watches.forget(uid);
         self.joins.forget(uid);
         self.notices.retain(uid, &[]);
+        self.installs.forget(uid);
         self.hosts.retain(uid, &[]);
     }
 }
@@ -255,11 +262,12 @@ async fn reconcile(cluster: Arc<SwarmCluster>, context: Arc<Context>) -> Result<
         report::add_finalizer(&context, &cluster).await?;
     }
     let now = Timestamp::now();
-    let (observation, plan, outcome) = match cloud_of(&context, &cluster).await {
-        Ok(cloud) => pass(&context, &cluster, &cloud, now).await?,
-        Err(failure) => without_cloud(&context, &cluster, failure).await?,
+    let (observation, plan, outcome) = match Opened::of(&context, &cluster).await {
+        Ok(opened) => pass(&context, &cluster, opened, now).await?,
+        Err(failure) => without_cloud(&cluster, failure),
     };
     if outcome.released {
+        report::news(&context, &cluster, &plan).await;
         context.forget(&uid);
         return Ok(controller::Action::await_change());
     }
@@ -283,23 +291,34 @@ async fn reconcile(cluster: Arc<SwarmCluster>, context: Arc<Context>) -> Result<
 async fn pass(
     context: &Context,
     cluster: &SwarmCluster,
-    cloud: &CloudOf<'_>,
+    opened: Opened<'_>,
     now: Timestamp,
 ) -> Result<(Observation, Plan, Outcome), Error> {
     let uid = cluster.uid().unwrap_or_default();
     let before = context.remember(&uid, |memory| memory.keys.clone());
-    let keys = Keys::read(&context.client, cluster, before).await?;
-    if let Some(keys) = &keys {
+    let mut keys = Keys::read(&context.client, cluster, before).await?;
+    if let Some(keys) = &mut keys {
+        if let Some(entry) = opened.entry()
+            && keys.enter(entry, &cluster.name_any())
+        {
+            keys.write(&context.client, cluster).await?;
+        }
         context.remember(&uid, |memory| memory.keys = Some(keys.clone()));
     }
+    let cloud = opened.cloud(cluster, keys.as_ref().map(|k| &k.journal));
     let mut observation = observe::observe(context, cluster, &cloud.account, keys).await;
     if let Some(keys) = observation.keys.as_ref().filter(|_| cluster.meta().deletion_timestamp.is_none()) {
         keys.project(&context.client, cluster, observation.places(cluster).as_ref()).await?;
     }
     let plan = plan::plan(&cluster.spec, &observation.world, now);
-    let mut outcome = act::act(context, cluster, cloud, &mut observation, &plan).await;
-    if let Some(words) = &cloud.doubt {
-        outcome.failures.push((Failure::Spec(words.clone()), "the last good credentials are used".to_owned()));
+    let mut outcome = act::act(context, cluster, &cloud, &mut observation, &plan).await;
+    if let Some(doubt) = cloud.doubt {
+        let what =
+            if cloud.ec2.is_some() { "the last good credentials are used" } else { "spec.provider.hosts.secretRef" };
+        outcome.failures.push((doubt, what.to_owned()));
+    }
+    if let Some(doubt) = cloud.entry.and_then(|e| e.doubt) {
+        outcome.failures.push((Failure::Spec(doubt), "spec.provider.hosts.secretRef".to_owned()));
     }
     if let (None, Some(error)) = (&observation.world.instances, cloud.account.inventory.last_error()) {
         outcome.failures.push((error.into(), "listing instances".to_owned()));
@@ -307,22 +326,11 @@ async fn pass(
     Ok((observation, plan, outcome))
 }
 
-/// A cluster whose cloud cannot be spoken to: said on the object. One that never had a cloud may go.
-async fn without_cloud(
-    context: &Context,
-    cluster: &SwarmCluster,
-    failure: Failure,
-) -> Result<(Observation, Plan, Outcome), Error> {
-    let mut outcome = Outcome::default();
-    let deleting = cluster.meta().deletion_timestamp.is_some();
-    if deleting && matches!(failure, Failure::Unsupported(_)) {
-        act::release_object(context, cluster).await?;
-        outcome.released = true;
-    } else {
-        outcome.failures.push((failure, "spec.provider".to_owned()));
-    }
-    let world = World { deleting, ..World::default() };
-    Ok((Observation { world, ..Observation::default() }, Plan::default(), outcome))
+/// A cluster whose cloud cannot be spoken to: said on the object.
+fn without_cloud(cluster: &SwarmCluster, failure: Failure) -> (Observation, Plan, Outcome) {
+    let outcome = Outcome { failures: vec![(failure, "spec.provider".to_owned())], ..Outcome::default() };
+    let world = World { deleting: cluster.meta().deletion_timestamp.is_some(), ..World::default() };
+    (Observation { world, ..Observation::default() }, Plan::default(), outcome)
 }
 
 /// Whether raft and a node do not agree yet on its vote: there is no event for that.
@@ -345,31 +353,6 @@ fn next_look(plan: &Plan, outcome: &Outcome, ready: bool, pause: Duration, now: 
     let fallback = if ready { FALLBACK.1 } else { FALLBACK.0 };
     let planned = plan.again_at.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
     planned.map_or(fallback, |p| p.min(fallback))
-}
-
-/// The account and region a spec names.
-async fn cloud_of<'a>(context: &Context, cluster: &'a SwarmCluster) -> Result<CloudOf<'a>, Failure> {
-    let Some(ec2) = &cluster.spec.provider.ec2 else {
-        let text = "machines that exist already are not served by this version: use provider.ec2";
-        return Err(Failure::Unsupported(text.to_owned()));
-    };
-    let deleting = cluster.meta().deletion_timestamp.is_some();
-    let secret = credentials::place(cluster).and_then(|p| p.credentials);
-    let (credentials, doubt) = match &secret {
-        Some(secret) => match context.vault.get(secret, !deleting).await {
-            Ok((good, doubt)) => (Some(good), doubt),
-            Err(words) if deleting => {
-                let text = format!(
-                    "{words}. Without it nothing of this cluster can be ended in {}: make the Secret again, or take the finalizer {FINALIZER} off the SwarmCluster where nothing is left there",
-                    ec2.region
-                );
-                return Err(Failure::Spec(text));
-            }
-            Err(words) => return Err(Failure::Spec(words)),
-        },
-        None => (None, None),
-    };
-    Ok(CloudOf { account: context.clouds.get(&ec2.region, credentials).await, ec2, doubt })
 }
 
 /// Who a cluster is to the cloud.

@@ -15,6 +15,7 @@ use super::{
     keys::{Keys, Places},
     member::{MemberId, Members},
     plan::{self, Drain, HostView, World},
+    provider,
     slot::Slot,
     status::addresses,
     template,
@@ -68,6 +69,7 @@ pub async fn observe(context: &Context, cluster: &SwarmCluster, account: &Accoun
     let joining = context.joins.under_way(&uid);
     let unstarted = context.remember(&uid, |memory| memory.unstarted(instances.as_deref().unwrap_or_default()));
     listen(context, &uid, instances.as_deref().unwrap_or_default());
+    let given = provider::given(cluster);
     let (hosts, engines) = hosts(&context.hosts, &uid, keys.as_ref()).await;
     let journal = keys.as_ref().map(|k| k.journal.clone());
     let spoken = listing(journal.as_ref(), instances.as_deref(), &hosts, &engines).await;
@@ -76,6 +78,7 @@ pub async fn observe(context: &Context, cluster: &SwarmCluster, account: &Accoun
     let mut world = World {
         journal,
         instances,
+        given,
         hosts,
         nodes: spoken.nodes,
         manager: spoken.manager,
@@ -93,8 +96,13 @@ pub async fn observe(context: &Context, cluster: &SwarmCluster, account: &Accoun
         hold: hold(context, cluster),
         ..World::default()
     };
+    let leaving = context.remember(&uid, |memory| memory.leaving.map(|since| since.elapsed()));
+    world.leaving = leaving.and_then(|l| SignedDuration::try_from(l).ok()).unwrap_or_default();
     world.runs = runs(context, cluster, &world).await;
     remember(context, cluster, account, &mut world);
+    if let Some(installs) = world.given.as_ref().map(|g| g.install).filter(|_| world.looked) {
+        bare(&mut world.hosts, installs);
+    }
     drains(&mut world, &engines).await;
     Observation { world, keys, engines }
 }
@@ -228,6 +236,17 @@ async fn hosts(
         engines.extend(engine.map(|e| (member, e)));
     }
     (views, engines)
+}
+
+/// Says of machines that exist and are reached what they wait for: nobody else sees to it.
+fn bare(hosts: &mut BTreeMap<MemberId, HostView>, installs: bool) {
+    for view in hosts.values_mut().filter(|h| h.connected && h.engine.is_none() && h.error.is_none()) {
+        view.error = Some(if installs {
+            "its engine is being installed or started".to_owned()
+        } else {
+            "none is at /var/run/docker.sock: install Docker Engine there, or set spec.provider.hosts.installEngine to true; a user other than root has to be in the group docker".to_owned()
+        });
+    }
 }
 
 /// What the managers say.

@@ -7,11 +7,15 @@
 //! A pass asks in this order: which slots are meant and who fills them ([`desire`]), who came to
 //! nothing ([`boot`]), who is outdated ([`roll`]) or taken back ([`interruption`]), what is missing
 //! ([`launch`]), who is sick ([`health`]), and the next step of each member ([`life`]) or of the
-//! swarm as a whole ([`swarm`]). Whatever changes who votes goes through the [`gate`].
+//! swarm as a whole ([`swarm`]). Whatever changes who votes goes through the [`gate`]. Machines that
+//! are neither made nor ended are taken and let go ([`given`]), and the swarm that they are in is
+//! adopted where it is as the spec says ([`adoption`]).
 
+mod adoption;
 mod boot;
 mod desire;
 mod gate;
+mod given;
 mod health;
 mod interruption;
 mod launch;
@@ -29,11 +33,13 @@ pub use launch::all_offerings;
 pub use roll::rolls;
 pub use swarm::{Lost, lost};
 
+use self::adoption::Survey;
 pub use super::world::{Drain, HostView, World};
 use super::{
     journal::Journal,
     losses::Losses,
     member::{Member, MemberId, Members, Swarm},
+    roster,
     slot::Slot,
     template::terms,
     trouble::Trouble,
@@ -74,6 +80,15 @@ pub enum Action {
     },
     /// Take a host out of a swarm that does not know it, or that is given up.
     Leave(MemberId),
+    /// Install an engine on a host that is reached and has none.
+    Install(MemberId),
+    /// Take our labels off a node that goes on without us.
+    Unlabel {
+        /// A manager.
+        via: MemberId,
+        /// The node.
+        node: String,
+    },
     /// Bring a node's labels and role to what its slot asks for.
     Update {
         /// A manager.
@@ -145,6 +160,8 @@ pub enum Wait {
     Runs,
     /// A person said that it is to be left alone.
     Kept,
+    /// It is a machine of somebody's, that no other can take the place of.
+    Given,
 }
 
 impl Wait {
@@ -169,6 +186,7 @@ impl Wait {
             }
             Self::Runs => "a run uses the cluster",
             Self::Kept => "it is left as it is, for it is named by the annotation testkit.dev/keep",
+            Self::Given => "no other machine can take its place, so it is waited for",
         }
     }
 }
@@ -279,13 +297,21 @@ impl<'a> Pass<'a> {
 pub fn plan(spec: &SwarmClusterSpec, world: &World, now: Timestamp) -> Plan {
     let Some(instances) = &world.instances else { return Plan::default() };
     if world.deleting {
-        return removal(world, instances, now);
+        return if world.given.is_some() { given::removal(spec, world, now) } else { removal(world, instances, now) };
     }
     let members = &Members::join(world);
     // A journal that is gone while machines are there does not tell what was done with them.
     let restored = instances.iter().any(|i| !i.state.is_ended());
-    let journal = world.journal.clone().unwrap_or(Journal { restored, ..Journal::default() });
-    let slots = desire::slots(spec, members, &journal, &world.kept);
+    let mut journal = world.journal.clone().unwrap_or(Journal { restored, ..Journal::default() });
+    let slots = match &world.given {
+        Some(given) => {
+            if !spec.paused && !roster::held(given, &journal, &world.runs) {
+                roster::take(given, &mut journal);
+            }
+            roster::slots(&journal)
+        }
+        None => desire::slots(spec, members, &journal, &world.kept),
+    };
     let mut pass = Pass::new(spec, world, members, slots, now, journal);
     if let Some(expiry) = expiry(spec, world) {
         if expiry <= now {
@@ -298,32 +324,35 @@ pub fn plan(spec: &SwarmClusterSpec, world: &World, now: Timestamp) -> Plan {
     // Of two with the same tags the connection is to the first.
     let hosts: BTreeSet<MemberId> = members.iter().map(|m| m.id).collect();
     pass.plan.hosts = hosts.into_iter().collect();
-    let unpinned = |m: &&Member<'_>| m.host.is_some_and(|h| h.rotated && !h.pinned);
+    // A key that was given is written down already.
+    let unpinned = |m: &&Member<'_>| m.instance.login.is_none() && m.host.is_some_and(|h| h.rotated && !h.pinned);
     pass.plan.pins = members.iter().filter(unpinned).map(|m| m.id).collect();
-    if !spec.paused {
-        roll::fall_back(&mut pass);
+    if let Some(given) = &world.given {
+        if world.journal.as_ref() != Some(&pass.journal) {
+            return given::took(pass);
+        }
+        given::compare(&mut pass, given);
+    } else {
+        if !spec.paused {
+            roll::fall_back(&mut pass);
+        }
+        roll::compare(&mut pass);
     }
-    roll::compare(&mut pass);
     if spec.paused {
         return pass.plan;
     }
-    roll::advance(&mut pass);
-    boot::judge(&mut pass);
-    launch::launch(&mut pass, instances);
-    tell_losses(&mut pass);
-    match &members.swarm {
-        Swarm::Heard(heard) => {
-            swarm::adopt(&mut pass, heard);
-            life::tend(&mut pass, heard);
-        }
-        Swarm::None | Swarm::Begun(_) => {
-            life::shed(&mut pass);
-            swarm::begin(&mut pass);
-        }
-        Swarm::Silent => {
-            life::shed(&mut pass);
-            swarm::recover(&mut pass);
-        }
+    if world.given.is_some() {
+        given::tend(&mut pass);
+    } else {
+        roll::advance(&mut pass);
+        boot::judge(&mut pass);
+        launch::launch(&mut pass, instances);
+        tell_losses(&mut pass);
+    }
+    match adoption::survey(&mut pass) {
+        Survey::Ours => go_on(&mut pass),
+        Survey::Free => swarm::begin(&mut pass),
+        Survey::Waits => {}
     }
     boot::restart(&mut pass);
     let updating = pass.journal.successors.keys().filter_map(|slot| slot.parse().ok());
@@ -332,6 +361,24 @@ pub fn plan(spec: &SwarmClusterSpec, world: &World, now: Timestamp) -> Plan {
         pass.plan.save = Some(pass.journal);
     }
     pass.plan
+}
+
+/// The next step of each member, or of the swarm as a whole.
+fn go_on(pass: &mut Pass<'_>) {
+    match &pass.members.swarm {
+        Swarm::Heard(heard) => {
+            swarm::adopt(pass, heard);
+            life::tend(pass, heard);
+        }
+        Swarm::None | Swarm::Begun(_) => {
+            life::shed(pass);
+            swarm::begin(pass);
+        }
+        Swarm::Silent => {
+            life::shed(pass);
+            swarm::recover(pass);
+        }
+    }
 }
 
 /// Tells of losses until another instance has made up for them.

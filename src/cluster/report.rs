@@ -31,6 +31,13 @@ pub async fn add_finalizer(context: &Context, cluster: &SwarmCluster) -> Result<
     context.objects(cluster).patch(&cluster.name_any(), &params, &Patch::Merge(patch)).await.map(drop)
 }
 
+/// Tells what is worth an Event of its own of a cluster that was let go.
+pub async fn news(context: &Context, cluster: &SwarmCluster, plan: &Plan) {
+    for (told, note) in &plan.news {
+        publish(context, cluster, Severity::Warning, told, note, None).await;
+    }
+}
+
 /// Writes the status where it differs from what is there, and an Event where the verdict does. Says whether the cluster is ready.
 pub async fn report(
     context: &Context,

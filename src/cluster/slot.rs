@@ -16,8 +16,8 @@ pub struct Slot {
 impl Slot {
     /// Every slot a spec asks for, managers first.
     pub fn all(spec: &SwarmClusterSpec) -> impl Iterator<Item = Self> {
-        let managers = (0..spec.managers).map(|index| Self { role: NodeRole::Manager, index });
-        managers.chain((0..spec.workers).map(|index| Self { role: NodeRole::Worker, index }))
+        let managers = (0..spec.count(NodeRole::Manager)).map(|index| Self { role: NodeRole::Manager, index });
+        managers.chain((0..spec.count(NodeRole::Worker)).map(|index| Self { role: NodeRole::Worker, index }))
     }
 }
 

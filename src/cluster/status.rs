@@ -65,8 +65,8 @@ pub fn status(
     SwarmClusterStatus {
         observed_generation: generation,
         conditions,
-        managers: Some(format!("{}/{}", ready(NodeRole::Manager), spec.managers)),
-        workers: Some(format!("{}/{}", ready(NodeRole::Worker), spec.workers)),
+        managers: Some(format!("{}/{}", ready(NodeRole::Manager), spec.count(NodeRole::Manager))),
+        workers: Some(format!("{}/{}", ready(NodeRole::Worker), spec.count(NodeRole::Worker))),
         engine_version: (!versions.is_empty()).then(|| versions.join(",")),
         updated,
         outdated,
@@ -178,7 +178,10 @@ fn held(name: String, kind: AddressKind, member: &Member<'_>, world: &World, pla
     // Who has just joined gets into the swarm, and is reached by the other managers, a moment later.
     let young = world.health.get(&member.instance.id).is_none_or(|c| c.age < SETTLED);
     let comes = engine.is_some_and(|e| e.state == LocalState::Pending) || member.node.yes().is_some_and(|n| n.ready);
-    let settling = young && engine.is_some() && comes;
+    // Of a machine that exists nobody knows before it is reached whether it is an engine.
+    let arrives =
+        world.given.is_some() && engine.is_none() && !member.node.is_yes() && (young || world.installs(member));
+    let settling = young && engine.is_some() && comes || arrives;
     if let Some(ailment) = plan::ailment(member, swarm_id).filter(|_| !settling) {
         node.state = NodeState::Down;
         node.message = Some(match waits {
@@ -238,6 +241,8 @@ fn blank(role: NodeRole, state: NodeState) -> NodeStatus {
         address: None,
         private_address: None,
         public_address: None,
+        port: None,
+        user: None,
         node_id: None,
         engine_version: None,
         message: None,
@@ -246,7 +251,11 @@ fn blank(role: NodeRole, state: NodeState) -> NodeStatus {
 
 fn with_instance(mut node: NodeStatus, kind: AddressKind, instance: &Instance) -> NodeStatus {
     node.instance_id = Some(instance.id.clone());
-    node.instance_type = Some(instance.instance_type.clone());
+    node.instance_type = Some(instance.instance_type.clone()).filter(|t| !t.is_empty());
+    if let Some(login) = &instance.login {
+        node.port = Some(login.port).filter(|port| *port != 22);
+        node.user = Some(login.user.clone()).filter(|user| user != "root");
+    }
     node.address = address(instance, kind).map(str::to_owned);
     node.private_address.clone_from(&instance.private_address);
     node.public_address.clone_from(&instance.public_address);
@@ -260,12 +269,19 @@ pub fn addresses(instance: &Instance, kind: AddressKind) -> Vec<String> {
         AddressKind::Private => AddressKind::Public,
         AddressKind::Public => AddressKind::Private,
     };
-    [kind, other].into_iter().filter_map(|kind| address(instance, kind)).map(str::to_owned).collect()
+    let mut all: Vec<_> =
+        [kind, other].into_iter().filter_map(|kind| address(instance, kind)).map(str::to_owned).collect();
+    // A machine that exists is logged in to at one.
+    all.dedup();
+    all
 }
 
 /// The address to connect to.
 #[must_use]
 pub fn address(instance: &Instance, kind: AddressKind) -> Option<&str> {
+    if let Some(login) = &instance.login {
+        return Some(&login.address);
+    }
     match kind {
         AddressKind::Private => instance.private_address.as_deref(),
         AddressKind::Public => instance.public_address.as_deref(),

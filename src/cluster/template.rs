@@ -20,6 +20,10 @@ const SPOT_MANAGERS: &str = "spotManagers";
 /// to connect to, how long is waited) is no part of it, and neither is what cannot be changed.
 #[must_use]
 pub fn template(spec: &SwarmClusterSpec) -> Template {
+    if spec.provider.hosts.is_some() {
+        // Who else's a machine is, it is as it is.
+        return Template::new();
+    }
     let (ec2, engine) = (spec.provider.ec2.as_ref(), spec.engine.as_ref());
     let groups = ec2.map(|e| {
         let mut groups = e.security_groups.clone();

@@ -20,6 +20,15 @@ pub enum Trouble {
         /// It was to take the place of one that is outdated, and is there still.
         updating: bool,
     },
+    /// It is a machine that no other can take the place of, and it has not been well for long.
+    Sick {
+        /// The machine.
+        machine: String,
+        /// What ails it, as the end of a sentence that begins with its name.
+        what: String,
+    },
+    /// The machines are in a swarm that is not as the spec says, and by what it differs.
+    Differs(Vec<String>),
     /// Its instance has no public address to connect to.
     NoPublicAddress {
         /// The instance.
@@ -40,6 +49,8 @@ impl Trouble {
                 Lack::Permission => reason::UNAUTHORIZED,
             },
             Self::Lost { losses, .. } => losses.cause.reason(),
+            Self::Sick { .. } => reason::NODE_NOT_READY,
+            Self::Differs(_) => reason::SWARM_DIFFERS,
             Self::NoPublicAddress { .. } => reason::NO_PUBLIC_ADDRESS,
         }
     }
@@ -50,7 +61,7 @@ impl Trouble {
         match self {
             Self::Short(shortage) => shortage.lack != Lack::Capacity,
             Self::Lost { stalls, .. } => *stalls,
-            Self::NoPublicAddress { .. } => true,
+            Self::Sick { .. } | Self::Differs(_) | Self::NoPublicAddress { .. } => true,
         }
     }
 
@@ -97,6 +108,13 @@ impl Trouble {
                     ),
                 }
             }
+            Self::Sick { machine, what } => format!(
+                "{who}: {machine} {what}. No other machine takes its place: see to it that it comes back, or take it off spec.provider.hosts.machines"
+            ),
+            Self::Differs(told) => format!(
+                "the machines are in a swarm already, which is adopted only where it is as the spec says: {}. Nothing is touched. Correct spec.provider.hosts.machines, or have the swarm be so (docker swarm leave, docker node promote, docker node rm, docker node update --label-rm); it is looked at again by itself",
+                told.join("; ")
+            ),
             Self::NoPublicAddress { instance, subnet } => {
                 let place = subnet.as_ref().map_or_else(|| "its subnet".to_owned(), |s| format!("subnet {s}"));
                 format!(

@@ -71,6 +71,19 @@ fn installer(engine: Option<&EngineSpec>, boot_timeout: Duration) -> String {
     format!("#!/bin/sh\nurl='{url}' how={how} patience={patience}\n{INSTALL_ENGINE}")
 }
 
+/// What installs an engine on a machine that has none, run as root; its last line says how that ended. Where the
+/// engine's socket is there, nothing is done. A configuration that is there is left as it is.
+pub fn install(engine: Option<&EngineSpec>, patience: Duration) -> String {
+    let mut script = String::from("#!/bin/sh\n[ ! -S /var/run/docker.sock ] || exit 0\n");
+    if let Some(config) = engine.and_then(|e| e.daemon_json.as_ref()) {
+        script.push_str("mkdir -p /etc/docker\n[ -e /etc/docker/daemon.json ] || {\n");
+        let json = serde_json::Value::Object(config.clone());
+        file(&mut script, "/etc/docker/daemon.json", &format!("{json:#}"));
+        script.push_str("}\n");
+    }
+    script + &installer(engine, patience)
+}
+
 /// Appends a here-document. Its delimiter is quoted, so nothing in the content is expanded.
 fn file(script: &mut String, path: &str, content: &str) {
     let _ = writeln!(script, "cat > {path} <<'TESTKIT_END'\n{}\nTESTKIT_END", content.trim_end());
@@ -98,7 +111,7 @@ mod tests {
         for variant in variants {
             let script = user_data("ssh-ed25519 AAAA x", "KEY", variant.as_ref(), BOOT);
             assert!(script.len() < LIMIT / 3, "{} bytes: what is left is daemon.json's", script.len());
-            for script in [script, installer(variant.as_ref(), BOOT)] {
+            for script in [script, installer(variant.as_ref(), BOOT), install(variant.as_ref(), BOOT)] {
                 let shell = std::process::Command::new("sh").args(["-n", "-c", &script]).output().unwrap();
                 assert!(shell.status.success(), "{}\n{script}", String::from_utf8_lossy(&shell.stderr));
             }

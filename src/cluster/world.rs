@@ -6,8 +6,9 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::{
     journal::Journal,
-    member::MemberId,
+    member::{Member, MemberId},
     memory::{Clock, LaunchMemory},
+    roster::Given,
     slot::Slot,
 };
 use crate::{
@@ -22,6 +23,8 @@ pub struct World {
     pub journal: Option<Journal>,
     /// Instances with this cluster's UID, ended ones included; `None` before the first sweep.
     pub instances: Option<Vec<Instance>>,
+    /// The machines that there are, where they are neither made nor ended; `None` where they are.
+    pub given: Option<Given>,
     /// Hosts by slot and incarnation, as far as they are wanted and reached.
     pub hosts: BTreeMap<MemberId, HostView>,
     /// The nodes, as a manager with a majority lists them; `None` where none does.
@@ -64,6 +67,8 @@ pub struct World {
     pub warned: Option<Timestamp>,
     /// Whether deletion was asked for.
     pub deleting: bool,
+    /// For how long this process has seen that it was.
+    pub leaving: SignedDuration,
     /// The runs that its removal waits for, where it is being deleted.
     pub holders: Vec<String>,
     /// `namespace/name`.
@@ -80,6 +85,13 @@ impl World {
         let slot = id.slot.to_string();
         let this = |i: &&Instance| !i.state.is_ended() && i.slot == slot && i.incarnation == id.incarnation;
         self.instances.iter().flatten().filter(this).min_by(|a, b| a.id.cmp(&b.id))
+    }
+
+    /// Whether an engine is to be installed on a machine that exists, for it is reached and none answers.
+    #[must_use]
+    pub fn installs(&self, member: &Member<'_>) -> bool {
+        let bare = member.host.is_some_and(|h| h.connected && h.engine.is_none());
+        bare && self.given.as_ref().is_some_and(|g| g.install)
     }
 }
 

@@ -84,7 +84,7 @@ fn place(context: &Context, run: &E2ERun, seen: &Observed, guests: &Guests) -> P
 /// again when other machines end, or credentials that are not there yet, it gets over by itself.
 const FOR_GOOD: [&str; 6] = [
     reason::INVALID_SPEC,
-    reason::UNSUPPORTED,
+    reason::SWARM_DIFFERS,
     reason::NO_PUBLIC_ADDRESS,
     reason::BOOT_FAILED,
     reason::INSTANCE_ENDED,
@@ -111,7 +111,10 @@ fn view(cluster: &SwarmCluster) -> ClusterView {
     let mut slots: Vec<String> = told.filter_map(|n| n.name.strip_prefix(&prefix).map(str::to_owned)).collect();
     if slots.is_empty() {
         let of = |role: NodeRole, count: u32| (0..count).map(move |n| format!("{}{n}", role.letter()));
-        slots.extend(of(NodeRole::Manager, cluster.spec.managers).chain(of(NodeRole::Worker, cluster.spec.workers)));
+        slots.extend(
+            of(NodeRole::Manager, cluster.spec.count(NodeRole::Manager))
+                .chain(of(NodeRole::Worker, cluster.spec.count(NodeRole::Worker))),
+        );
     }
     ClusterView {
         uid: cluster.uid().unwrap_or_default(),

@@ -214,6 +214,16 @@ impl Engine {
         .await
     }
 
+    /// Takes labels off a node. Others stay.
+    pub async fn unlabel(&self, node: &str, keys: &[&str]) -> Result<(), SwarmError> {
+        self.change(node, |spec| {
+            if let Some(labels) = spec.labels.as_mut() {
+                labels.retain(|key, _| !keys.contains(&key.as_str()));
+            }
+        })
+        .await
+    }
+
     /// Makes a node a manager.
     pub async fn promote(&self, node: &str) -> Result<(), SwarmError> {
         self.change(node, |spec| spec.role = Some(NodeSpecRoleEnum::MANAGER)).await

@@ -45,6 +45,8 @@ STATES = [
     (CLUSTER, "Launching", WORKS), (CLUSTER, "Booting", WORKS), (CLUSTER, "Joining", WORKS), (CLUSTER, "Updating", WORKS),
     (CLUSTER, "ClusterReady", READY), (CLUSTER, "NodeNotReady", WORKS), (CLUSTER, "VotersDiffer", WORKS),
     (CLUSTER, "SpotInterruption", WORKS),
+    # A machine that no other can take the place of.
+    (CLUSTER, "NodeNotReady", STUCK),
     # Stalled from the third in a row on.
     (CLUSTER, "BootFailed", WORKS), (CLUSTER, "BootFailed", STUCK), (CLUSTER, "InstanceEnded", WORKS), (CLUSTER, "InstanceEnded", STUCK),
     (CLUSTER, "HostUnhealthy", WORKS), (CLUSTER, "HostUnhealthy", STUCK),
@@ -52,7 +54,7 @@ STATES = [
     (CLUSTER, "NoQuorum", WORKS), (CLUSTER, "NoQuorum", STUCK),
     (CLUSTER, "NoPublicAddress", STUCK), (CLUSTER, "Paused", PAUSED), (CLUSTER, "Paused", PAUSED_UNWELL),
     (CLUSTER, "Deleting", GOES), (CLUSTER, "InUse", GOES_STUCK),
-    (CLUSTER, "InvalidConfiguration", STUCK), (CLUSTER, "Unauthorized", STUCK), (CLUSTER, "QuotaExceeded", STUCK), (CLUSTER, "ProviderNotSupported", STUCK),
+    (CLUSTER, "InvalidConfiguration", STUCK), (CLUSTER, "Unauthorized", STUCK), (CLUSTER, "QuotaExceeded", STUCK), (CLUSTER, "SwarmDiffers", STUCK),
     (CLUSTER, "InsufficientCapacity", WORKS), (CLUSTER, "InsufficientCapacity", TRIES), (CLUSTER, "Throttled", WORKS), (CLUSTER, "Throttled", TRIES),
     (CLUSTER, "CloudError", WORKS), (CLUSTER, "CloudError", TRIES), (CLUSTER, "HostError", WORKS), (CLUSTER, "HostError", TRIES),
     (RUN, "WaitingForCluster", WORKS), (RUN, "Queued", WORKS), (RUN, "CreateContainerConfigError", WORKS), (RUN, "PullingImage", WORKS), (RUN, "Running", WORKS), (RUN, "Stopping", WORKS), (RUN, "HostError", WORKS),

@@ -5,7 +5,7 @@ use testkit::api::{ClusterPolicy, Duration, E2ERun, ImagePullPolicy, Quantity, S
 
 use super::{
     api_server::Namespace,
-    objects::{cluster, ec2, merged, run},
+    objects::{cluster, ec2, hosts, machine, merged, run},
 };
 
 #[test]
@@ -25,7 +25,15 @@ fn right_clusters_are_taken() {
         ec2(json!({"region": "us-isob-east-1"})),
         ec2(json!({"region": "cn-north-1"})),
         ec2(json!({"region": "ap-southeast-10"})),
-        json!({"spec": {"provider": {"ec2": null, "hosts": {"addresses": ["10.0.0.1"]}}}}),
+        hosts(&json!({})),
+        hosts(&json!({"installEngine": true})),
+        merged(&hosts(&json!({"installEngine": true})), &json!({"spec": {"engine": {"version": "28.5"}}})),
+        merged(
+            &hosts(&json!({})),
+            &json!({"spec": {"managers": 3, "workers": 1, "engine": {"addressPools": ["10.200.0.0/16"]}}}),
+        ),
+        machine(&json!({"address": "lab-1.example.com", "privateAddress": "10.0.0.5", "port": 2222, "user": "ubuntu"})),
+        machine(&json!({"address": "2001:db8::5"})),
         ec2(json!({"region": "us-gov-west-1", "connectTo": "Public", "spot": true, "instanceProfile": "hosts"})),
         ec2(
             json!({"ami": {"ssmParameter": "/aws/service/canonical/ubuntu/server/24.04/stable/current/amd64/hvm/ebs-gp3/ami-id"}}),

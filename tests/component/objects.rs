@@ -27,6 +27,27 @@ pub fn ec2(change: Value) -> Value {
     json!({"spec": {"provider": {"ec2": change}}})
 }
 
+/// A change that makes it a cluster on machines that exist: three managers and a worker, changed.
+pub fn hosts(change: &Value) -> Value {
+    let machine = |name: &str, n: u8, role: &str| json!({"name": name, "address": format!("10.0.0.{n}"), "role": role});
+    let right = json!({
+        "secretRef": {"name": "lab"},
+        "machines": [
+            machine("alpha", 1, "Manager"),
+            machine("beta", 2, "Manager"),
+            machine("gamma", 3, "Manager"),
+            machine("delta", 4, "Worker"),
+        ],
+    });
+    json!({"spec": {"provider": {"ec2": null, "hosts": merged(&right, change)}}})
+}
+
+/// The first of those machines, changed, by itself.
+pub fn machine(change: &Value) -> Value {
+    let alpha = json!({"name": "alpha", "address": "10.0.0.1", "role": "Manager"});
+    hosts(&json!({"machines": [merged(&alpha, change)]}))
+}
+
 /// A JSON merge patch (RFC 7386), applied.
 pub fn merged(to: &Value, patch: &Value) -> Value {
     let Value::Object(changes) = patch else { return patch.clone() };

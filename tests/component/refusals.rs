@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{
     api_server::Namespace,
-    objects::{cluster, ec2, merged, run},
+    objects::{cluster, ec2, hosts, machine, merged, run},
 };
 
 /// A wrong spec: what is wrong with it, what is changed in the right one (as a JSON merge
@@ -30,8 +30,108 @@ fn wrong_clusters_are_refused_with_what_to_write() {
             ),
             (
                 "two providers",
-                json!({"spec": {"provider": {"hosts": {"addresses": ["10.0.0.1"]}}}}),
+                merged(&hosts(&json!({})), &json!({"spec": {"provider": {"ec2": {"region": "us-east-1"}}}})),
                 &["spec.provider", "exactly one provider"],
+            ),
+            (
+                "machines without a key",
+                hosts(&json!({"secretRef": null})),
+                &["spec.provider.hosts", "secretRef: {name: lab-ssh}"],
+            ),
+            (
+                "no machines",
+                hosts(&json!({"machines": null})),
+                &["spec.provider.hosts.machines", "1, 3, 5 or 7 are managers"],
+            ),
+            (
+                "machines without a manager",
+                machine(&json!({"role": "Worker"})),
+                &["spec.provider.hosts.machines", "1, 3, 5 or 7 are managers"],
+            ),
+            (
+                "two managers",
+                hosts(&json!({"machines": [
+                    {"name": "alpha", "address": "10.0.0.1", "role": "Manager"},
+                    {"name": "beta", "address": "10.0.0.2", "role": "Manager"},
+                ]})),
+                &["spec.provider.hosts.machines", "1, 3, 5 or 7 are managers"],
+            ),
+            (
+                "a machine under two names",
+                hosts(&json!({"machines": [
+                    {"name": "alpha", "address": "10.0.0.1", "role": "Manager"},
+                    {"name": "beta", "address": "10.0.0.1", "role": "Worker"},
+                ]})),
+                &["spec.provider.hosts.machines", "write each machine once"],
+            ),
+            (
+                "two machines of a name",
+                hosts(&json!({"machines": [
+                    {"name": "alpha", "address": "10.0.0.1", "role": "Manager"},
+                    {"name": "alpha", "address": "10.0.0.2", "role": "Worker"},
+                ]})),
+                &["spec.provider.hosts.machines", "Duplicate value"],
+            ),
+            ("a machine without a name", machine(&json!({"name": null})), &["spec.provider.hosts.machines", "name"]),
+            (
+                "a machine without a role",
+                machine(&json!({"role": null})),
+                &["spec.provider.hosts.machines", "write role: Manager or role: Worker"],
+            ),
+            (
+                "a machine without an address",
+                machine(&json!({"address": null})),
+                &["spec.provider.hosts.machines", "address: 10.0.0.5"],
+            ),
+            (
+                "a role of its own",
+                machine(&json!({"role": "Leader"})),
+                &["spec.provider.hosts.machines", "\"Manager\", \"Worker\""],
+            ),
+            (
+                "a machine's name in capitals",
+                machine(&json!({"name": "Alpha"})),
+                &["spec.provider.hosts.machines", "lower-case letters, digits and dashes"],
+            ),
+            (
+                "a port in the address",
+                machine(&json!({"address": "10.0.0.1/22"})),
+                &["spec.provider.hosts.machines", "without a port"],
+            ),
+            (
+                "a name for an address that others reach",
+                machine(&json!({"address": "lab-1.example.com"})),
+                &["spec.provider.hosts.machines", "write privateAddress beside an address that is a name"],
+            ),
+            (
+                "a name for a private address",
+                machine(&json!({"privateAddress": "lab-1"})),
+                &["spec.provider.hosts.machines", "write an IP address"],
+            ),
+            (
+                "a port that is none",
+                machine(&json!({"port": 70000})),
+                &["spec.provider.hosts.machines", "from 1 to 65535"],
+            ),
+            (
+                "a user with a blank",
+                machine(&json!({"user": "a b"})),
+                &["spec.provider.hosts.machines", "root or ubuntu"],
+            ),
+            (
+                "more managers than machines",
+                merged(&hosts(&json!({})), &json!({"spec": {"managers": 5}})),
+                &["leave managers and workers out"],
+            ),
+            (
+                "workers that are no machines",
+                merged(&hosts(&json!({})), &json!({"spec": {"workers": 2}})),
+                &["leave managers and workers out"],
+            ),
+            (
+                "an engine for machines that have theirs",
+                merged(&hosts(&json!({})), &json!({"spec": {"engine": {"version": "28.5"}}})),
+                &["spec.engine", "write installEngine: true"],
             ),
             (
                 "a provider of another name",
@@ -493,7 +593,7 @@ fn what_cannot_change_says_so() {
         ("the region", merged(&full, &ec2(json!({"region": "eu-central-1"}))), &["region cannot be changed", another]),
         (
             "the provider",
-            merged(&full, &json!({"spec": {"provider": {"ec2": null, "hosts": {}}}})),
+            merged(&full, &hosts(&json!({"installEngine": true}))),
             &["provider cannot be changed", another],
         ),
         (

@@ -59,7 +59,7 @@ fn is_called(cluster: &SwarmCluster, node: &NodeStatus, word: &str) -> bool {
         || slot == Some(word)
         || [&node.instance_id, &node.address, &node.private_address, &node.node_id]
             .into_iter()
-            .any(|id| id.as_deref() == Some(word))
+            .any(|id| id.as_deref().is_some_and(|id| id == word || id.strip_prefix("host/") == Some(word)))
 }
 
 fn unknown(cluster: &SwarmCluster, nodes: &[NodeStatus], word: &str) -> Failure {

@@ -92,7 +92,9 @@ impl Reach {
         let via = self.detour.to(address);
         // One way leads to all addresses of a target.
         let also = also.into_iter().filter(|other| self.detour.to(other) == via).collect();
-        Ok(Target { also, via: via.to_vec(), ..Target::pinned(address, self.key.clone(), known.pin.clone()) })
+        let target = Target::pinned(address, self.key.clone(), known.pin.clone());
+        let (port, user) = (node.port.unwrap_or(target.port), node.user.clone().unwrap_or(target.user));
+        Ok(Target { port, user, also, via: via.to_vec(), ..target })
     }
 
     /// That there is no host key of a node, or one for another place.
@@ -179,7 +181,7 @@ pub fn not_connected(name: &str, error: &ConnectError) -> Failure {
 }
 
 /// What to look at where a host is not reached.
-pub const REACHABLE: &str = "see that this machine may reach the hosts: spec.accessCIDRs, and \
+pub const REACHABLE: &str = "see that this machine may reach the hosts: on EC2, spec.accessCIDRs and \
                              spec.provider.ec2.connectTo (Public or Private)";
 /// How a host is reached that cannot be reached from here.
 pub const THROUGH: &str = "through a host that may reach them: --jump [USER@]HOST[:PORT], or spec.access.jumpHost";

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::{cloud::CloudError, swarm::SwarmError};
 
 /// Why a step failed, by what it means for the object's conditions.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Failure {
     /// The cloud refused.
     Cloud(CloudError),
@@ -15,8 +15,6 @@ pub enum Failure {
     Spec(String),
     /// These use what is to be removed.
     InUse(Vec<String>),
-    /// This version cannot serve the spec.
-    Unsupported(String),
 }
 
 impl fmt::Display for Failure {
@@ -24,7 +22,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Cloud(error) => error.fmt(f),
             Self::InUse(users) => write!(f, "it is used by {}", users.join(", ")),
-            Self::Host(text) | Self::Spec(text) | Self::Unsupported(text) => f.write_str(text),
+            Self::Host(text) | Self::Spec(text) => f.write_str(text),
         }
     }
 }

@@ -36,7 +36,7 @@ impl Actor<'_> {
         }
         let spec = NetworkSpec {
             access_cidrs: self.cluster.spec.access_cidrs.clone(),
-            subnets: self.cloud.ec2.subnets.clone(),
+            subnets: self.cloud.ec2.map(|e| e.subnets.clone()).unwrap_or_default(),
         };
         if let Some(place) = credentials::place(self.cluster) {
             let noted = self.context.places.note(&place).await;
@@ -49,7 +49,8 @@ impl Actor<'_> {
         if let (Err(words), false) = (&pools, begun) {
             return Err(Failure::Spec(words.clone()));
         }
-        let security_groups = [vec![network.security_group], self.cloud.ec2.security_groups.clone()].concat();
+        let others = self.cloud.ec2.map(|e| e.security_groups.clone()).unwrap_or_default();
+        let security_groups = [vec![network.security_group], others].concat();
         Ok(Some(Ground { security_groups, pools }))
     }
 
@@ -68,7 +69,7 @@ impl Actor<'_> {
         ground: Option<&Ground>,
     ) -> Result<Effect, Failure> {
         let (Some(keys), Some(ground)) = (&self.observation.keys, ground) else { return Ok(Effect::Changed) };
-        let ec2 = self.cloud.ec2;
+        let Some(ec2) = self.cloud.ec2 else { return Ok(Effect::Waits) };
         let id = Keys::host_id(&self.owner.uid, member);
         let comment = format!("testkit {}", self.owner.name);
         let user_data = user_data::user_data(
@@ -117,8 +118,8 @@ impl Actor<'_> {
         let listened = self.cloud.account.inventory.listened();
         let free = self.context.remember(&self.owner.uid, |m| m.launches.note(member, offering, &error, listened));
         let lack = Lack::of(&error);
-        if let Some(lack) = lack {
-            let request = template::request(self.cloud.ec2);
+        if let (Some(lack), Some(ec2)) = (lack, self.cloud.ec2) {
+            let request = template::request(ec2);
             self.cloud.account.shortages.note(offering, &request, lack, &error.to_string(), Timestamp::now());
         }
         // What was refused before the spec was corrected is nobody's concern any more.

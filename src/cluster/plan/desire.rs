@@ -23,8 +23,8 @@ pub fn slots(
     kept_by_hand: &BTreeSet<Slot>,
 ) -> Vec<Slot> {
     let mut slots = Vec::new();
-    for (role, count) in [(NodeRole::Manager, spec.managers), (NodeRole::Worker, spec.workers)] {
-        let count = usize::try_from(count).unwrap_or(usize::MAX);
+    for role in [NodeRole::Manager, NodeRole::Worker] {
+        let count = usize::try_from(spec.count(role)).unwrap_or(usize::MAX);
         let held = members.holders().map(|m| m.id.slot);
         let meant = journal.launches.keys().filter_map(|slot| slot.parse().ok());
         let there: BTreeSet<Slot> = held.chain(meant).filter(|s: &Slot| s.role == role).collect();

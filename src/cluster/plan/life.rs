@@ -6,7 +6,7 @@ use k8s_openapi::jiff::SignedDuration;
 use super::{
     Action, Pass, Wait, boot,
     gate::{Gate, alive},
-    health, interruption, labels, roll,
+    given, health, interruption, labels, roll,
 };
 use crate::{
     api::{NodeRole, label},
@@ -70,6 +70,9 @@ pub fn tend(pass: &mut Pass<'_>, heard: &Heard<'_>) {
 
 /// Ends machines that are not meant while there is no manager to ask: those that certainly are no node.
 pub fn shed(pass: &mut Pass<'_>) {
+    if pass.world.given.is_some() {
+        return given::shed(pass, true);
+    }
     let strays = pass.members.strays.iter().filter(|_| !matches!(pass.members.swarm, Swarm::Silent));
     let mut ends: Vec<String> = strays.map(|s| s.id.clone()).collect();
     let members = pass.members;
@@ -199,7 +202,7 @@ fn retire(pass: &mut Pass<'_>, heard: &Heard<'_>, member: &Member<'_>, cause: Op
     let node = match member.node {
         Known::Yes(node) => node,
         Known::No if pass.world.joining.contains(&member.id) => return pass.waits(member.id, Wait::Unheard),
-        Known::No => return end(pass, member, cause),
+        Known::No => return end(pass, heard, member, cause),
         Known::Unknown => return pass.waits(member.id, Wait::Unheard),
     };
     let votes = node.role == NodeRole::Manager || node.voter;
@@ -218,7 +221,7 @@ fn retire(pass: &mut Pass<'_>, heard: &Heard<'_>, member: &Member<'_>, cause: Op
         },
         // Demoted, and raft has not let it go yet.
         (NodeRole::Worker, true) => pass.waits(member.id, Wait::Turn),
-        (NodeRole::Worker, false) => end(pass, member, cause),
+        (NodeRole::Worker, false) => end(pass, heard, member, cause),
     }
 }
 
@@ -245,7 +248,10 @@ fn drained(pass: &mut Pass<'_>, heard: &Heard<'_>, id: MemberId, node: &Node) ->
 }
 
 /// Ends a machine that has no vote. One that is given up is written down as lost first.
-fn end(pass: &mut Pass<'_>, member: &Member<'_>, cause: Option<Cause>) {
+fn end(pass: &mut Pass<'_>, heard: &Heard<'_>, member: &Member<'_>, cause: Option<Cause>) {
+    if pass.world.given.is_some() {
+        return given::part(pass, heard, member);
+    }
     if let Some(cause) = cause {
         boot::lose(pass, member.id, &member.instance.id, cause);
     }

@@ -16,6 +16,7 @@ use crate::{
         journal::{Journal, Launching},
         losses::Cause,
         member::{Member, MemberId, Members},
+        roster,
         slot::Slot,
         template::{differing, template, terms},
     },
@@ -25,6 +26,9 @@ use crate::{
 #[must_use]
 pub fn rolls(spec: &SwarmClusterSpec, world: &World) -> bool {
     let Some(journal) = &world.journal else { return false };
+    if world.given.as_ref().is_some_and(|given| roster::changes(given, journal)) {
+        return true;
+    }
     let members = Members::join(world);
     let replaced = members.iter().any(|m| !m.holds && members.holder(m.id.slot).is_some());
     replaced || members.holders().any(|m| m.ends.is_yes() || !differences(m, journal, spec).is_empty())

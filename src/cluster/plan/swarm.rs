@@ -34,6 +34,11 @@ pub fn lost(spec: &SwarmClusterSpec, world: &World, members: &Members<'_>) -> Op
     if !matches!(members.swarm, Swarm::Silent) || !world.looked {
         return None;
     }
+    // The swarm that given machines were found in is somebody else's until it is adopted.
+    let ours = world.journal.as_ref().is_some_and(|j| j.swarm.is_some() || j.swarm_id.is_some());
+    if world.given.is_some() && !ours {
+        return None;
+    }
     if members.iter().all(|m| cannot_vote(m)) {
         return Some(Lost::Over);
     }
@@ -85,8 +90,7 @@ pub fn begin(pass: &mut Pass<'_>) {
     }
     if let Some(member) = chosen {
         pass.journal.swarm = Some(member.id);
-        pass.journal.recovery = None;
-        pass.journal.restored = false;
+        (pass.journal.recovery, pass.journal.restored, pass.journal.adopted) = (None, false, false);
         pass.take(Action::Init(member.id));
     }
 }
@@ -163,6 +167,8 @@ fn cut_off(pass: &mut Pass<'_>, member: &Member<'_>) {
     match member.engine {
         Known::Yes(_) => pass.take(Action::Leave(member.id)),
         Known::No => {}
+        // Only its owner can say that it does not come back: by taking it off the list.
+        Known::Unknown if pass.world.given.is_some() => pass.waits(member.id, Wait::Unheard),
         Known::Unknown => {
             let what = "did not answer when the lost swarm it may be in was given up";
             if !pass.journal.lost(member.id) {

@@ -41,7 +41,7 @@ pub fn verdict(
     let spec = &cluster.spec;
     let busy = |reason, message| Verdict { ready: false, reconciling: true, stalled: false, reason, message };
     let trouble = trouble(cluster, plan);
-    let voters = voters::told(spec.managers, members);
+    let voters = voters::told(spec.count(NodeRole::Manager), members);
     let of = |state| nodes.iter().filter(move |n| n.state == state);
     let all_ready = nodes.iter().all(|n| n.state == NodeState::Ready) && voters.is_none() && members.heard().is_some();
     let lost = plan::lost(spec, world, members).filter(|_| !world.deleting);
@@ -232,7 +232,6 @@ fn judge(failure: &Failure) -> (&'static str, bool) {
         Failure::Host(_) => (reason::HOST_ERROR, false),
         Failure::Spec(_) => (reason::INVALID_SPEC, true),
         Failure::InUse(_) => (reason::IN_USE, true),
-        Failure::Unsupported(_) => (reason::UNSUPPORTED, true),
     }
 }
 

@@ -104,7 +104,9 @@ impl Sim {
                 }
             }
             Action::Examine(_) | Action::Expire | Action::Release => {}
-            Action::Force(_) => return Err("nobody asked for it".to_owned()),
+            Action::Force(_) | Action::Install(_) | Action::Unlabel { .. } => {
+                return Err("nobody asked for it".to_owned());
+            }
         }
         Ok(())
     }
