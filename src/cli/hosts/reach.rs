@@ -260,6 +260,12 @@ mod tests {
         assert!(failure.what().contains("for 10.0.0.1, and foo-m0 is at 10.0.0.2"), "{failure}");
         assert!(failure.remedies()[0].contains("the operator writes"), "{failure}");
         assert!(known("foo-m0 ssh-ed25519 nonsense").is_none());
+        // A machine that existed before is logged in to as its owner says.
+        let target = reach.target(&node("foo-m0", "10.0.0.1")).unwrap();
+        assert_eq!((target.port, target.user.as_str()), (22, "root"));
+        let theirs = NodeStatus { port: Some(2222), user: Some("ubuntu".to_owned()), ..node("foo-m0", "10.0.0.1") };
+        let target = reach.target(&theirs).unwrap();
+        assert_eq!((target.port, target.user.as_str()), (2222, "ubuntu"));
     }
 
     #[test]
