@@ -46,6 +46,8 @@ pub struct EngineInfo {
     pub state: LocalState,
     /// Whether it is a manager that can be asked.
     pub control_available: bool,
+    /// Where the managers are that it knows of, without their ports.
+    pub managers: Vec<String>,
     /// Why it cannot join, or lost the swarm.
     pub error: Option<String>,
 }
@@ -351,6 +353,7 @@ impl From<SystemInfo> for EngineInfo {
                 Some(LocalNodeState::LOCKED) => LocalState::Locked,
             },
             control_available: swarm.control_available.unwrap_or_default(),
+            managers: swarm.remote_managers.into_iter().flatten().filter_map(|m| some(m.addr)).map(host).collect(),
             error: some(swarm.error),
         }
     }
@@ -359,8 +362,13 @@ impl From<SystemInfo> for EngineInfo {
 /// A node's address. Its own manager tells of itself as 0.0.0.0; the address it votes by is known then.
 fn address(own: Option<String>, votes_by: Option<String>) -> String {
     let usable = |a: &String| !a.is_empty() && a != "0.0.0.0" && a != "::";
-    let host = |a: String| a.rsplit_once(':').map_or(a.clone(), |(host, _)| host.trim_matches(['[', ']']).to_owned());
     own.filter(usable).or(votes_by.map(host).filter(usable)).unwrap_or_default()
+}
+
+/// An address without its port.
+fn host(address: String) -> String {
+    let host = address.rsplit_once(':').map(|(host, _)| host.trim_matches(['[', ']']).to_owned());
+    host.unwrap_or(address)
 }
 
 impl From<bollard::models::Node> for Node {

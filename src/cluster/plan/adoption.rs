@@ -30,8 +30,13 @@ pub fn survey(pass: &mut Pass<'_>) -> Survey {
     if pass.world.given.is_none() || begun {
         return Survey::Ours;
     }
-    super::given::shed(pass, false);
     let members = pass.members;
+    // The swarm that is given up is left first by all that are in it still.
+    let within = |m: &Member<'_>| m.engine.state().is_some_and(|state| state != LocalState::Inactive);
+    if pass.journal.recovery.is_some() && members.iter().any(within) {
+        return Survey::Ours;
+    }
+    super::given::shed(pass, false);
     let meant: Vec<&Member<'_>> = members.meant().filter(|m| pass.meant(m)).collect();
     // Machines that were taken just now are part of the next picture.
     let silent: Vec<_> = meant.iter().filter(|m| !m.engine.is_yes()).collect();

@@ -1,13 +1,15 @@
 //! Machines that exist: taken, waited for, and let go. None is made or ended, and none takes the
 //! place of another one.
 
+use std::net::IpAddr;
+
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::{Action, HELD, Pass, Plan, Wait, World, health};
 use crate::{
     api::{SwarmClusterSpec, label, reason},
     cluster::{
-        journal::Journal,
+        journal::{Journal, Recovering},
         known::Known,
         member::{Heard, Member, MemberId, Members},
         roster::{self, Given, Taken},
@@ -73,6 +75,29 @@ fn ail(pass: &mut Pass<'_>, member: &Member<'_>, installs: bool) {
         }
         _ => {}
     }
+}
+
+/// Whether a machine is in a swarm of somebody else's, which it is not made to leave. A worker does not know which swarm
+/// it is in, but where its managers are.
+pub fn foreign(journal: &Journal, members: &Members<'_>, member: &Member<'_>) -> bool {
+    let Known::Yes(engine) = member.engine else { return false };
+    match (&engine.cluster_id, &journal.swarm_id) {
+        (Some(theirs), Some(ours)) => theirs != ours,
+        // The one that is given up has no leader any more, and only a leader tells the id.
+        (Some(_), None) => journal.recovery == Some(Recovering::Anew),
+        (None, _) if engine.control_available => false,
+        (None, _) => {
+            let here =
+                |at: &String| members.iter().filter_map(|m| m.instance.private_address.as_ref()).any(|a| same(a, at));
+            !engine.managers.is_empty() && !engine.managers.iter().any(here)
+        }
+    }
+}
+
+/// Whether these are one address: those of IPv6 are written in several ways.
+fn same(a: &str, b: &str) -> bool {
+    let ip = |text: &str| text.parse::<IpAddr>().ok();
+    a == b || ip(a).is_some_and(|a| ip(b) == Some(a))
 }
 
 /// A machine that is not asked for any more and has no vote leaves the swarm, and is let go then.
@@ -156,7 +181,7 @@ fn dissolve(journal: &Journal, members: &Members<'_>, plan: &mut Plan) -> Vec<St
                 silent.push(member.instance.id.clone());
             }
             Some(LocalState::Inactive) => {}
-            Some(_) if member.elsewhere(journal.swarm_id.as_ref()).is_some() => {}
+            Some(_) if foreign(journal, members, member) => {}
             Some(_) => plan.actions.push(Action::Leave(member.id)),
         }
     }

@@ -150,6 +150,9 @@ fn welcome(pass: &mut Pass<'_>, heard: &Heard<'_>, member: &Member<'_>, gate: &m
 
 /// A worker whose node somebody removed: only where the managers certainly know of none, and not at once.
 fn forgotten(pass: &mut Pass<'_>, member: &Member<'_>) {
+    if pass.world.given.is_some() && given::foreign(&pass.journal, pass.members, member) {
+        return;
+    }
     let manages = member.engine.yes().is_some_and(|e| e.control_available || e.cluster_id.is_some());
     let long = pass.world.health.get(&member.instance.id).filter(|c| !c.up && c.timely);
     match long {

@@ -5,7 +5,7 @@
 
 use k8s_openapi::jiff::SignedDuration;
 
-use super::{Action, Pass, Wait, World, boot};
+use super::{Action, Pass, Wait, World, boot, given};
 use crate::{
     api::{NodeRole, Recovery, SwarmClusterSpec, reason},
     cluster::{
@@ -35,7 +35,8 @@ pub fn lost(spec: &SwarmClusterSpec, world: &World, members: &Members<'_>) -> Op
         return None;
     }
     // The swarm that given machines were found in is somebody else's until it is adopted.
-    let ours = world.journal.as_ref().is_some_and(|j| j.swarm.is_some() || j.swarm_id.is_some());
+    let ours =
+        world.journal.as_ref().is_some_and(|j| j.swarm.is_some() || j.swarm_id.is_some() || j.recovery.is_some());
     if world.given.is_some() && !ours {
         return None;
     }
@@ -164,7 +165,9 @@ fn dissolve(pass: &mut Pass<'_>) {
 
 /// Takes a machine out of the lost swarm: by its engine, or where that is not heard, with the machine.
 fn cut_off(pass: &mut Pass<'_>, member: &Member<'_>) {
+    let foreign = pass.world.given.is_some() && given::foreign(&pass.journal, pass.members, member);
     match member.engine {
+        Known::Yes(_) if foreign => pass.waits(member.id, Wait::Given),
         Known::Yes(_) => pass.take(Action::Leave(member.id)),
         Known::No => {}
         // Only its owner can say that it does not come back: by taking it off the list.

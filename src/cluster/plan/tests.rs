@@ -51,6 +51,7 @@ pub(super) fn engine(state: LocalState, node: Option<&str>, manages: bool) -> Ho
         cluster_id: node.map(|_| "swarm".to_owned()),
         state,
         control_available: manages,
+        managers: Vec::new(),
         error: None,
     };
     HostView { connected: true, engine: Some(engine), error: None, rotated: true, pinned: true }

@@ -26,6 +26,8 @@ pub struct Box {
     pub bare: bool,
     /// It is in a swarm of somebody else's.
     pub elsewhere: bool,
+    /// There it is a worker, which does not know the swarm's id.
+    pub toils: bool,
 }
 
 /// All of them, and the one swarm.
@@ -139,9 +141,12 @@ impl Lab {
                 (node, ..) => engine(LocalState::Active, Some(node.as_deref().unwrap_or("other")), manages),
             };
             if let Some(info) = &mut view.engine {
-                info.cluster_id = manages.then(|| "swarm".to_owned());
+                info.cluster_id = (manages && alive >= majority(voters)).then(|| "swarm".to_owned());
+                info.managers = self.nodes.iter().filter(|n| n.voter).map(|n| n.address.clone()).collect();
                 if of.elsewhere {
-                    info.cluster_id = Some("another".to_owned());
+                    info.cluster_id = (!of.toils).then(|| "another".to_owned());
+                    info.control_available = !of.toils;
+                    info.managers = vec!["10.9.9.9".to_owned()];
                 }
             }
             let well = view.engine.is_some() && !of.elsewhere && (of.node.is_none() || listed.is_some_and(|n| n.ready));

@@ -9,7 +9,7 @@ use super::{
 };
 use crate::{
     api::{NodeRole, Recovery, label},
-    cluster::{plan::plan, trouble::Trouble},
+    cluster::{journal::Recovering, plan::plan, trouble::Trouble},
 };
 use k8s_openapi::jiff::SignedDuration;
 
@@ -209,17 +209,58 @@ fn without_a_majority_nothing_is_done_and_no_machine_is_ended_whatever_the_spec_
 
 #[test]
 fn a_machine_of_another_swarm_is_not_made_to_leave_it() {
+    for (toils, told) in [(false, "is in another swarm"), (true, "is in a swarm that does not know it")] {
+        let elsewhere = || {
+            let mut lab = formed();
+            let of = lab.boxes.get_mut("10.0.0.4").unwrap();
+            (of.node, of.elsewhere, of.toils) = (None, true, toils);
+            lab.ailing = SignedDuration::from_secs(3600);
+            lab
+        };
+        let mut lab = elsewhere();
+        let plan = lab.settle();
+        assert_eq!(leaves(&lab), 0, "{told}");
+        let sick = plan.troubles.values().next();
+        assert!(matches!(sick, Some(Trouble::Sick { what, .. }) if what.contains(told)), "{sick:?}");
+        lab.ask(&FOUR[..3]);
+        lab.settle();
+        assert_eq!((leaves(&lab), lab.journal.as_ref().unwrap().taken.len(), lab.nodes.len()), (0, 3, 3), "{told}");
+        assert_eq!(lab.nodes.iter().filter(|n| n.role == NodeRole::Manager).count(), 3);
+        let mut lab = elsewhere();
+        lab.deleting = true;
+        lab.settle();
+        assert_eq!((lab.released, leaves(&lab)), (true, 3), "{told}");
+    }
+}
+
+#[test]
+fn a_worker_of_this_swarm_that_somebody_removed_comes_back() {
     let mut lab = formed();
-    let of = lab.boxes.get_mut("10.0.0.4").unwrap();
-    (of.node, of.elsewhere) = (None, true);
+    lab.nodes.retain(|n| n.address != "10.0.0.4");
     lab.ailing = SignedDuration::from_secs(3600);
-    let plan = lab.settle();
-    assert_eq!(leaves(&lab), 0);
-    assert!(
-        matches!(plan.troubles.values().next(), Some(Trouble::Sick { what, .. }) if what.contains("another swarm"))
-    );
-    lab.ask(&FOUR[..3]);
     lab.settle();
-    assert_eq!((leaves(&lab), lab.journal.as_ref().unwrap().taken.len(), lab.nodes.len()), (0, 3, 3));
-    assert_eq!(lab.nodes.iter().filter(|n| n.role == NodeRole::Manager).count(), 3);
+    assert_eq!((leaves(&lab), lab.nodes.len()), (1, 4));
+}
+
+#[test]
+fn a_lost_swarm_is_left_by_all_before_a_new_one_is_begun() {
+    let mut lab = formed();
+    let begun = lab.journal.as_mut().unwrap();
+    (begun.swarm, begun.swarm_id, begun.recovery) = (None, None, Some(Recovering::Anew));
+    for gone in ["10.0.0.1", "10.0.0.2"] {
+        lab.boxes.get_mut(gone).unwrap().silent = true;
+    }
+    let decide = |lab: &Lab| plan(&lab.spec, &lab.world(), NOW).actions;
+    assert_eq!(decide(&lab), [Action::Leave(member("m2.0")), Action::Leave(member("w0.0"))]);
+    // Those that have left wait for the others.
+    for left in ["10.0.0.3", "10.0.0.4"] {
+        lab.boxes.get_mut(left).unwrap().node = None;
+    }
+    assert_eq!(decide(&lab), []);
+    lab.nodes.clear();
+    for back in ["10.0.0.1", "10.0.0.2"] {
+        let of = lab.boxes.get_mut(back).unwrap();
+        (of.node, of.silent) = (None, false);
+    }
+    assert_eq!(decide(&lab), [Action::Init(member("m0.0"))]);
 }

@@ -248,6 +248,7 @@ impl Sim {
             cluster_id: swarm.filter(|s| votes && self.quorum(*s)).map(|s| format!("s{s}")),
             state: if member.is_some() { LocalState::Active } else { LocalState::Inactive },
             control_available: votes,
+            managers: Vec::new(),
             error: None,
         }
     }
