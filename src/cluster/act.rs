@@ -6,6 +6,7 @@ mod launch;
 mod start;
 
 pub use failure::Failure;
+pub use install::REST as INSTALL_REST;
 use futures::future::join_all;
 use k8s_openapi::jiff::Timestamp;
 use kube::{

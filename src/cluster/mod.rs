@@ -134,7 +134,8 @@ impl Context {
     /// A context.
     #[must_use]
     pub fn new(client: Client, hosts: Hosts, clouds: Clouds, places: Arc<Places>, events: Events, wake: Wake) -> Self {
-        let (joins, installs) = (Joins::new(wake.clone()), Jobs::new(wake.clone()));
+        let joins = Joins::new(wake.clone(), Duration::ZERO);
+        let installs = Jobs::new(wake.clone(), act::INSTALL_REST);
         let notices = Notices::new(wake.clone());
         let vault = Arc::new(Vault::new(client.clone()));
         Self {

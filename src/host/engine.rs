@@ -20,6 +20,9 @@ const FORBIDDEN: u32 = 4;
 /// Makes the user one of those who may: what counts from the next login on.
 const ADMIT: &str = r#"case " $(id -nG) " in *" docker "*) exit 1 ;; esac; sudo -n usermod -aG docker "$(id -un)""#;
 
+/// From one try to let the user in to the next.
+const AGAIN: Duration = Duration::from_secs(5);
+
 /// Returns when the engine answers; an error only when the connection is gone.
 pub async fn wait_until_it_answers(host: &Host) -> Result<(), HostError> {
     loop {
@@ -52,6 +55,7 @@ async fn admit(host: &Host) -> Result<(), HostError> {
         Ok(output) if output.success() => {
             tracing::info!(host = host.address(), "the user is in the group docker now, and logs in again");
             host.close();
+            return Ok(());
         }
         Ok(output) => {
             tracing::debug!(
@@ -59,11 +63,11 @@ async fn admit(host: &Host) -> Result<(), HostError> {
                 message = output.complaint(),
                 "the user may not use the engine's socket"
             );
-            tokio::time::sleep(Duration::from_secs(5)).await;
         }
         Err(error @ HostError::Lost { .. }) => return Err(error),
         Err(error) => tracing::debug!(host = host.address(), %error, "the user cannot be let to the engine's socket"),
     }
+    tokio::time::sleep(AGAIN).await;
     Ok(())
 }
 

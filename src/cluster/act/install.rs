@@ -17,6 +17,10 @@ const RUN: &str =
 /// What the way there may take beside the script's own patience.
 const MARGIN: Duration = Duration::from_secs(60);
 
+/// From one try to the next: the script has tried again by itself for long before it gives up, and what ends sooner (nobody
+/// may use `sudo`) is not put right within seconds.
+pub const REST: Duration = Duration::from_secs(30);
+
 impl Actor<'_> {
     /// Has an engine installed, unless that is under way: why it failed is told at the next call.
     pub(super) fn install(&self, member: MemberId) -> Result<Effect, Failure> {
@@ -29,7 +33,14 @@ impl Actor<'_> {
             let done = tokio::time::timeout(patience + MARGIN, host.exec(RUN, Some(Bytes::from(script)))).await;
             let output = done.map_err(|_| format!("it took longer than {} s", (patience + MARGIN).as_secs()))?;
             let output = output.map_err(|e| e.to_string())?;
-            if output.success() { Ok(()) } else { Err(last_words(&output)) }
+            if !output.success() {
+                return Err(last_words(&output));
+            }
+            drop(host);
+            // An engine that answers now wakes the cluster by itself; where its socket is there and nobody answers, there is
+            // nothing to install.
+            tokio::time::sleep(REST).await;
+            Ok(())
         };
         self.context.installs.ensure(id, job).map_err(Failure::Host)?;
         Ok(Effect::Waits)
