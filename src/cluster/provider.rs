@@ -59,7 +59,7 @@ impl<'a> Opened<'a> {
             (None, Some(hosts)) => match entry(context, cluster, hosts).await {
                 Ok(entry) => Ok(Self::Hosts(Some(entry), None)),
                 // What the journal has of it goes on.
-                Err(words) => Ok(Self::Hosts(None, Some(Failure::Spec(words)))),
+                Err(failure) => Ok(Self::Hosts(None, Some(failure))),
             },
             (None, None) => Err(Failure::Spec("it names no provider: name one, such as ec2".to_owned())),
         }
@@ -120,10 +120,23 @@ async fn credentials_of(
 }
 
 /// The key to log in with and the host keys to expect, as a person gives them.
-async fn entry(context: &Context, cluster: &SwarmCluster, hosts: &HostsProvider) -> Result<Entry, String> {
+async fn entry(context: &Context, cluster: &SwarmCluster, hosts: &HostsProvider) -> Result<Entry, Failure> {
     let name = &hosts.secret_ref.name;
     let secrets: Api<Secret> = Api::namespaced(context.client.clone(), &cluster.namespace().unwrap_or_default());
-    let secret = secrets.get(name).await.map_err(|e| format!("Secret {name}: {}", words::of(&e)))?;
+    let secret = secrets.get(name).await.map_err(|error| {
+        let words = format!("Secret {name}: {}", words::of(&error));
+        match error {
+            kube::Error::Api(status) if status.is_not_found() || status.is_forbidden() => Failure::Spec(words),
+            // An API server that does not answer says nothing of the spec.
+            _ => Failure::Host(words),
+        }
+    })?;
+    read(&secret, hosts).map_err(Failure::Spec)
+}
+
+/// What a Secret holds of it.
+fn read(secret: &Secret, hosts: &HostsProvider) -> Result<Entry, String> {
+    let name = &hosts.secret_ref.name;
     let text = |key: &str| {
         let bytes = secret.data.as_ref().and_then(|d| d.get(key));
         let found = bytes.and_then(|b| std::str::from_utf8(&b.0).ok()).map(str::to_owned);

@@ -52,22 +52,33 @@ impl Keys {
 mod tests {
     use super::*;
     use crate::{
+        api::SwarmCluster,
         cluster::{
             Journal,
+            keys::Places,
             roster::{self, Given},
         },
         host::HostSeed,
     };
 
+    fn journal_places(keys: &Keys) -> Places {
+        keys.journal.taken.iter().map(|t| (t.id, vec![t.machine.login.address.clone()])).collect()
+    }
+
     #[test]
     fn what_is_given_is_what_is_shown_and_connected_by() {
-        let given = serde_json::json!({"secretRef": {"name": "lab"}, "machines": [
+        let hosts = serde_json::json!({"secretRef": {"name": "lab"}, "machines": [
             {"name": "a", "address": "10.0.0.1", "role": "Manager"},
             {"name": "b", "address": "10.0.0.2", "role": "Worker", "port": 2222},
             {"name": "c", "address": "10.0.0.3", "role": "Worker"},
         ]});
+        let cluster: SwarmCluster = serde_json::from_value(serde_json::json!({
+            "apiVersion": "testkit.dev/v1alpha1", "kind": "SwarmCluster",
+            "metadata": {"name": "foo", "namespace": "a", "uid": "u"}, "spec": {"provider": {"hosts": hosts}},
+        }))
+        .unwrap();
         let mut journal = Journal::default();
-        roster::take(&Given::of(&serde_json::from_value(given).unwrap()), &mut journal);
+        roster::take(&Given::of(cluster.spec.provider.hosts.as_ref().unwrap()), &mut journal);
         let (client, seed) = (ClientKey::generate(), HostSeed::generate());
         let mut keys = Keys { client: ClientKey::generate(), seed, known: BTreeMap::new(), journal, version: None };
         let line = ClientKey::generate().public_line("");
@@ -77,6 +88,9 @@ mod tests {
         assert_eq!(keys.client, client);
         let names: Vec<_> = keys.known.keys().map(String::as_str).collect();
         assert_eq!(names, ["foo-m0,10.0.0.1", "foo-w0,10.0.0.2,[10.0.0.2]:2222"]);
+        // Where the machines are now is no reason to show keys of our own, or none.
+        let places = journal_places(&keys);
+        assert_eq!(keys.known_at(&cluster, Some(&places)), keys.known);
         let pin = HostPin::from_openssh(&line).unwrap();
         let table = [
             ("foo-m0", "10.0.0.1", true),
