@@ -152,3 +152,38 @@ fn read(secret: &Secret, hosts: &HostsProvider) -> Result<Entry, String> {
     let doubt = unknown.map(|e| format!("{} of Secret {name} {e}", secret_key::KNOWN_HOSTS));
     Ok(Entry { client, known, doubt })
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::ByteString;
+
+    use super::*;
+
+    #[test]
+    fn a_secret_is_read_and_what_it_lacks_is_said() {
+        let machines = serde_json::json!([{"name": "a", "address": "10.0.0.1", "role": "Manager"}]);
+        let hosts = serde_json::json!({"secretRef": {"name": "lab"}, "machines": machines});
+        let hosts: HostsProvider = serde_json::from_value(hosts).unwrap();
+        let key = ClientKey::generate();
+        // As editors leave it, without the end of its last line.
+        let text = key.to_openssh().trim_end().to_owned();
+        let at = |address: &str| format!("{address} {}\n", key.public_line(""));
+        let private = |text: &str| (secret_key::PRIVATE_KEY.to_owned(), ByteString(text.as_bytes().to_vec()));
+        let known = |text: &str| (secret_key::KNOWN_HOSTS.to_owned(), ByteString(text.as_bytes().to_vec()));
+        for (data, told) in [
+            (vec![], "Secret lab has no ssh-privatekey"),
+            (vec![private(&text)], "Secret lab has no known_hosts"),
+            (vec![private("none"), known(&at("10.0.0.1"))], "is no key that can be used"),
+            (vec![private(&text), known(&at("10.0.0.2"))], "has no line for 10.0.0.1"),
+            (vec![private(&text), known(&at("10.0.0.1"))], ""),
+        ] {
+            let secret = Secret { data: Some(data.into_iter().collect()), ..Secret::default() };
+            let words = read(&secret, &hosts).map(|entry| {
+                assert_eq!(entry.client, key);
+                entry.doubt.unwrap_or_default()
+            });
+            let words = words.unwrap_or_else(|words| words);
+            assert!(words.contains(told) && words.is_empty() == told.is_empty(), "{words}");
+        }
+    }
+}
