@@ -79,6 +79,8 @@ pub mod secret_key {
     pub const HOST_SEED: &str = "host-seed";
     /// Host keys that were seen in place after rotation, as a `known_hosts` file.
     pub const KNOWN_HOSTS: &str = "known_hosts";
+    /// The name that the line of the jump host has there.
+    pub const JUMP_HOST: &str = "jump-host";
     /// What must not happen twice or be forgotten (JSON), written before it is done. In `NAME-journal` only.
     pub const JOURNAL: &str = "journal";
     /// The same, as versions before had it in `NAME-ssh`.

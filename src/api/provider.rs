@@ -158,6 +158,32 @@ pub struct HostsProvider {
     /// Install an engine, as `spec.engine` says, where a machine has none. Without this, a machine without an engine is waited for.
     #[serde(default)]
     pub install_engine: bool,
+
+    /// The host through which all machines are reached, by the operator and by `kubectl testkit`: they are logged in to inside its connection. Where people go another way than the operator, `spec.access.jumpHost` says theirs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub jump_host: Option<JumpHost>,
+}
+
+/// A host in between. The same key opens it as the machines, and `known_hosts` of the same Secret has its host key.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+#[schemars(transform = required_by_rule)]
+#[x_kube(validation = Rule::new("has(self.address)").message("write the jump host's address, such as jumpHost: {address: bastion.example.com}"))]
+pub struct JumpHost {
+    /// Its IP address or name.
+    #[schemars(length(max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[0-9A-Za-z:]([-0-9A-Za-z.:]*[0-9A-Za-z])?$')").message("write an IP address or a name, such as 10.0.0.5, without a port (that is port: 22)"))]
+    pub address: String,
+    /// The port of its sshd.
+    #[serde(default = "ssh_port")]
+    #[schemars(schema_with = "integer")]
+    #[x_kube(validation = Rule::new("self >= 1 && self <= 65535").message("write a port from 1 to 65535, such as 22"))]
+    pub port: u16,
+    /// Who logs in there. Nothing but forwarding TCP to the machines need be allowed.
+    #[serde(default = "ssh_user")]
+    #[schemars(length(max = 32))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z_][-a-z0-9_]*$')").message("write the name of a user, such as root or ubuntu"))]
+    pub user: String,
 }
 
 /// A machine that exists.

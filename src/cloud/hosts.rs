@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     fn machine(name: &str, address: &str) -> Machine {
-        let login = Login { address: address.to_owned(), port: 22, user: "root".to_owned() };
+        let login = Login { address: address.to_owned(), port: 22, user: "root".to_owned(), via: None };
         Machine { name: name.to_owned(), login, private_address: address.to_owned() }
     }
 

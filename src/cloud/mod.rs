@@ -192,6 +192,9 @@ pub struct Login {
     pub port: u16,
     /// The user.
     pub user: String,
+    /// The host that is gone through, which the same key opens.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<Box<Login>>,
 }
 
 /// Why an instance is in the state it is in.

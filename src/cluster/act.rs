@@ -167,8 +167,9 @@ impl Actor<'_> {
     fn target(&self, keys: &Keys, id: &HostId, instance: &Instance) -> Option<Target> {
         if let Some(login) = &instance.login {
             let pin = keys.given(&format!("{}-{}", self.cluster.name_any(), id.slot), &login.address)?;
+            let via = keys.through(login)?;
             let target = Target::pinned(&login.address, keys.client.clone(), pin);
-            return Some(Target { port: login.port, user: login.user.clone(), ..target });
+            return Some(Target { port: login.port, user: login.user.clone(), via, ..target });
         }
         let address = address(instance, self.cloud.connect_to())?;
         let own = keys.seed.host_key(id);

@@ -148,7 +148,9 @@ fn read(secret: &Secret, hosts: &HostsProvider) -> Result<Entry, String> {
     let client = ClientKey::from_openssh(&key)
         .map_err(|e| format!("{} of Secret {name} is no key that can be used: {e}", secret_key::PRIVATE_KEY))?;
     let known = text(secret_key::KNOWN_HOSTS)?;
-    let unknown = hosts.machines.iter().find_map(|m| known_host(&known, &m.address, m.port).err());
+    let places = hosts.machines.iter().map(|m| (m.address.as_str(), m.port));
+    let jump = hosts.jump_host.as_ref().map(|j| (j.address.as_str(), j.port));
+    let unknown = places.chain(jump).find_map(|(address, port)| known_host(&known, address, port).err());
     let doubt = unknown.map(|e| format!("{} of Secret {name} {e}", secret_key::KNOWN_HOSTS));
     Ok(Entry { client, known, doubt })
 }
@@ -170,6 +172,14 @@ mod tests {
         let at = |address: &str| format!("{address} {}\n", key.public_line(""));
         let private = |text: &str| (secret_key::PRIVATE_KEY.to_owned(), ByteString(text.as_bytes().to_vec()));
         let known = |text: &str| (secret_key::KNOWN_HOSTS.to_owned(), ByteString(text.as_bytes().to_vec()));
+        let mut behind = hosts.clone();
+        behind.jump_host = Some(serde_json::from_value(serde_json::json!({"address": "bastion"})).unwrap());
+        let secret = Secret {
+            data: Some([private(&text), known(&at("10.0.0.1"))].into_iter().collect()),
+            ..Secret::default()
+        };
+        let doubt = read(&secret, &behind).unwrap().doubt.unwrap_or_default();
+        assert!(doubt.contains("has no line for bastion"), "{doubt}");
         for (data, told) in [
             (vec![], "Secret lab has no ssh-privatekey"),
             (vec![private(&text)], "Secret lab has no known_hosts"),

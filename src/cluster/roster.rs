@@ -41,9 +41,12 @@ impl Given {
     /// What a spec says.
     #[must_use]
     pub fn of(hosts: &HostsProvider) -> Self {
+        let via = hosts.jump_host.as_ref().map(|jump| {
+            Box::new(Login { address: jump.address.clone(), port: jump.port, user: jump.user.clone(), via: None })
+        });
         let machine = |m: &crate::api::Machine| Machine {
             name: m.name.clone(),
-            login: Login { address: m.address.clone(), port: m.port, user: m.user.clone() },
+            login: Login { address: m.address.clone(), port: m.port, user: m.user.clone(), via: via.clone() },
             private_address: m.private_address.clone().unwrap_or_else(|| m.address.clone()),
         };
         let machines = hosts.machines.iter().map(|m| (machine(m), m.role)).collect();
@@ -105,7 +108,7 @@ pub fn take(given: &Given, journal: &mut Journal) {
     for (machine, role) in &given.machines {
         match journal.taken.iter().position(|t| same(machine, &t.machine)) {
             Some(n) => {
-                // Who logs in changes nothing of the machine.
+                // Who logs in, and by which way, changes nothing of the machine.
                 journal.taken[n].machine = machine.clone();
                 let before = journal.taken[n].id;
                 if before.slot.role != *role {

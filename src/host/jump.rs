@@ -1,7 +1,7 @@
-//! A host in between: the user's own login there, and a channel to the next one.
+//! A host in between: a login there, and a channel to the next one.
 //!
-//! Nothing of a cluster is shown to it: the cluster's key is used inside the channel alone. What it is offered is what
-//! `ssh` would offer: the keys of the user's agent, then those in files.
+//! It is offered the key that was given for it, where one was; else what `ssh` would offer: the keys of the user's agent,
+//! then those in files. The key of what lies behind it is used inside the channel alone.
 
 use std::{
     path::PathBuf,
@@ -20,7 +20,7 @@ use russh::{
 use tokio::net::UnixStream;
 
 use super::{
-    ConnectError, HostPin, JumpError,
+    ClientKey, ConnectError, HostPin, JumpError,
     login::{
         Ending, Expected, LOGIN, LOGIN_LIMIT, LOGIN_TRIPS, Met, Patience, Unmet, Watcher, hung_up, place, shake_hands,
         within,
@@ -47,6 +47,8 @@ pub struct Jump {
     pub user: String,
     /// The host keys that prove it. There must be some: none is taken on trust.
     pub known: Vec<HostPin>,
+    /// The key that opens it, before any that are the user's.
+    pub key: Option<ClientKey>,
     /// The socket of the user's agent.
     pub agent: Option<PathBuf>,
     /// The user's private keys. Those that are not there are passed over.
@@ -56,6 +58,22 @@ pub struct Jump {
 }
 
 impl Jump {
+    /// One that is opened by a key at hand, and not by a person's.
+    #[must_use]
+    pub fn given(address: &str, port: u16, user: &str, pin: HostPin, key: ClientKey) -> Self {
+        Self {
+            name: format!("{user}@{}", place(address, port)),
+            address: address.to_owned(),
+            port,
+            user: user.to_owned(),
+            known: vec![pin],
+            key: Some(key),
+            agent: None,
+            keys: Vec::new(),
+            only_keys: true,
+        }
+    }
+
     /// There is no connection to it.
     pub(super) fn unreached(&self, error: ConnectError) -> ConnectError {
         self.ends(JumpError::Connect(Box::new(error)))
@@ -128,6 +146,16 @@ impl Jump {
         let hung_up = |handle: &Handle<Watcher>| {
             handle.is_closed().then(|| JumpError::Connect(Box::new(hung_up(here, ending.reason()))))
         };
+        if let Some(key) = &self.key {
+            tried.push("the key that was given for it".to_owned());
+            let answer = handle
+                .authenticate_publickey(&self.user, PrivateKeyWithHashAlg::new(key.private(), None))
+                .await
+                .map_err(|e| JumpError::Connect(Box::new(self::hung_up(here, e.to_string()))))?;
+            if self.is_in(&answer, &mut tried) {
+                return Ok(());
+            }
+        }
         if let Some((mut agent, keys)) = self.of_agent(&mut tried).await {
             for key in keys {
                 let hash = hash(handle, &key).await;

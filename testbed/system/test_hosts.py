@@ -21,7 +21,7 @@ class Lab:
     """Hosts with one key to log in, each with a host key of its own, in a group that lets them reach each other."""
 
     def __init__(self, space, folder):
-        self.space, self.folder, self.hosts = space, Path(folder), {}
+        self.space, self.folder, self.hosts, self.inner = space, Path(folder), {}, None
         self.key = self.make("login")
         [vpc] = space.ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
         self.group = space.ec2.create_security_group(GroupName=space.name, Description="a lab", VpcId=vpc["VpcId"])["GroupId"]
@@ -36,7 +36,15 @@ class Lab:
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", path], check=True)
         return path
 
-    def launch(self, name, image=ENGINE):
+    def inner_group(self):
+        """A group that nobody gets into but from the first one."""
+        [vpc] = self.space.ec2.describe_vpcs(Filters=[{"Name": "is-default", "Values": ["true"]}])["Vpcs"]
+        self.inner = self.space.ec2.create_security_group(GroupName=f"{self.space.name}-inner", Description="behind a lab", VpcId=vpc["VpcId"])["GroupId"]
+        self.space.ec2.authorize_security_group_ingress(GroupId=self.inner, IpPermissions=[
+            {"IpProtocol": "tcp", "FromPort": 22, "ToPort": 22, "UserIdGroupPairs": [{"GroupId": self.group}]}])
+        return self.inner
+
+    def launch(self, name, image=ENGINE, group=None):
         host_key = self.make(f"host-{name}")
         script = (
             "#!/bin/bash\nset -eu\numask 077\nmkdir -p /root/.ssh /etc/ssh/sshd_config.d\n"
@@ -47,7 +55,7 @@ class Lab:
             "systemctl try-restart ssh sshd >/dev/null 2>&1 || service ssh restart >/dev/null 2>&1 || true\n"
         )
         [instance] = self.space.ec2.run_instances(
-            ImageId=image, MinCount=1, MaxCount=1, InstanceType="t3.medium", SecurityGroupIds=[self.group], UserData=script,
+            ImageId=image, MinCount=1, MaxCount=1, InstanceType="t3.medium", SecurityGroupIds=[group or self.group], UserData=script,
             MetadataOptions={"HttpTokens": "required", "HttpPutResponseHopLimit": 1},
             TagSpecifications=[{"ResourceType": "instance", "Tags": [{"Key": "Name", "Value": f"{self.space.name}-{name}"}]}])["Instances"]
         self.hosts[name] = (instance["InstanceId"], instance["PrivateIpAddress"])
@@ -83,7 +91,8 @@ class Lab:
         if ids:
             self.space.ec2.terminate_instances(InstanceIds=ids)
             self.space.ec2.get_waiter("instance_terminated").wait(InstanceIds=ids, WaiterConfig={"Delay": 1, "MaxAttempts": 60})
-        self.space.ec2.delete_security_group(GroupId=self.group)
+        for group in filter(None, (self.inner, self.group)):
+            self.space.ec2.delete_security_group(GroupId=group)
 
 
 @pytest.fixture
@@ -213,6 +222,27 @@ def test_a_swarm_that_is_there_is_adopted_where_it_agrees_and_left_alone(space, 
     assert set(lab.ssh("alpha", "docker", "node", "ls", "-q").split()) == nodes
     assert "theirs" in lab.ssh("alpha", "docker", "service", "ls")
     assert "testkit.dev" not in lab.ssh("alpha", "docker", "node", "inspect", *nodes, "--format", "'{{json .Spec.Labels}}'")
+
+
+def test_a_machine_behind_a_jump_host_is_reached_through_it_alone(space, lab, tmp_path):
+    lab.launch("door")
+    lab.launch("alpha", group=lab.inner_group())
+    lab.secret()
+    made = on("inner", [machine(lab, "alpha", "Manager")])
+    space.apply(made)
+    until("there is no way to it", lambda: "alpha" in space.condition("swarmcluster", "inner", "Ready")["message"], 60)
+    made["spec"]["provider"]["hosts"]["jumpHost"] = {"address": lab.address("door")}
+    space.apply(made)
+    space.wait("swarmcluster", "inner", "Ready", 180)
+
+    # What comes from elsewhere still is not let in: runs, shells and the socket go through the jump host as well.
+    assert subprocess.run(["timeout", "3", "bash", "-c", f"exec 3<>/dev/tcp/{lab.address('alpha')}/22"], capture_output=True).returncode
+    assert plugin(space, "ssh", "inner", "--", "hostname").strip() != lab.ssh("door", "hostname")
+    with attach(space, "inner", tmp_path) as sock:
+        assert [n["Status"]["Addr"] for n in sock.json("GET", "/nodes")] == [lab.address("alpha")]
+    load(space, "inner")
+    space.apply(run("nightly", "inner"))
+    space.wait("e2erun", "nightly", "Complete", 300)
 
 
 def test_an_engine_is_installed_where_that_is_said(space, lab):

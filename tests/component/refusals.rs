@@ -119,6 +119,16 @@ fn wrong_clusters_are_refused_with_what_to_write() {
                 &["spec.provider.hosts.machines", "root or ubuntu"],
             ),
             (
+                "a jump host without an address",
+                hosts(&json!({"jumpHost": {"port": 22}})),
+                &["spec.provider.hosts.jumpHost", "write the jump host's address"],
+            ),
+            (
+                "a jump host with a login in its address",
+                hosts(&json!({"jumpHost": {"address": "me@bastion"}})),
+                &["spec.provider.hosts.jumpHost.address", "write an IP address or a name"],
+            ),
+            (
                 "more managers than machines",
                 merged(&hosts(&json!({})), &json!({"spec": {"managers": 5}})),
                 &["leave managers and workers out"],

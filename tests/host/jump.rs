@@ -44,6 +44,7 @@ impl Bastion {
             port,
             user: "root".to_owned(),
             known: known_hosts("127.0.0.1", port, &[self.home.join("known_hosts")]).unwrap(),
+            key: None,
             agent: None,
             keys: vec![self.home.join("not-there"), self.home.join("id_ed25519")],
             only_keys: false,

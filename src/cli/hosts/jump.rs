@@ -159,6 +159,7 @@ fn jump(stop: &Stop, config: SshConfig) -> Result<Jump, Failure> {
         port: config.port,
         user: config.user,
         known,
+        key: None,
         agent: config.agent,
         keys: config.keys,
         only_keys: config.only_keys,

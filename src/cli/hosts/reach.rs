@@ -16,7 +16,7 @@ use super::jump::{Route, for_ssh};
 use crate::cli::{Context, failure::Failure, hosts::nodes, kubernetes::Kubernetes};
 use crate::{
     api::{NodeStatus, SwarmCluster, secret_key},
-    host::{ClientKey, ConnectError, Host, HostPin, Jump, JumpError, Target},
+    host::{ClientKey, ConnectError, Host, HostPin, Jump, JumpError, Target, written},
 };
 
 /// What it takes to log in to the hosts of a cluster.
@@ -67,12 +67,19 @@ impl Reach {
         let key = ClientKey::from_openssh(key)
             .map_err(|e| broken(secret_key::PRIVATE_KEY, &format!("is not a usable key: {e}")))?;
         let lines = text(secret_key::KNOWN_HOSTS).unwrap_or_default();
-        let known = lines
+        let known: Vec<Known> = lines
             .lines()
             .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
             .map(|line| known(line).ok_or_else(|| broken(secret_key::KNOWN_HOSTS, "has a line that does not read")))
             .collect::<Result<_, _>>()?;
-        Ok(Self { key, known, secret, detour: Detour::of(context, cluster).await? })
+        let detour = match Detour::said(context, cluster).await? {
+            Some(detour) => detour,
+            None => match given(cluster, &known, &key)? {
+                Some(jump) => Detour::Said(vec![jump]),
+                None => Detour::configured(context, cluster).await?,
+            },
+        };
+        Ok(Self { key, known, secret, detour })
     }
 
     /// Where the node is, how it is come to, and which key it must show.
@@ -134,8 +141,8 @@ impl Detour {
         }
     }
 
-    /// What the user says, else the cluster, else the user's OpenSSH.
-    async fn of(context: &Context, cluster: &SwarmCluster) -> Result<Self, Failure> {
+    /// What the user says, else the cluster.
+    async fn said(context: &Context, cluster: &SwarmCluster) -> Result<Option<Self>, Failure> {
         let of_spec = cluster.spec.access.as_ref().and_then(|access| access.jump_host.as_deref());
         let said = match (&context.hosts.jump, of_spec) {
             (Some(route), _) => Some(route.clone()),
@@ -144,9 +151,14 @@ impl Detour {
             })?),
             (None, None) => None,
         };
-        if let Some(route) = said {
-            return Ok(Self::Said(route.jumps(&context.configs).await?));
+        match said {
+            Some(route) => Ok(Some(Self::Said(route.jumps(&context.configs).await?))),
+            None => Ok(None),
         }
+    }
+
+    /// As the user's OpenSSH has it.
+    async fn configured(context: &Context, cluster: &SwarmCluster) -> Result<Self, Failure> {
         let mut configured = BTreeMap::new();
         let nodes = cluster.status.iter().flat_map(|s| &s.nodes);
         let addresses: BTreeSet<&String> =
@@ -162,6 +174,20 @@ impl Detour {
         }
         Ok(Self::Configured(configured))
     }
+}
+
+/// The host that the operator goes through, which the cluster's key opens.
+fn given(cluster: &SwarmCluster, known: &[Known], key: &ClientKey) -> Result<Option<Jump>, Failure> {
+    let Some(jump) = cluster.spec.provider.hosts.as_ref().and_then(|hosts| hosts.jump_host.as_ref()) else {
+        return Ok(None);
+    };
+    let name = written(&jump.address, jump.port);
+    let Some(known) = known.iter().find(|k| k.names.iter().any(|n| n == secret_key::JUMP_HOST) && k.names.contains(&name)) else {
+        return Err(Failure::new(format!("the host key of the jump host {name} is not in the cluster's Secret yet"))
+            .help("the operator takes it from known_hosts of spec.provider.hosts.secretRef: see what it says about the cluster")
+            .help("--jump names another way"));
+    };
+    Ok(Some(Jump::given(&jump.address, jump.port, &jump.user, known.pin.clone(), key.clone())))
 }
 
 /// Why there is no connection to a node, and what to do about it.
@@ -287,6 +313,7 @@ mod tests {
             port: 22,
             user: "me".to_owned(),
             known: Vec::new(),
+            key: None,
             agent: None,
             keys: Vec::new(),
             only_keys: false,
