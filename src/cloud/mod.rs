@@ -194,7 +194,7 @@ pub struct Login {
     pub user: String,
     /// The host that is gone through, which the same key opens.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub via: Option<Box<Login>>,
+    pub via: Option<Box<Self>>,
 }
 
 /// Why an instance is in the state it is in.

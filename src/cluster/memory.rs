@@ -279,6 +279,7 @@ mod tests {
             zone: None,
             subnet: None,
             launched_at: None,
+            login: None,
         };
         let (stopped, by_user) = (InstanceState::Stopped, "Client.UserInitiatedShutdown");
         for (error, known) in [

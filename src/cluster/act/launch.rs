@@ -56,7 +56,7 @@ impl Actor<'_> {
 
     /// What instances lacked that were accepted and came to nothing: no cluster of the account need try it now.
     pub(super) fn note_short(&self, plan: &Plan) {
-        let request = template::request(self.cloud.ec2);
+        let Some(request) = self.cloud.ec2.map(template::request) else { return };
         for (offering, lack, words) in &plan.short {
             self.cloud.account.shortages.note(offering, &request, *lack, words, Timestamp::now());
         }
