@@ -121,7 +121,7 @@ def roles(space, name, home):
 
 
 def plugin(space, *words, timeout=60):
-    done = subprocess.run(["kubectl", "testkit", *words, "-n", space.name], capture_output=True, text=True, timeout=timeout)
+    done = subprocess.run(["kubectl", "testkit", words[0], "-n", space.name, *words[1:]], capture_output=True, text=True, timeout=timeout)
     assert done.returncode == 0, f"kubectl testkit {' '.join(words)}: {done.stderr}"
     return done.stdout
 
