@@ -24,7 +24,9 @@ pub use duration::Duration;
 pub use names::{
     CREDENTIALS_FINALIZER, FINALIZER, GROUP, HOLD_UNTIL, KEEP, MANAGER, RUNS, journal_secret, label, secret_key,
 };
-pub use provider::{AddressKind, AmiSelector, Ec2Provider, HostsProvider, JumpHost, Machine, Provider, SecretRef, Volume};
+pub use provider::{
+    AddressKind, AmiSelector, Ec2Provider, HostsProvider, JumpHost, Machine, Provider, SecretRef, Volume,
+};
 pub use quantity::Quantity;
 pub use run::{
     CaseFailure, ClusterRef, E2ERun, E2ERunSpec, E2ERunStatus, ImagePullPolicy, Limits, Phase, Resources,

@@ -6,8 +6,8 @@ mod launch;
 mod start;
 
 pub use failure::Failure;
-pub use install::REST as INSTALL_REST;
 use futures::future::join_all;
+pub use install::REST as INSTALL_REST;
 use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, ResourceExt,

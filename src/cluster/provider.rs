@@ -174,10 +174,8 @@ mod tests {
         let known = |text: &str| (secret_key::KNOWN_HOSTS.to_owned(), ByteString(text.as_bytes().to_vec()));
         let mut behind = hosts.clone();
         behind.jump_host = Some(serde_json::from_value(serde_json::json!({"address": "bastion"})).unwrap());
-        let secret = Secret {
-            data: Some([private(&text), known(&at("10.0.0.1"))].into_iter().collect()),
-            ..Secret::default()
-        };
+        let secret =
+            Secret { data: Some([private(&text), known(&at("10.0.0.1"))].into_iter().collect()), ..Secret::default() };
         let doubt = read(&secret, &behind).unwrap().doubt.unwrap_or_default();
         assert!(doubt.contains("has no line for bastion"), "{doubt}");
         for (data, told) in [

@@ -182,7 +182,9 @@ fn given(cluster: &SwarmCluster, known: &[Known], key: &ClientKey) -> Result<Opt
         return Ok(None);
     };
     let name = written(&jump.address, jump.port);
-    let Some(known) = known.iter().find(|k| k.names.iter().any(|n| n == secret_key::JUMP_HOST) && k.names.contains(&name)) else {
+    let Some(known) =
+        known.iter().find(|k| k.names.iter().any(|n| n == secret_key::JUMP_HOST) && k.names.contains(&name))
+    else {
         return Err(Failure::new(format!("the host key of the jump host {name} is not in the cluster's Secret yet"))
             .help("the operator takes it from known_hosts of spec.provider.hosts.secretRef: see what it says about the cluster")
             .help("--jump names another way"));
