@@ -8,6 +8,20 @@ use super::{
     objects::{cluster, ec2, hosts, machine, merged, run},
 };
 
+/// Whether all that was written is there, beside defaults; also in each of a list.
+fn holds(read: &Value, written: &Value) -> bool {
+    match (read, written) {
+        (_, Value::Null) => true,
+        (Value::Object(read), Value::Object(written)) => {
+            written.iter().all(|(key, value)| value.is_null() || read.get(key).is_some_and(|there| holds(there, value)))
+        }
+        (Value::Array(read), Value::Array(written)) => {
+            read.len() == written.len() && read.iter().zip(written).all(|(there, value)| holds(there, value))
+        }
+        _ => read == written,
+    }
+}
+
 #[test]
 fn right_clusters_are_taken() {
     let namespace = Namespace::new("right");
@@ -51,11 +65,8 @@ fn right_clusters_are_taken() {
         let taken = namespace.try_apply(&object).unwrap_or_else(|e| panic!("{change}: {e}"));
         let read: SwarmCluster = serde_json::from_value(taken.clone()).unwrap_or_else(|e| panic!("{change}: {e}"));
         // Nothing the API server took is lost on the operator.
-        assert_eq!(
-            merged(&serde_json::to_value(&read.spec).unwrap(), &object["spec"]),
-            serde_json::to_value(&read.spec).unwrap(),
-            "{change}"
-        );
+        let spec = serde_json::to_value(&read.spec).unwrap();
+        assert!(holds(&spec, &object["spec"]), "{change}: {spec}");
     }
     for change in [
         json!({"sharing": "Shared"}),
