@@ -13,6 +13,9 @@ use super::{
     NetworkSpec, OwnedNetwork, Owner, Removal, Shortages,
 };
 
+/// How a machine is told from an instance that a cloud made.
+const PREFIX: &str = "host/";
+
 /// A machine that exists: what it is called, and the ways to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -30,7 +33,13 @@ impl Machine {
     /// What it is called as an instance.
     #[must_use]
     pub fn id(&self) -> String {
-        format!("host/{}", self.name)
+        format!("{PREFIX}{}", self.name)
+    }
+
+    /// The name of the machine that is called so as an instance.
+    #[must_use]
+    pub fn name_of(id: &str) -> Option<&str> {
+        id.strip_prefix(PREFIX)
     }
 
     /// The machine as an instance that fills a slot.
@@ -94,7 +103,7 @@ impl CloudProvider for Hosts {
         Box::pin(async move { found.ok_or_else(none) })
     }
 
-    fn start<'a>(&'a self, _ids: &'a [String]) -> Answer<'a, ()> {
+    fn start<'a>(&'a self, _id: &'a str) -> Answer<'a, ()> {
         Box::pin(async { Ok(()) })
     }
 

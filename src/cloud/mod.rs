@@ -46,8 +46,8 @@ pub trait CloudProvider: Send + Sync + 'static {
     /// Launches the instance of a slot, or returns the one an earlier call with the same arguments launched.
     fn launch<'a>(&'a self, launch: &'a Launch) -> Answer<'a, Instance>;
 
-    /// Starts instances that are stopped. Those that are not stopped are left as they are.
-    fn start<'a>(&'a self, ids: &'a [String]) -> Answer<'a, ()>;
+    /// Starts an instance that is stopped. One that is not stopped is left as it is.
+    fn start<'a>(&'a self, id: &'a str) -> Answer<'a, ()>;
 
     /// Ends instances and removes their volumes. Ids the cloud does not know (any more) are fine.
     fn terminate<'a>(&'a self, ids: &'a [String]) -> Answer<'a, ()>;

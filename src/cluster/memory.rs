@@ -242,7 +242,11 @@ impl LaunchMemory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{api::NodeRole, cluster::Slot};
+    use crate::{
+        api::NodeRole,
+        cloud::StateReason,
+        cluster::{Slot, plan},
+    };
 
     fn member() -> MemberId {
         MemberId { slot: Slot { role: NodeRole::Manager, index: 0 }, incarnation: 0 }
@@ -264,22 +268,9 @@ mod tests {
 
     #[test]
     fn what_cannot_be_started_is_known_until_it_runs() {
-        use crate::cloud::{Owner, StateReason};
         let instance = |state, code: &str| Instance {
-            id: "i-w0-0".into(),
-            owner: Owner { uid: "u".into(), name: "ns/c".into() },
-            slot: "w0".into(),
-            incarnation: 0,
-            state,
             state_reason: Some(StateReason { code: code.into(), message: "words".into() }),
-            instance_type: "a.large".into(),
-            spot: false,
-            private_address: None,
-            public_address: None,
-            zone: None,
-            subnet: None,
-            launched_at: None,
-            login: None,
+            ..plan::tests::instance("w0", 0, state)
         };
         let (stopped, by_user) = (InstanceState::Stopped, "Client.UserInitiatedShutdown");
         for (error, known) in [

@@ -457,6 +457,6 @@ pub fn labels(world: &World, host: MemberId) -> BTreeMap<String, String> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 #[cfg(test)]
 mod worlds;

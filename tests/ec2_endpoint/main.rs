@@ -252,16 +252,15 @@ async fn what_there_is_no_room_for_is_not_started_and_says_so_at_once() {
     until(&ec2, &made.id, InstanceState::Running).await;
     sdk.stop_instances().instance_ids(&made.id).send().await.unwrap();
     until(&ec2, &made.id, InstanceState::Stopped).await;
-    let ids = [made.id.clone()];
     bed.knobs(&json!({"capacity": [{"type": "t3.medium"}]}));
-    let e = ec2.start(&ids).await.unwrap_err();
+    let e = ec2.start(&made.id).await.unwrap_err();
     assert!(matches!(&e, CloudError::Capacity(m) if m.contains("InsufficientInstanceCapacity")), "{e:?}");
     assert_eq!(bed.calls("StartInstances"), 1, "not tried again by the SDK");
     bed.knobs(&json!({"capacity": [], "vcpu_limit": 0}));
-    let e = ec2.start(&ids).await.unwrap_err();
+    let e = ec2.start(&made.id).await.unwrap_err();
     assert!(matches!(&e, CloudError::Quota(m) if m.contains("VcpuLimitExceeded")), "{e:?}");
     bed.knobs(&json!({"vcpu_limit": null}));
-    ec2.start(&ids).await.unwrap();
+    ec2.start(&made.id).await.unwrap();
     until(&ec2, &made.id, InstanceState::Running).await;
 }
 

@@ -2,6 +2,7 @@
 
 use crate::api::{NodeRole, NodeState, NodeStatus, SwarmCluster, type_};
 use crate::cli::{failure::Failure, suggest};
+use crate::cloud::Machine;
 
 /// The one node meant; without a word for it the leader, or else a ready manager.
 pub fn one<'a>(cluster: &'a SwarmCluster, word: Option<&str>) -> Result<&'a NodeStatus, Failure> {
@@ -59,7 +60,7 @@ fn is_called(cluster: &SwarmCluster, node: &NodeStatus, word: &str) -> bool {
         || slot == Some(word)
         || [&node.instance_id, &node.address, &node.private_address, &node.node_id]
             .into_iter()
-            .any(|id| id.as_deref().is_some_and(|id| id == word || id.strip_prefix("host/") == Some(word)))
+            .any(|id| id.as_deref().is_some_and(|id| id == word || Machine::name_of(id) == Some(word)))
 }
 
 fn unknown(cluster: &SwarmCluster, nodes: &[NodeStatus], word: &str) -> Failure {

@@ -73,16 +73,11 @@ impl Ec2 {
         protected.map_or(Ok(()), Err)
     }
 
-    /// Starts instances that are stopped: each by itself, for one that cannot be must not hold up the others.
-    pub(super) async fn start_instances(&self, ids: &[String]) -> Result<(), Failure> {
-        let mut failure = None;
-        for id in ids {
-            let settings = Config::builder().retry_classifier(OnlyThrottled::<StartInstancesError>::new());
-            let call = self.client.start_instances().instance_ids(id).customize().config_override(settings);
-            let done = call.send().await;
-            failure = done.map_err(Failure::of("StartInstances")).err().or(failure);
-        }
-        failure.map_or(Ok(()), Err)
+    /// Starts an instance that is stopped: by itself, since EC2 starts all that are named or none.
+    pub(super) async fn start_instance(&self, id: &str) -> Result<(), Failure> {
+        let settings = Config::builder().retry_classifier(OnlyThrottled::<StartInstancesError>::new());
+        let call = self.client.start_instances().instance_ids(id).customize().config_override(settings);
+        call.send().await.map_err(Failure::of("StartInstances")).map(drop)
     }
 
     /// The console of an instance: as it is now where the type can tell, else as AWS kept it.

@@ -141,8 +141,8 @@ impl CloudProvider for Ec2 {
         Box::pin(self.run_instance(launch))
     }
 
-    fn start<'a>(&'a self, ids: &'a [String]) -> Answer<'a, ()> {
-        Box::pin(async { Ok(self.start_instances(ids).await?) })
+    fn start<'a>(&'a self, id: &'a str) -> Answer<'a, ()> {
+        Box::pin(async { Ok(self.start_instance(id).await?) })
     }
 
     fn terminate<'a>(&'a self, ids: &'a [String]) -> Answer<'a, ()> {

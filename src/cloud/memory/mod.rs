@@ -226,7 +226,7 @@ impl CloudProvider for Memory {
         Box::pin(async move { self.call("RunInstances")?.launch(launch, Instant::now()) })
     }
 
-    fn start<'a>(&'a self, _ids: &'a [String]) -> Answer<'a, ()> {
+    fn start<'a>(&'a self, _id: &'a str) -> Answer<'a, ()> {
         // Nothing here stops an instance.
         Box::pin(async { self.call("StartInstances").map(drop) })
     }

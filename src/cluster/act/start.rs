@@ -7,7 +7,7 @@ impl Actor<'_> {
     pub(super) async fn start(&self, ids: &[String]) -> Result<Effect, Failure> {
         let mut refused = None;
         for id in ids {
-            if let Err(error) = self.cloud.account.cloud.start(std::slice::from_ref(id)).await {
+            if let Err(error) = self.cloud.account.cloud.start(id).await {
                 self.context.remember(&self.owner.uid, |memory| memory.note_start(id, &error));
                 refused.get_or_insert(error);
             }

@@ -21,7 +21,7 @@ pub(super) fn spec(managers: u32, workers: u32) -> SwarmClusterSpec {
     .unwrap()
 }
 
-pub(super) fn instance(slot: &str, incarnation: u32, state: InstanceState) -> Instance {
+pub(in crate::cluster) fn instance(slot: &str, incarnation: u32, state: InstanceState) -> Instance {
     Instance {
         id: format!("i-{slot}-{incarnation}"),
         owner: Owner { uid: "u".into(), name: "ns/c".into() },
