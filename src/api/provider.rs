@@ -1,6 +1,6 @@
 //! Where the machines of a SwarmCluster come from.
 
-use kube::KubeSchema;
+use kube::{KubeSchema, core::Rule};
 use schemars::{JsonSchema, Schema};
 use serde::{Deserialize, Serialize};
 
@@ -172,17 +172,17 @@ pub struct HostsProvider {
 pub struct JumpHost {
     /// Its IP address or name.
     #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9A-Za-z:]([-0-9A-Za-z.:]*[0-9A-Za-z])?$')").message("write an IP address or a name, such as 10.0.0.5, without a port (that is port: 22)"))]
+    #[x_kube(validation = an_address())]
     pub address: String,
     /// The port of its sshd.
     #[serde(default = "ssh_port")]
     #[schemars(schema_with = "integer")]
-    #[x_kube(validation = Rule::new("self >= 1 && self <= 65535").message("write a port from 1 to 65535, such as 22"))]
+    #[x_kube(validation = a_port())]
     pub port: u16,
     /// Who logs in there. Nothing but forwarding TCP to the machines need be allowed.
     #[serde(default = "ssh_user")]
     #[schemars(length(max = 32))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z_][-a-z0-9_]*$')").message("write the name of a user, such as root or ubuntu"))]
+    #[x_kube(validation = a_user())]
     pub user: String,
 }
 
@@ -202,7 +202,7 @@ pub struct Machine {
     pub name: String,
     /// The IP address or name at which the operator and `kubectl testkit` log in; `known_hosts` has a key for it.
     #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new("self.matches('^[0-9A-Za-z:]([-0-9A-Za-z.:]*[0-9A-Za-z])?$')").message("write an IP address or a name, such as 10.0.0.5, without a port (that is port: 22)"))]
+    #[x_kube(validation = an_address())]
     pub address: String,
     /// The IP address by which the other machines reach it, where that is another one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -214,12 +214,12 @@ pub struct Machine {
     /// The port of sshd.
     #[serde(default = "ssh_port")]
     #[schemars(schema_with = "integer")]
-    #[x_kube(validation = Rule::new("self >= 1 && self <= 65535").message("write a port from 1 to 65535, such as 22"))]
+    #[x_kube(validation = a_port())]
     pub port: u16,
     /// Who logs in: root, or one who may use `sudo` without a password. Where that one may not use the engine's socket, it becomes a member of the group `docker`.
     #[serde(default = "ssh_user")]
     #[schemars(length(max = 32))]
-    #[x_kube(validation = Rule::new("self.matches('^[a-z_][-a-z0-9_]*$')").message("write the name of a user, such as root or ubuntu"))]
+    #[x_kube(validation = a_user())]
     pub user: String,
 }
 
@@ -266,6 +266,22 @@ impl Ec2Provider {
 
 fn instance_types() -> Vec<String> {
     vec!["t3.medium".to_owned(), "t3a.medium".to_owned()]
+}
+
+/// What an address to log in at may be.
+fn an_address() -> Rule {
+    Rule::new("self.matches('^[0-9A-Za-z:]([-0-9A-Za-z.:]*[0-9A-Za-z])?$')")
+        .message("write an IP address or a name, such as 10.0.0.5, without a port (that is port: 22)")
+}
+
+/// What a port may be.
+fn a_port() -> Rule {
+    Rule::new("self >= 1 && self <= 65535").message("write a port from 1 to 65535, such as 22")
+}
+
+/// What a user's name may be.
+fn a_user() -> Rule {
+    Rule::new("self.matches('^[a-z_][-a-z0-9_]*$')").message("write the name of a user, such as root or ubuntu")
 }
 
 /// Only the name is required by the schema, since the list is keyed by it: the rest by rules.
