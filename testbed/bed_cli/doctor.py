@@ -46,7 +46,7 @@ def examine(to_build: list, whats: tuple[str, ...]) -> list[Finding]:
     findings = [_system(), _python(needed="Python packages" in names)]
     if hosts or "Debian packages" in names:
         findings += [_root(), _debian()]
-    if made_of_debian(names):
+    if any(step.debian for step in to_build):
         findings.append(_mirror())
     if hosts:
         findings += [_tun(), _nftables(), _kernel("bed" in asked), _shared_memory()]
@@ -106,11 +106,6 @@ def _debian() -> Finding:
     if shutil.which("apt-get") and shutil.which("dpkg-query"):
         return Finding("apt", "there")
     return Finding("apt", "absent", "host images are made from Debian packages: use Debian")
-
-
-def made_of_debian(to_build: set[str]) -> bool:
-    """Whether one of these steps asks Debian's mirror for hosts or their kernel."""
-    return any("host" in name for name in to_build)
 
 
 def _mirror() -> Finding:

@@ -25,7 +25,7 @@ class Step:
     `cpu` and `wait` are its seconds of processor, and of waiting for a network or a disk, until this machine has told better.
     `threads`: how many processors it keeps busy, but for the last `tail` seconds of processor, which are one's alone; `after`: steps
     that have to be done before it, where the work has them;
-    `always`: what it runs knows itself whether there is anything to do.
+    `always`: what it runs knows itself whether there is anything to do; `debian`: it is made of packages of Debian's mirror.
     """
 
     name: str
@@ -36,6 +36,7 @@ class Step:
     after: tuple[str, ...] = ()
     always: bool = False
     tail: float = 0
+    debian: bool = False
 
 
 class Running:

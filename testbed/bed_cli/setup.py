@@ -153,9 +153,9 @@ def _kernels(own: bool, images: bool) -> list[Step]:
     folder, steps = places.TESTBED / "hosts" / "kernel", []
     lacks_own, lacks_prebuilt = (not os.access(kernel, os.X_OK) for kernel in (places.own_kernel(), places.prebuilt_kernel()))
     if own and lacks_own:
-        steps.append(Step(OWN_KERNEL, [folder / "build", places.own_kernel().parent], cpu=1080, wait=10, threads=2, after=(PACKAGES,), tail=30))
+        steps.append(Step(OWN_KERNEL, [folder / "build", places.own_kernel().parent], cpu=1080, wait=10, threads=2, after=(PACKAGES,), tail=30, debian=True))
     if lacks_prebuilt and (images or lacks_own and not own):
-        steps.append(Step(PREBUILT_KERNEL, [folder / "prebuilt", places.prebuilt_kernel().parent], cpu=12, wait=8, after=(PACKAGES,)))
+        steps.append(Step(PREBUILT_KERNEL, [folder / "prebuilt", places.prebuilt_kernel().parent], cpu=12, wait=8, after=(PACKAGES,), debian=True))
     return steps
 
 
@@ -167,7 +167,7 @@ def _image(engine: str) -> list[Step]:
     build = places.TESTBED / "hosts" / "image.sh"
     name = "host image without an engine" if engine == "none" else f"host image with Docker {engine}"
     return [Step(name, ["sh", "-c", script, "image", build, places.images(), engine, places.prebuilt_kernel().parent], cpu=30, wait=15,
-                 after=(PACKAGES, PREBUILT_KERNEL))]
+                 after=(PACKAGES, PREBUILT_KERNEL), debian=True)]
 
 
 def _programs() -> list[Step]:
