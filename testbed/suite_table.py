@@ -147,7 +147,8 @@ def main():
     if notes.exists():
         print(notes.read_text())
     for part in (rounds, failures, slower, slowest, table):
-        print("\n".join(part(runs)))
+        if lines := list(part(runs)):
+            print("\n".join(lines))
 
 
 if __name__ == "__main__":
