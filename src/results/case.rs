@@ -63,6 +63,12 @@ impl Case {
         self.name.get(self.own..).unwrap_or_default()
     }
 
+    /// Whether it has a name of its own of which no part is missing.
+    #[must_use]
+    pub fn is_named_wholly(&self) -> bool {
+        !self.own_name().is_empty() && self.own_name().len() < NAME && self.class.len() < NAME
+    }
+
     /// How many bytes it holds.
     pub(super) fn size(&self) -> usize {
         let words = match &self.verdict {
@@ -157,7 +163,7 @@ pub(super) struct Record {
 impl Record {
     /// A case of which nothing else is known.
     pub(super) fn new(case: Case, parts: Vec<Part>) -> Self {
-        let whole_name = !case.own_name().is_empty() && case.own_name().len() < NAME && case.class.len() < NAME;
+        let whole_name = case.is_named_wholly();
         Self {
             case,
             attributes: Vec::new(),

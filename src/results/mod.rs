@@ -5,6 +5,7 @@
 //! not accounted for is a problem, and a problem is not a pass.** Nothing is held that a file
 //! could make large. Nothing here knows of containers or of Kubernetes.
 
+mod again;
 mod case;
 mod collect;
 mod decode;
@@ -21,6 +22,7 @@ use std::{collections::BTreeMap, fmt, io::Read};
 use flate2::read::GzDecoder;
 
 pub use self::{
+    again::again,
     case::{Case, Verdict},
     outputs::{Output, each, outputs},
     reading::{LogReading, Reading},
@@ -58,6 +60,8 @@ pub struct Tally {
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Document {
     packed: Vec<u8>,
+    /// Not everything that was written is in it.
+    shortened: bool,
 }
 
 impl Tally {
@@ -89,6 +93,12 @@ impl Document {
     #[must_use]
     pub fn into_packed(self) -> Vec<u8> {
         self.packed
+    }
+
+    /// Whether it was too big to have everything that was written.
+    #[must_use]
+    pub const fn is_shortened(&self) -> bool {
+        self.shortened
     }
 
     /// It, unpacked.

@@ -11,7 +11,7 @@ pub(super) const LIMIT: u64 = 256 << 20;
 /// How much of a file is looked at to find out what it is.
 const BEGIN: usize = 4096;
 /// How big the document is that is kept, compressed: it goes into a ConfigMap with the log.
-const DOCUMENT: usize = 600 * 1024;
+pub(super) const DOCUMENT: usize = 600 * 1024;
 
 /// A reader of result files.
 pub struct Reading {

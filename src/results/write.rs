@@ -260,10 +260,10 @@ impl Merged {
             self.file.problems(&outcome.problems);
             let packed = self.file.finish();
             if packed.len() <= self.most {
-                return Some(Document { packed });
+                return Some(Document { packed, shortened: false });
             }
         }
-        Some(Document { packed: digest(outcome, self.most) })
+        Some(Document { packed: digest(outcome, self.most), shortened: true })
     }
 }
 
