@@ -109,6 +109,8 @@ pub mod reason {
     pub const PASSED: &str = "CasesPassed";
     /// The run's container was told to end.
     pub const STOPPING: &str = "Stopping";
+    /// The run is begun again, as `spec.retries` says.
+    pub const RETRYING: &str = "Retrying";
     /// At least one case failed.
     pub const CASES_FAILED: &str = "CasesFailed";
     /// The image cannot be had.

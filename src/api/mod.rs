@@ -9,6 +9,7 @@ mod duration;
 mod names;
 mod provider;
 mod quantity;
+mod retries;
 mod run;
 mod schema;
 mod template;
@@ -28,6 +29,7 @@ pub use provider::{
     AddressKind, AmiSelector, Ec2Provider, HostsProvider, JumpHost, Machine, Provider, SecretRef, Volume,
 };
 pub use quantity::Quantity;
+pub use retries::{AttemptOutcome, AttemptStatus, CaseFilter, Escape, Retries, Tool};
 pub use run::{
     CaseFailure, ClusterRef, E2ERun, E2ERunSpec, E2ERunStatus, ImagePullPolicy, Limits, Phase, Resources,
     ResultsFormat, ResultsSpec, Sharing,

@@ -42,6 +42,10 @@ pub mod label {
     pub const RUN: &str = "testkit.dev/run";
     /// What image a run's container was made of: what its registry knows it by, or its id.
     pub const IMAGE: &str = "testkit.dev/image-id";
+    /// Which attempt of its run a container is, counted from 1; the first has none.
+    pub const ATTEMPT: &str = "testkit.dev/attempt";
+    /// On an image: how it is told which cases to run, as a tool's name or as the JSON of `spec.retries.filter`.
+    pub const CASE_FILTER: &str = "testkit.dev/case-filter";
     /// The E2ERun that an E2ERun repeats, by name; where that one repeats another, the first of them.
     pub const RERUN_OF: &str = "testkit.dev/rerun-of";
 }

@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    ClusterPolicy, ClusterTemplate, Conditions, Duration, EnvFromSource, EnvVar, LocalObjectReference, Quantity, names,
+    AttemptStatus, ClusterPolicy, ClusterTemplate, Conditions, Duration, EnvFromSource, EnvVar, LocalObjectReference,
+    Quantity, Retries, names,
     schema::{integer, quantity, required_by_rule},
 };
 
@@ -41,7 +42,8 @@ const UNCHANGED: &str = unchanged!(
     "pendingTimeout",
     "timeout",
     "gracePeriod",
-    "results"
+    "results",
+    "retries"
 );
 
 /// One run of a test container on a manager of a cluster.
@@ -77,6 +79,7 @@ const UNCHANGED: &str = unchanged!(
     validation = Rule::new("!has(self.clusterRef) || !has(self.clusterTemplate)").message("write clusterRef to run on a SwarmCluster that is there, or clusterTemplate to make one for the run, and not both"),
     validation = Rule::new("has(self.clusterTemplate) || !has(self.clusterPolicy)").message("write clusterPolicy only beside clusterTemplate: a cluster that the run did not make is left as it is").field_path(".clusterPolicy"),
     validation = Rule::new("!has(self.holdFor) || has(self.clusterPolicy) && self.clusterPolicy == 'KeepOnFailure'").message("write holdFor only beside clusterPolicy: KeepOnFailure").field_path(".holdFor"),
+    validation = Rule::new("!has(self.retries) || !has(self.retries.failedCases) || self.retries.failedCases <= 0 || !has(self.results) || !has(self.results.format) || self.results.format != 'ExitCode'").message("write retries.failedCases only where cases are counted: results.format: ExitCode counts none").field_path(".retries.failedCases"),
     validation = Rule::new("has(self.image)").message("write the image to run, such as image: dockerswarm/e2e:latest")
 )]
 pub struct E2ERunSpec {
@@ -142,7 +145,7 @@ pub struct E2ERunSpec {
     #[serde(default = "an_hour")]
     pub pending_timeout: Duration,
 
-    /// How long the container may run before it is stopped and the run fails.
+    /// How long the container may run before it is stopped and the run fails; with retries, from the start of the first one to the end of the last.
     #[serde(default = "half_an_hour")]
     pub timeout: Duration,
 
@@ -154,6 +157,10 @@ pub struct E2ERunSpec {
     /// What says how the tests went.
     #[serde(default)]
     pub results: ResultsSpec,
+
+    /// What is done again before the run is given up.
+    #[serde(default)]
+    pub retries: Retries,
 
     /// Stop the run: its container has `gracePeriod` to end, what it leaves is kept, and the run fails as `Cancelled`. The one field that can be changed.
     #[serde(default)]
@@ -285,7 +292,7 @@ pub struct E2ERunStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "integer")]
     pub failed: Option<u32>,
-    /// Cases that failed and passed when the test tool tried them again.
+    /// Cases that failed and passed when they were tried again, by the test tool or by `spec.retries`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "integer")]
     pub flaky: Option<u32>,
@@ -299,13 +306,13 @@ pub struct E2ERunStatus {
     /// The container's exit code.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub exit_code: Option<i64>,
-    /// When the container started, by the operator's clock.
+    /// When the container started, by the operator's clock; of several the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub started_at: Option<Time>,
     /// When the container ended, by the operator's clock, or the run failed without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub finished_at: Option<Time>,
-    /// How long the container ran, such as `3m12s`.
+    /// How long the container ran, such as `3m12s`; of several, from the start of the first to the end of the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<String>,
     /// The manager the container ran on, such as `foo-m0`.
@@ -317,9 +324,12 @@ pub struct E2ERunStatus {
     /// What the container was made of: what the image's registry knows it by (`name@sha256:…`), or its id where it was never in one.
     #[serde(default, skip_serializing_if = "Option::is_none", rename = "imageID")]
     pub image_id: Option<String>,
-    /// The ConfigMap with the JUnit and the log.
+    /// The ConfigMap with the JUnit and the log. After retries the JUnit is that of all attempts, and the log that of the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub results: Option<String>,
+    /// The attempts that ended, where there is more than one: those of `spec.retries`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attempts: Vec<AttemptStatus>,
 }
 
 /// A case that failed.
@@ -402,10 +412,17 @@ impl E2ERun {
         self
     }
 
-    /// The name of the ConfigMap that keeps the run's JUnit and log.
+    /// The name of the ConfigMap that keeps the JUnit and log of the run's first attempt, and mostly its only one.
     #[must_use]
     pub fn results_name(&self) -> String {
-        format!("{}-results", self.metadata.name.as_deref().unwrap_or_default())
+        self.results_of(1)
+    }
+
+    /// The name of the ConfigMap that keeps the JUnit and log of an attempt, counted from 1.
+    #[must_use]
+    pub fn results_of(&self, attempt: usize) -> String {
+        let run = self.metadata.name.as_deref().unwrap_or_default();
+        if attempt <= 1 { format!("{run}-results") } else { format!("{run}-results-{attempt}") }
     }
 }
 

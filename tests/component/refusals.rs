@@ -371,6 +371,46 @@ fn wrong_runs_are_refused_with_what_to_write() {
         &run(),
         &[
             ("no image", json!({"spec": {"image": null}}), &["image: dockerswarm/e2e:latest"]),
+            (
+                "more retries than there may be",
+                json!({"spec": {"retries": {"failedCases": 6}}}),
+                &["spec.retries.failedCases", "from 0 to 5"],
+            ),
+            (
+                "fewer than none",
+                json!({"spec": {"retries": {"infrastructure": -1}}}),
+                &["spec.retries.infrastructure", "from 0 to 5"],
+            ),
+            (
+                "failed cases where none are counted",
+                json!({"spec": {"retries": {"failedCases": 1}, "results": {"format": "ExitCode"}}}),
+                &["spec.retries.failedCases", "ExitCode counts none"],
+            ),
+            (
+                "a filter of nothing",
+                json!({"spec": {"retries": {"filter": {}}}}),
+                &["spec.retries.filter", "tool: Pytest", "{names}"],
+            ),
+            (
+                "a filter of both",
+                json!({"spec": {"retries": {"filter": {"tool": "Jest", "args": ["{names}"]}}}}),
+                &["spec.retries.filter", "and not both"],
+            ),
+            (
+                "a template without names",
+                json!({"spec": {"retries": {"filter": {"args": ["--grep"]}}}}),
+                &["spec.retries.filter.args", "write {names}"],
+            ),
+            (
+                "a tool with a separator",
+                json!({"spec": {"retries": {"filter": {"tool": "Jest", "separator": "|"}}}}),
+                &["spec.retries.filter", "separator and escape only beside args"],
+            ),
+            (
+                "a tool nobody knows",
+                json!({"spec": {"retries": {"filter": {"tool": "Make"}}}}),
+                &["Unsupported value: \"Make\""],
+            ),
             ("an empty image", json!({"spec": {"image": ""}}), &["spec.image", "dockerswarm/e2e:latest"]),
             (
                 "an image in capitals",
@@ -599,7 +639,7 @@ fn what_cannot_change_says_so() {
         namespace.apply(object).unwrap();
     }
     let another = "create another SwarmCluster, or delete this one";
-    let cases: [(&str, Value, &[&str]); 20] = [
+    let cases: [(&str, Value, &[&str]); 21] = [
         ("the region", merged(&full, &ec2(json!({"region": "eu-central-1"}))), &["region cannot be changed", another]),
         (
             "the provider",
@@ -651,6 +691,11 @@ fn what_cannot_change_says_so() {
             "a run's timeout",
             merged(&run(), &json!({"spec": {"timeout": "2h"}})),
             &["a run cannot be changed", "spec.cancel", "create another E2ERun"],
+        ),
+        (
+            "what a run does again",
+            merged(&run(), &json!({"spec": {"retries": {"infrastructure": 3}}})),
+            &["a run cannot be changed", "create another E2ERun"],
         ),
         (
             "a run's arguments added",
