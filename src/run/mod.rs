@@ -7,6 +7,7 @@
 mod act;
 mod archive;
 pub mod facts;
+pub mod filter;
 mod image;
 mod jobs;
 mod keep;

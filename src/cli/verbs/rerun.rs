@@ -13,14 +13,10 @@ use crate::cli::{
     },
 };
 use crate::{
-    api::{Duration, E2ERun, label},
-    results::Outcome,
+    api::{CaseFilter, Duration, E2ERun, Tool, label},
+    results::{Outcome, Verdict},
+    run::filter,
 };
-
-/// Options that take a value, as the `e2e` suite and Rust's test programs have them: what comes
-/// after one of these is no case's name.
-const WITH_VALUE: [&str; 8] =
-    ["--skip", "--test-threads", "--format", "--color", "--logfile", "--image", "--host", "--shuffle-seed"];
 
 /// Make a run again: all of it, or the cases that failed; exits as run does
 #[derive(clap::Args, Debug)]
@@ -29,9 +25,10 @@ const WITH_VALUE: [&str; 8] =
   kubectl testkit rerun nightly-x7k2p --failed            only the cases that failed
   kubectl testkit rerun nightly-x7k2p --cluster other     on another cluster
 
-The new run has the spec of the old one. With --failed its arguments are the old one's options, then
---exact and the names of the failed cases: as the e2e suite and Rust's test programs take them. For an
-image with other habits write its arguments after --, with {} where the names shall be.
+The new run has the spec of the old one. With --failed its arguments name the failed cases as
+spec.retries.filter says; without one they are the old run's options, then --exact and the names, as
+the e2e suite and Rust's test programs take them. For an image with other habits write its arguments
+after --, with {} where the names shall be.
 The failed cases are read from the kept results: the old cluster and container need not be there.
 
 Ctrl-C cancels the run; a second one within two seconds leaves it running.
@@ -104,7 +101,10 @@ async fn perform(context: &Context, args: &Args) -> Result<u8, Failure> {
 fn failed(old: &E2ERun, junit: &[u8]) -> Result<Vec<String>, Failure> {
     let outcome = Outcome::of_kept(junit);
     let mut names: Vec<String> = Vec::new();
-    for (name, _) in outcome.failures() {
+    // Who is asked by a filter is asked as the tool knows its cases.
+    let own = old.spec.retries.filter.is_some();
+    for case in outcome.cases.iter().filter(|case| matches!(case.verdict, Verdict::Failed(_))) {
+        let name = if own && !case.own_name().is_empty() { case.own_name() } else { &case.name };
         if !names.iter().any(|known| known == name) {
             names.push(name.to_owned());
         }
@@ -141,7 +141,7 @@ fn object(args: &Args, old: &E2ERun, failed: Option<&[String]>) -> Result<Value,
     match (failed, args.args.as_slice()) {
         (None, []) => {}
         (None, words) => spec["args"] = json!(words),
-        (Some(names), []) => spec["args"] = json!(only(&old.spec.args, names)),
+        (Some(names), []) => spec["args"] = json!(only(old, names)?),
         (Some(names), words) => {
             let filled: Vec<&String> =
                 words.iter().flat_map(|word| if word == "{}" { names.iter().collect() } else { vec![word] }).collect();
@@ -159,22 +159,14 @@ fn object(args: &Args, old: &E2ERun, failed: Option<&[String]>) -> Result<Value,
     Ok(json!({"apiVersion": "testkit.dev/v1alpha1", "kind": "E2ERun", "metadata": metadata, "spec": spec}))
 }
 
-/// The options among the arguments, and then exactly these cases.
-fn only(args: &[String], names: &[String]) -> Vec<String> {
-    let mut kept = Vec::new();
-    let mut words = args.iter();
-    while let Some(word) = words.next() {
-        if word == "--exact" || !word.starts_with('-') {
-            continue;
-        }
-        kept.push(word.clone());
-        if WITH_VALUE.contains(&word.as_str()) {
-            kept.extend(words.next().cloned());
-        }
-    }
-    kept.push("--exact".to_owned());
-    kept.extend_from_slice(names);
-    kept
+/// The arguments that have these cases run alone.
+fn only(old: &E2ERun, names: &[String]) -> Result<Vec<String>, Failure> {
+    let filter = old.spec.retries.filter.clone();
+    let filter = filter.unwrap_or_else(|| CaseFilter { tool: Some(Tool::Libtest), ..CaseFilter::default() });
+    filter::arguments(&filter, &old.spec.args, names).map_err(|why| {
+        Failure::new(format!("the cases cannot be given to the image of run {:?}: {why}", old.name_any()))
+            .help("write its arguments after --, with {} where the names shall be")
+    })
 }
 
 #[cfg(test)]
@@ -221,6 +213,10 @@ mod tests {
         assert_eq!(again["spec"]["args"], json!(words));
         let again = asked(&["--failed", "--", "-k", "{}", "-v"], Some(&["a", "b"]));
         assert_eq!(again["spec"]["args"], json!(["-k", "a", "b", "-v"]));
+        let mut old = old();
+        old.spec.retries.filter = Some(CaseFilter { tool: Some(Tool::Pytest), ..CaseFilter::default() });
+        let names = ["a", "b"].map(str::to_owned);
+        assert_eq!(only(&old, &names).unwrap()[old.spec.args.len()..], ["-k", "a or b"]);
     }
 
     #[test]
