@@ -40,7 +40,7 @@ pub use pipe::{Closed, Drain, Feed, Pipe};
 pub use session::{Said, Session, SessionInput, Terminal};
 
 /// Which machine: a slot of a cluster, and which instance fills it.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
 pub struct HostId {
     /// The SwarmCluster's UID.
     pub cluster: String,

@@ -1,6 +1,6 @@
 //! Takes the steps of a plan. Each is idempotent and may be cut off at any await.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::time::Duration;
 
 use futures::future::join;
 use k8s_openapi::jiff::Timestamp;
@@ -8,6 +8,8 @@ use kube::{Api, ResourceExt};
 
 use super::{
     Context, Error,
+    attempt::{self, Attempt},
+    container,
     facts::{Container, ContainerState, Observed},
     image,
     jobs::Work,
@@ -17,14 +19,13 @@ use super::{
     record::{self, Change, Placed},
     report,
     stage::{Stage, elapsed},
-    variables::Variables,
     verdict,
 };
 use crate::{
-    api::{E2ERun, Quantity, label, reason},
+    api::{E2ERun, label, reason},
     events::Severity,
     host::HostId,
-    swarm::{ContainerSpec, Engine, Image, SwarmError},
+    swarm::{Engine, Image, SwarmError},
 };
 
 /// What a container has to end that was told to before, and should have ended by now.
@@ -114,6 +115,7 @@ impl Actor<'_> {
             Step::Vacate => {
                 self.place(queue::Change::Leave).await?;
             }
+            Step::Again(attempt, words) => self.again(attempt, words).await?,
             Step::Forget(stages) => self.write(Change::Left(stages.clone())).await?,
             Step::Disturbed(words) => self.write(Change::Disturbed(words.clone())).await?,
             Step::Pull(id) => {
@@ -156,6 +158,19 @@ impl Actor<'_> {
             Step::Abandon(words) => self.abandon(words).await,
         }
         Ok(Ok(()))
+    }
+
+    /// What is done for the attempt that ended is over: of the next one nothing is known yet.
+    async fn again(&mut self, ended: &Attempt, words: &str) -> Result<(), Error> {
+        let attempts = attempt::with(&self.seen.record.attempts, ended.clone());
+        self.write(Change::Again(attempts, Timestamp::now())).await?;
+        self.outcome.entered = true;
+        let uid = self.run.uid().unwrap_or_default();
+        self.context.jobs.forget(&uid);
+        self.context.keeper.forget(&uid);
+        drop(self.context.lines.forget(&uid));
+        report::tell(self.context, self.run, Severity::Warning, reason::RETRYING, words).await;
+        Ok(())
     }
 
     async fn write(&self, change: Change) -> Result<(), Error> {
@@ -207,11 +222,22 @@ impl Actor<'_> {
         let Some(Ok(variables)) = &self.seen.variables else {
             return Ok(Err("the variables of the container were not read".to_owned()));
         };
-        let image = self.image_on(id).map(|image| known_as(image, &self.run.spec.image)).unwrap_or_default();
-        match engine.create(container_spec(self.run, variables, &image)).await {
+        let found = self.image_on(id).cloned().unwrap_or_default();
+        let (run, attempts) = (self.run, &self.seen.record.attempts);
+        let args = match container::arguments(&run.spec, attempt::only(attempts), &found) {
+            Ok(args) => args,
+            Err(words) => {
+                let remedy = "Correct spec.retries.filter, or the label of the image, and create another E2ERun";
+                self.outcome.fatal = Some((reason::INVALID_SPEC, remedy));
+                return Ok(Err(format!("the cases that failed cannot be run again: {words}")));
+            }
+        };
+        let (image, attempt) = (known_as(&found, &run.spec.image), attempts.len() + 1);
+        match engine.create(container::spec(run, variables, args, attempt, &image)).await {
             Ok(created) => {
                 let state = ContainerState::Created { error: None };
-                let container = Container { id: created, state, image: Some(image) };
+                let filter = found.labels.get(label::CASE_FILTER).cloned();
+                let container = Container { id: created, state, image: Some(image), attempt, filter };
                 self.begin(&engine, id, &container).await
             }
             Err(error) => {
@@ -311,27 +337,5 @@ impl Actor<'_> {
     async fn abandon(&self, words: &str) {
         tracing::warn!(run = self.run.name_any(), "{words}");
         report::tell(self.context, self.run, Severity::Warning, reason::CONTAINER_LEFT, words).await;
-    }
-}
-
-/// The container of a run.
-fn container_spec(run: &E2ERun, variables: &Variables, image: &str) -> ContainerSpec {
-    let (namespace, name, uid) = (run.namespace().unwrap_or_default(), run.name_any(), run.uid().unwrap_or_default());
-    let short: String = uid.chars().take(8).collect();
-    ContainerSpec {
-        name: format!("testkit-{namespace}-{name}-{short}"),
-        image: run.spec.image.clone(),
-        args: run.spec.args.clone(),
-        env: variables.lines(),
-        labels: BTreeMap::from([
-            (label::RUN_UID.to_owned(), uid),
-            (label::RUN.to_owned(), format!("{namespace}/{name}")),
-            (label::IMAGE.to_owned(), image.to_owned()),
-        ]),
-        host_network: true,
-        binds: vec!["/var/run/docker.sock:/var/run/docker.sock".to_owned()],
-        volumes: vec![run.spec.results.path.clone()],
-        nano_cpus: run.spec.cpu().and_then(Quantity::nanos).and_then(|n| n.try_into().ok()),
-        memory: run.spec.memory().and_then(Quantity::whole).and_then(|n| n.try_into().ok()),
     }
 }

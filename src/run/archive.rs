@@ -18,7 +18,7 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use super::facts::Container;
 use crate::{
     host::Host,
-    results::{LogReading, Outcome},
+    results::{Document, LogReading, Outcome},
     swarm::{Engine, SwarmError},
 };
 
@@ -36,11 +36,18 @@ const LOG_END: usize = 4 * 1024 * 1024;
 /// A ConfigMap holds at most 1 MiB; binary data travels as base64 but is counted as it is.
 const BUDGET: usize = 900 * 1024;
 
+/// The key of the JUnit: of all attempts, where there are several.
+pub const JUNIT: &str = "junit.xml.gz";
+/// What of it is the log's, before an attempt's own results.
+const LOG_ROOM: usize = 200 * 1024;
+
 /// What a container left.
 #[derive(Debug, Default)]
 pub struct Left {
     /// Its results.
     pub outcome: Outcome,
+    /// Its own results, where `outcome` is that of several attempts.
+    pub own: Option<Document>,
     /// Its output.
     pub log: Log,
     /// The room it takes until it is kept.
@@ -74,7 +81,7 @@ pub async fn collect(line: &Host, container: &Container, path: Option<&str>) -> 
         let (files, output) = futures::future::join(found, output(&engine, &container.id)).await;
         let (log, logged) = output?;
         let outcome = if path.is_some() { files?.or_log(logged) } else { files? };
-        Ok(Left { outcome, log, room })
+        Ok(Left { outcome, own: None, log, room })
     };
     tokio::time::timeout(PATIENCE, read).await.unwrap_or_else(|_| Err(format!("no end after {} s", PATIENCE.as_secs())))
 }
@@ -219,11 +226,16 @@ fn mark(left_out: u64) -> String {
 /// Where it cannot be packed.
 pub fn contents(left: Left) -> std::io::Result<BTreeMap<String, ByteString>> {
     let mut data = BTreeMap::new();
-    let Left { outcome, log, room } = left;
+    let Left { outcome, own, log, room } = left;
     if let Some(junit) = outcome.junit {
-        data.insert("junit.xml.gz".to_owned(), ByteString(junit.into_packed()));
+        data.insert(JUNIT.to_owned(), ByteString(junit.into_packed()));
     }
-    let used: usize = data.values().map(|b| b.0.len()).sum();
+    let used = |data: &BTreeMap<_, ByteString>| data.values().map(|b| b.0.len()).sum::<usize>();
+    // Beside what is of all attempts, and only as far as there is room for the log as well.
+    if let Some(own) = own.filter(|own| used(&data) + own.packed().len() <= BUDGET - LOG_ROOM) {
+        data.insert("attempt.junit.xml.gz".to_owned(), ByteString(own.into_packed()));
+    }
+    let used = used(&data);
     data.insert("log.gz".to_owned(), ByteString(log.packed(BUDGET.saturating_sub(used))?));
     drop(room);
     Ok(data)

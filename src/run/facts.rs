@@ -97,8 +97,10 @@ pub struct HostView {
     pub platform: Option<String>,
     /// What became of giving this host the very image that another one has.
     pub aligning: Bringing,
-    /// The run's container, where that was asked: `Some(None)` for none.
+    /// The container of the run's present attempt, where that was asked: `Some(None)` for none.
     pub container: Option<Option<Container>>,
+    /// The containers of the run's attempts before, by id, where that was asked.
+    pub left: Vec<String>,
     /// What became of bringing the image here.
     pub bringing: Bringing,
 }
@@ -112,6 +114,10 @@ pub struct Container {
     pub state: ContainerState,
     /// What image it was made of.
     pub image: Option<String>,
+    /// Which attempt of its run it is.
+    pub attempt: usize,
+    /// How its image is told which cases to run, as the image itself says.
+    pub filter: Option<String>,
 }
 
 /// How far a container is.

@@ -10,16 +10,20 @@ use std::{
 use kube::{Client, ResourceExt};
 
 use super::{
-    Context, archive,
+    Context,
+    archive::{self, Left},
+    attempt::{self, Attempt},
     facts::{Container, Kept},
     jobs::Work,
     lines::Lines,
+    record::Record,
     report, store,
-    verdict::{self, Course},
+    verdict::{self, Course, End},
 };
 use crate::{
-    api::{E2ERun, ResultsFormat},
+    api::{AttemptOutcome, E2ERun, ResultsFormat},
     host::{HostId, Hosts},
+    results,
 };
 
 /// How long the API server may take to store it.
@@ -27,17 +31,17 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// How much of the log's end the verdict may quote.
 const QUOTED: usize = 4096;
 
-/// What became of what the containers left, by the UID of the run.
+/// What became of what the containers left, by the UID of the run: of which container, and what.
 #[derive(Clone, Default)]
 pub struct Keeper {
-    kept: Arc<Mutex<HashMap<String, Kept>>>,
+    kept: Arc<Mutex<HashMap<String, (String, Kept)>>>,
 }
 
 impl Keeper {
-    /// What became of a run's.
+    /// What became of what this container of a run left.
     #[must_use]
-    pub fn kept(&self, uid: &str) -> Option<Kept> {
-        self.lock().get(uid).cloned()
+    pub fn kept(&self, uid: &str, container: &str) -> Option<Kept> {
+        self.lock().get(uid).filter(|(of, _)| of == container).map(|(_, kept)| kept.clone())
     }
 
     /// Forgets it.
@@ -45,7 +49,7 @@ impl Keeper {
         self.lock().remove(uid);
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Kept>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, (String, Kept)>> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -58,17 +62,18 @@ pub fn begin(context: &Context, run: &E2ERun, id: &HostId, container: &Container
         hosts: context.hosts.clone(),
         lines: context.lines.clone(),
         run: run.clone(),
+        attempts: Record::of(run).attempts,
         at: (id.clone(), container.clone()),
         course: course.clone(),
     };
     context.jobs.ensure(run, Work::Keep, async move {
-        let uid = work.run.uid().unwrap_or_default();
+        let (uid, of) = (work.run.uid().unwrap_or_default(), work.at.1.id.clone());
         let kept = work.keep().await;
         let done = match &kept {
             Kept::Done(_) => Ok(()),
             Kept::Unread(words) | Kept::Unstored(_, words) => Err(words.clone()),
         };
-        keeper.lock().insert(uid, kept);
+        keeper.lock().insert(uid, (of, kept));
         done
     });
 }
@@ -79,13 +84,15 @@ struct Keeping {
     hosts: Hosts,
     lines: Lines,
     run: E2ERun,
+    /// Those before this one.
+    attempts: Vec<Attempt>,
     at: (HostId, Container),
     course: Course,
 }
 
 impl Keeping {
     async fn keep(self) -> Kept {
-        let Self { client, hosts, lines, run, at, course } = self;
+        let Self { client, hosts, lines, run, attempts, at, course } = self;
         let path = match run.spec.results.format {
             ResultsFormat::Auto => Some(run.spec.results.path.as_str()),
             ResultsFormat::ExitCode => None,
@@ -94,13 +101,25 @@ impl Keeping {
             Ok(line) => archive::collect(&line, &at.1, path).await,
             Err(error) => Err(error.to_string()),
         };
-        let left = match left {
+        let mut left = match left {
             Ok(left) => left,
             Err(words) => return Kept::Unread(words),
         };
-        let mut end = verdict::judge(&run.spec, at, &course, &left.outcome, &left.log.end(QUOTED));
+        let log = left.log.end(QUOTED);
+        let mut end = verdict::judge(&run.spec, at.clone(), &course, &left.outcome, &log);
+        // What an attempt says that was lost is no part of what its run says.
+        if let Some(base) = attempt::base(&attempts).filter(|_| attempt::outcome_of(end.reason) == AttemptOutcome::Test)
+        {
+            match together(&client, &run, base, &mut left).await {
+                Ok(()) => {}
+                Err(words) => return Kept::Unread(words),
+            }
+            let own = Some((end.reason, end.message));
+            end = End { own, ..verdict::judge(&run.spec, at, &course, &left.outcome, &log) };
+        }
         let summary = report::summary(&run, &end);
-        match tokio::time::timeout(PATIENCE, store::store(&client, &run, left, &summary)).await {
+        let name = run.results_of(attempts.len() + 1);
+        match tokio::time::timeout(PATIENCE, store::store(&client, &run, name, left, &summary)).await {
             Ok(Ok(name)) => {
                 end.results = Some(name);
                 Kept::Done(Box::new(end))
@@ -112,4 +131,32 @@ impl Keeping {
             }
         }
     }
+}
+
+/// Puts what an attempt left together with what is kept of those before it.
+///
+/// # Errors
+/// In words, where the API server does not answer: that must not be taken for nothing that is kept.
+async fn together(client: &Client, run: &E2ERun, base: &Attempt, left: &mut Left) -> Result<(), String> {
+    let map = base.results.clone().unwrap_or_default();
+    let before = match tokio::time::timeout(PATIENCE, store::junit(client, run, &map)).await {
+        Ok(read) => read.map_err(|error| format!("ConfigMap {map} cannot be read: {error}"))?,
+        Err(_) => return Err(format!("the API server did not answer within {} s", PATIENCE.as_secs())),
+    };
+    let (own, failed) = (std::mem::take(&mut left.outcome), base.failed.clone());
+    let counted = base.counts.map_or(0, |counts| counts.total());
+    let merged = tokio::task::spawn_blocking(move || {
+        let mut both = results::again(&before, &failed, &own);
+        if both.total() < counted {
+            both.problems.push(format!(
+                "of {counted} cases of the attempt before, {} are kept in ConfigMap {map}",
+                both.total()
+            ));
+        }
+        (own, both)
+    });
+    let (own, both) =
+        merged.await.map_err(|error| format!("the results of the attempts were not put together: {error}"))?;
+    (left.own, left.outcome) = (own.junit, both);
+    Ok(())
 }

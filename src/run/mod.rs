@@ -6,6 +6,8 @@
 
 mod act;
 mod archive;
+pub mod attempt;
+mod container;
 pub mod facts;
 pub mod filter;
 mod image;

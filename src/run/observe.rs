@@ -45,7 +45,7 @@ pub async fn observe(context: &Context, run: &E2ERun) -> Result<Observed, kube::
         return Ok(seen);
     }
     let uid = run.uid().unwrap_or_default();
-    seen.kept = context.keeper.kept(&uid);
+    seen.kept = seen.record.placed.as_ref().and_then(|placed| context.keeper.kept(&uid, &placed.container));
     seen.trouble = context.jobs.failed(&uid, &Work::Steps);
     seen.cut_off = context.jobs.failed(&uid, &Work::Follow);
     if seen.record.placed.is_none() && !seen.deleting && !seen.finished && !run.spec.cancel {
@@ -141,7 +141,7 @@ async fn hosts(
         // Once it is known where the container is, only that manager is asked for it.
         let look_for = match &record.placed {
             Some(placed) => (placed.host == id).then_some(LookFor::Id(&placed.container)),
-            None => id.slot.starts_with('m').then_some(LookFor::Run(uid.as_str())),
+            None => id.slot.starts_with('m').then(|| LookFor::Run(uid.as_str(), record.number())),
         };
         let (uid, image) = (uid.as_str(), look_for_image.then_some(run.spec.image.as_str()));
         async move {
@@ -167,16 +167,16 @@ async fn hosts(
 #[derive(Clone, Copy)]
 enum LookFor<'a> {
     Id(&'a str),
-    /// The label of a run, by its UID.
-    Run(&'a str),
+    /// The label of a run, by its UID, and which attempt it is.
+    Run(&'a str, usize),
 }
 
 /// Asks one engine.
 async fn look(engine: &Engine, look_for: Option<LookFor<'_>>, image: Option<&str>, host: &mut HostView) {
     let container = async {
         match look_for {
-            Some(LookFor::Id(id)) => Some(inspect(engine, id).await),
-            Some(LookFor::Run(uid)) => Some(container(engine, uid).await),
+            Some(LookFor::Id(id)) => Some(inspect(engine, id).await.map(|found| (found, vec![]))),
+            Some(LookFor::Run(uid, attempt)) => Some(containers(engine, uid, attempt).await),
             None => None,
         }
     };
@@ -189,7 +189,7 @@ async fn look(engine: &Engine, look_for: Option<LookFor<'_>>, image: Option<&str
     };
     let (container, image) = join(container, image).await;
     match container {
-        Some(Ok(found)) => host.container = Some(found),
+        Some(Ok((found, left))) => (host.container, host.left) = (Some(found), left),
         Some(Err(error)) => host.error = Some(error),
         None => {}
     }
@@ -203,13 +203,20 @@ async fn look(engine: &Engine, look_for: Option<LookFor<'_>>, image: Option<&str
     }
 }
 
-/// The run's container on an engine.
-async fn container(engine: &Engine, uid: &str) -> Result<Option<Container>, String> {
+/// The container of this attempt of a run on an engine, and those of others.
+async fn containers(engine: &Engine, uid: &str, attempt: usize) -> Result<(Option<Container>, Vec<String>), String> {
     let found = patient(engine.containers(label::RUN_UID, uid)).await?;
-    match found.first() {
-        Some(summary) => inspect(engine, &summary.id).await,
-        None => Ok(None),
-    }
+    let (this, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|c| attempt_of(&c.labels) == attempt);
+    let this = match this.first() {
+        Some(summary) => inspect(engine, &summary.id).await?,
+        None => None,
+    };
+    Ok((this, others.into_iter().map(|c| c.id).collect()))
+}
+
+/// Which attempt of its run a container is. Of the first one nothing is said.
+fn attempt_of(labels: &BTreeMap<String, String>) -> usize {
+    labels.get(label::ATTEMPT).and_then(|number| number.parse().ok()).unwrap_or(1)
 }
 
 /// A container by its id.
@@ -239,7 +246,9 @@ fn of_engine(container: swarm::Container) -> Container {
             error,
         }),
     };
-    Container { image: container.labels.get(label::IMAGE).cloned(), id: container.id, state }
+    let labelled = |key| container.labels.get(key).cloned();
+    let (image, filter) = (labelled(label::IMAGE), labelled(label::CASE_FILTER));
+    Container { image, filter, attempt: attempt_of(&container.labels), id: container.id, state }
 }
 
 /// The engine of a host, or why there is none.

@@ -9,6 +9,7 @@ mod active;
 mod image;
 mod leave;
 mod pending;
+mod retry;
 
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ pub use image::{digest_of, known_as};
 use k8s_openapi::jiff::Timestamp;
 
 use super::{
+    attempt::Attempt,
     facts::{Container, HostView, Observed},
     queue::Place,
     record::Placed,
@@ -68,6 +70,8 @@ pub enum Step {
     Launch(HostId),
     /// Write an existing container down, and start it if it never ran.
     Adopt(HostId, Container),
+    /// Write down that this attempt ended, and begin another one.
+    Again(Box<Attempt>, String),
     /// Write down that the container's engine was lost while it ran.
     Disturbed(String),
     /// Wake the run when the container ends, in the background.
@@ -149,6 +153,11 @@ impl Plan {
         }
     }
 
+    /// The same, of an attempt that was to have its container on this host.
+    fn end_on(on: &HostId, reason: &'static str, message: String) -> Self {
+        Self::ended(End { on: Some(on.clone()), ..End::without_container(reason, message) })
+    }
+
     fn end(reason: &'static str, message: impl Into<String>) -> Self {
         Self::ended(End::without_container(reason, message.into()))
     }
@@ -214,6 +223,13 @@ impl Look<'_> {
         self.seen.hosts.iter().find_map(|(id, host)| host.container.as_ref()?.as_ref().map(|c| (id, c)))
     }
 
+    /// The containers of attempts before, wherever they are seen.
+    fn left(&self) -> Vec<(HostId, String)> {
+        let of =
+            |(id, host): (&HostId, &HostView)| host.left.iter().map(|c| (id.clone(), c.clone())).collect::<Vec<_>>();
+        self.seen.hosts.iter().flat_map(of).collect()
+    }
+
     /// The host a container was placed on.
     fn view(&self, placed: &Placed) -> Option<&HostView> {
         self.seen.hosts.get(&placed.host)
@@ -248,18 +264,24 @@ impl Look<'_> {
 #[must_use]
 pub fn plan(spec: &E2ERunSpec, seen: &Observed, now: Timestamp) -> Plan {
     let look = Look { spec, seen, now };
+    retry::after(&look, attempt(&look))
+}
+
+/// What is next for the attempt that is under way.
+fn attempt(look: &Look<'_>) -> Plan {
+    let seen = look.seen;
     if seen.deleting || seen.finished {
-        return leave::leave(&look);
+        return leave::leave(look);
     }
     if !seen.finalizer {
         let says = Says::Nothing;
         return Plan { steps: vec![Step::Hold], says, enters: None, again: Some(FALLBACK) };
     }
     match (&seen.record.placed, look.locate()) {
-        (Some(placed), located) => active::active(&look, placed, located),
+        (Some(placed), located) => active::active(look, placed, located),
         // Created, and the operator ended before it was written down; or the annotation was removed.
-        (None, Some((host, container))) => active::adopt(&look, host, container),
-        (None, None) => pending::pending(&look),
+        (None, Some((host, container))) => active::adopt(look, host, container),
+        (None, None) => pending::pending(look),
     }
 }
 

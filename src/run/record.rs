@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::{
+    attempt::{self, Attempt},
     stage::{Stage, elapsed},
     verdict::Cut,
 };
@@ -26,7 +27,12 @@ const CONTAINER: &str = "testkit.dev/container";
 const CUT: &str = "testkit.dev/stopped-for";
 /// What came between the container and us while it ran.
 const DISTURBED: &str = "testkit.dev/disturbed";
-/// The most characters of that.
+/// The attempts that ended and were followed by another one: written against the version that was read.
+const ATTEMPTS: &str = "testkit.dev/attempts";
+/// What begins anew with an attempt. For how long it waited in line is told of the first one.
+const ANEW: [Stage; 6] =
+    [Stage::Image, Stage::Starting, Stage::Running, Stage::Stopping, Stage::Collecting, Stage::Storing];
+/// The most characters of what came between.
 const WORDS: usize = 300;
 
 /// What the annotations say.
@@ -40,6 +46,8 @@ pub struct Record {
     pub cut: Option<Cut>,
     /// Its engine was lost while it ran, in words.
     pub disturbed: Option<String>,
+    /// The attempts before this one.
+    pub attempts: Vec<Attempt>,
 }
 
 /// A container and where it is.
@@ -79,7 +87,20 @@ impl Record {
             since: Stage::ALL.into_iter().filter_map(began).collect(),
             cut: annotation(CUT).and_then(|why| serde_json::from_value(json!(why)).ok()),
             disturbed: annotation(DISTURBED).map(str::to_owned),
+            attempts: annotation(ATTEMPTS).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
         }
+    }
+
+    /// Which attempt this is, counted from 1.
+    #[must_use]
+    pub fn number(&self) -> usize {
+        self.attempts.len() + 1
+    }
+
+    /// From when on the time of the run counts: its first container's start, where there was one before this.
+    #[must_use]
+    pub fn began(&self) -> Option<Timestamp> {
+        attempt::began(&self.attempts)
     }
 
     /// When the container started, or was about to.
@@ -92,7 +113,8 @@ impl Record {
     #[must_use]
     pub fn queued(&self) -> Option<Duration> {
         let since = |stage: &Stage| self.since.get(stage).copied();
-        let next = [Stage::Image, Stage::Starting, Stage::Running].iter().filter_map(since).min()?;
+        let of_this = [Stage::Image, Stage::Starting, Stage::Running].iter().filter_map(since).min();
+        let next = self.began().or(of_this)?;
         Some(elapsed(since(&Stage::Queued)?, next))
     }
 }
@@ -114,6 +136,8 @@ pub enum Change {
     Cut(Cut, Timestamp),
     /// Its engine was lost.
     Disturbed(String),
+    /// These attempts ended, and another one begins then.
+    Again(Vec<Attempt>, Timestamp),
 }
 
 impl Change {
@@ -139,6 +163,11 @@ impl Change {
                 BTreeMap::from([(CUT, json!(cut).as_str().map(str::to_owned)), began(Stage::Stopping, at)])
             }
             Self::Disturbed(words) => BTreeMap::from([(DISTURBED, Some(text::line(words, WORDS)))]),
+            Self::Again(attempts, at) => {
+                let over = ANEW.map(Stage::annotation).into_iter().chain([CONTAINER, CUT, DISTURBED]);
+                let written = [(ATTEMPTS, Some(json!(attempts).to_string())), began(Stage::Pending, at)];
+                over.map(|key| (key, None)).chain(written).collect()
+            }
         }
     }
 }
@@ -156,6 +185,10 @@ pub async fn write(api: &Api<E2ERun>, run: &E2ERun, change: Change) -> Result<()
         }
         // The whole list is replaced: only if nobody changed it in between.
         metadata["finalizers"] = json!(finalizers);
+        metadata["resourceVersion"] = json!(run.resource_version());
+    }
+    if let Change::Again(..) = change {
+        // Who has an older picture of the run may have ended the same attempt another way.
         metadata["resourceVersion"] = json!(run.resource_version());
     }
     let patch = Patch::Merge(json!({"metadata": metadata}));
@@ -209,6 +242,7 @@ mod tests {
             since: [(Stage::Pending, at(10)), (Stage::Running, at(31)), (Stage::Stopping, at(40))].into(),
             cut: Some(Cut::Cancelled),
             disturbed: Some("cut off".into()),
+            attempts: vec![],
         };
         assert_eq!(Record::of(&run), wanted);
         assert_eq!(wanted.started(), Some(at(31)));
@@ -220,5 +254,36 @@ mod tests {
         mangled.values_mut().for_each(|value| *value = "mangled".into());
         let disturbed = Some("mangled".into());
         assert_eq!(Record::of(&run), Record { disturbed, ..Record::default() });
+    }
+
+    #[test]
+    fn with_another_attempt_what_was_of_the_last_one_is_over() {
+        let mut run: E2ERun = serde_json::from_value(json!({
+            "metadata": {"name": "nightly"}, "spec": {"clusterRef": {"name": "foo"}, "image": "suite:1"},
+        }))
+        .unwrap();
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let host = HostId { cluster: "u".into(), slot: "m0".into(), incarnation: 2 };
+        for change in [
+            Change::Hold(at(10)),
+            Change::Entered(Stage::Image, at(20)),
+            Change::Placed(Placed { host, container: "c1".into(), at: at(30) }),
+            Change::Entered(Stage::Running, at(31)),
+            Change::Disturbed("cut off".into()),
+        ] {
+            run = changed(run, &change);
+        }
+        let attempt: Attempt = serde_json::from_value(json!({
+            "outcome": "Test", "reason": "CasesFailed", "message": "b", "host": null, "container": "c1",
+            "ran": [at(31).to_string(), 5000], "counts": null, "failed": ["b"], "results": "nightly-results",
+        }))
+        .unwrap();
+        run = changed(run, &Change::Entered(Stage::Queued, at(11)));
+        run = changed(run, &Change::Again(vec![attempt.clone()], at(50)));
+        let since = [(Stage::Pending, at(50)), (Stage::Queued, at(11))].into();
+        let wanted = Record { since, attempts: vec![attempt], ..Record::default() };
+        assert_eq!(Record::of(&run), wanted);
+        assert_eq!((wanted.number(), wanted.began()), (2, Some(at(31))));
+        assert_eq!(wanted.queued(), Some(Duration::from_secs(20)));
     }
 }

@@ -10,13 +10,14 @@ use serde_json::json;
 use super::{
     Context,
     act::Outcome,
+    attempt::{self, Attempt},
     facts::{Container, ContainerState, Observed},
     own::{self, Disposal},
     plan::{Plan, Says},
     verdict::{End, took},
 };
 use crate::{
-    api::{Conditions, E2ERun, E2ERunStatus, MANAGER, Phase, condition, reason, set, text, type_},
+    api::{AttemptStatus, Conditions, E2ERun, E2ERunStatus, MANAGER, Phase, condition, reason, set, text, type_},
     events::Severity,
     host::HostId,
     metrics::metrics,
@@ -124,7 +125,8 @@ fn status(run: &E2ERun, seen: &Observed, plan: &Plan, outcome: &Outcome, now: Ti
     let fatal = outcome.failure.as_ref().zip(outcome.fatal);
     match (fatal, &plan.says) {
         (Some((words, (reason, remedy))), _) => {
-            Some(ended(run, old, &End::without_container(reason, format!("{words}. {remedy}")), now))
+            let end = End::without_container(reason, format!("{words}. {remedy}"));
+            Some(ended(run, old, &attempt::conclude(&seen.record.attempts, None, end), now))
         }
         (None, Says::Ended(end)) => {
             let container = end.container.clone().or(located);
@@ -132,9 +134,13 @@ fn status(run: &E2ERun, seen: &Observed, plan: &Plan, outcome: &Outcome, now: Ti
             Some(with_time_in_line(seen, ended(run, old, &End { container, ..end }, now)))
         }
         (None, says) => {
-            let since = outcome.begun.or(seen.record.started());
-            progress(run, old, says, Running { located, since }, outcome, now)
-                .map(|status| with_time_in_line(seen, status))
+            let since = seen.record.began().or(outcome.begun).or(seen.record.started());
+            // What is between two attempts has no container.
+            let between = outcome.container.is_none() && seen.record.placed.is_none();
+            let old = if between && seen.record.number() > 1 { without_container(old) } else { old };
+            let attempts = attempts(run, &seen.record.attempts);
+            progress(run, old, says, Running { located, since, attempt: seen.record.number() }, outcome, now)
+                .map(|status| with_time_in_line(seen, E2ERunStatus { attempts, ..status }))
         }
     }
 }
@@ -145,10 +151,21 @@ fn with_time_in_line(seen: &Observed, mut status: E2ERunStatus) -> E2ERunStatus 
     status
 }
 
+/// The attempts, as status tells them.
+fn attempts(run: &E2ERun, attempts: &[Attempt]) -> Vec<AttemptStatus> {
+    let node = |id: &HostId| node(run, id);
+    attempts.iter().zip(1..).map(|(attempt, number)| attempt.status(number, node)).collect()
+}
+
+fn without_container(old: E2ERunStatus) -> E2ERunStatus {
+    E2ERunStatus { manager: None, container_id: None, ..old }
+}
+
 /// The container of a run that goes on.
 struct Running {
     located: Option<(HostId, Container)>,
     since: Option<Timestamp>,
+    attempt: usize,
 }
 
 /// The status of a run that goes on.
@@ -187,6 +204,7 @@ fn progress(
         Some(words) => (reason::HOST_ERROR, format!("{words}. It is tried again")),
         None => (why, message),
     };
+    let message = if found.attempt > 1 { format!("attempt {}: {message}", found.attempt) } else { message };
     let mut new = base(run, &old, Verdict { ready: false, reconciling: true, reason: why, message: &message }, now);
     new.phase = match (says, old.phase) {
         (Says::Active(_) | Says::Stopping(_) | Says::Collecting(_) | Says::Storing(_), _) => Some(Phase::Running),
@@ -227,6 +245,7 @@ fn ended(run: &E2ERun, old: E2ERunStatus, end: &End, now: Timestamp) -> E2ERunSt
     }
     new.failures.clone_from(&end.failures);
     new.results.clone_from(&end.results);
+    new.attempts = attempts(run, &end.attempts);
     new
 }
 
@@ -297,6 +316,7 @@ pub fn summary(run: &E2ERun, end: &End) -> serde_json::Value {
         "duration": status.duration,
         "manager": status.manager,
         "containerID": status.container_id,
+        "attempt": end.container.as_ref().map(|(_, container)| container.attempt),
     })
 }
 

@@ -126,8 +126,12 @@ impl Clock {
     /// `begins`. `None` where its time is over.
     #[must_use]
     pub fn of(stage: Stage, record: &Record, spec: &E2ERunSpec, begins: Timestamp, now: Timestamp) -> Option<Self> {
-        let written = record.since.get(&stage).copied().filter(|at| elapsed(now, *at) <= FUTURE);
-        let left = stage.limit(spec).checked_sub(elapsed(written.unwrap_or(begins), now)).filter(|l| !l.is_zero())?;
+        let ours = |at: &Timestamp| elapsed(now, *at) <= FUTURE;
+        let written = record.since.get(&stage).copied().filter(ours);
+        // All attempts have the time of one together.
+        let first = record.began().filter(|at| stage == Stage::Running && ours(at));
+        let from = first.or(written).unwrap_or(begins);
+        let left = stage.limit(spec).checked_sub(elapsed(from, now)).filter(|l| !l.is_zero())?;
         Some(Self { stage, left, begins: written.is_none().then_some(begins) })
     }
 

@@ -9,7 +9,7 @@ use kube::{
     api::{DeleteParams, ObjectMeta, PostParams, Preconditions},
 };
 
-use super::archive::{Left, contents};
+use super::archive::{JUNIT, Left, contents};
 use crate::api::{E2ERun, MANAGER, label};
 
 /// Why results are not kept.
@@ -59,17 +59,31 @@ fn remedy(error: &kube::Error) -> &'static str {
     }
 }
 
-/// Stores what a container left in the run's ConfigMap. A second call replaces what the first one wrote.
+/// The JUnit that is kept in a ConfigMap of the run's, compressed; nothing where it is not there, or is not the run's.
+///
+/// # Errors
+/// Where the API server does not answer.
+pub async fn junit(client: &kube::Client, run: &E2ERun, name: &str) -> Result<Vec<u8>, kube::Error> {
+    if name.is_empty() {
+        return Ok(Vec::new());
+    }
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &run.namespace().unwrap_or_default());
+    let ours = |map: &ConfigMap| map.owner_references().iter().any(|o| Some(&o.uid) == run.uid().as_ref());
+    let found = maps.get_opt(name).await?.filter(ours).and_then(|map| map.binary_data?.remove(JUNIT));
+    Ok(found.map(|bytes| bytes.0).unwrap_or_default())
+}
+
+/// Stores what a container left in a ConfigMap of the run's, of this name. A second call replaces what the first one wrote.
 ///
 /// # Errors
 /// Where the API server refuses, or the name is taken by something else.
 pub async fn store(
     client: &kube::Client,
     run: &E2ERun,
+    name: String,
     left: Left,
     summary: &serde_json::Value,
 ) -> Result<String, Refused> {
-    let name = run.results_name();
     let binary = tokio::task::spawn_blocking(move || contents(left)).await.map_err(std::io::Error::other)??;
     let wanted = config_map(run, &name, summary, binary);
     let maps: Api<ConfigMap> = Api::namespaced(client.clone(), &run.namespace().unwrap_or_default());

@@ -9,7 +9,11 @@ pub use fault::{no_platform, of_start};
 use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::facts::{Container, ContainerState, Exit};
+use super::{
+    attempt::Attempt,
+    facts::{Container, ContainerState, Exit},
+    filter,
+};
 use crate::{
     api::{self, CaseFailure, E2ERunSpec, ResultsFormat, reason, text},
     host::HostId,
@@ -40,10 +44,19 @@ pub struct End {
     pub ran: Option<(Timestamp, Duration)>,
     /// The ConfigMap that keeps the results, once it is written.
     pub results: Option<String>,
+    /// What its last attempt says by itself, where the end is that of several together: the reason, and in words.
+    pub own: Option<(&'static str, String)>,
+    /// The cases that may be run again, as their tool knows them, or why they may not; where cases failed and
+    /// `spec.retries` says so.
+    pub again: Option<Result<Vec<String>, String>>,
+    /// The host that was to have the container, where there is none.
+    pub on: Option<HostId>,
+    /// The attempts of the run, where there are several.
+    pub attempts: Vec<Attempt>,
 }
 
 /// How many cases ended how.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Counts {
     /// Passed.
     pub passed: u32,
@@ -53,6 +66,14 @@ pub struct Counts {
     pub skipped: u32,
     /// Failed, and passed when they were tried again.
     pub flaky: u32,
+}
+
+impl Counts {
+    /// How many there are.
+    #[must_use]
+    pub const fn total(&self) -> usize {
+        self.passed as usize + self.failed as usize + self.skipped as usize + self.flaky as usize
+    }
 }
 
 /// Why a container was told to end.
@@ -128,6 +149,10 @@ impl End {
             container: None,
             ran: None,
             results: None,
+            own: None,
+            again: None,
+            on: None,
+            attempts: Vec::new(),
         }
     }
 }
@@ -136,12 +161,12 @@ impl End {
 #[must_use]
 pub fn judge(spec: &E2ERunSpec, at: (HostId, Container), course: &Course, outcome: &Outcome, log: &[u8]) -> End {
     let (reason, message) = Judge { spec, course, outcome, log }.verdict(&at.1.state);
+    let cases_failed = reason == reason::CASES_FAILED && spec.retries.failed_cases > 0;
+    let names = || filter::of(spec, at.1.filter.as_deref()).and_then(|filter| filter::failed(outcome, &filter));
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let read = !outcome.cases.is_empty() || outcome.junit.is_some();
     End {
         complete: reason == reason::PASSED,
-        reason,
-        message,
         counts: read.then(|| Counts {
             passed: count(outcome.passed()),
             failed: count(outcome.failed()),
@@ -156,9 +181,10 @@ pub fn judge(spec: &E2ERunSpec, at: (HostId, Container), course: &Course, outcom
                 message: text::lines(message, FAILURES.1),
             })
             .collect(),
+        again: cases_failed.then(names),
         container: Some(at),
         ran: course.ran,
-        results: None,
+        ..End::without_container(reason, message)
     }
 }
 

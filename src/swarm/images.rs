@@ -1,6 +1,7 @@
 //! Images: whether one is there, and bringing it there.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{Arc, OnceLock},
 };
@@ -23,6 +24,10 @@ pub struct Image {
     pub digests: Vec<String>,
     /// What it is made for, such as `linux/amd64`.
     pub platform: Option<String>,
+    /// Its labels.
+    pub labels: BTreeMap<String, String>,
+    /// The arguments that a container of it has by default.
+    pub args: Vec<String>,
 }
 
 /// A login at a registry, for one pull.
@@ -59,11 +64,16 @@ impl Engine {
     /// An image; `None` where it is not there.
     pub async fn image(&self, reference: &str) -> Result<Option<Image>, SwarmError> {
         match self.within(QUICK).inspect_image(reference).await.map_err(SwarmError::from) {
-            Ok(image) => Ok(Some(Image {
-                id: image.id.unwrap_or_default(),
-                digests: image.repo_digests.unwrap_or_default(),
-                platform: platform(image.os, image.architecture),
-            })),
+            Ok(image) => {
+                let config = image.config.unwrap_or_default();
+                Ok(Some(Image {
+                    id: image.id.unwrap_or_default(),
+                    digests: image.repo_digests.unwrap_or_default(),
+                    platform: platform(image.os, image.architecture),
+                    labels: config.labels.unwrap_or_default().into_iter().collect(),
+                    args: config.cmd.unwrap_or_default(),
+                }))
+            }
             Err(SwarmError::NotFound(_)) => Ok(None),
             Err(error) => Err(error),
         }

@@ -81,7 +81,7 @@ fn everything_kept_is_within_the_budget_and_can_be_read() {
         &message[..4000]
     );
     let outcome = Outcome::of_files(&BTreeMap::from([("r.xml".to_owned(), xml.into_bytes())]));
-    let left = Left { outcome: outcome.clone(), log: log(&[&noise(5, 2 << 20)]), room: None };
+    let left = Left { outcome: outcome.clone(), log: log(&[&noise(5, 2 << 20)]), ..Left::default() };
     let data = contents(left).unwrap();
     assert!(data.values().map(|b| b.0.len()).sum::<usize>() <= BUDGET);
     let again = Outcome::of_files(&BTreeMap::from([("r.xml".to_owned(), unpacked(&data["junit.xml.gz"].0))]));

@@ -22,6 +22,13 @@ pub fn active(look: &Look<'_>, placed: &Placed, located: Option<(&HostId, &Conta
     if let Some(Kept::Done(end)) = &look.seen.kept {
         return Plan::ended((**end).clone());
     }
+    if let Some((_, container)) = located.filter(|(_, c)| c.attempt != look.seen.record.number()) {
+        let words = format!(
+            "the container is that of attempt {}, and what is written of the run's attempts (annotation testkit.dev/attempts) was changed: what those before have said is not known. Create another E2ERun",
+            container.attempt
+        );
+        return Plan::end(reason::NO_RESULTS, words);
+    }
     let name = look.node(&placed.host.slot);
     let Some(cluster) = look.seen.cluster.as_ref().filter(|c| c.uid == placed.host.cluster) else {
         return match &look.seen.kept {
@@ -155,7 +162,7 @@ fn not_started(look: &Look<'_>, host: &HostId) -> Plan {
     let words = format!(
         "the container did not start on {node} within {limit}{why}. See to the host, then create another E2ERun"
     );
-    Plan::end(reason::INFRASTRUCTURE, words)
+    Plan::end_on(host, reason::INFRASTRUCTURE, words)
 }
 
 /// What a container that ended left is read, judged and kept.
@@ -193,7 +200,7 @@ fn unread(look: &Look<'_>, steps: Vec<Step>, why: &str) -> Plan {
 fn not_kept(look: &Look<'_>, end: &End, words: &str) -> End {
     let limit = look.limit(Stage::Storing);
     let message = format!("the results could not be kept within {limit}: {words}. They said: {}", end.message);
-    End { complete: false, reason: reason::NOT_KEPT, message, ..end.clone() }
+    End { complete: false, reason: reason::NOT_KEPT, message, own: None, again: None, ..end.clone() }
 }
 
 /// What is known of a container's time. Both clocks that tell of it are asked for a difference of
@@ -211,10 +218,13 @@ pub fn course(look: &Look<'_>, container: &Container) -> Course {
     let by_host = std::time::Duration::try_from(by_host).ok().filter(|ran| *ran <= at_most + SLACK);
     let ended = matches!(container.state, ContainerState::Exited(_));
     let ran = by_host.filter(|_| ended).unwrap_or(at_most);
+    // Of the time of the run, what the attempts before left.
+    let before = record.began().map_or(std::time::Duration::ZERO, |began| elapsed(began, started));
+    let limit = look.spec.timeout.get().saturating_sub(before);
     Course {
         cut: record.cut,
         // Where nobody looked in time, the host's word counts; where that cannot be right, it is late.
-        overdue: record.cut.is_none() && at_most > look.spec.timeout.get() && ran > look.spec.timeout.get(),
+        overdue: record.cut.is_none() && at_most > limit && ran > limit,
         disturbed: record.disturbed.clone().or_else(|| look.seen.cut_off.clone()),
         ran: Some((started, ran)),
     }

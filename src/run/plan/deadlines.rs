@@ -106,8 +106,13 @@ fn seen(sight: &Sight, record: &Record, deleting: bool, finished: bool) -> Obser
         leader: Some("m0".into()),
         ..ClusterView::default()
     });
-    let container =
-        record.placed.as_ref().map(|p| Container { id: p.container.clone(), state: state(sight.state), image: None });
+    let container = record.placed.as_ref().map(|p| Container {
+        id: p.container.clone(),
+        state: state(sight.state),
+        image: None,
+        attempt: record.number(),
+        filter: None,
+    });
     let view = HostView {
         up: sight.host > 1,
         error: (sight.host <= 1).then(|| "silent".into()),

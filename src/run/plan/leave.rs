@@ -9,6 +9,7 @@ use crate::{
     run::{
         facts::{Container, ContainerState, Kept},
         own::{self, Disposal},
+        record::Placed,
         stage::{Clock, Stage},
         verdict::Cut,
     },
@@ -20,6 +21,25 @@ pub fn leave(look: &Look<'_>) -> Plan {
     if !seen.finalizer {
         return Plan::done();
     }
+    let left = look.left();
+    if left.is_empty() {
+        return go(look);
+    }
+    // What attempts before the last one have left.
+    let stage = if seen.deleting { Stage::Leaving } else { Stage::Cleaning };
+    if let Some(clock) = look.clock(stage) {
+        let steps = left.into_iter().map(|(host, container)| Step::Remove(host, container)).collect();
+        return Plan::wait(clock, steps, Says::Nothing, SOON);
+    }
+    let mut plan = go(look);
+    if plan.steps.contains(&Step::Release) {
+        plan.steps.splice(0..0, left.into_iter().map(|(host, container)| Step::TryRemove(host, container)));
+    }
+    plan
+}
+
+fn go(look: &Look<'_>) -> Plan {
+    let seen = look.seen;
     let located = look.locate();
     if let Some(plan) = located.filter(|_| !seen.finished).and_then(|(host, container)| part(look, host, container)) {
         return plan;
@@ -86,8 +106,12 @@ fn clean(look: &Look<'_>, located: Option<(&HostId, &Container)>) -> Plan {
             None => last(vec![Step::TryRemove(host, id), Step::Release]),
         };
     }
-    // Never written down, so never started: what may be left is a container that never ran.
-    let Some(placed) = &seen.record.placed else { return last(vec![Step::Release]) };
+    // Never written down, so never started: what may be left is a container that never ran, or one of an attempt before.
+    let before = || {
+        let last = seen.record.attempts.last()?;
+        Some(Placed { host: last.host.clone()?, container: last.container.clone()?, at: look.now })
+    };
+    let Some(placed) = &seen.record.placed.clone().or_else(before) else { return last(vec![Step::Release]) };
     let cluster = seen.cluster.as_ref().filter(|c| c.uid == placed.host.cluster);
     let Some(cluster) = cluster else { return last(vec![Step::Release]) };
     let view = look.view(placed);

@@ -5,11 +5,13 @@ use std::collections::BTreeMap;
 use super::{
     FALLBACK, Look, Plan, SOON, Says, Step,
     image::{differing, foreign, image},
+    retry,
 };
 use crate::{
     api::reason,
     host::HostId,
     run::{
+        attempt,
         facts::{ClusterView, HostView},
         queue::{Behind, Place},
         stage::Stage,
@@ -19,6 +21,10 @@ use crate::{
 
 /// What is next for a run without a container.
 pub fn pending(look: &Look<'_>) -> Plan {
+    if look.seen.record.attempts.is_empty() { first(look) } else { retry::pending(look, first(look)) }
+}
+
+fn first(look: &Look<'_>) -> Plan {
     if look.spec.cancel {
         let words = "the run was cancelled by spec.cancel before its container started";
         return Plan::end(reason::CANCELLED, words);
@@ -130,7 +136,11 @@ fn begin(look: &Look<'_>, cluster: &ClusterView) -> Plan {
         Ok(nodes) => nodes,
         Err(why) => return wait_for_host(look, why),
     };
-    let managers: Vec<_> = nodes.keys().copied().filter(|id| id.slot.starts_with('m')).collect();
+    let lost = attempt::lost(&look.seen.record.attempts);
+    let mut managers: Vec<_> = nodes.keys().copied().filter(|id| id.slot.starts_with('m')).collect();
+    if managers.iter().any(|id| !lost.contains(id)) {
+        managers.retain(|id| !lost.contains(id));
+    }
     let leader = managers.iter().find(|id| Some(&id.slot) == cluster.leader.as_ref()).or(managers.first());
     let Some(on) = leader.copied() else {
         return wait(look, format!("SwarmCluster {} has no manager", look.cluster()));
@@ -228,7 +238,7 @@ fn start(look: &Look<'_>, on: &HostId) -> Plan {
             let message = format!(
                 "the container could not be made on {node} within {limit}{why}. See to the host, then create another E2ERun"
             );
-            Plan::end(reason::INFRASTRUCTURE, message)
+            Plan::end_on(on, reason::INFRASTRUCTURE, message)
         }
     }
 }

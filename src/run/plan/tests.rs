@@ -18,6 +18,7 @@ mod generated;
 mod image;
 mod out_of_sight;
 mod own;
+mod retry;
 
 const UID: &str = "11111111-2222";
 
@@ -33,6 +34,7 @@ fn spec(policy: &str) -> E2ERunSpec {
     let json = serde_json::json!({
         "clusterRef": {"name": "foo"}, "image": "suite:1", "imagePullPolicy": policy,
         "imagePullTimeout": "2m", "timeout": "30m", "pendingTimeout": "1h", "gracePeriod": "45s",
+        "retries": {"infrastructure": 0},
     });
     serde_json::from_value(json).unwrap()
 }
@@ -71,7 +73,7 @@ fn ready() -> Observed {
 }
 
 fn container(state: ContainerState) -> Container {
-    Container { id: "c1".to_owned(), state, image: None }
+    Container { id: "c1".to_owned(), state, image: None, attempt: 1, filter: None }
 }
 
 fn exited(code: i64) -> ContainerState {

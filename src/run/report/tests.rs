@@ -35,8 +35,13 @@ fn saying(says: Says) -> Plan {
 }
 
 fn seen(state: Option<ContainerState>) -> Observed {
-    let container =
-        Some(state.map(|state| Container { id: "c1".into(), state, image: Some("suite@sha256:ab".into()) }));
+    let container = Some(state.map(|state| Container {
+        id: "c1".into(),
+        state,
+        image: Some("suite@sha256:ab".into()),
+        attempt: 1,
+        filter: None,
+    }));
     Observed { hosts: BTreeMap::from([(host(), HostView { container, ..HostView::default() })]), ..Observed::default() }
 }
 
@@ -49,15 +54,14 @@ fn stored(status: E2ERunStatus) -> E2ERunStatus {
 fn what_has_not_changed_is_not_written() {
     let running = ContainerState::Running;
     let exit = Exit { ran: SignedDuration::from_millis(3_500), code: 1, out_of_memory: false, error: None };
+    let container =
+        Container { id: "c1".into(), state: ContainerState::Exited(exit), image: None, attempt: 1, filter: None };
     let end = End {
-        complete: false,
-        reason: reason::CASES_FAILED,
-        message: "1 of 2 cases failed: b".into(),
         counts: Some(Counts { passed: 1, failed: 1, skipped: 0, flaky: 0 }),
-        failures: vec![],
-        container: Some((host(), Container { id: "c1".into(), state: ContainerState::Exited(exit), image: None })),
+        container: Some((host(), container)),
         ran: Some((at(5_250), Duration::from_millis(3_500))),
         results: Some("nightly-results".into()),
+        ..End::without_container(reason::CASES_FAILED, "1 of 2 cases failed: b".into())
     };
     let cases = [
         (saying(Says::Waiting("no cluster".into())), Outcome::default()),

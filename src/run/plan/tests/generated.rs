@@ -57,6 +57,7 @@ prop_compose! {
                 since: missing.map(|ago| (Stage::Image, before(ago))).into_iter().collect(),
                 cut: stopped.then_some(Cut::Deadline),
                 disturbed: None,
+                attempts: vec![],
             },
             cluster: cluster.map(|(deleting, not_ready, n)| ClusterView {
                 uid: UID.into(), deleting, not_ready, place: place.clone(),

@@ -89,7 +89,7 @@ fn an_image_for_another_platform_is_said_before_the_container_is_made() {
 fn all_nodes_have_the_image_of_the_one_that_the_container_runs_on() {
     let image = |id: &str, digests: &[&str]| {
         let digests = digests.iter().map(|d| format!("suite@sha256:{d}")).collect();
-        Some(Some(Image { id: id.to_owned(), digests, platform: Some("linux/amd64".into()) }))
+        Some(Some(Image { id: id.to_owned(), digests, platform: Some("linux/amd64".into()), ..Image::default() }))
     };
     let align = |to: &str| Step::Align { from: id("m1", 0), to: id(to, 0) };
     let failed = |due| Bringing::Failed { words: "no such host".into(), due };

@@ -1,0 +1,86 @@
+//! The container of an attempt: what it is made of.
+
+use std::collections::BTreeMap;
+
+use kube::ResourceExt;
+
+use super::{filter, variables::Variables};
+use crate::{
+    api::{E2ERun, E2ERunSpec, Quantity, label},
+    swarm::{ContainerSpec, Image},
+};
+
+/// The arguments of a container that is to run these cases alone, or all.
+///
+/// # Errors
+/// In words, where the image cannot be told these cases.
+pub fn arguments(spec: &E2ERunSpec, only: Option<&[String]>, image: &Image) -> Result<Vec<String>, String> {
+    let Some(names) = only else { return Ok(spec.args.clone()) };
+    let filter = filter::of(spec, image.labels.get(label::CASE_FILTER).map(String::as_str))?;
+    // Arguments take the place of those that the image has.
+    filter::arguments(&filter, if spec.args.is_empty() { &image.args } else { &spec.args }, names)
+}
+
+/// The container of an attempt of a run. Its name is no other attempt's, so that none is made twice on a host.
+#[must_use]
+pub fn spec(run: &E2ERun, variables: &Variables, args: Vec<String>, attempt: usize, image: &str) -> ContainerSpec {
+    let (namespace, name, uid) = (run.namespace().unwrap_or_default(), run.name_any(), run.uid().unwrap_or_default());
+    let short: String = uid.chars().take(8).collect();
+    let mut labels = BTreeMap::from([
+        (label::RUN_UID.to_owned(), uid),
+        (label::RUN.to_owned(), format!("{namespace}/{name}")),
+        (label::IMAGE.to_owned(), image.to_owned()),
+    ]);
+    let mut called = format!("testkit-{namespace}-{name}-{short}");
+    if attempt > 1 {
+        called.push_str(&format!("-{attempt}"));
+        labels.insert(label::ATTEMPT.to_owned(), attempt.to_string());
+    }
+    ContainerSpec {
+        name: called,
+        image: run.spec.image.clone(),
+        args,
+        env: variables.lines(),
+        labels,
+        host_network: true,
+        binds: vec!["/var/run/docker.sock:/var/run/docker.sock".to_owned()],
+        volumes: vec![run.spec.results.path.clone()],
+        nano_cpus: run.spec.cpu().and_then(Quantity::nanos).and_then(|n| n.try_into().ok()),
+        memory: run.spec.memory().and_then(Quantity::whole).and_then(|n| n.try_into().ok()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn run(args: &[&str]) -> E2ERun {
+        serde_json::from_value(json!({
+            "metadata": {"name": "nightly", "namespace": "ci", "uid": "11111111-2222"},
+            "spec": {"clusterRef": {"name": "foo"}, "image": "suite:1", "args": args},
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn the_first_container_is_as_it_was_and_a_later_one_has_a_name_of_its_own() {
+        let spec = |attempt| spec(&run(&[]), &Variables::default(), vec![], attempt, "i");
+        assert_eq!((&*spec(1).name, spec(1).labels.get(label::ATTEMPT)), ("testkit-ci-nightly-11111111", None));
+        assert_eq!((&*spec(2).name, &*spec(2).labels[label::ATTEMPT]), ("testkit-ci-nightly-11111111-2", "2"));
+    }
+
+    #[test]
+    fn cases_alone_are_named_after_the_arguments_of_the_run_or_of_the_image() {
+        let labels = BTreeMap::from([(label::CASE_FILTER.to_owned(), "Pytest".to_owned())]);
+        let image = Image { labels, args: vec!["tests".to_owned()], ..Image::default() };
+        let names = ["a".to_owned()];
+        let of = |args: &[&str], only: Option<&[String]>| arguments(&run(args).spec, only, &image).unwrap();
+        assert_eq!(of(&[], None), Vec::<String>::new());
+        assert_eq!(of(&["-v"], None), ["-v"]);
+        assert_eq!(of(&[], Some(&names)), ["tests", "-k", "a"]);
+        assert_eq!(of(&["-v"], Some(&names)), ["-v", "-k", "a"]);
+        assert!(arguments(&run(&[]).spec, Some(&names), &Image::default()).is_err());
+    }
+}
