@@ -12,10 +12,47 @@ pub const LOG: &str = "log.gz";
 /// The results.
 pub const JUNIT: &str = "junit.xml.gz";
 
+/// The results of one attempt by itself, where `JUNIT` is that of several.
+pub const OWN_JUNIT: &str = "attempt.junit.xml.gz";
+
 /// The kept file of that name, unpacked, or none.
 pub async fn file(kubernetes: &Kubernetes, run: &E2ERun, key: &str) -> Result<Option<Vec<u8>>, Failure> {
     let map = run.status.as_ref().and_then(|s| s.results.clone()).unwrap_or_else(|| run.results_name());
-    let Some(object) = kubernetes.config_map(&map).await? else { return Ok(None) };
+    in_map(kubernetes, &map, key).await
+}
+
+/// The same of one attempt of the run, counted from 1.
+pub async fn of_attempt(
+    kubernetes: &Kubernetes,
+    run: &E2ERun,
+    number: u32,
+    keys: &[&str],
+) -> Result<Option<Vec<u8>>, Failure> {
+    let status = run.status.clone().unwrap_or_default();
+    let name = run.metadata.name.as_deref().unwrap_or_default();
+    let map = match status.attempts.iter().find(|attempt| attempt.number == number) {
+        Some(attempt) => attempt.results.clone(),
+        None if number == 1 && ended(&status) && status.attempts.is_empty() => status.results,
+        None => {
+            let has = match status.attempts.len() {
+                0 => "it has not been begun again".to_owned(),
+                many => format!("{many} have ended so far"),
+            };
+            return Err(Failure::new(format!("no attempt {number} of run {name:?} has ended: {has}"))
+                .help(format!("kubectl testkit describe run/{name}")));
+        }
+    };
+    let Some(map) = map else { return Ok(None) };
+    for key in keys {
+        if let Some(bytes) = in_map(kubernetes, &map, key).await? {
+            return Ok(Some(bytes));
+        }
+    }
+    Ok(None)
+}
+
+async fn in_map(kubernetes: &Kubernetes, map: &str, key: &str) -> Result<Option<Vec<u8>>, Failure> {
+    let Some(object) = kubernetes.config_map(map).await? else { return Ok(None) };
     let Some(packed) = object.binary_data.unwrap_or_default().remove(key) else { return Ok(None) };
     let mut bytes = Vec::new();
     GzDecoder::new(packed.0.as_slice())

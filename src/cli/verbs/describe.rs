@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
-use crate::api::{E2ERun, NodeState, SwarmCluster, type_};
+use crate::api::{AttemptStatus, E2ERun, NodeState, SwarmCluster, reason, type_};
 use crate::cli::{
     Context,
     failure::Failure,
@@ -140,6 +140,9 @@ fn of_run(printer: &Printer, run: &E2ERun, now: jiff::Timestamp) -> String {
         ],
     );
     text.push_str(&conditions(printer, &status.conditions, now));
+    if !status.attempts.is_empty() {
+        section(&mut text, &attempts(printer, &status.attempts));
+    }
     for failure in &status.failures {
         section(&mut text, &format!("{} {}\n", printer.paint(Style::Bad, "failed"), failure.name));
         for line in failure.message.lines() {
@@ -147,6 +150,23 @@ fn of_run(printer: &Printer, run: &E2ERun, now: jiff::Timestamp) -> String {
         }
     }
     text
+}
+
+/// A line an attempt.
+fn attempts(printer: &Printer, attempts: &[AttemptStatus]) -> String {
+    let mut table = Table::new(&["ATTEMPT", "REASON", "MANAGER", "DURATION", "RESULTS", "MESSAGE"]);
+    for attempt in attempts {
+        let style = if attempt.reason == reason::PASSED { Style::Good } else { Style::Bad };
+        table.row(vec![
+            attempt.number.to_string().into(),
+            Cell::styled(style, attempt.reason.clone()),
+            Cell::optional(attempt.manager.clone()),
+            Cell::optional(attempt.duration.clone()),
+            Cell::optional(attempt.results.clone()),
+            attempt.message.clone().into(),
+        ]);
+    }
+    table.render(printer)
 }
 
 fn facts(printer: &Printer, facts: &[(&str, Option<String>)]) -> String {

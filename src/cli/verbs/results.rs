@@ -17,11 +17,15 @@ use crate::{
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   kubectl testkit results nightly-1                     a table, failed cases last
+  kubectl testkit results nightly-1 --attempt 1         before the cases that failed were run again
   kubectl testkit results nightly-1 -o junit > r.xml    as the tests wrote them")]
 pub struct Args {
     /// The run
     #[arg(add = crate::cli::shell::complete::runs())]
     run: String,
+    /// Those of this attempt alone, counted from 1, of a run that was retried
+    #[arg(long, value_name = "NUMBER")]
+    attempt: Option<u32>,
     /// How to print them
     #[arg(short, long, value_enum, value_name = "FORMAT", default_value_t = Format::Table)]
     output: Format,
@@ -41,7 +45,12 @@ enum Format {
 pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     let kubernetes = context.kubernetes().await?;
     let run = kubernetes.run(&args.run).await?;
-    let junit = junit(&kubernetes, &run).await?;
+    let junit = match args.attempt {
+        None => junit(&kubernetes, &run).await?,
+        Some(number) => kept::of_attempt(&kubernetes, &run, number, &[kept::OWN_JUNIT, kept::JUNIT])
+            .await?
+            .ok_or_else(|| Failure::new(format!("attempt {number} of run {:?} left no results", args.run)))?,
+    };
     let printer = &context.printer;
     if matches!(args.output, Format::Junit) {
         return printer.bytes(&junit);
@@ -123,6 +132,7 @@ fn as_json(run: &E2ERun, outcome: &Outcome) -> serde_json::Value {
         "failed": outcome.failed(),
         "flaky": outcome.flaky(),
         "skipped": outcome.skipped(),
+        "attempts": run.status.as_ref().map_or(&[][..], |status| &status.attempts),
         "cases": cases,
     })
 }

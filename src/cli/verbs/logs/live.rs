@@ -41,9 +41,16 @@ impl From<Broken> for Failure {
 pub struct Live {
     /// So many bytes were printed.
     pub printed: u64,
+    /// The container they are of: a run that is begun again has another one.
+    pub container: Option<String>,
 }
 
 impl Live {
+    /// Whether what was printed is of this container. Where nothing tells of another one it is.
+    pub fn is_of(&self, container: Option<&str>) -> bool {
+        container.is_none() || self.container.is_none() || self.container.as_deref() == container
+    }
+
     /// Prints what was not printed yet.
     pub async fn stream(
         &mut self,
@@ -54,6 +61,10 @@ impl Live {
         part: &Part,
     ) -> Result<(), Broken> {
         let Stage::Running { container, manager } = stage(run) else { return Ok(()) };
+        if !self.is_of(Some(container)) {
+            self.printed = 0;
+        }
+        self.container = Some(container.to_owned());
         let cluster = kubernetes.cluster(&run.cluster_name()).await.map_err(Broken::ForGood)?;
         let node = nodes::one(&cluster, Some(manager)).map_err(Broken::ForGood)?;
         let reach = Reach::of(context, kubernetes, &cluster).await.map_err(Broken::ForGood)?;

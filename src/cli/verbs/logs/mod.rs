@@ -36,6 +36,7 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
   kubectl testkit logs nightly-1 -f     and what it writes, to the end, also over a lost connection
   kubectl testkit logs nightly-1 --tail 20 -f            the last lines, and what follows
   kubectl testkit logs nightly-1 --since 5m --timestamps    while it runs: what is kept has no times
+  kubectl testkit logs nightly-1 --attempt 1    what the first attempt wrote, of a run that was retried
   kubectl testkit logs nightly-1 --case ServicesScale    what that case wrote, and why it failed")]
 pub struct Args {
     /// The run
@@ -56,6 +57,9 @@ pub struct Args {
     /// Only what this case wrote, from the kept results of a run that has ended
     #[arg(long, value_name = "NAME", conflicts_with_all = ["follow", "tail", "since", "timestamps"], add = crate::cli::shell::complete::cases())]
     case: Option<String>,
+    /// What this attempt wrote, counted from 1, once it has ended [default: the last one]
+    #[arg(long, value_name = "NUMBER", conflicts_with_all = ["follow", "since", "timestamps", "case"])]
+    attempt: Option<u32>,
 }
 
 /// Which part of a log, and how.
@@ -87,6 +91,11 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     let run = kubernetes.run(&args.run).await?;
     if let Some(case) = &args.case {
         return case::print(context, &kubernetes, &run, case).await;
+    }
+    if let Some(number) = args.attempt {
+        let bytes = kept::of_attempt(&kubernetes, &run, number, &[kept::LOG]).await?;
+        let bytes = bytes.ok_or_else(|| Failure::new(format!("attempt {number} of run {:?} left no log", args.run)))?;
+        return print_bytes(context, &bytes, 0, &part);
     }
     match stage(&run) {
         Stage::Ended => print_kept(context, &kubernetes, &run, 0, &part).await,
@@ -129,7 +138,10 @@ async fn follow_to_the_end(
         let run = kubernetes.run(name).await?;
         match stage(&run) {
             Stage::Ended => {
-                match print_kept(context, kubernetes, &run, live.printed, part).await {
+                let last = run.status.as_ref().and_then(|status| status.container_id.as_deref());
+                // Of another attempt's log nothing was printed yet.
+                let printed = if live.is_of(last) { live.printed } else { 0 };
+                match print_kept(context, kubernetes, &run, printed, part).await {
                     Err(failure) if log == Log::WherePossible && failure.code() == exit::NOT_ALLOWED => {
                         context.printer.warn(format_args!("the log of {name} is not printed: {}", failure.what()));
                     }
@@ -144,7 +156,13 @@ async fn follow_to_the_end(
                 let before = live.printed;
                 match live.stream(context, kubernetes, &run, true, part).await {
                     Ok(()) | Err(Broken::Gone(_)) => {
-                        wait_while(context, kubernetes, name, |stage| !matches!(stage, Stage::Ended)).await?;
+                        let this = live.container.clone();
+                        let same = |stage: &Stage<'_>| match stage {
+                            Stage::Waiting => true,
+                            Stage::Running { container, .. } => Some(*container) == this.as_deref(),
+                            Stage::Ended => false,
+                        };
+                        wait_while(context, kubernetes, name, same).await?;
                     }
                     // Who may not reach the hosts has the log at the end, from what is kept of it.
                     Err(Broken::ForGood(failure)) if failure.code() == exit::NOT_ALLOWED && part.since.is_none() => {
@@ -235,13 +253,17 @@ async fn print_kept(
         }
         return Err(Failure::new(format!("run {name:?} left no log: {}", message(run))));
     };
+    print_bytes(context, &bytes, printed, part)
+}
+
+fn print_bytes(context: &Context, bytes: &[u8], printed: u64, part: &Part) -> Result<(), Failure> {
     match part.tail.filter(|_| printed == 0) {
         Some(lines) => {
             let mut tail = Tail::of(lines);
-            tail.push(&bytes);
+            tail.push(bytes);
             context.printer.bytes(tail.lines())
         }
-        None => context.printer.bytes(after(&bytes, printed)),
+        None => context.printer.bytes(after(bytes, printed)),
     }
 }
 
