@@ -38,7 +38,7 @@ def image(binary, tag, architecture):
         "architecture": architecture,
         "os": "linux",
         "created": EPOCH,
-        "config": {"Entrypoint": ["/e2e"], "ExposedPorts": {"80/tcp": {}}},
+        "config": {"Entrypoint": ["/e2e"], "ExposedPorts": {"80/tcp": {}}, "Labels": {"testkit.dev/case-filter": "Libtest"}},
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer_id}"]},
         "history": [{"created": EPOCH, "created_by": "e2e/image.sh"}],
     }
