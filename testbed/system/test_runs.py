@@ -15,7 +15,11 @@ tar -C / -chf - $parts | docker import - testkit/probe:v1
 tar -C / -chf - $parts -C /tmp/image results | docker import --change 'USER 1000' - testkit/user:v1
 """
 PASSED = """printf '<testsuite><testcase name="one"/></testsuite>' > $TESTKIT_RESULTS/junit.xml"""
+FAILED = """printf '<testsuite><testcase name="one"><failure message="no"/></testcase></testsuite>' > $TESTKIT_RESULTS/junit.xml; exit 1"""
 SKIPPED = """printf '<testsuite><testcase name="one"><skipped/></testcase></testsuite>' > $TESTKIT_RESULTS/junit.xml"""
+# Two cases, or the one that it is told to run; the second one passes alone.
+SECOND = """[ $0 = two ] && set -- '' || set -- '<testcase name="one"/>' '<failure message="not yet"/>'
+printf '<testsuite name="s">%s<testcase name="two">%s</testcase></testsuite>' "$@" > $TESTKIT_RESULTS/junit.xml; echo it was $0; [ $0 = two ]"""
 # It writes what it has two seconds after it is told to end.
 GRACEFUL = f"end() {{ sleep 2; {PASSED}; echo parted; exit 0; }}; trap end TERM; echo begun; sleep 600 & wait"
 
@@ -129,6 +133,27 @@ def results_that_cannot_be_kept_are_said_and_kept_later(space):
     assert status["results"] == "taken-results" and "evidence" in log(space, "taken")
 
 
+def a_case_that_passes_at_the_second_try_is_flaky(space):
+    """By a template of its arguments; one that fails each time has failed, and so has one that the retry does not show."""
+    again = lambda times: {"failedCases": times, "filter": {"args": ["{args}", "{names}"]}}
+    space.apply(
+        probe("flaky", "runs", SECOND, retries=again(2)),
+        probe("never", "runs", FAILED, retries=again(2)),
+        probe("silent", "runs", f"[ $0 = one ] && exit 0; {FAILED}", retries=again(1)),
+        probe("unnamed", "runs", FAILED, retries={"failedCases": 1}),
+    )
+    status = ends(space, "flaky", "Complete", "CasesPassed", "1 at a second try only", passed=1, flaky=1, failed=0)
+    assert [(a["number"], a["outcome"], a["reason"], a["manager"]) for a in status["attempts"]] == [(1, "Test", "CasesFailed", "runs-m0"), (2, "Test", "CasesPassed", "runs-m0")], status
+    results = lambda *more: kubectl("testkit", "results", "flaky", "-n", space.name, *more).stdout
+    assert "flakyFailure" in results("-o", "junit") and "flakyFailure" not in results("-o", "junit", "--attempt", "1")
+    assert "it was two" in log(space, "flaky") and "it was two" not in kubectl("testkit", "logs", "flaky", "-n", space.name, "--attempt", "1").stdout
+    told = kubectl("get", "events", "-n", space.name, "-o", "jsonpath={.items[?(@.reason=='Retrying')].message}").stdout
+    assert "runs two again" in told, told
+    assert len(ends(space, "never", "Failed", "CasesFailed", "attempt 3", passed=0, flaky=0, failed=1)["attempts"]) == 3
+    ends(space, "silent", "Failed", "CasesFailed", "attempt 2", "no results", flaky=0, failed=1)
+    assert "attempts" not in ends(space, "unnamed", "Failed", "CasesFailed", "not run again", "testkit.dev/case-filter", failed=1)
+
+
 def a_container_is_given_what_its_spec_says(space, on_host, operator):
     """Variables from a Secret and a ConfigMap; a limit that it exceeds; logins that are of no use; an image for other hosts."""
     token = "s3cr3t-of-the-run"
@@ -207,6 +232,7 @@ def test_every_run_ends_with_its_evidence(space, operator):
     results_that_cannot_be_kept_are_said_and_kept_later(space)
     what_is_told_to_end_has_its_grace(space)
     only_what_ran_and_is_in_order_passes(space)
+    a_case_that_passes_at_the_second_try_is_flaky(space)
     a_container_is_given_what_its_spec_says(space, on_host, operator)
     the_clock_of_a_host_changes_nothing(space, on_host)
     until("no container of a run is left", lambda: on_host("docker ps -aq --filter label=testkit.dev/run-uid") == "", 15)
@@ -233,3 +259,25 @@ def test_an_engine_that_is_dead_keeps_no_run(space):
         on_host("kill -CONT $(pidof dockerd)")
     until("its container is removed", lambda: on_host("docker ps -aq --filter label=testkit.dev/run-uid") == "", 120)
     assert verdict(space, "frozen")[0] == "InfrastructureFailed"
+
+
+@pytest.mark.long
+def test_a_run_that_was_lost_is_begun_again_elsewhere(space):
+    """The engine of its manager is killed; the second attempt is on another one, and counts alone."""
+    space.apply(cluster("lost", managers=3, workers=0))
+    space.wait("swarmcluster", "lost", "Ready", 240)
+    addresses = {node["name"]: node["address"] for node in space.status("swarmcluster", "lost")["nodes"]}
+    for address in addresses.values():
+        space.ssh("lost", address, IMAGES)
+    space.apply(probe("hurt", "lost", f"trap 'exit 3' TERM; sleep 25 & wait; {PASSED}; echo whole", timeout="4m"))
+    runs_on(space, "hurt")
+    first = space.status("e2erun", "hurt")["manager"]
+    space.ssh("lost", addresses[first], "kill -9 $(pidof dockerd)")
+    status = ends(space, "hurt", "Complete", "CasesPassed", "attempt 2", passed=1, failed=0, flaky=0, timeout=180)
+    lost, passed = status["attempts"]
+    assert (lost["outcome"], lost["reason"], lost["manager"]) == ("Infrastructure", "InfrastructureFailed", first), status
+    assert passed["manager"] == status["manager"] != first, status
+    assert "whole" in log(space, "hurt")
+    for name, address in addresses.items():
+        left = lambda: space.ssh("lost", address, "docker ps -aq --filter label=testkit.dev/run-uid") == ""
+        until(f"no container of the run is left on {name}", left, 60)
