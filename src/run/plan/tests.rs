@@ -14,6 +14,7 @@ use crate::{
     swarm::Image,
 };
 
+mod crashes;
 mod generated;
 mod image;
 mod out_of_sight;
