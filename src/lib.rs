@@ -11,6 +11,7 @@
 //! - [`metrics`]: what the operator counts.
 //! - [`operator`]: wires the rooms into one process.
 //! - [`proxy`]: which proxy leads to the API server.
+//! - [`refusal`]: what it means when the API server does not make an object.
 //! - [`results`]: what test tools write, read into one outcome.
 //! - [`run`]: the E2ERun controller: observe, plan, act, report.
 //! - [`swarm`]: Docker Engine and Swarm over a host's Docker socket.
@@ -27,6 +28,7 @@ pub mod host;
 pub mod metrics;
 pub mod operator;
 pub mod proxy;
+pub mod refusal;
 pub mod results;
 pub mod run;
 pub mod swarm;

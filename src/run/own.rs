@@ -7,7 +7,10 @@ use kube::{
     api::{DeleteParams, ObjectMeta, PostParams, Preconditions},
 };
 
-use crate::api::{ClusterPolicy, ClusterTemplate, E2ERun, MANAGER, SwarmCluster, label};
+use crate::{
+    api::{ClusterPolicy, ClusterTemplate, E2ERun, MANAGER, SwarmCluster, label},
+    refusal,
+};
 
 /// What becomes of the cluster that a run made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,15 +58,14 @@ pub async fn make(
         Ok(_) => Ok(Ok(())),
         Err(kube::Error::Api(status)) => match status.code {
             409 => Ok(Ok(())),
-            403 if status.message.contains("cannot create resource") => Ok(Err(format!(
+            _ if refusal::for_want_of_permission(&status) => Ok(Err(format!(
                 "{}. Let testkit-operator create SwarmClusters (deploy/base/rbac-operator.yaml)",
                 status.message
             ))),
-            // Too slow, too many, a quota of the namespace that another run frees, a token that is being renewed: that passes.
-            401 | 404 | 408 | 429 => Err(kube::Error::Api(status)),
-            403 if status.message.contains("exceeded quota") => Err(kube::Error::Api(status)),
-            400..500 => Ok(Err(status.message.clone())),
-            _ => Err(kube::Error::Api(status)),
+            _ => match refusal::for_good(&status) {
+                Some(words) => Ok(Err(words.to_owned())),
+                None => Err(kube::Error::Api(status)),
+            },
         },
         Err(error) => Err(error),
     }
