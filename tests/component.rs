@@ -12,5 +12,7 @@ mod election;
 mod objects;
 #[path = "component/permissions.rs"]
 mod permissions;
+#[path = "component/programmes.rs"]
+mod programmes;
 #[path = "component/refusals.rs"]
 mod refusals;

@@ -18,13 +18,16 @@ use testkit::operator::Config;
 type Need = (&'static str, &'static str, &'static str, Option<&'static str>, &'static [&'static str]);
 
 /// Wherever clusters and runs are served.
-const SERVED: [Need; 9] = [
+const SERVED: [Need; 12] = [
     ("SwarmCluster", "testkit.dev", "swarmclusters", None, &["get", "list", "watch", "create", "patch", "delete"]),
     ("SwarmCluster", "testkit.dev", "swarmclusters/status", None, &["patch"]),
     ("SwarmCluster", "testkit.dev", "swarmclusters/finalizers", None, &["update"]),
-    ("E2ERun", "testkit.dev", "e2eruns", None, &["get", "list", "watch", "patch"]),
+    ("E2ERun", "testkit.dev", "e2eruns", None, &["get", "list", "watch", "create", "patch", "delete"]),
     ("E2ERun", "testkit.dev", "e2eruns/status", None, &["patch"]),
     ("E2ERun", "testkit.dev", "e2eruns/finalizers", None, &["update"]),
+    ("E2ESchedule", "testkit.dev", "e2eschedules", None, &["list", "watch"]),
+    ("E2ESchedule", "testkit.dev", "e2eschedules/status", None, &["patch"]),
+    ("E2ESchedule", "testkit.dev", "e2eschedules/finalizers", None, &["update"]),
     ("Secret", "", "secrets", None, &["get", "create", "patch"]),
     ("ConfigMap", "", "configmaps", None, &["get", "create", "delete"]),
     // By kube's Recorder.

@@ -137,6 +137,19 @@ pub mod reason {
     pub const NOT_KEPT: &str = "ResultsNotKept";
     /// The container of a run that ended could not be removed.
     pub const CONTAINER_LEFT: &str = "ContainerLeft";
+    /// The schedule makes runs when they are due.
+    pub const SCHEDULED: &str = "Scheduled";
+    /// `spec.suspend` is set.
+    pub const SUSPENDED: &str = "Suspended";
+    /// A run is due, and waits until the one before it has ended, for `concurrencyPolicy` is `Forbid`.
+    pub const RUN_ACTIVE: &str = "RunAlreadyActive";
+    /// A run that is to be made is refused by the API server.
+    pub const RUN_NOT_MADE: &str = "RunNotMade";
+    /// A run was made.
+    pub const RUN_CREATED: &str = "RunCreated";
+    /// A run was not made in time.
+    pub const MISSED: &str = "MissedSchedule";
+
     /// The cluster was deleted.
     pub const CLUSTER_GONE: &str = "ClusterGone";
 }

@@ -11,6 +11,8 @@ mod provider;
 mod quantity;
 mod retries;
 mod run;
+mod run_template;
+mod schedule;
 mod schema;
 mod template;
 pub mod text;
@@ -23,7 +25,8 @@ pub use cluster::{
 pub use conditions::{Conditions, condition, event_note, is_true, reason, set, type_};
 pub use duration::Duration;
 pub use names::{
-    CREDENTIALS_FINALIZER, FINALIZER, GROUP, HOLD_UNTIL, KEEP, MANAGER, RUNS, journal_secret, label, secret_key,
+    CREDENTIALS_FINALIZER, FINALIZER, GROUP, HOLD_UNTIL, KEEP, MANAGER, RUNS, SCHEDULED_AT, journal_secret, label,
+    secret_key,
 };
 pub use provider::{
     AddressKind, AmiSelector, Ec2Provider, HostsProvider, JumpHost, Machine, Provider, SecretRef, Volume,
@@ -34,6 +37,8 @@ pub use run::{
     CaseFailure, ClusterRef, E2ERun, E2ERunSpec, E2ERunStatus, ImagePullPolicy, Limits, Phase, Resources,
     ResultsFormat, ResultsSpec, Sharing,
 };
+pub use run_template::RunTemplate;
+pub use schedule::{ConcurrencyPolicy, E2ESchedule, E2EScheduleSpec, E2EScheduleStatus};
 pub use template::{ClusterPolicy, ClusterTemplate, TemplateMetadata};
 pub use variables::{EnvFromSource, EnvVar, EnvVarSource, KeySelector, LocalObjectReference, ObjectSelector};
 
@@ -45,9 +50,13 @@ use kube::CustomResourceExt;
 /// Every CustomResourceDefinition with the file name it has under `crds/`.
 #[must_use]
 pub fn crds() -> Vec<(&'static str, CustomResourceDefinition)> {
-    [("swarmclusters.yaml", SwarmCluster::crd()), ("e2eruns.yaml", E2ERun::crd())]
-        .map(|(file, crd)| (file, unseen(without_null(crd))))
-        .into()
+    [
+        ("swarmclusters.yaml", SwarmCluster::crd()),
+        ("e2eruns.yaml", E2ERun::crd()),
+        ("e2eschedules.yaml", E2ESchedule::crd()),
+    ]
+    .map(|(file, crd)| (file, unseen(without_null(crd))))
+    .into()
 }
 
 /// Nothing may be `null`: the API server leaves out a field that is written so, as it does for its own objects. Where

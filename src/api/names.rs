@@ -19,6 +19,9 @@ pub const HOLD_UNTIL: &str = "testkit.dev/hold-until";
 /// The annotation of a SwarmCluster with the runs that have a place on it (JSON): taken and given up against its version.
 pub const RUNS: &str = "testkit.dev/runs";
 
+/// The annotation of an E2ERun that a schedule made: the time it was due, such as `2026-12-24T03:00:00Z`.
+pub const SCHEDULED_AT: &str = "testkit.dev/scheduled-at";
+
 /// The finalizer that keeps a Secret with cloud credentials while a cluster needs it.
 pub const CREDENTIALS_FINALIZER: &str = "testkit.dev/credentials";
 
@@ -46,6 +49,8 @@ pub mod label {
     pub const ATTEMPT: &str = "testkit.dev/attempt";
     /// On an image: how it is told which cases to run, as a tool's name or as the JSON of `spec.retries.filter`.
     pub const CASE_FILTER: &str = "testkit.dev/case-filter";
+    /// The E2ESchedule that made an E2ERun, by name.
+    pub const SCHEDULE: &str = "testkit.dev/schedule";
     /// The E2ERun that an E2ERun repeats, by name; where that one repeats another, the first of them.
     pub const RERUN_OF: &str = "testkit.dev/rerun-of";
 }

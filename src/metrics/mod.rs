@@ -43,6 +43,7 @@ pub struct Metrics {
     passes: Family<Kind, Histogram, fn() -> Histogram>,
     failed: Family<Kind, Counter>,
     runs: Family<Verdict, Counter>,
+    starts: Family<Start, Counter>,
     calls: Family<Operation, Counter>,
     errors: Family<Refusal, Counter>,
     throttles: Family<Operation, Counter>,
@@ -64,6 +65,17 @@ struct Kind {
 struct Verdict {
     verdict: &'static str,
     reason: String,
+}
+
+/// What became of a start of a schedule.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Start {
+    result: &'static str,
+}
+
+impl Start {
+    const MADE: Self = Self { result: "made" };
+    const MISSED: Self = Self { result: "missed" };
 }
 
 /// A call of a cloud's.
@@ -89,6 +101,7 @@ impl Metrics {
             passes: Family::new_with_constructor(|| Histogram::new(PASSES)),
             failed: Family::default(),
             runs: Family::default(),
+            starts: Family::default(),
             calls: Family::default(),
             errors: Family::default(),
             throttles: Family::default(),
@@ -98,10 +111,18 @@ impl Metrics {
         registry.register("reconcile_seconds", "How long passes took, by kind", all.passes.clone());
         registry.register("reconcile_errors", "Passes that ended with an error, by kind", all.failed.clone());
         registry.register("runs", "Runs that ended, by verdict and reason", all.runs.clone());
+        registry.register(
+            "schedule_starts",
+            "Starts of schedules that were due, by what became of them",
+            all.starts.clone(),
+        );
         registry.register("aws_calls", "Requests that were sent to AWS, by operation", all.calls.clone());
         registry.register("aws_errors", "Requests that AWS refused or did not answer", all.errors.clone());
         registry.register("aws_throttles", "Requests that AWS refused as too many", all.throttles.clone());
-        for kind in ["SwarmCluster", "E2ERun"] {
+        for result in [Start::MADE, Start::MISSED] {
+            drop(all.starts.get_or_create(&result));
+        }
+        for kind in ["SwarmCluster", "E2ERun", "E2ESchedule"] {
             drop(all.passes.get_or_create(&Kind { kind }));
             drop(all.failed.get_or_create(&Kind { kind }));
         }
@@ -149,6 +170,11 @@ impl Metrics {
         let verdict = if now.phase == Some(Phase::Complete) { type_::COMPLETE } else { type_::FAILED };
         let reason = now.conditions.iter().find(|c| c.type_ == verdict).map(|c| c.reason.clone()).unwrap_or_default();
         self.runs.get_or_create(&Verdict { verdict, reason }).inc();
+    }
+
+    /// A start of a schedule was due: its run was made, or missed.
+    pub fn start(&self, made: bool) {
+        self.starts.get_or_create(if made { &Start::MADE } else { &Start::MISSED }).inc();
     }
 
     /// A request was sent to the cloud; where it failed, with what code, and whether that means "too many".

@@ -1,4 +1,4 @@
-//! What the operator does while it leads: both controllers and the garbage collector, over the same connections.
+//! What the operator does while it leads: the controllers and the garbage collector, over the same connections.
 
 use std::{
     sync::Arc,
@@ -24,7 +24,7 @@ use crate::{
     events::Events,
     fence::Fence,
     host::Hosts,
-    proxy, run,
+    programme, proxy, run,
 };
 
 /// What a layer of the client fails with.
@@ -74,11 +74,14 @@ pub async fn controllers(config: Config, installation: String, state: State, sto
         events: events.clone(),
         every: config.collect_every.get(),
     };
-    let runs = run::Context::new(client.clone(), hosts, events, wake_run);
+    let runs = run::Context::new(client.clone(), hosts, events.clone(), wake_run);
     let of_clusters = cluster::run(Arc::new(context), objects(&config, &client), woken, stop.clone());
-    let of_runs = run::run(Arc::new(runs), objects(&config, &client), objects(&config, &client), woken_run, stop);
+    let of_runs =
+        run::run(Arc::new(runs), objects(&config, &client), objects(&config, &client), woken_run, stop.clone());
+    let of_schedules =
+        programme::schedule::run(client.clone(), events, objects(&config, &client), objects(&config, &client), stop);
     tokio::select! {
-        _ = futures::future::join(of_clusters, of_runs) => {}
+        _ = futures::future::join3(of_clusters, of_runs, of_schedules) => {}
         () = collector.run() => {}
     }
     Ok(())

@@ -1,6 +1,6 @@
 """What the real kstatus, and Argo CD's health check in the real Lua, make of every state that docs/lifecycle.md and docs/runs.md have.
 
-The statuses are written as src/cluster/status.rs and src/run/report.rs write them.
+The statuses are written as src/cluster/status.rs, src/run/report.rs and src/programme/conditions.rs write them.
 """
 import json
 import re
@@ -14,7 +14,7 @@ import pages
 from bed_cli import places
 from manifests import DEPLOY
 
-CLUSTER, RUN = "SwarmCluster", "E2ERun"
+CLUSTER, RUN, SCHEDULE = KINDS = "SwarmCluster", "E2ERun", "E2ESchedule"
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ WORKS = Means("InProgress", "Progressing", ("Reconciling",))
 # All is as it should be, and something beside it is being tried again.
 TRIES = Means("InProgress", "Progressing", ("Ready", "Reconciling"))
 STUCK = Means("Failed", "Degraded", ("Stalled",))
-PAUSED = Means("Current", "Suspended", ("Ready",))
+PAUSED = SUSPENDED = Means("Current", "Suspended", ("Ready",))
 PAUSED_UNWELL = Means("InProgress", "Suspended", ())
 COMPLETE = Means("Current", "Healthy", ("Ready", "Complete"))
 FAILED = Means("Failed", "Degraded", ("Stalled", "Failed"))
@@ -62,6 +62,8 @@ STATES = [
     *((RUN, reason, FAILED) for reason in (
         "CasesFailed", "NoCasesRun", "NoResults", "ContainerFailed", "OOMKilled", "InvalidConfiguration", "InfrastructureFailed", "DeadlineExceeded", "Cancelled",
         "ClusterGone", "ClusterFailed", "ClusterNameTaken", "ContainerLost", "ResultsNotKept", "ImageUnavailable", "PendingTimeoutExceeded")),
+    (SCHEDULE, "Scheduled", READY), (SCHEDULE, "RunAlreadyActive", READY), (SCHEDULE, "Suspended", SUSPENDED),
+    (SCHEDULE, "RunNotMade", WORKS), (SCHEDULE, "InvalidConfiguration", STUCK),
 ]
 
 
@@ -96,7 +98,7 @@ def health(tmp_path_factory):
     """The scripts as Argo CD is given them, by kind."""
     data = yaml.safe_load((DEPLOY / "gitops" / "argocd" / "argocd-cm.yaml").read_text())["data"]
     files = {}
-    for kind in (CLUSTER, RUN):
+    for kind in KINDS:
         files[kind] = tmp_path_factory.mktemp("health") / f"{kind}.lua"
         files[kind].write_text(data.pop(f"resource.customizations.health.testkit.dev_{kind}"))
     assert not data
@@ -113,7 +115,7 @@ def test_kstatus_and_argo_cd_see_each_state_as_it_is(health):
         assert all(one["message"] == f"{row[1]}: what to do" for row, one in zip(rows, said))
 
 
-@pytest.mark.parametrize("kind", [CLUSTER, RUN])
+@pytest.mark.parametrize("kind", KINDS)
 def test_what_nobody_has_looked_at_is_not_current(kind, health):
     """The schema's default of status.observedGeneration, and a status of an earlier spec, whatever that says."""
     new = {**bare(kind), "status": {"observedGeneration": -1}}

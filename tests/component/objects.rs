@@ -22,6 +22,16 @@ pub fn run() -> Value {
     })
 }
 
+/// The least an E2ESchedule needs.
+pub fn schedule() -> Value {
+    json!({
+        "apiVersion": "testkit.dev/v1alpha1",
+        "kind": "E2ESchedule",
+        "metadata": {"name": "nightly"},
+        "spec": {"schedule": "0 3 * * *", "runTemplate": {"spec": run()["spec"]}},
+    })
+}
+
 /// A change of `spec.provider.ec2`.
 pub fn ec2(change: Value) -> Value {
     json!({"spec": {"provider": {"ec2": change}}})

@@ -12,7 +12,7 @@ type Question = (&'static str, &'static str, &'static str);
 #[test]
 fn the_operator_may_do_what_it_does_and_no_more() {
     install("deploy/base");
-    let may: [Question; 27] = [
+    let may: [Question; 33] = [
         ("list", "swarmclusters.testkit.dev", "*"),
         ("watch", "swarmclusters.testkit.dev", "*"),
         ("patch", "swarmclusters.testkit.dev", "*"),
@@ -25,6 +25,12 @@ fn the_operator_may_do_what_it_does_and_no_more() {
         ("watch", "e2eruns.testkit.dev", "*"),
         ("patch", "e2eruns.testkit.dev", "*"),
         ("patch", "e2eruns.testkit.dev#status", "*"),
+        ("create", "e2eruns.testkit.dev", "*"),
+        ("delete", "e2eruns.testkit.dev", "*"),
+        ("list", "e2eschedules.testkit.dev", "*"),
+        ("watch", "e2eschedules.testkit.dev", "*"),
+        ("patch", "e2eschedules.testkit.dev#status", "*"),
+        ("update", "e2eschedules.testkit.dev#finalizers", "*"),
         ("get", "secrets", "*"),
         ("create", "secrets", "*"),
         ("patch", "secrets", "*"),
@@ -49,8 +55,8 @@ fn the_operator_may_do_what_it_does_and_no_more() {
         ("list", "configmaps", "default"),
         ("patch", "configmaps", "default"),
         ("patch", "configmaps/another", "testkit-system"),
-        ("create", "e2eruns.testkit.dev", "default"),
-        ("delete", "e2eruns.testkit.dev", "default"),
+        ("patch", "e2eschedules.testkit.dev", "default"),
+        ("delete", "e2eschedules.testkit.dev", "default"),
         ("create", "pods", "default"),
         ("get", "namespaces/default", "default"),
         ("get", "nodes", "*"),
@@ -115,8 +121,16 @@ fn people_may_do_what_their_role_says() {
         namespace.apply(&binding(role)).unwrap();
     }
     let here = namespace.name();
-    let look = [("get", "swarmclusters.testkit.dev", here), ("list", "e2eruns.testkit.dev", here)];
-    let change = [("create", "swarmclusters.testkit.dev", here), ("delete", "e2eruns.testkit.dev", here)];
+    let look = [
+        ("get", "swarmclusters.testkit.dev", here),
+        ("list", "e2eruns.testkit.dev", here),
+        ("watch", "e2eschedules.testkit.dev", here),
+    ];
+    let change = [
+        ("create", "swarmclusters.testkit.dev", here),
+        ("delete", "e2eruns.testkit.dev", here),
+        ("patch", "e2eschedules.testkit.dev", here),
+    ];
     let keys = [("get", "secrets", here)];
     for role in ["view", "edit", "testkit-user"] {
         all(&user(role), &look, true);

@@ -9,7 +9,7 @@ use super::{
 
 /// A wrong spec: what is wrong with it, what is changed in the right one (as a JSON merge
 /// patch), and the words of the refusal that say where, and what to write instead.
-type Wrong = (&'static str, Value, &'static [&'static str]);
+pub type Wrong = (&'static str, Value, &'static [&'static str]);
 
 #[test]
 fn wrong_clusters_are_refused_with_what_to_write() {
@@ -753,7 +753,7 @@ fn what_cannot_change_says_so() {
     }
 }
 
-fn refuses(right: &Value, wrong: &[Wrong]) {
+pub fn refuses(right: &Value, wrong: &[Wrong]) {
     let namespace = Namespace::new("wrong");
     namespace.try_apply(right).unwrap();
     for (what, change, words) in wrong {
@@ -761,7 +761,7 @@ fn refuses(right: &Value, wrong: &[Wrong]) {
     }
 }
 
-fn said(what: &str, answer: Result<Value, String>, words: &[&str]) {
+pub fn said(what: &str, answer: Result<Value, String>, words: &[&str]) {
     let message = match answer {
         Ok(taken) => panic!("{what}: the API server took {taken}"),
         Err(message) => message,

@@ -1,4 +1,4 @@
-//! An API server in this process: it serves our two kinds, has no object of them, and keeps a Lease.
+//! An API server in this process: it serves our kinds, has no object of them, and keeps a Lease.
 
 use std::{convert::Infallible, net::SocketAddr, sync::Arc, thread};
 
@@ -17,6 +17,10 @@ use tokio::{
 };
 
 type Lease = Arc<watch::Sender<Option<Value>>>;
+
+/// Our kinds.
+const KINDS: [(&str, &str); 3] =
+    [("swarmclusters", "SwarmCluster"), ("e2eruns", "E2ERun"), ("e2eschedules", "E2ESchedule")];
 
 /// It serves until it is dropped.
 pub struct ApiServer {
@@ -91,20 +95,19 @@ fn of_others(path: &str) -> (u16, Value) {
     let kind = |name: &str, kind: &str| json!({"name": name, "singularName": "", "namespaced": true, "kind": kind, "verbs": ["get", "list", "watch", "patch"]});
     match path {
         "/apis/testkit.dev/v1alpha1" => {
-            let kinds = [kind("swarmclusters", "SwarmCluster"), kind("e2eruns", "E2ERun")];
+            let kinds = KINDS.map(|(name, of)| kind(name, of));
             (
                 200,
                 json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "testkit.dev/v1alpha1", "resources": kinds}),
             )
         }
-        "/apis/testkit.dev/v1alpha1/swarmclusters" | "/apis/testkit.dev/v1alpha1/e2eruns" => {
-            let kind = if path.ends_with("e2eruns") { "E2ERunList" } else { "SwarmClusterList" };
-            (
+        _ => match KINDS.iter().find(|(name, _)| path.strip_prefix("/apis/testkit.dev/v1alpha1/") == Some(name)) {
+            Some((_, kind)) => (
                 200,
-                json!({"kind": kind, "apiVersion": "testkit.dev/v1alpha1", "metadata": {"resourceVersion": "1"}, "items": []}),
-            )
-        }
-        _ => refusal(404, "NotFound"),
+                json!({"kind": format!("{kind}List"), "apiVersion": "testkit.dev/v1alpha1", "metadata": {"resourceVersion": "1"}, "items": []}),
+            ),
+            None => refusal(404, "NotFound"),
+        },
     }
 }
 

@@ -1,0 +1,191 @@
+//! The runs that an object makes: what of them decides, and how they are made, cancelled and deleted.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::{apimachinery::pkg::apis::meta::v1::OwnerReference, jiff::Timestamp};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions},
+};
+use serde_json::json;
+
+use crate::{
+    api::{E2ERun, E2ERunStatus, MANAGER, Phase, RunTemplate, SCHEDULED_AT, is_true, type_},
+    refusal,
+};
+
+/// A run that an object made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Child {
+    /// Its name.
+    pub name: String,
+    /// Its UID.
+    pub uid: String,
+    /// When it was created.
+    pub created: Timestamp,
+    /// When it was due, where a schedule made it.
+    pub scheduled: Option<Timestamp>,
+    /// Its phase.
+    pub phase: Phase,
+    /// How it ended, once it has.
+    pub ended: Option<Ended>,
+    /// It was told to end.
+    pub cancelled: bool,
+    /// It is being deleted.
+    pub deleting: bool,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// It is `Complete`.
+    pub passed: bool,
+    /// When.
+    pub at: Timestamp,
+}
+
+impl Child {
+    /// Reads a run.
+    #[must_use]
+    pub fn of(run: &E2ERun) -> Self {
+        let empty = E2ERunStatus::default();
+        let status = run.status.as_ref().unwrap_or(&empty);
+        let created = run.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |t| t.0);
+        let passed = is_true(&status.conditions, type_::COMPLETE);
+        let over = passed || is_true(&status.conditions, type_::FAILED);
+        let at = status.finished_at.as_ref().map_or(created, |t| t.0);
+        Self {
+            name: run.name_any(),
+            uid: run.uid().unwrap_or_default(),
+            created,
+            scheduled: run.annotations().get(SCHEDULED_AT).and_then(|at| at.parse().ok()),
+            phase: status.phase.unwrap_or(Phase::Pending),
+            ended: over.then_some(Ended { passed, at }),
+            cancelled: run.spec.cancel,
+            deleting: run.metadata.deletion_timestamp.is_some(),
+        }
+    }
+
+    /// Whether it has not ended.
+    #[must_use]
+    pub const fn is_active(&self) -> bool {
+        self.ended.is_none()
+    }
+}
+
+/// Takes from a run what nobody here reads, before it is kept in memory.
+pub fn lighten(run: &mut E2ERun) {
+    run.metadata.managed_fields = None;
+    if let Some(status) = &mut run.status {
+        status.failures.clear();
+    }
+}
+
+/// Whether this run was made by the object of this UID.
+#[must_use]
+pub fn is_of(run: &E2ERun, owner: &str) -> bool {
+    run.owner_references().iter().any(|o| o.uid == owner)
+}
+
+/// What a run is given beside its template.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    /// The object that makes it, by UID what it belongs to.
+    pub owner: OwnerReference,
+    /// Labels of the maker, over those of the template.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations, likewise.
+    pub annotations: BTreeMap<String, String>,
+}
+
+/// What became of a run that was to be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// It was made just now.
+    Now,
+    /// It was there, by the same maker.
+    Before,
+    /// It cannot be made, in words; this is for good unless somebody changes something.
+    Refused(String),
+}
+
+/// The object.
+#[must_use]
+pub fn run(name: &str, template: &RunTemplate, mark: Mark) -> E2ERun {
+    let mut labels = template.metadata.labels.clone();
+    labels.extend(mark.labels);
+    labels.insert("app.kubernetes.io/managed-by".to_owned(), MANAGER.to_owned());
+    let mut annotations = template.metadata.annotations.clone();
+    annotations.extend(mark.annotations);
+    let mut run = E2ERun::new(name, template.spec.clone());
+    run.metadata = ObjectMeta {
+        name: Some(name.to_owned()),
+        labels: Some(labels),
+        annotations: Some(annotations),
+        // With it the run goes with its maker.
+        owner_references: Some(vec![mark.owner]),
+        ..ObjectMeta::default()
+    };
+    run
+}
+
+/// Makes a run, once: where one of its name is there, it is asked whose that is.
+///
+/// # Errors
+/// Where the API server does not answer as it should: then it is tried again.
+pub async fn make(runs: &Api<E2ERun>, run: &E2ERun) -> Result<Made, kube::Error> {
+    let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
+    match runs.create(&params, run).await {
+        Ok(_) => Ok(Made::Now),
+        Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => {
+            let name = run.name_any();
+            let owner = run.owner_references().first().map(|o| o.uid.clone()).unwrap_or_default();
+            match runs.get_opt(&name).await? {
+                Some(there) if is_of(&there, &owner) => Ok(Made::Before),
+                Some(_) => Ok(Made::Refused(format!("an E2ERun {name} is there that was made otherwise: delete it"))),
+                None => Err(kube::Error::Api(status)),
+            }
+        }
+        Err(kube::Error::Api(status)) if refusal::for_want_of_permission(&status) => Ok(Made::Refused(format!(
+            "{}. Let testkit-operator create E2ERuns (deploy/base/rbac-operator.yaml)",
+            status.message
+        ))),
+        Err(kube::Error::Api(status)) => match refusal::for_good(&status) {
+            Some(words) => Ok(Made::Refused(words.to_owned())),
+            None => Err(kube::Error::Api(status)),
+        },
+        Err(error) => Err(error),
+    }
+}
+
+/// Has the run of this UID end: its evidence is kept. One that is gone is as wanted.
+///
+/// # Errors
+/// Where the API server refuses.
+pub async fn cancel(runs: &Api<E2ERun>, name: &str, uid: &str) -> Result<(), kube::Error> {
+    let patch = Patch::Merge(json!({"metadata": {"uid": uid}, "spec": {"cancel": true}}));
+    gone_is_fine(runs.patch(name, &PatchParams::default(), &patch).await)
+}
+
+/// Deletes the run of this UID.
+///
+/// # Errors
+/// Where the API server refuses.
+pub async fn delete(runs: &Api<E2ERun>, name: &str, uid: &str) -> Result<(), kube::Error> {
+    let this = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
+    gone_is_fine(runs.delete(name, &DeleteParams::background().preconditions(this)).await)
+}
+
+fn gone_is_fine<T>(answer: Result<T, kube::Error>) -> Result<(), kube::Error> {
+    match answer {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if [404, 409].contains(&status.code) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The runs of a namespace.
+#[must_use]
+pub fn runs(client: &Client, namespace: &str) -> Api<E2ERun> {
+    Api::namespaced(client.clone(), namespace)
+}

@@ -1,0 +1,91 @@
+//! Says how an object stands: conditions as kstatus reads them, one patch of status, an Event for a transition.
+
+use k8s_openapi::{
+    NamespaceResourceScope,
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
+use kube::{
+    Api, Resource, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::json;
+
+use crate::{
+    api::{Conditions, MANAGER, condition, set, type_},
+    events::{Events, Severity},
+};
+
+/// How an object stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// It is as its spec asks for.
+    pub ready: bool,
+    /// It is being worked on.
+    pub reconciling: bool,
+    /// Why, in a word.
+    pub reason: &'static str,
+    /// Why, in words.
+    pub message: String,
+}
+
+/// The conditions after a verdict.
+#[must_use]
+pub fn judged(old: &Conditions, verdict: &Verdict, generation: Option<i64>, now: Timestamp) -> Conditions {
+    let mut conditions = old.clone();
+    let Verdict { ready, reconciling, reason, message } = verdict;
+    for (type_, value) in [
+        (type_::READY, *ready),
+        (type_::RECONCILING, *reconciling),
+        // kstatus knows no other word for an object that will not get any further.
+        (type_::STALLED, !ready && !reconciling),
+    ] {
+        set(&mut conditions, condition(type_, value, reason, message, generation, now));
+    }
+    conditions
+}
+
+/// Writes a status.
+///
+/// # Errors
+/// Where the API server refuses; an object that is gone is no error.
+pub async fn write<K>(api: &Api<K>, object: &K, status: &impl Serialize) -> Result<(), kube::Error>
+where
+    K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + std::fmt::Debug,
+{
+    let patch = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
+        // Of this object, and not of another one under its name.
+        "metadata": {"uid": object.meta().uid},
+        "status": status,
+    });
+    let params = PatchParams::apply(MANAGER).force();
+    match api.patch_status(&object.name_any(), &params, &Patch::Apply(patch)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// One Event a change of the reason of Ready. What goes wrong is a warning.
+pub async fn announce<K>(events: &Events, object: &K, old: &[Condition], new: &[Condition], action: &str)
+where
+    K: Resource<DynamicType = ()>,
+{
+    let ready = |conditions: &[Condition]| conditions.iter().find(|c| c.type_ == type_::READY).cloned();
+    let Some(now) = ready(new) else { return };
+    if ready(old).is_some_and(|old| old.reason == now.reason) {
+        return;
+    }
+    tracing::info!(object = object.name_any(), reason = now.reason, "{}", now.message);
+    let severity = if now.status == "True" { Severity::Normal } else { Severity::Warning };
+    events.publish(&object.object_ref(&()), severity, action, &now.reason, &now.message, None).await;
+}
+
+/// Whole seconds: what the API server keeps of a time, so that what is read back compares equal.
+#[must_use]
+pub fn whole(at: Timestamp) -> Time {
+    Time(Timestamp::from_second(at.as_second()).unwrap_or(at))
+}

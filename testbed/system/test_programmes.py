@@ -1,0 +1,52 @@
+"""What makes runs: schedules. docs/programmes.md names the checks."""
+import time
+from datetime import datetime, timezone
+
+from test_runs import PASSED, made, patch, probe
+from world import kubectl, until
+
+
+def schedule(name, of, script, **spec):
+    run = probe("template", of, script)["spec"]
+    return {
+        "apiVersion": "testkit.dev/v1alpha1", "kind": "E2ESchedule", "metadata": {"name": name},
+        "spec": {"schedule": "* * * * *", "runTemplate": {"metadata": {"labels": {"made": "by-a-schedule"}}, "spec": run}, **spec},
+    }
+
+
+def runs_of(space, name):
+    return sorted(kubectl("get", "e2eruns", "-n", space.name, "-l", f"testkit.dev/schedule={name}", "-o", "name").stdout.split())
+
+
+def since(moment):
+    return (datetime.now(timezone.utc) - datetime.fromisoformat(moment)).total_seconds()
+
+
+def test_a_schedule_makes_each_run_once(space, operator):
+    """It is due at the next full minute; the operator is killed as soon as the run is there, and again when it has ended."""
+    made(space, "runs")
+    # So that it is due soon, and what is seen of the first run is seen before the second one is due.
+    until("a minute is about to end", lambda: 45 <= time.time() % 60 < 57, 60)
+    space.apply(schedule("minutely", "runs", PASSED))
+    until("a run is made", lambda: runs_of(space, "minutely"), 70, every=0.05)
+    operator.kill()
+    [name] = runs_of(space, "minutely")
+    due = space.get(*name.split("/"))["metadata"]["annotations"]["testkit.dev/scheduled-at"]
+    assert since(due) < 5 and name.endswith(f"/minutely-{int(datetime.fromisoformat(due).timestamp()) // 60}")
+    operator.start()
+    space.wait("e2erun", name.split("/")[1], "Complete", 60)
+    operator.kill()
+    operator.start()
+    until("its success is noted", lambda: space.status("e2eschedule", "minutely").get("lastSuccessfulTime"), 30)
+    if since(due) < 58:
+        assert runs_of(space, "minutely") == [name], "one start, one run"
+    status = space.status("e2eschedule", "minutely")
+    assert status["lastScheduleTime"] >= due and status["nextScheduleTime"] > due, status
+    assert space.condition("e2eschedule", "minutely", "Ready")["reason"] == "Scheduled"
+    assert space.get(*name.split("/"))["metadata"]["labels"]["made"] == "by-a-schedule"
+    patch(space, "e2eschedule", "minutely", {"suspend": True})
+    until("it says so", lambda: space.condition("e2eschedule", "minutely", "Ready")["reason"] == "Suspended", 10)
+    patch(space, "e2eschedule", "minutely", {"suspend": False, "timeZone": "Europe/Atlantis"})
+    until("it says what is wrong", lambda: "Atlantis" in space.condition("e2eschedule", "minutely", "Stalled")["message"], 10)
+    space.delete("e2eschedule", "minutely")
+    until("its runs are gone with it", lambda: not runs_of(space, "minutely"), 60)

@@ -1,0 +1,113 @@
+//! What makes runs: what the API server takes and refuses of it, and that it can be changed.
+
+use serde_json::{Value, json};
+use testkit::api::{ConcurrencyPolicy, E2ESchedule};
+
+use super::{
+    api_server::Namespace,
+    objects::{cluster, merged, schedule},
+    refusals::refuses,
+};
+
+fn spec(change: Value) -> Value {
+    json!({ "spec": change })
+}
+
+/// A change of the spec of the runs.
+fn runs(change: Value) -> Value {
+    json!({"spec": {"runTemplate": {"spec": change}}})
+}
+
+#[test]
+fn wrong_schedules_are_refused_with_what_to_write() {
+    let fields = &["spec.schedule", "write five fields", "0 3 * * *"][..];
+    refuses(
+        &schedule(),
+        &[
+            ("no schedule", spec(json!({"schedule": null})), &["write when to make runs"]),
+            ("an empty schedule", spec(json!({"schedule": ""})), fields),
+            ("four fields", spec(json!({"schedule": "0 3 * *"})), fields),
+            ("six fields", spec(json!({"schedule": "0 0 3 * * *"})), fields),
+            ("a macro", spec(json!({"schedule": "@daily"})), fields),
+            ("a zone in it", spec(json!({"schedule": "CRON_TZ=UTC 0 3 * * *"})), fields),
+            ("a minute too many", spec(json!({"schedule": "60 3 * * *"})), fields),
+            ("an hour too many", spec(json!({"schedule": "0 24 * * *"})), fields),
+            ("a day 0", spec(json!({"schedule": "0 3 0 * *"})), fields),
+            ("a month of its own", spec(json!({"schedule": "0 3 * SMARCH *"})), fields),
+            ("a day of the week too many", spec(json!({"schedule": "0 3 * * 8"})), fields),
+            ("a step of nothing", spec(json!({"schedule": "*/0 3 * * *"})), fields),
+            ("a schedule without end", spec(json!({"schedule": "0 ".repeat(60)})), &["spec.schedule", "100"]),
+            ("an offset for a zone", spec(json!({"timeZone": "+02:00"})), &["spec.timeZone", "Europe/Berlin"]),
+            ("a path for a zone", spec(json!({"timeZone": "../etc/passwd"})), &["spec.timeZone", "Europe/Berlin"]),
+            (
+                "no time to start",
+                spec(json!({"startingDeadlineSeconds": 0})),
+                &["spec.startingDeadlineSeconds", "from 10 to"],
+            ),
+            (
+                "a policy of its own",
+                spec(json!({"concurrencyPolicy": "Queue"})),
+                &["spec.concurrencyPolicy", "\"Replace\""],
+            ),
+            (
+                "a history of less than nothing",
+                spec(json!({"failedRunsHistoryLimit": -1})),
+                &["spec.failedRunsHistoryLimit", "from 0 to 100"],
+            ),
+            ("no template", spec(json!({"runTemplate": null})), &["write what to run, such as runTemplate:"]),
+            (
+                "a template of nothing",
+                spec(json!({"runTemplate": {"spec": null}})),
+                &["spec.runTemplate", "write the spec of the E2ERuns"],
+            ),
+            (
+                "a run without a cluster",
+                runs(json!({"clusterRef": null})),
+                &["spec.runTemplate.spec", "clusterRef: {name: foo}"],
+            ),
+            (
+                "a bad image",
+                runs(json!({"image": "Not An Image"})),
+                &["spec.runTemplate.spec.image", "dockerswarm/e2e:latest"],
+            ),
+            (
+                "a run that is cancelled",
+                runs(json!({"cancel": true})),
+                &["unknown field \"spec.runTemplate.spec.cancel\""],
+            ),
+            (
+                "a cluster of 4 managers",
+                runs(
+                    json!({"clusterRef": null, "clusterTemplate": {"spec": merged(&cluster()["spec"], &json!({"managers": 4}))}}),
+                ),
+                &["spec.runTemplate.spec.clusterTemplate.spec.managers", "write 1, 3, 5 or 7"],
+            ),
+            ("a long name", json!({"metadata": {"name": "n".repeat(53)}}), &["metadata.name", "at most 52"]),
+        ],
+    );
+}
+
+#[test]
+fn right_schedules_are_taken_and_can_be_changed() {
+    let namespace = Namespace::new("schedules");
+    let stored = namespace.apply(&schedule()).unwrap();
+    let read: E2ESchedule = serde_json::from_value(stored.clone()).unwrap();
+    assert_eq!(read.spec.concurrency_policy, ConcurrencyPolicy::Allow);
+    assert_eq!((read.spec.successful_runs_history_limit, read.spec.failed_runs_history_limit), (3, 1));
+    assert_eq!(stored["status"], json!({"observedGeneration": -1}), "nobody has looked at it yet");
+    assert_eq!(stored["spec"]["runTemplate"]["spec"]["timeout"], "30m", "a template has the defaults of a run");
+    for change in [
+        spec(json!({"schedule": "*/15 8-18 1,15 jan-JUN Mon-FRI", "timeZone": "America/Argentina/Buenos_Aires"})),
+        spec(json!({"schedule": "5/10   0-23/2 31 12 7", "timeZone": "Etc/GMT+5", "suspend": true})),
+        spec(json!({"concurrencyPolicy": "Replace", "startingDeadlineSeconds": 600, "successfulRunsHistoryLimit": 0})),
+        json!({"spec": {"runTemplate": {"metadata": {"labels": {"team": "net"}}}}}),
+        runs(json!({"image": "suite:2", "timeout": "2h", "sharing": "Shared"})),
+        runs(json!({"clusterRef": null, "clusterTemplate": {"spec": cluster()["spec"]}})),
+    ] {
+        let object = merged(&schedule(), &change);
+        let taken = namespace.apply(&object).unwrap_or_else(|e| panic!("{change}: {e}"));
+        let read: E2ESchedule = serde_json::from_value(taken).unwrap_or_else(|e| panic!("{change}: {e}"));
+        let spec = serde_json::to_value(&read.spec).unwrap();
+        assert_eq!(merged(&spec, &object["spec"]), spec, "{change}");
+    }
+}
