@@ -116,7 +116,7 @@ pub enum ConcurrencyPolicy {
     Allow,
     /// Wait until that one has ended; of the times that came meanwhile the latest counts.
     Forbid,
-    /// Cancel that one (`spec.cancel`), and make the new one.
+    /// Make it, and cancel that one (`spec.cancel`).
     Replace,
 }
 

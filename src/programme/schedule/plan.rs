@@ -94,22 +94,27 @@ pub fn plan(spec: &E2EScheduleSpec, seen: &Seen, now: Timestamp) -> Plan {
     let in_time = deadline.map_or(since, |deadline| since.max(now.saturating_sub(deadline).unwrap_or(since)));
     let next = calendar.next(since.max(now));
     let again = next.map(|next| Duration::try_from(next.duration_since(now)).unwrap_or_default().min(LOOK));
-    let plan = Plan { next, again, ..plan };
+    let plan = Plan { next, again, cancel: replaced(spec, &seen.children), ..plan };
     let start = |due| Start { due, skipped: calendar.count(since, due, COUNTED) };
     let Some(due) = calendar.latest(in_time, now) else {
         let late = calendar.latest(since, in_time).filter(|due| seen.missed.is_none_or(|told| *due > told));
         return Plan { missed: late.map(start), ..plan };
     };
-    let active: Vec<&Child> = seen.children.iter().filter(|child| child.is_active()).collect();
     match spec.concurrency_policy {
-        ConcurrencyPolicy::Forbid if !active.is_empty() => Plan { says: Says::Blocked(due), ..plan },
-        ConcurrencyPolicy::Forbid | ConcurrencyPolicy::Allow => Plan { make: Some(start(due)), ..plan },
-        ConcurrencyPolicy::Replace => {
-            let on = active.into_iter().filter(|child| !child.cancelled && !child.deleting);
-            let cancel = on.map(|child| (child.name.clone(), child.uid.clone())).collect();
-            Plan { make: Some(start(due)), cancel, ..plan }
+        ConcurrencyPolicy::Forbid if seen.children.iter().any(Child::is_active) => {
+            Plan { says: Says::Blocked(due), ..plan }
         }
+        _ => Plan { make: Some(start(due)), ..plan },
     }
+}
+
+/// Runs that another one has taken the place of. Only when that one is there: where it is refused, nothing is replaced.
+fn replaced(spec: &E2EScheduleSpec, children: &[Child]) -> Vec<(String, String)> {
+    let newest = children.iter().map(|child| child.created).max();
+    let older = |child: &&Child| child.is_active() && Some(child.created) < newest;
+    let told = |child: &&Child| child.cancelled || child.deleting;
+    let all = children.iter().filter(|_| spec.concurrency_policy == ConcurrencyPolicy::Replace).filter(older);
+    all.filter(|child| !told(child)).map(|child| (child.name.clone(), child.uid.clone())).collect()
 }
 
 /// From when on starts are looked for.

@@ -101,12 +101,16 @@ fn runs_that_have_not_ended_are_let_be_waited_for_or_cancelled() {
     let before = child(on("10:00:00"), None);
     let over = child(on("09:00:00"), Some(true));
     let told = Child { cancelled: true, ..before.clone() };
+    let new = || child(on("11:00:00"), None);
     for (policy, children, made, says, cancelled) in [
         ("Allow", vec![before.clone()], true, Says::Scheduled, 0),
         ("Forbid", vec![before.clone(), over.clone()], false, Says::Blocked(on("11:00:00")), 0),
         ("Forbid", vec![over.clone()], true, Says::Scheduled, 0),
-        ("Replace", vec![before.clone(), over], true, Says::Scheduled, 1),
-        ("Replace", vec![told], true, Says::Scheduled, 0),
+        // Once the new one is there.
+        ("Replace", vec![before.clone(), over.clone()], true, Says::Scheduled, 0),
+        ("Replace", vec![before.clone(), over, new()], false, Says::Scheduled, 1),
+        ("Replace", vec![told, new()], false, Says::Scheduled, 0),
+        ("Allow", vec![before.clone(), new()], false, Says::Scheduled, 0),
     ] {
         let plan =
             plan(&spec(&json!({"concurrencyPolicy": policy})), &seen(Some(on("10:00:00")), children), on("11:00:01"));
