@@ -18,7 +18,7 @@ use testkit::operator::Config;
 type Need = (&'static str, &'static str, &'static str, Option<&'static str>, &'static [&'static str]);
 
 /// Wherever clusters and runs are served.
-const SERVED: [Need; 12] = [
+const SERVED: [Need; 15] = [
     ("SwarmCluster", "testkit.dev", "swarmclusters", None, &["get", "list", "watch", "create", "patch", "delete"]),
     ("SwarmCluster", "testkit.dev", "swarmclusters/status", None, &["patch"]),
     ("SwarmCluster", "testkit.dev", "swarmclusters/finalizers", None, &["update"]),
@@ -28,6 +28,9 @@ const SERVED: [Need; 12] = [
     ("E2ESchedule", "testkit.dev", "e2eschedules", None, &["list", "watch"]),
     ("E2ESchedule", "testkit.dev", "e2eschedules/status", None, &["patch"]),
     ("E2ESchedule", "testkit.dev", "e2eschedules/finalizers", None, &["update"]),
+    ("E2EMatrix", "testkit.dev", "e2ematrices", None, &["list", "watch", "delete"]),
+    ("E2EMatrix", "testkit.dev", "e2ematrices/status", None, &["patch"]),
+    ("E2EMatrix", "testkit.dev", "e2ematrices/finalizers", None, &["update"]),
     ("Secret", "", "secrets", None, &["get", "create", "patch"]),
     ("ConfigMap", "", "configmaps", None, &["get", "create", "delete"]),
     // By kube's Recorder.

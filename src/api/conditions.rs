@@ -149,6 +149,10 @@ pub mod reason {
     pub const RUN_CREATED: &str = "RunCreated";
     /// A run was not made in time.
     pub const MISSED: &str = "MissedSchedule";
+    /// All runs of a matrix passed.
+    pub const RUNS_PASSED: &str = "RunsPassed";
+    /// At least one run of a matrix failed.
+    pub const RUNS_FAILED: &str = "RunsFailed";
 
     /// The cluster was deleted.
     pub const CLUSTER_GONE: &str = "ClusterGone";

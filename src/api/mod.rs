@@ -6,6 +6,7 @@
 mod cluster;
 mod conditions;
 mod duration;
+mod matrix;
 mod names;
 mod provider;
 mod quantity;
@@ -24,6 +25,7 @@ pub use cluster::{
 };
 pub use conditions::{Conditions, condition, event_note, is_true, reason, set, type_};
 pub use duration::Duration;
+pub use matrix::{Axes, Combination, CombinationStatus, E2EMatrix, E2EMatrixSpec, E2EMatrixStatus, MOST};
 pub use names::{
     CREDENTIALS_FINALIZER, FINALIZER, GROUP, HOLD_UNTIL, KEEP, MANAGER, RUNS, SCHEDULED_AT, journal_secret, label,
     secret_key,
@@ -54,6 +56,7 @@ pub fn crds() -> Vec<(&'static str, CustomResourceDefinition)> {
         ("swarmclusters.yaml", SwarmCluster::crd()),
         ("e2eruns.yaml", E2ERun::crd()),
         ("e2eschedules.yaml", E2ESchedule::crd()),
+        ("e2ematrices.yaml", E2EMatrix::crd()),
     ]
     .map(|(file, crd)| (file, unseen(without_null(crd))))
     .into()

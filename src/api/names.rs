@@ -51,6 +51,8 @@ pub mod label {
     pub const CASE_FILTER: &str = "testkit.dev/case-filter";
     /// The E2ESchedule that made an E2ERun, by name.
     pub const SCHEDULE: &str = "testkit.dev/schedule";
+    /// The E2EMatrix that made an E2ERun, by name.
+    pub const MATRIX: &str = "testkit.dev/matrix";
     /// The E2ERun that an E2ERun repeats, by name; where that one repeats another, the first of them.
     pub const RERUN_OF: &str = "testkit.dev/rerun-of";
 }

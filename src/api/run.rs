@@ -8,21 +8,8 @@ use serde::{Deserialize, Serialize};
 use super::{
     AttemptStatus, ClusterPolicy, ClusterTemplate, Conditions, Duration, EnvFromSource, EnvVar, LocalObjectReference,
     Quantity, Retries, names,
-    schema::{integer, quantity, required_by_rule},
+    schema::{integer, quantity, required_by_rule, unchanged},
 };
-
-/// The rule that these fields are as they were.
-macro_rules! unchanged {
-    ($first:literal $(, $more:literal)*) => {
-        concat!(unchanged!(@ $first) $(, " && ", unchanged!(@ $more))*)
-    };
-    (@ $field:literal) => {
-        concat!(
-            "has(self.", $field, ") == has(oldSelf.", $field, ") && ",
-            "(!has(self.", $field, ") || self.", $field, " == oldSelf.", $field, ")"
-        )
-    };
-}
 
 /// All but `cancel`.
 const UNCHANGED: &str = unchanged!(

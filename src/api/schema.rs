@@ -2,9 +2,28 @@
 
 use schemars::{Schema, SchemaGenerator, json_schema};
 
+/// The rule that these fields are as they were.
+macro_rules! unchanged {
+    ($first:literal $(, $more:literal)*) => {
+        concat!($crate::api::schema::unchanged!(@ $first) $(, " && ", $crate::api::schema::unchanged!(@ $more))*)
+    };
+    (@ $field:literal) => {
+        concat!(
+            "has(self.", $field, ") == has(oldSelf.", $field, ") && ",
+            "(!has(self.", $field, ") || self.", $field, " == oldSelf.", $field, ")"
+        )
+    };
+}
+pub(crate) use unchanged;
+
 /// A plain integer: its bounds are rules with a message that says what to write.
 pub fn integer(_: &mut SchemaGenerator) -> Schema {
     json_schema!({"type": "integer", "format": "int32"})
+}
+
+/// A few integers, likewise.
+pub fn integers(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "array", "maxItems": 16, "items": {"type": "integer", "format": "int32"}})
 }
 
 /// A quantity, of which the API server knows that people write it without quotes where it is whole.

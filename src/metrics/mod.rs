@@ -122,7 +122,7 @@ impl Metrics {
         for result in [Start::MADE, Start::MISSED] {
             drop(all.starts.get_or_create(&result));
         }
-        for kind in ["SwarmCluster", "E2ERun", "E2ESchedule"] {
+        for kind in ["SwarmCluster", "E2ERun", "E2ESchedule", "E2EMatrix"] {
             drop(all.passes.get_or_create(&Kind { kind }));
             drop(all.failed.get_or_create(&Kind { kind }));
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use kube::{Client, Resource};
 
 use super::health::State;
-use crate::api::{E2ERun, E2ESchedule, SwarmCluster};
+use crate::api::{E2EMatrix, E2ERun, E2ESchedule, SwarmCluster};
 
 /// How often to look, and how long an answer may take.
 const EVERY: Duration = Duration::from_secs(5);
@@ -37,7 +37,7 @@ async fn check(client: &Client) -> Result<(), String> {
         Err(kube::Error::Api(status)) if status.is_not_found() => Vec::new(),
         Err(error) => return Err(format!("the API server does not answer: {error}")),
     };
-    for kind in [SwarmCluster::kind(&()), E2ERun::kind(&()), E2ESchedule::kind(&())] {
+    for kind in [SwarmCluster::kind(&()), E2ERun::kind(&()), E2ESchedule::kind(&()), E2EMatrix::kind(&())] {
         if !kinds.iter().any(|k| *k == kind) {
             return Err(format!(
                 "the API server does not know {kind} ({version}): apply the CustomResourceDefinitions first (kubectl apply --server-side -f crds/)"

@@ -78,10 +78,17 @@ pub async fn controllers(config: Config, installation: String, state: State, sto
     let of_clusters = cluster::run(Arc::new(context), objects(&config, &client), woken, stop.clone());
     let of_runs =
         run::run(Arc::new(runs), objects(&config, &client), objects(&config, &client), woken_run, stop.clone());
-    let of_schedules =
-        programme::schedule::run(client.clone(), events, objects(&config, &client), objects(&config, &client), stop);
+    let of_schedules = programme::schedule::run(
+        client.clone(),
+        events.clone(),
+        objects(&config, &client),
+        objects(&config, &client),
+        stop.clone(),
+    );
+    let of_matrices =
+        programme::matrix::run(client.clone(), events, objects(&config, &client), objects(&config, &client), stop);
     tokio::select! {
-        _ = futures::future::join3(of_clusters, of_runs, of_schedules) => {}
+        _ = futures::future::join4(of_clusters, of_runs, of_schedules, of_matrices) => {}
         () = collector.run() => {}
     }
     Ok(())

@@ -1,12 +1,13 @@
 //! The runs that an object makes: what of them decides, and how they are made, cancelled and deleted.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::OwnerReference, jiff::Timestamp};
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions},
 };
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use crate::{
@@ -33,6 +34,23 @@ pub struct Child {
     pub cancelled: bool,
     /// It is being deleted.
     pub deleting: bool,
+    /// How it went, as far as it did.
+    pub outcome: Outcome,
+}
+
+/// How a run went.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// Why it stands as it does, in a word.
+    pub reason: String,
+    /// The same in words.
+    pub message: String,
+    /// Cases that passed.
+    pub passed: Option<u32>,
+    /// Cases that failed.
+    pub failed: Option<u32>,
+    /// Cases that failed, and passed when they were tried again.
+    pub flaky: Option<u32>,
 }
 
 /// How a run ended.
@@ -63,6 +81,7 @@ impl Child {
             ended: over.then_some(Ended { passed, at }),
             cancelled: run.spec.cancel,
             deleting: run.metadata.deletion_timestamp.is_some(),
+            outcome: Outcome::of(status),
         }
     }
 
@@ -70,6 +89,19 @@ impl Child {
     #[must_use]
     pub const fn is_active(&self) -> bool {
         self.ended.is_none()
+    }
+}
+
+impl Outcome {
+    fn of(status: &E2ERunStatus) -> Self {
+        let ready = status.conditions.iter().find(|c| c.type_ == type_::READY);
+        Self {
+            reason: ready.map(|c| c.reason.clone()).unwrap_or_default(),
+            message: status.message.clone().unwrap_or_default(),
+            passed: status.passed,
+            failed: status.failed,
+            flaky: status.flaky,
+        }
     }
 }
 
@@ -101,12 +133,14 @@ pub struct Mark {
 /// What became of a run that was to be made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Made {
-    /// It was made just now.
-    Now,
-    /// It was there, by the same maker.
-    Before,
-    /// It cannot be made, in words; this is for good unless somebody changes something.
+    /// It was made just now, with this UID.
+    Now(String),
+    /// It was there, by the same maker, with this UID.
+    Before(String),
+    /// The API server does not take it, in words; this is for good unless somebody changes something.
     Refused(String),
+    /// The operator has no permission to make runs, in words.
+    Forbidden(String),
 }
 
 /// The object.
@@ -136,17 +170,17 @@ pub fn run(name: &str, template: &RunTemplate, mark: Mark) -> E2ERun {
 pub async fn make(runs: &Api<E2ERun>, run: &E2ERun) -> Result<Made, kube::Error> {
     let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
     match runs.create(&params, run).await {
-        Ok(_) => Ok(Made::Now),
+        Ok(made) => Ok(Made::Now(made.uid().unwrap_or_default())),
         Err(kube::Error::Api(status)) if status.code == 409 && status.reason == "AlreadyExists" => {
             let name = run.name_any();
             let owner = run.owner_references().first().map(|o| o.uid.clone()).unwrap_or_default();
             match runs.get_opt(&name).await? {
-                Some(there) if is_of(&there, &owner) => Ok(Made::Before),
+                Some(there) if is_of(&there, &owner) => Ok(Made::Before(there.uid().unwrap_or_default())),
                 Some(_) => Ok(Made::Refused(format!("an E2ERun {name} is there that was made otherwise: delete it"))),
                 None => Err(kube::Error::Api(status)),
             }
         }
-        Err(kube::Error::Api(status)) if refusal::for_want_of_permission(&status) => Ok(Made::Refused(format!(
+        Err(kube::Error::Api(status)) if refusal::for_want_of_permission(&status) => Ok(Made::Forbidden(format!(
             "{}. Let testkit-operator create E2ERuns (deploy/base/rbac-operator.yaml)",
             status.message
         ))),
@@ -167,13 +201,16 @@ pub async fn cancel(runs: &Api<E2ERun>, name: &str, uid: &str) -> Result<(), kub
     gone_is_fine(runs.patch(name, &PatchParams::default(), &patch).await)
 }
 
-/// Deletes the run of this UID.
+/// Deletes the object of this UID, and with it what belongs to it.
 ///
 /// # Errors
 /// Where the API server refuses.
-pub async fn delete(runs: &Api<E2ERun>, name: &str, uid: &str) -> Result<(), kube::Error> {
+pub async fn delete<K>(api: &Api<K>, name: &str, uid: &str) -> Result<(), kube::Error>
+where
+    K: Clone + DeserializeOwned + fmt::Debug,
+{
     let this = Preconditions { uid: Some(uid.to_owned()), resource_version: None };
-    gone_is_fine(runs.delete(name, &DeleteParams::background().preconditions(this)).await)
+    gone_is_fine(api.delete(name, &DeleteParams::background().preconditions(this)).await)
 }
 
 fn gone_is_fine<T>(answer: Result<T, kube::Error>) -> Result<(), kube::Error> {

@@ -13,7 +13,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
 
 use crate::{
-    api::{Conditions, MANAGER, condition, set, type_},
+    api::{Conditions, MANAGER, condition, is_true, reason, set, type_},
     events::{Events, Severity},
 };
 
@@ -69,7 +69,7 @@ where
     }
 }
 
-/// One Event a change of the reason of Ready. What goes wrong is a warning.
+/// One Event a change of the reason of Ready. A warning is what a person has to see to.
 pub async fn announce<K>(events: &Events, object: &K, old: &[Condition], new: &[Condition], action: &str)
 where
     K: Resource<DynamicType = ()>,
@@ -80,7 +80,8 @@ where
         return;
     }
     tracing::info!(object = object.name_any(), reason = now.reason, "{}", now.message);
-    let severity = if now.status == "True" { Severity::Normal } else { Severity::Warning };
+    let warns = is_true(new, type_::STALLED) || now.reason == reason::RUN_NOT_MADE;
+    let severity = if warns { Severity::Warning } else { Severity::Normal };
     events.publish(&object.object_ref(&()), severity, action, &now.reason, &now.message, None).await;
 }
 

@@ -1,10 +1,12 @@
-//! The controllers of the kinds that only make E2ERuns, from one type of template: a schedule makes them at times.
+//! The controllers of the kinds that only make E2ERuns, from one type of template: a schedule
+//! makes them at times, a matrix one for each combination.
 //!
 //! What a run does is no concern of theirs. They create it, read how it ended from its status, have it end by
 //! `spec.cancel`, and delete it. Each is observe, plan, act, report, and the plan is a pure function.
 
 mod children;
 mod conditions;
+pub mod matrix;
 pub mod schedule;
 
 use std::time::Duration;

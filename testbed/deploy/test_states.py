@@ -14,7 +14,7 @@ import pages
 from bed_cli import places
 from manifests import DEPLOY
 
-CLUSTER, RUN, SCHEDULE = KINDS = "SwarmCluster", "E2ERun", "E2ESchedule"
+CLUSTER, RUN, SCHEDULE, MATRIX = KINDS = "SwarmCluster", "E2ERun", "E2ESchedule", "E2EMatrix"
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,8 @@ STATES = [
         "ClusterGone", "ClusterFailed", "ClusterNameTaken", "ContainerLost", "ResultsNotKept", "ImageUnavailable", "PendingTimeoutExceeded")),
     (SCHEDULE, "Scheduled", READY), (SCHEDULE, "RunAlreadyActive", READY), (SCHEDULE, "Suspended", SUSPENDED),
     (SCHEDULE, "RunNotMade", WORKS), (SCHEDULE, "InvalidConfiguration", STUCK),
+    (MATRIX, "Running", WORKS), (MATRIX, "RunNotMade", WORKS), (MATRIX, "RunsPassed", COMPLETE),
+    (MATRIX, "RunsFailed", FAILED), (MATRIX, "Cancelled", FAILED), (MATRIX, "InvalidConfiguration", FAILED),
 ]
 
 
@@ -125,7 +127,8 @@ def test_what_nobody_has_looked_at_is_not_current(kind, health):
     assert {one["status"] for one in judged(objects, health[kind])} == {"Progressing"}
     # An API server that applies the defaults never shows one without a status; kstatus alone would take it for current.
     assert judged([bare(kind)], health[kind])[0]["status"] == "Progressing"
-    default = re.search(r"observedGeneration: (-?\d+)", (places.CHECKOUT / "crds" / f"{kind.lower()}s.yaml").read_text())
+    plural = "e2ematrices" if kind == MATRIX else f"{kind.lower()}s"
+    default = re.search(r"observedGeneration: (-?\d+)", (places.CHECKOUT / "crds" / f"{plural}.yaml").read_text())
     assert default and default[1] == "-1"
 
 

@@ -1,4 +1,4 @@
-"""What makes runs: schedules. docs/programmes.md names the checks."""
+"""What makes runs: schedules and matrices. docs/programmes.md names the checks."""
 import time
 from datetime import datetime, timezone
 
@@ -50,3 +50,44 @@ def test_a_schedule_makes_each_run_once(space, operator):
     until("it says what is wrong", lambda: "Atlantis" in space.condition("e2eschedule", "minutely", "Stalled")["message"], 10)
     space.delete("e2eschedule", "minutely")
     until("its runs are gone with it", lambda: not runs_of(space, "minutely"), 60)
+
+
+def matrix(name, of, script, images, **spec):
+    run = probe("template", of, script)["spec"]
+    return {
+        "apiVersion": "testkit.dev/v1alpha1", "kind": "E2EMatrix", "metadata": {"name": name},
+        "spec": {"axes": {"image": images}, "runTemplate": {"spec": run}, **spec},
+    }
+
+
+def stand(space, name):
+    """Each combination: its phase, and why."""
+    return {one["run"]: (one["phase"], one.get("reason")) for one in space.status("e2ematrix", name).get("combinations", [])}
+
+
+def test_a_matrix_runs_each_combination_and_ends_at_the_first_failure(space, operator):
+    on_host = made(space, "runs")
+    on_host("docker tag testkit/probe:v1 testkit/probe:v2")
+    # The image tells the run which of them it is.
+    first_fails = f"""case $TESTKIT_IMAGE in *:v1) sleep 3; exit 1;; *) {PASSED}; sleep 600 & trap 'exit 0' TERM; wait;; esac"""
+    space.apply(
+        matrix("all", "runs", PASSED, ["testkit/probe:v1", "testkit/probe:v2"]),
+        matrix("fast", "runs", first_fails, ["testkit/probe:v1", "testkit/probe:v2"], failFast=True),
+    )
+    operator.kill()
+    operator.start()
+    space.wait("e2ematrix", "all", "Complete", 60)
+    assert stand(space, "all") == {"all-probe-v1": ("Complete", "CasesPassed"), "all-probe-v2": ("Complete", "CasesPassed")}
+    status = space.status("e2ematrix", "all")
+    assert (status["ended"], status["runsPassed"], status["runsFailed"]) == ("2/2", 2, 0), status
+    assert [one["passed"] for one in status["combinations"]] == [1, 1], status
+    space.wait("e2ematrix", "fast", "Failed", 60)
+    failed = stand(space, "fast")
+    assert failed["fast-probe-v1"][0] == "Failed" and failed["fast-probe-v2"] == ("Failed", "Cancelled"), failed
+    said = space.condition("e2ematrix", "fast", "Ready")
+    assert said["reason"] == "RunsFailed" and "fast-probe-v1" in said["message"] and "1 were cancelled" in said["message"], said
+    # What has ended stays so, whatever becomes of its runs; and they go with it.
+    space.delete("e2erun", "all-probe-v1")
+    space.delete("e2ematrix", "fast")
+    until("its runs are gone with it", lambda: not kubectl("get", "e2eruns", "-n", space.name, "-l", "testkit.dev/matrix=fast", "-o", "name").stdout, 60)
+    assert len(stand(space, "all")) == 2 and "all-probe-v1" not in kubectl("get", "e2eruns", "-n", space.name, "-o", "name").stdout

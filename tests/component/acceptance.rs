@@ -174,7 +174,7 @@ fn what_is_null_is_not_written_at_all() {
 #[test]
 fn the_samples_are_taken() {
     let namespace = Namespace::new("samples");
-    for file in ["cluster.yaml", "run.yaml", "schedule.yaml"] {
+    for file in ["cluster.yaml", "run.yaml", "schedule.yaml", "matrix.yaml"] {
         let path = format!("{}/deploy/samples/{file}", env!("CARGO_MANIFEST_DIR"));
         let sample: Value = serde_yaml_ng::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         namespace.try_apply(&sample).unwrap_or_else(|e| panic!("{path}: {e}"));

@@ -32,6 +32,16 @@ pub fn schedule() -> Value {
     })
 }
 
+/// The least an E2EMatrix needs.
+pub fn matrix() -> Value {
+    json!({
+        "apiVersion": "testkit.dev/v1alpha1",
+        "kind": "E2EMatrix",
+        "metadata": {"name": "engines"},
+        "spec": {"axes": {"image": ["suite:1", "suite:2"]}, "runTemplate": {"spec": run()["spec"]}},
+    })
+}
+
 /// A change of `spec.provider.ec2`.
 pub fn ec2(change: Value) -> Value {
     json!({"spec": {"provider": {"ec2": change}}})

@@ -12,7 +12,7 @@ type Question = (&'static str, &'static str, &'static str);
 #[test]
 fn the_operator_may_do_what_it_does_and_no_more() {
     install("deploy/base");
-    let may: [Question; 33] = [
+    let may: [Question; 38] = [
         ("list", "swarmclusters.testkit.dev", "*"),
         ("watch", "swarmclusters.testkit.dev", "*"),
         ("patch", "swarmclusters.testkit.dev", "*"),
@@ -31,6 +31,11 @@ fn the_operator_may_do_what_it_does_and_no_more() {
         ("watch", "e2eschedules.testkit.dev", "*"),
         ("patch", "e2eschedules.testkit.dev#status", "*"),
         ("update", "e2eschedules.testkit.dev#finalizers", "*"),
+        ("list", "e2ematrices.testkit.dev", "*"),
+        ("watch", "e2ematrices.testkit.dev", "*"),
+        ("delete", "e2ematrices.testkit.dev", "*"),
+        ("patch", "e2ematrices.testkit.dev#status", "*"),
+        ("update", "e2ematrices.testkit.dev#finalizers", "*"),
         ("get", "secrets", "*"),
         ("create", "secrets", "*"),
         ("patch", "secrets", "*"),
@@ -47,7 +52,7 @@ fn the_operator_may_do_what_it_does_and_no_more() {
         ("get", "configmaps/testkit-operator-places", "testkit-system"),
         ("patch", "configmaps/testkit-operator-places", "testkit-system"),
     ];
-    let may_not: [Question; 17] = [
+    let may_not: [Question; 18] = [
         ("list", "secrets", "default"),
         ("watch", "secrets", "default"),
         ("delete", "secrets", "default"),
@@ -57,6 +62,7 @@ fn the_operator_may_do_what_it_does_and_no_more() {
         ("patch", "configmaps/another", "testkit-system"),
         ("patch", "e2eschedules.testkit.dev", "default"),
         ("delete", "e2eschedules.testkit.dev", "default"),
+        ("patch", "e2ematrices.testkit.dev", "default"),
         ("create", "pods", "default"),
         ("get", "namespaces/default", "default"),
         ("get", "nodes", "*"),
@@ -125,11 +131,13 @@ fn people_may_do_what_their_role_says() {
         ("get", "swarmclusters.testkit.dev", here),
         ("list", "e2eruns.testkit.dev", here),
         ("watch", "e2eschedules.testkit.dev", here),
+        ("get", "e2ematrices.testkit.dev", here),
     ];
     let change = [
         ("create", "swarmclusters.testkit.dev", here),
         ("delete", "e2eruns.testkit.dev", here),
         ("patch", "e2eschedules.testkit.dev", here),
+        ("create", "e2ematrices.testkit.dev", here),
     ];
     let keys = [("get", "secrets", here)];
     for role in ["view", "edit", "testkit-user"] {

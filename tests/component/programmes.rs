@@ -1,12 +1,12 @@
 //! What makes runs: what the API server takes and refuses of it, and that it can be changed.
 
 use serde_json::{Value, json};
-use testkit::api::{ConcurrencyPolicy, E2ESchedule};
+use testkit::api::{ConcurrencyPolicy, E2EMatrix, E2ESchedule};
 
 use super::{
     api_server::Namespace,
-    objects::{cluster, merged, schedule},
-    refusals::refuses,
+    objects::{cluster, matrix, merged, schedule},
+    refusals::{refuses, said},
 };
 
 fn spec(change: Value) -> Value {
@@ -110,4 +110,96 @@ fn right_schedules_are_taken_and_can_be_changed() {
         let spec = serde_json::to_value(&read.spec).unwrap();
         assert_eq!(merged(&spec, &object["spec"]), spec, "{change}");
     }
+}
+
+/// A matrix whose runs make their clusters.
+fn with_clusters(change: &Value) -> Value {
+    let own = runs(json!({"clusterRef": null, "clusterTemplate": {"spec": cluster()["spec"]}}));
+    merged(&merged(&matrix(), &own), change)
+}
+
+#[test]
+fn wrong_matrices_are_refused_with_what_to_write() {
+    let axes = |axes: Value| spec(json!({ "axes": axes }));
+    let several = &["write at least one value, and each once"][..];
+    let many: Vec<String> = (0..9).map(|n| format!("suite:{n}")).collect();
+    refuses(
+        &with_clusters(&json!({})),
+        &[
+            ("nothing to combine", axes(json!({"image": null})), &["spec.axes", "write what to combine"]),
+            ("an axis without values", axes(json!({"image": []})), several),
+            ("a value twice", axes(json!({"image": ["a", "b", "a"]})), several),
+            ("managers twice", axes(json!({"managers": [1, 1]})), several),
+            ("2 managers", axes(json!({"managers": [1, 2]})), &["spec.axes.managers", "1, 3, 5 or 7"]),
+            ("too many workers", axes(json!({"workers": [101]})), &["spec.axes.workers", "from 0 to 100"]),
+            ("no version", axes(json!({"engineVersion": ["latest"]})), &["spec.axes.engineVersion", "28.5.2"]),
+            ("an AMI by name", axes(json!({"ami": ["ubuntu"]})), &["spec.axes.ami", "ami-0123456789abcdef0"]),
+            ("no image", axes(json!({"image": [""]})), &["spec.axes.image", "dockerswarm/e2e:latest"]),
+            ("an axis of its own", axes(json!({"kernel": ["6.1"]})), &["unknown field \"spec.axes.kernel\""]),
+            (
+                "72 combinations",
+                axes(json!({"image": many, "workers": [0, 1, 2, 3, 4, 5, 6, 7]})),
+                &["spec.axes", "at most 64 combinations"],
+            ),
+            ("an empty combination", spec(json!({"include": [{}]})), &["spec.include", "write at least one value"]),
+            ("4 managers more", spec(json!({"include": [{"managers": 4}]})), &["spec.include", "write 1, 3, 5 or 7"]),
+            ("none at once", spec(json!({"parallelism": 0})), &["spec.parallelism", "from 1 to 64"]),
+            ("days", spec(json!({"ttlAfterFinished": "1d"})), &["spec.ttlAfterFinished", "90s, 30m, 4h or 1h30m"]),
+            ("no template", spec(json!({"runTemplate": null})), &["write what to run, such as runTemplate:"]),
+            (
+                "managers of a cluster that is there",
+                merged(
+                    &axes(json!({"managers": [1, 3]})),
+                    &runs(json!({"clusterTemplate": null, "clusterRef": {"name": "foo"}})),
+                ),
+                &["spec.axes", "write runTemplate.spec.clusterTemplate"],
+            ),
+            (
+                "a version of it",
+                merged(
+                    &spec(json!({"include": [{"engineVersion": "28.5"}]})),
+                    &runs(json!({"clusterTemplate": null, "clusterRef": {"name": "foo"}})),
+                ),
+                &["spec.axes", "write runTemplate.spec.clusterTemplate"],
+            ),
+            ("a long name", json!({"metadata": {"name": "n".repeat(41)}}), &["metadata.name", "at most 40"]),
+        ],
+    );
+}
+
+#[test]
+fn right_matrices_are_taken_and_are_only_cancelled() {
+    let namespace = Namespace::new("matrices");
+    for change in [
+        spec(
+            json!({"axes": {"engineVersion": ["stable", "28.5", "27.5.1"], "managers": [1, 3, 5, 7], "workers": [0, 1]}}),
+        ),
+        spec(json!({"axes": {"ami": ["ami-0123456789abcdef0", "ami-01234567"]}, "exclude": [{"image": "suite:1"}]})),
+        spec(json!({"axes": null, "include": [{"image": "suite:1"}, {"managers": 3, "engineVersion": "28.5"}]})),
+        spec(json!({"parallelism": 3, "failFast": true, "ttlAfterFinished": "24h"})),
+    ] {
+        let object = with_clusters(&change);
+        let taken = namespace.try_apply(&object).unwrap_or_else(|e| panic!("{change}: {e}"));
+        let read: E2EMatrix = serde_json::from_value(taken).unwrap_or_else(|e| panic!("{change}: {e}"));
+        let spec = serde_json::to_value(&read.spec).unwrap();
+        assert_eq!(merged(&spec, &object["spec"]), spec, "{change}");
+    }
+    let stored: E2EMatrix = serde_json::from_value(namespace.apply(&matrix()).unwrap()).unwrap();
+    assert_eq!((stored.spec.at_once(), stored.spec.fail_fast, stored.spec.cancel), (1, false, false));
+    for change in [
+        spec(json!({"axes": {"image": ["suite:1", "suite:2", "suite:3"]}})),
+        spec(json!({"failFast": true})),
+        spec(json!({"parallelism": 2})),
+        runs(json!({"timeout": "2h"})),
+    ] {
+        said(
+            &change.to_string(),
+            namespace.apply(&merged(&matrix(), &change)),
+            &["a matrix cannot be changed", "another E2EMatrix"],
+        );
+    }
+    let cancelled = merged(&matrix(), &spec(json!({"cancel": true})));
+    namespace.apply(&cancelled).unwrap();
+    let back = merged(&matrix(), &spec(json!({"cancel": false})));
+    said("a cancellation taken back", namespace.apply(&back), &["spec.cancel", "does not go on"]);
 }

@@ -19,8 +19,12 @@ use tokio::{
 type Lease = Arc<watch::Sender<Option<Value>>>;
 
 /// Our kinds.
-const KINDS: [(&str, &str); 3] =
-    [("swarmclusters", "SwarmCluster"), ("e2eruns", "E2ERun"), ("e2eschedules", "E2ESchedule")];
+const KINDS: [(&str, &str); 4] = [
+    ("swarmclusters", "SwarmCluster"),
+    ("e2eruns", "E2ERun"),
+    ("e2eschedules", "E2ESchedule"),
+    ("e2ematrices", "E2EMatrix"),
+];
 
 /// It serves until it is dropped.
 pub struct ApiServer {

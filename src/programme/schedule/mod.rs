@@ -97,9 +97,9 @@ async fn act(context: &Context, schedule: &E2ESchedule, plan: &Plan) -> Result<O
     if let Some(start) = &plan.make {
         let run = run_of(schedule, start);
         match children::make(&runs, &run).await? {
-            Made::Now => outcome.made = Some((run.name_any(), *start)),
-            Made::Before => outcome.found = Some((run.name_any(), *start)),
-            Made::Refused(words) => outcome.refused = Some((words, *start)),
+            Made::Now(_) => outcome.made = Some((run.name_any(), *start)),
+            Made::Before(_) => outcome.found = Some((run.name_any(), *start)),
+            Made::Refused(words) | Made::Forbidden(words) => outcome.refused = Some((words, *start)),
         }
     }
     for (name, uid) in &plan.delete {

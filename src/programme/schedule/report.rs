@@ -197,6 +197,7 @@ mod tests {
             ended: ended.map(|(passed, time)| crate::programme::children::Ended { passed, at: at(time) }),
             cancelled: false,
             deleting: false,
+            outcome: crate::programme::children::Outcome::default(),
         };
         let children = vec![
             child("b", None),

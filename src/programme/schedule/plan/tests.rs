@@ -32,6 +32,7 @@ fn child(due: Timestamp, passed: Option<bool>) -> Child {
         ended: passed.map(|passed| Ended { passed, at: due + SignedDuration::from_mins(10) }),
         cancelled: false,
         deleting: false,
+        outcome: crate::programme::children::Outcome::default(),
     }
 }
 

@@ -1,0 +1,133 @@
+//! The E2EMatrix controller: observe, plan, act, report. This file only drives.
+
+mod combine;
+mod plan;
+mod report;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    future::Future,
+    sync::Arc,
+};
+
+use futures::StreamExt;
+use k8s_openapi::jiff::Timestamp;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    runtime::{Controller, WatchStreamExt, controller::Action, reflector, reflector::reflector as kept, watcher},
+};
+
+use self::{
+    plan::{Plan, Seen},
+    report::Outcome,
+};
+use super::{
+    Context, Error, PAUSE, REFUSED, SOON,
+    children::{self, Made, Mark},
+};
+use crate::{
+    api::{E2EMatrix, E2ERun, label},
+    events::Events,
+    metrics::metrics,
+};
+
+/// Runs the controller until `shutdown` resolves and the passes under way have ended.
+pub async fn run(
+    client: Client,
+    events: Events,
+    matrices: Api<E2EMatrix>,
+    runs: Api<E2ERun>,
+    shutdown: impl Future<Output = ()> + Send + Sync + 'static,
+) {
+    let (store, writer) = reflector::store();
+    let watched = watcher(runs, watcher::Config::default().labels(label::MATRIX)).default_backoff();
+    let context = Context { client, events, runs: store };
+    Controller::new(matrices, watcher::Config::default())
+        .owns_stream(kept(writer, watched.modify(children::lighten)).touched_objects())
+        .graceful_shutdown_on(shutdown)
+        .run(
+            |matrix, context| metrics().pass("E2EMatrix", reconcile(matrix, context)),
+            |matrix, error, _| {
+                tracing::warn!(matrix = matrix.name_any(), %error, "a pass failed");
+                Action::requeue(PAUSE)
+            },
+            Arc::new(context),
+        )
+        .for_each(|_| std::future::ready(()))
+        .await;
+}
+
+/// One pass.
+async fn reconcile(matrix: Arc<E2EMatrix>, context: Arc<Context>) -> Result<Action, Error> {
+    if matrix.metadata.deletion_timestamp.is_some() {
+        // Its runs are its own: Kubernetes deletes them.
+        return Ok(Action::await_change());
+    }
+    let Some(seen) = observe(&matrix, &context).await? else { return Ok(Action::requeue(SOON)) };
+    let plan = plan::plan(&matrix.name_any(), &matrix.spec, &seen, Timestamp::now());
+    if plan.expired {
+        delete(&context, &matrix).await?;
+        return Ok(Action::await_change());
+    }
+    let outcome = act(&context, &matrix, &plan).await?;
+    report::report(&context, &matrix, &plan, &outcome).await?;
+    let refused = outcome.forbidden.is_some().then_some(REFUSED);
+    Ok(plan.again.into_iter().chain(refused).min().map_or_else(Action::await_change, Action::requeue))
+}
+
+/// The object, what the watch of its runs tells, and by a look of its own whether one is gone that was there.
+async fn observe(matrix: &E2EMatrix, context: &Context) -> Result<Option<Seen>, Error> {
+    let namespace = matrix.namespace().unwrap_or_default();
+    let uid = matrix.uid().unwrap_or_default();
+    let Some(children) = context.children(&namespace, &uid) else { return Ok(None) };
+    let status = matrix.status.clone().unwrap_or_default();
+    let runs = children::runs(&context.client, &namespace);
+    let mut gone = BTreeSet::new();
+    for one in status.combinations.iter().filter(|one| one.uid.is_some() && !plan::is_over(one)) {
+        let known = children.iter().any(|child| child.name == one.run);
+        if !known && runs.get_metadata_opt(&one.run).await?.is_none_or(|run| run.uid() != one.uid) {
+            gone.insert(one.run.clone());
+        }
+    }
+    let finished = status.finished_at.map(|t| t.0);
+    Ok(Some(Seen { before: status.combinations, children, gone, finished }))
+}
+
+/// Carries out a plan. Each step may be repeated.
+async fn act(context: &Context, matrix: &E2EMatrix, plan: &Plan) -> Result<Outcome, Error> {
+    let runs = children::runs(&context.client, &matrix.namespace().unwrap_or_default());
+    let mut outcome = Outcome::default();
+    for (name, uid) in &plan.cancel {
+        children::cancel(&runs, name, uid).await?;
+    }
+    for number in &plan.make {
+        let Some(run) = run_of(matrix, plan, *number) else { continue };
+        match children::make(&runs, &run).await? {
+            Made::Now(uid) | Made::Before(uid) => drop(outcome.made.insert(*number, uid)),
+            Made::Refused(words) => drop(outcome.refused.insert(*number, words)),
+            // What holds for one holds for all.
+            Made::Forbidden(words) => {
+                outcome.forbidden = Some(words);
+                break;
+            }
+        }
+    }
+    Ok(outcome)
+}
+
+/// The run of a combination.
+fn run_of(matrix: &E2EMatrix, plan: &Plan, number: usize) -> Option<E2ERun> {
+    let (combination, stand) = (plan.all.get(number)?, plan.stand.get(number)?);
+    let mark = Mark {
+        owner: matrix.controller_owner_ref(&()).unwrap_or_default(),
+        labels: BTreeMap::from([(label::MATRIX.to_owned(), matrix.name_any())]),
+        annotations: BTreeMap::new(),
+    };
+    Some(children::run(&stand.run, &combine::applied(&matrix.spec.run_template, combination), mark))
+}
+
+/// Its time is over: it goes, and its runs with it.
+async fn delete(context: &Context, matrix: &E2EMatrix) -> Result<(), Error> {
+    let matrices: Api<E2EMatrix> = Api::namespaced(context.client.clone(), &matrix.namespace().unwrap_or_default());
+    Ok(children::delete(&matrices, &matrix.name_any(), &matrix.uid().unwrap_or_default()).await?)
+}
