@@ -15,6 +15,7 @@
 //! - [`refusal`]: what it means when the API server does not make an object.
 //! - [`results`]: what test tools write, read into one outcome.
 //! - [`run`]: the E2ERun controller: observe, plan, act, report.
+//! - [`status`]: the one way the status of what has no machines is written.
 //! - [`swarm`]: Docker Engine and Swarm over a host's Docker socket.
 
 pub mod api;
@@ -33,4 +34,5 @@ pub mod proxy;
 pub mod refusal;
 pub mod results;
 pub mod run;
+pub mod status;
 pub mod swarm;

@@ -91,6 +91,8 @@ pub mod reason {
     pub const WAITING_FOR_CLUSTER: &str = "WaitingForCluster";
     /// Other runs have the cluster, or were there first.
     pub const QUEUED: &str = "Queued";
+    /// Another run of the same `spec.dedupeKey` is run for this one.
+    pub const DEDUPLICATED: &str = "Deduplicated";
     /// The cluster that the run makes cannot be made, or will not become ready by itself.
     pub const CLUSTER_FAILED: &str = "ClusterFailed";
     /// The name of the cluster that the run makes is somebody else's.

@@ -83,6 +83,7 @@ const SEVERAL: &str = "size(self) > 0 && self.all(v, self.exists_one(w, w == v))
 #[x_kube(
     validation = Rule::new(UNCHANGED).message("a matrix cannot be changed once it is made, only cancelled (spec.cancel: true): create another E2EMatrix"),
     validation = Rule::new("has(self.runTemplate)").message("write what to run, such as runTemplate: {spec: {clusterRef: {name: foo}, image: dockerswarm/e2e:latest}}"),
+    validation = Rule::new("!has(self.runTemplate) || !has(self.runTemplate.spec) || !has(self.runTemplate.spec.dedupeKey)").message("write no dedupeKey: the runs of a matrix are different ones, and would join each other").field_path(".runTemplate"),
     validation = Rule::new(SOME).message("write what to combine, such as axes: {engineVersion: [\"27.5\", \"28.5\"]}").field_path(".axes"),
     validation = Rule::new(BOUNDED).message("write at most 64 combinations").field_path(".axes"),
     validation = Rule::new(TEMPLATE).message("write runTemplate.spec.clusterTemplate, such as clusterTemplate: {spec: {provider: {ec2: {region: us-east-1}}}}: engineVersion, ami, managers and workers are of a cluster that is made for the run").field_path(".axes")

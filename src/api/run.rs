@@ -18,6 +18,7 @@ const UNCHANGED: &str = unchanged!(
     "clusterPolicy",
     "holdFor",
     "sharing",
+    "dedupeKey",
     "image",
     "imagePullPolicy",
     "imagePullSecrets",
@@ -90,6 +91,12 @@ pub struct E2ERunSpec {
     /// Whether other runs may use the cluster at the same time.
     #[serde(default)]
     pub sharing: Sharing,
+
+    /// Runs of one key are one run: where one of the namespace waits or runs, this one joins it and takes over its verdict. What they run is not compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 128))]
+    #[x_kube(validation = Rule::new("self.matches('^[A-Za-z0-9]([A-Za-z0-9._/:@-]*[A-Za-z0-9])?$')").message("write what tells one thing to test from another, in letters, digits and ._/:@-, such as main-3f2a19c0"))]
+    pub dedupe_key: Option<String>,
 
     /// The image to run.
     #[schemars(length(max = 512))]
@@ -268,6 +275,9 @@ pub struct E2ERunStatus {
     /// The SwarmCluster the run is for: the one of `spec.clusterRef`, or the one that it made.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cluster: Option<String>,
+    /// The run that this one joined for `spec.dedupeKey`: what is said here of container and results is of that one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub joined: Option<String>,
     /// How long the run waited in line behind other runs, such as `3m12s`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub queued: Option<String>,

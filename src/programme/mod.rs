@@ -5,7 +5,6 @@
 //! `spec.cancel`, and delete it. Each is observe, plan, act, report, and the plan is a pure function.
 
 mod children;
-mod conditions;
 pub mod matrix;
 pub mod schedule;
 

@@ -12,6 +12,7 @@ pub mod facts;
 pub mod filter;
 mod image;
 mod jobs;
+mod join;
 mod keep;
 mod lines;
 mod observe;
@@ -190,6 +191,9 @@ fn unfinished(store: &Store<E2ERun>, wanted: impl Fn(&E2ERun) -> bool) -> Vec<Ob
 /// One pass.
 async fn reconcile(run: Arc<E2ERun>, context: Arc<Context>) -> Result<Action, Error> {
     let run = Arc::unwrap_or_clone(run).named();
+    if let Some(action) = join::pass(&context, &run).await? {
+        return Ok(action);
+    }
     let seen = observe::observe(&context, &run).await?;
     let plan = plan::plan(&run.spec, &seen, Timestamp::now());
     let outcome = act::act(&context, &run, &seen, &plan).await?;

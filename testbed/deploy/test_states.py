@@ -1,6 +1,6 @@
 """What the real kstatus, and Argo CD's health check in the real Lua, make of every state that docs/lifecycle.md and docs/runs.md have.
 
-The statuses are written as src/cluster/status.rs, src/run/report.rs and src/programme/conditions.rs write them.
+The statuses are written as src/cluster/status.rs, src/run/report.rs and src/status.rs write them.
 """
 import json
 import re
@@ -57,7 +57,7 @@ STATES = [
     (CLUSTER, "InvalidConfiguration", STUCK), (CLUSTER, "Unauthorized", STUCK), (CLUSTER, "QuotaExceeded", STUCK), (CLUSTER, "SwarmDiffers", STUCK),
     (CLUSTER, "InsufficientCapacity", WORKS), (CLUSTER, "InsufficientCapacity", TRIES), (CLUSTER, "Throttled", WORKS), (CLUSTER, "Throttled", TRIES),
     (CLUSTER, "CloudError", WORKS), (CLUSTER, "CloudError", TRIES), (CLUSTER, "HostError", WORKS), (CLUSTER, "HostError", TRIES),
-    (RUN, "WaitingForCluster", WORKS), (RUN, "Queued", WORKS), (RUN, "CreateContainerConfigError", WORKS), (RUN, "PullingImage", WORKS), (RUN, "Running", WORKS), (RUN, "Stopping", WORKS), (RUN, "HostError", WORKS),
+    (RUN, "WaitingForCluster", WORKS), (RUN, "Queued", WORKS), (RUN, "Deduplicated", WORKS), (RUN, "CreateContainerConfigError", WORKS), (RUN, "PullingImage", WORKS), (RUN, "Running", WORKS), (RUN, "Stopping", WORKS), (RUN, "HostError", WORKS),
     (RUN, "ResultsNotKept", WORKS), (RUN, "Deleting", GOES), (RUN, "CasesPassed", COMPLETE),
     *((RUN, reason, FAILED) for reason in (
         "CasesFailed", "NoCasesRun", "NoResults", "ContainerFailed", "OOMKilled", "InvalidConfiguration", "InfrastructureFailed", "DeadlineExceeded", "Cancelled",

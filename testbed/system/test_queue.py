@@ -72,9 +72,24 @@ def a_run_that_is_torn_away_keeps_nobody_waiting(space, on_host):
     on_host("docker rm -f $(docker ps -aq --filter label=testkit.dev/run=%s/torn)" % space.name)
 
 
+def runs_of_one_key_are_one_run(space):
+    space.apply(alone("leads", "sleep 600", dedupeKey="main-1", gracePeriod="1s"))
+    runs_on(space, "leads")
+    space.apply(alone("joins", f"sleep 6; {PASSED}", dedupeKey="main-1"), alone("joins-too", "exit 1", dedupeKey="main-1"))
+    for name in ("joins", "joins-too"):
+        until(f"{name} joins leads", lambda n=name: space.status("e2erun", n).get("joined") == "leads", 20)
+        assert verdict(space, name)[0] == "Deduplicated" and not space.get("e2erun", name)["metadata"].get("finalizers")
+    patch(space, "e2erun", "leads", {"cancel": True})
+    ends(space, "leads", "Failed", "Cancelled")
+    ends(space, "joins", "Complete", "CasesPassed", passed=1)
+    said = ends(space, "joins-too", "Complete", "CasesPassed", "as E2ERun joins: ", passed=1, joined="joins", results="joins-results")
+    assert said["containerID"] == space.status("e2erun", "joins")["containerID"]
+
+
 def test_runs_take_their_turns(space, operator):
     on_host = made_cluster(space, "queue")
     each_has_its_turn(space, operator)
+    runs_of_one_key_are_one_run(space)
     a_run_that_is_torn_away_keeps_nobody_waiting(space, on_host)
 
 

@@ -70,6 +70,7 @@ fn right_clusters_are_taken() {
     }
     for change in [
         json!({"sharing": "Shared"}),
+        json!({"dedupeKey": "team/suite:1@sha256-3f2a"}),
         json!({"env": [
             {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "tokens", "key": "a.token", "optional": true}}},
             {"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "suite.v1", "key": "LEVEL"}}},

@@ -143,6 +143,7 @@ fn wrong_matrices_are_refused_with_what_to_write() {
             ),
             ("an empty combination", spec(json!({"include": [{}]})), &["spec.include", "write at least one value"]),
             ("4 managers more", spec(json!({"include": [{"managers": 4}]})), &["spec.include", "write 1, 3, 5 or 7"]),
+            ("a key for all runs", runs(json!({"dedupeKey": "x"})), &["spec.runTemplate", "write no dedupeKey"]),
             ("none at once", spec(json!({"parallelism": 0})), &["spec.parallelism", "from 1 to 64"]),
             ("days", spec(json!({"ttlAfterFinished": "1d"})), &["spec.ttlAfterFinished", "90s, 30m, 4h or 1h30m"]),
             ("no template", spec(json!({"runTemplate": null})), &["write what to run, such as runTemplate:"]),

@@ -413,6 +413,11 @@ fn wrong_runs_are_refused_with_what_to_write() {
             ),
             ("an empty image", json!({"spec": {"image": ""}}), &["spec.image", "dockerswarm/e2e:latest"]),
             (
+                "a key in words",
+                json!({"spec": {"dedupeKey": "the main branch"}}),
+                &["spec.dedupeKey", "such as main-3f2a19c0"],
+            ),
+            (
                 "an image in capitals",
                 json!({"spec": {"image": "DockerSwarm/E2E"}}),
                 &["spec.image", "dockerswarm/e2e:latest"],

@@ -105,7 +105,7 @@ fn of_others(path: &str) -> (u16, Value) {
                 json!({"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": "testkit.dev/v1alpha1", "resources": kinds}),
             )
         }
-        _ => match KINDS.iter().find(|(name, _)| path.strip_prefix("/apis/testkit.dev/v1alpha1/") == Some(name)) {
+        _ => match KINDS.iter().find(|(name, _)| path.strip_prefix("/apis/testkit.dev/v1alpha1/") == Some(*name)) {
             Some((_, kind)) => (
                 200,
                 json!({"kind": format!("{kind}List"), "apiVersion": "testkit.dev/v1alpha1", "metadata": {"resourceVersion": "1"}, "items": []}),

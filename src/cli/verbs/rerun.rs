@@ -128,6 +128,8 @@ fn object(args: &Args, old: &E2ERun, failed: Option<&[String]>) -> Result<Value,
     let mut spec = serde_json::to_value(&old.spec).map_err(unreadable)?;
     if let Some(fields) = spec.as_object_mut() {
         fields.remove("cancel");
+        // Somebody wants it run, and not to join one of its key.
+        fields.remove("dedupeKey");
     }
     if let Some(cluster) = &args.cluster {
         spec["clusterRef"] = json!({"name": cluster});
@@ -181,7 +183,7 @@ mod tests {
         serde_json::from_value(json!({
             "apiVersion": "testkit.dev/v1alpha1", "kind": "E2ERun",
             "metadata": {"name": "nightly-x7k2p", "namespace": "a", "uid": "1", "labels": {"team": "net", "testkit.dev/rerun-of": "nightly"}},
-            "spec": {"clusterRef": {"name": "foo"}, "image": "e2e", "env": [{"name": "A", "value": "b"}],
+            "spec": {"clusterRef": {"name": "foo"}, "image": "e2e", "dedupeKey": "main-1", "env": [{"name": "A", "value": "b"}],
                      "args": ["Services", "--disruptive", "--skip", "Lb", "--exact", "--format=json"]},
         }))
         .unwrap()
@@ -203,7 +205,7 @@ mod tests {
         assert_eq!(again["spec"]["env"], json!([{"name": "A", "value": "b"}]));
         assert_eq!(again["spec"]["args"], json!(old().spec.args));
         assert_eq!((&again["spec"]["clusterRef"]["name"], &again["spec"]["timeout"]), (&json!("bar"), &json!("5m")));
-        assert!(again.get("status").is_none());
+        assert!(again.get("status").is_none() && again["spec"].get("dedupeKey").is_none());
     }
 
     #[test]

@@ -8,10 +8,8 @@ use kube::{Api, ResourceExt};
 use super::plan::{Plan, is_over};
 use crate::{
     api::{CombinationStatus, E2EMatrix, E2EMatrixStatus, Phase, condition, reason, set, text, type_},
-    programme::{
-        Context, REFUSED,
-        conditions::{Verdict, announce, judged, whole, write},
-    },
+    programme::{Context, REFUSED},
+    status::{Verdict, announce, judged, whole, write},
 };
 
 /// The most names in a message.
@@ -130,7 +128,7 @@ fn with_outcome(mut stand: Vec<CombinationStatus>, outcome: &Outcome) -> Vec<Com
     stand
 }
 
-fn verdict(plan: &Plan, outcome: &Outcome, stand: &[CombinationStatus], counts: Counts) -> Verdict {
+fn verdict(plan: &Plan, outcome: &Outcome, stand: &[CombinationStatus], counts: Counts) -> Verdict<'static> {
     let over = |ready, reason, message| Verdict { ready, reconciling: false, reason, message };
     let on = |reason, message| Verdict { ready: false, reconciling: true, reason, message };
     let Counts { all, passed, failed, cancelled, running } = counts;

@@ -8,11 +8,8 @@ use crate::{
     api::{E2ESchedule, E2EScheduleStatus, reason, text},
     events::Severity,
     metrics::metrics,
-    programme::{
-        Context, REFUSED,
-        children::Child,
-        conditions::{Verdict, announce, judged, whole, write},
-    },
+    programme::{Context, REFUSED, children::Child},
+    status::{Verdict, announce, judged, whole, write},
 };
 
 /// The most names in a status.
@@ -109,7 +106,7 @@ fn status(schedule: &E2ESchedule, seen: &Seen, plan: &Plan, outcome: &Outcome, n
     }
 }
 
-fn verdict(seen: &Seen, plan: &Plan, outcome: &Outcome) -> Verdict {
+fn verdict(seen: &Seen, plan: &Plan, outcome: &Outcome) -> Verdict<'static> {
     let right = |reason, message| Verdict { ready: true, reconciling: false, reason, message };
     if let Some((words, start)) = &outcome.refused {
         let message = format!(

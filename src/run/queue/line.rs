@@ -19,7 +19,7 @@ use kube::{
 use super::Guest;
 use crate::{
     api::{E2ERun, FINALIZER, Sharing, is_true, type_},
-    run::record::Record,
+    run::{join::Joined, record::Record},
 };
 
 /// How long a run may be without the operator's finalizer until it keeps nobody waiting. Whoever works puts it on in
@@ -38,6 +38,19 @@ struct Known {
     listed: Option<HashMap<String, Entry>>,
     /// Runs that were asked for and not known yet.
     missed: HashSet<String>,
+    /// Who was said to be run for all of a namespace and a key, by UID. It is told once, and stands while that one goes on.
+    leaders: HashMap<(String, String), String>,
+}
+
+/// Which run is run for all those of one `spec.dedupeKey`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Leads {
+    /// The one that asks.
+    Itself,
+    /// Another one, which it joins.
+    Other(Joined),
+    /// That is not known yet; who asks is woken then.
+    Unknown,
 }
 
 /// What is known of a run.
@@ -47,6 +60,10 @@ struct Entry {
     /// Its cluster, by name.
     cluster: String,
     sharing: Sharing,
+    /// `spec.dedupeKey`.
+    key: Option<String>,
+    /// It has not ended, and nobody told it to: it will have a verdict.
+    goes_on: bool,
     created: Option<Timestamp>,
     stands: Stands,
     /// Something of it may be on a host.
@@ -60,6 +77,8 @@ struct Entry {
 enum Stands {
     /// It has no container, and wants one.
     Waiting,
+    /// It has joined another one, and wants nothing for itself.
+    Joined,
     /// It has one that has not ended, on the cluster of this UID.
     Runs(String),
     /// It wants nothing any more.
@@ -71,15 +90,19 @@ impl Entry {
         let conditions = run.status.as_ref().map_or(&[][..], |s| &s.conditions);
         let ended = is_true(conditions, type_::COMPLETE) || is_true(conditions, type_::FAILED);
         let held = run.finalizers().iter().any(|f| f == FINALIZER);
+        let goes_on = !ended && !run.spec.cancel && run.metadata.deletion_timestamp.is_none();
         let stands = match Record::of(run).placed {
             Some(placed) if held && !ended => Stands::Runs(placed.host.cluster),
-            None if !ended && !run.spec.cancel && run.metadata.deletion_timestamp.is_none() => Stands::Waiting,
+            None if goes_on && !held && Joined::of(run).is_some() => Stands::Joined,
+            None if goes_on => Stands::Waiting,
             _ => Stands::Over,
         };
         Self {
             object: ObjectRef::from_obj(run),
             cluster: run.cluster_name(),
             sharing: run.spec.sharing,
+            key: run.spec.dedupe_key.clone(),
+            goes_on,
             created: run.creation_timestamp().map(|t| t.0),
             stands,
             held,
@@ -89,6 +112,8 @@ impl Entry {
 
     /// The same, which was known before as `old`.
     fn after(mut self, old: Option<&Self>) -> Self {
+        // Who had joined another one was not to be taken on until now.
+        let old = old.filter(|old| old.stands != Stands::Joined);
         self.unheld = self.unheld.map(|now| old.and_then(|old| old.unheld).unwrap_or(now));
         self
     }
@@ -101,6 +126,16 @@ impl Entry {
 
     fn on(&self, namespace: &str, cluster: &str) -> bool {
         self.cluster == cluster && self.object.namespace.as_deref().unwrap_or_default() == namespace
+    }
+
+    /// Whether it is of this key, and could be run for all of it.
+    fn could_lead(&self, namespace: &str, key: &str, now: Instant) -> bool {
+        let given_up = self.unheld.is_some_and(|since| now.saturating_duration_since(since) >= TAKEN_ON);
+        self.goes_on && self.is_of(namespace, key) && (!given_up || self.stands == Stands::Joined)
+    }
+
+    fn is_of(&self, namespace: &str, key: &str) -> bool {
+        self.key.as_deref() == Some(key) && self.object.namespace.as_deref().unwrap_or_default() == namespace
     }
 
     fn guest(&self, uid: &str) -> Guest {
@@ -149,8 +184,11 @@ impl Line {
                 known.runs =
                     listed.into_iter().map(|(uid, entry)| (uid.clone(), entry.after(before.get(&uid)))).collect();
                 known.missed.clear();
+                let Known { runs, leaders, .. } = &mut *known;
+                leaders.retain(|_, uid| runs.contains_key(uid));
                 // What came between is not told: everybody looks.
-                let waiting = known.runs.values().filter(|entry| entry.stands == Stands::Waiting);
+                let open = |entry: &&Entry| matches!(entry.stands, Stands::Waiting | Stands::Joined);
+                let waiting = known.runs.values().filter(open);
                 waiting.map(|entry| entry.object.clone()).collect()
             }
             watcher::Event::Apply(run) => known.change(run, Some(Entry::of(run))),
@@ -174,6 +212,33 @@ impl Line {
         let mut waiting: Vec<_> = known.runs.iter().filter(waits).collect();
         waiting.sort_by(|(_, a), (_, b)| (a.created, &a.object.name).cmp(&(b.created, &b.object.name)));
         waiting.into_iter().map(|(uid, entry)| entry.guest(uid)).collect()
+    }
+
+    /// Which run is run for all those of a key. One that was taken on comes first, then the oldest.
+    #[must_use]
+    pub fn leads(&self, namespace: &str, key: &str, asks: &str) -> Leads {
+        self.leads_at(namespace, key, asks, Instant::now())
+    }
+
+    fn leads_at(&self, namespace: &str, key: &str, asks: &str, now: Instant) -> Leads {
+        let mut known = self.lock();
+        if !known.runs.contains_key(asks) {
+            known.missed.insert(asks.to_owned());
+            return Leads::Unknown;
+        }
+        let of = (namespace.to_owned(), key.to_owned());
+        let told = known
+            .leaders
+            .get(&of)
+            .filter(|uid| known.runs.get(*uid).is_some_and(|entry| entry.could_lead(namespace, key, now)));
+        // Who asks is not given up: it is taken on now.
+        let could = |(uid, entry): &(&String, &Entry)| *uid == asks || entry.could_lead(namespace, key, now);
+        let rank = |(_, entry): &(&String, &Entry)| (!entry.held, entry.created, entry.object.name.clone());
+        let first = || known.runs.iter().filter(could).min_by_key(rank).map(|(uid, _)| uid);
+        let Some(leader) = told.or_else(first).cloned() else { return Leads::Itself };
+        let name = known.runs.get(&leader).map(|entry| entry.object.name.clone()).unwrap_or_default();
+        known.leaders.insert(of, leader.clone());
+        if leader == asks { Leads::Itself } else { Leads::Other(Joined { name, uid: leader }) }
     }
 
     /// Those that have a container on this very cluster.
@@ -203,11 +268,14 @@ impl Known {
         let missed = self.missed.remove(&uid) && now.is_some();
         let old = self.runs.remove(&uid);
         let now = now.map(|now| now.after(old.as_ref()));
+        let mut woken: Vec<_> = missed.then(|| ObjectRef::from_obj(run)).into_iter().collect();
+        if let Some(left) = old.as_ref().filter(|old| old.goes_on && now.as_ref().is_none_or(|now| !now.goes_on)) {
+            woken.extend(self.leave(left, &uid));
+        }
         let old = old.filter(|old| old.makes_room(now.as_ref()));
         if let Some(now) = now {
             self.runs.insert(uid, now);
         }
-        let mut woken: Vec<_> = missed.then(|| ObjectRef::from_obj(run)).into_iter().collect();
         if let Some(old) = old {
             let namespace = old.object.namespace.clone().unwrap_or_default();
             let waits = |e: &&Entry| e.stands == Stands::Waiting && e.on(&namespace, &old.cluster);
@@ -215,137 +283,19 @@ impl Known {
         }
         woken
     }
+
+    /// A run goes on no more: those that joined it look what became of it.
+    fn leave(&mut self, left: &Entry, uid: &str) -> Vec<ObjectRef<E2ERun>> {
+        let Some(key) = &left.key else { return Vec::new() };
+        let namespace = left.object.namespace.clone().unwrap_or_default();
+        let of = (namespace.clone(), key.clone());
+        if self.leaders.get(&of).is_some_and(|leader| leader == uid) {
+            self.leaders.remove(&of);
+        }
+        let joined = |entry: &&Entry| entry.stands == Stands::Joined && entry.is_of(&namespace, key);
+        self.runs.values().filter(joined).map(|entry| entry.object.clone()).collect()
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::json;
-    use watcher::Event::{Apply, Delete, Init, InitApply, InitDone};
-
-    use super::*;
-
-    /// A run of the cluster `foo`, created in this second; `more` is merged into the object.
-    fn run(name: &str, second: u32, more: &serde_json::Value) -> E2ERun {
-        let mut run = json!({
-            "metadata": {"name": name, "namespace": "ci", "uid": format!("u-{name}"), "finalizers": [FINALIZER],
-                "annotations": {}, "creationTimestamp": format!("2026-01-01T00:00:{second:02}Z")},
-            "spec": {"clusterRef": {"name": "foo"}, "image": "suite:1"},
-        });
-        for (pointer, value) in more.as_object().into_iter().flatten() {
-            match pointer.as_str() {
-                "finalizers" | "annotations" | "deletionTimestamp" => run["metadata"][pointer] = value.clone(),
-                "status" => run["status"] = value.clone(),
-                field => run["spec"][field] = value.clone(),
-            }
-        }
-        serde_json::from_value(run).unwrap()
-    }
-
-    fn placed() -> serde_json::Value {
-        let container =
-            json!({"cluster": "u1", "slot": "m0", "incarnation": 0, "id": "c1", "at": "2026-01-01T00:00:00Z"});
-        json!({"annotations": {"testkit.dev/container": container.to_string()}})
-    }
-
-    fn failed() -> serde_json::Value {
-        json!({"status": {"conditions": [{"type": "Failed", "status": "True", "reason": "R", "message": "",
-            "lastTransitionTime": "2026-01-01T00:00:00Z"}]}})
-    }
-
-    fn names(guests: &[Guest]) -> Vec<&str> {
-        guests.iter().map(|g| g.name.as_str()).collect()
-    }
-
-    fn woken(of: &[ObjectRef<E2ERun>]) -> Vec<&str> {
-        let mut names: Vec<_> = of.iter().map(|o| o.name.as_str()).collect();
-        names.sort_unstable();
-        names
-    }
-
-    /// Three in line, by their age and then by their name.
-    fn line() -> Line {
-        let line = Line::default();
-        for event in [Init, InitApply(run("b", 2, &json!({}))), InitApply(run("c", 1, &json!({}))), InitDone] {
-            line.take_in(&event);
-        }
-        line.take_in(&Apply(run("a", 2, &json!({}))));
-        line
-    }
-
-    #[test]
-    fn the_line_is_by_age_and_then_by_name() {
-        let line = line();
-        assert_eq!(names(&line.waiting("ci", "foo", "u-a")), ["c", "a", "b"]);
-        assert!(line.waiting("ci", "bar", "u-a").is_empty() && line.waiting("other", "foo", "u-a").is_empty());
-        line.take_in(&Apply(run("x", 0, &json!({"clusterRef": {"name": "bar"}}))));
-        assert_eq!(names(&line.waiting("ci", "bar", "u-a")), ["x"]);
-    }
-
-    #[test]
-    fn others_are_woken_by_what_makes_room_and_by_nothing_else() {
-        let deleting = json!({"deletionTimestamp": "2026-01-01T00:00:00Z"});
-        let cases = [
-            (Apply(run("c", 1, &json!({"cancel": true}))), vec!["a", "b"]),
-            (Apply(run("c", 1, &deleting)), vec!["a", "b"]),
-            (Apply(run("c", 1, &failed())), vec!["a", "b"]),
-            (Delete(run("c", 1, &json!({}))), vec!["a", "b"]),
-            // It begins; it changes; another one comes.
-            (Apply(run("c", 1, &placed())), vec![]),
-            (Apply(run("c", 1, &json!({"annotations": {"testkit.dev/pending-since": "x"}}))), vec![]),
-            (Apply(run("d", 0, &json!({}))), vec![]),
-        ];
-        for (event, wakes) in cases {
-            assert_eq!(woken(&line().take_in(&event)), wakes, "{event:?}");
-        }
-        let line = line();
-        for event in [Init, InitApply(run("b", 2, &json!({}))), InitApply(run("a", 2, &json!({})))] {
-            assert!(line.take_in(&event).is_empty());
-        }
-        assert_eq!(woken(&line.take_in(&InitDone)), ["a", "b"]);
-        assert_eq!(names(&line.waiting("ci", "foo", "u-a")), ["a", "b"]);
-    }
-
-    #[test]
-    fn who_is_asked_for_before_it_is_known_is_woken_when_it_is() {
-        let line = line();
-        assert!(line.waiting("ci", "foo", "u-d").is_empty());
-        assert_eq!(woken(&line.take_in(&Apply(run("d", 9, &json!({}))))), ["d"]);
-        assert_eq!(names(&line.waiting("ci", "foo", "u-d")), ["c", "a", "b", "d"]);
-    }
-
-    #[test]
-    fn a_run_that_cannot_be_taken_on_keeps_nobody_waiting_for_ever() {
-        let line = line();
-        let unheld = |more: &str| run("first", 0, &json!({"finalizers": [], "annotations": {"seen": more}}));
-        line.take_in(&Apply(unheld("once")));
-        let (now, late) = (Instant::now(), Instant::now() + TAKEN_ON);
-        assert_eq!(names(&line.waiting_at("ci", "foo", "u-a", now)), ["first", "c", "a", "b"]);
-        assert_eq!(names(&line.waiting_at("ci", "foo", "u-a", late)), ["c", "a", "b"]);
-        // Neither a change of it nor a new list makes it young again.
-        line.take_in(&Apply(unheld("twice")));
-        for event in [Init, InitApply(unheld("thrice")), InitApply(run("a", 2, &json!({}))), InitDone] {
-            line.take_in(&event);
-        }
-        assert_eq!(names(&line.waiting_at("ci", "foo", "u-a", late)), ["a"]);
-        // Once it is held it has its place in line, which is that of its age.
-        line.take_in(&Apply(run("first", 0, &json!({}))));
-        assert_eq!(names(&line.waiting_at("ci", "foo", "u-a", late)), ["first", "a"]);
-    }
-
-    #[test]
-    fn a_run_is_on_its_cluster_until_it_is_let_go() {
-        let line = line();
-        assert!(line.running("ci", "foo", "u1").is_empty() && line.holds("ci", "foo", "u-c"));
-        line.take_in(&Apply(run("c", 1, &placed())));
-        assert_eq!(names(&line.running("ci", "foo", "u1")), ["c"]);
-        assert!(line.running("ci", "foo", "another of its name").is_empty());
-        assert_eq!(names(&line.waiting("ci", "foo", "u-a")), ["a", "b"]);
-        let mut ended = failed();
-        ended["annotations"] = placed()["annotations"].clone();
-        line.take_in(&Apply(run("c", 1, &ended)));
-        assert!(line.running("ci", "foo", "u1").is_empty() && line.holds("ci", "foo", "u-c"));
-        ended["finalizers"] = json!([]);
-        assert_eq!(woken(&line.take_in(&Apply(run("c", 1, &ended)))), ["a", "b"]);
-        assert!(!line.holds("ci", "foo", "u-c"));
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! Says how an object stands: conditions as kstatus reads them, one patch of status, an Event for a transition.
+//! Says how an object stands that has no machines of its own: conditions as kstatus reads them, one patch of status, an Event for a transition.
 
 use k8s_openapi::{
     NamespaceResourceScope,
@@ -19,20 +19,20 @@ use crate::{
 
 /// How an object stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Verdict<'a> {
     /// It is as its spec asks for.
     pub ready: bool,
     /// It is being worked on.
     pub reconciling: bool,
     /// Why, in a word.
-    pub reason: &'static str,
+    pub reason: &'a str,
     /// Why, in words.
     pub message: String,
 }
 
 /// The conditions after a verdict.
 #[must_use]
-pub fn judged(old: &Conditions, verdict: &Verdict, generation: Option<i64>, now: Timestamp) -> Conditions {
+pub fn judged(old: &Conditions, verdict: &Verdict<'_>, generation: Option<i64>, now: Timestamp) -> Conditions {
     let mut conditions = old.clone();
     let Verdict { ready, reconciling, reason, message } = verdict;
     for (type_, value) in [
