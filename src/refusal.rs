@@ -8,10 +8,16 @@ use kube::core::Status;
 pub fn for_good(status: &Status) -> Option<&str> {
     match status.code {
         401 | 404 | 408 | 409 | 429 => None,
-        403 if status.message.contains("exceeded quota") => None,
+        _ if for_want_of_room(status).is_some() => None,
         400..500 => Some(&status.message),
         _ => None,
     }
+}
+
+/// Why an object is refused until something that a quota counts is gone, in the API server's words: the object is right.
+#[must_use]
+pub fn for_want_of_room(status: &Status) -> Option<&str> {
+    (status.code == 403 && status.message.contains("exceeded quota")).then_some(&*status.message)
 }
 
 /// Whether it is the operator that has no permission: then a person has to give it one, and the object is right.
@@ -40,6 +46,7 @@ mod tests {
         ] {
             let status = Status { code, message: message.to_owned(), ..Status::default() };
             assert_eq!(for_good(&status).is_some(), good, "{code} {message}");
+            assert_eq!(for_want_of_room(&status).is_some(), message.contains("quota"), "{code} {message}");
         }
     }
 }

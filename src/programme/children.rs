@@ -139,8 +139,9 @@ pub enum Made {
     Before(String),
     /// The API server does not take it, in words; this is for good unless somebody changes something.
     Refused(String),
-    /// The operator has no permission to make runs, in words.
-    Forbidden(String),
+    /// The run is right, and the API server takes none until somebody does something, in words: gives the operator
+    /// permission, or frees what a quota counts.
+    NotNow(String),
 }
 
 /// The object.
@@ -180,13 +181,14 @@ pub async fn make(runs: &Api<E2ERun>, run: &E2ERun) -> Result<Made, kube::Error>
                 None => Err(kube::Error::Api(status)),
             }
         }
-        Err(kube::Error::Api(status)) if refusal::for_want_of_permission(&status) => Ok(Made::Forbidden(format!(
+        Err(kube::Error::Api(status)) if refusal::for_want_of_permission(&status) => Ok(Made::NotNow(format!(
             "{}. Let testkit-operator create E2ERuns (deploy/base/rbac-operator.yaml)",
             status.message
         ))),
-        Err(kube::Error::Api(status)) => match refusal::for_good(&status) {
-            Some(words) => Ok(Made::Refused(words.to_owned())),
-            None => Err(kube::Error::Api(status)),
+        Err(kube::Error::Api(status)) => match (refusal::for_want_of_room(&status), refusal::for_good(&status)) {
+            (Some(words), _) => Ok(Made::NotNow(words.to_owned())),
+            (None, Some(words)) => Ok(Made::Refused(words.to_owned())),
+            (None, None) => Err(kube::Error::Api(status)),
         },
         Err(error) => Err(error),
     }

@@ -13,7 +13,8 @@ use super::{
     facts::{Container, ContainerState, Observed},
     image,
     jobs::Work,
-    keep, observe, own,
+    keep, observe,
+    own::{self, Refused},
     plan::{Plan, Says, Step, digest_of, known_as},
     queue,
     record::{self, Change, Placed},
@@ -190,10 +191,14 @@ impl Actor<'_> {
     async fn make_cluster(&mut self) -> Taken {
         let Some(template) = &self.run.spec.cluster_template else { return Ok(Ok(())) };
         let made = own::make(&self.context.client, self.run, template).await?;
-        Ok(made.map_err(|words| {
-            let remedy = "Once that is corrected, create another E2ERun";
-            self.outcome.fatal = Some((reason::CLUSTER_FAILED, remedy));
-            format!("SwarmCluster {} is refused: {words}", self.run.spec.cluster())
+        let cluster = self.run.spec.cluster();
+        Ok(made.map_err(|refused| match refused {
+            Refused::ForNow(words) => format!("SwarmCluster {cluster} is made when there is room for it: {words}"),
+            Refused::ForGood(words) => {
+                let remedy = "Once that is corrected, create another E2ERun";
+                self.outcome.fatal = Some((reason::CLUSTER_FAILED, remedy));
+                format!("SwarmCluster {cluster} is refused: {words}")
+            }
         }))
     }
 

@@ -71,7 +71,7 @@ async fn reconcile(matrix: Arc<E2EMatrix>, context: Arc<Context>) -> Result<Acti
     }
     let outcome = act(&context, &matrix, &plan).await?;
     report::report(&context, &matrix, &plan, &outcome).await?;
-    let refused = outcome.forbidden.is_some().then_some(REFUSED);
+    let refused = outcome.not_now.is_some().then_some(REFUSED);
     Ok(plan.again.into_iter().chain(refused).min().map_or_else(Action::await_change, Action::requeue))
 }
 
@@ -106,8 +106,8 @@ async fn act(context: &Context, matrix: &E2EMatrix, plan: &Plan) -> Result<Outco
             Made::Now(uid) | Made::Before(uid) => drop(outcome.made.insert(*number, uid)),
             Made::Refused(words) => drop(outcome.refused.insert(*number, words)),
             // What holds for one holds for all.
-            Made::Forbidden(words) => {
-                outcome.forbidden = Some(words);
+            Made::NotNow(words) => {
+                outcome.not_now = Some(words);
                 break;
             }
         }

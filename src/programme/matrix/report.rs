@@ -26,8 +26,8 @@ pub struct Outcome {
     pub made: BTreeMap<usize, String>,
     /// Runs that the API server refuses for what is in them, in words.
     pub refused: BTreeMap<usize, String>,
-    /// The operator may not make runs, in words.
-    pub forbidden: Option<String>,
+    /// The API server takes no runs now, in words.
+    pub not_now: Option<String>,
 }
 
 /// Writes status and Events.
@@ -135,7 +135,7 @@ fn verdict(plan: &Plan, outcome: &Outcome, stand: &[CombinationStatus], counts: 
     if let Some(words) = &plan.invalid {
         return over(false, reason::INVALID_SPEC, words.clone());
     }
-    if let Some(words) = &outcome.forbidden {
+    if let Some(words) = &outcome.not_now {
         let message = format!("runs cannot be made: {words}. It is tried again every {} s", REFUSED.as_secs());
         return on(reason::RUN_NOT_MADE, message);
     }
@@ -250,14 +250,14 @@ mod tests {
         let outcome = Outcome {
             made: BTreeMap::from([(0, "u1".to_owned())]),
             refused: BTreeMap::from([(1, "spec.image: wrong".to_owned())]),
-            forbidden: None,
+            not_now: None,
         };
         let said = status(&matrix(), &all(), &outcome, Timestamp::UNIX_EPOCH);
         assert_eq!((said.phase, said.runs_failed), (Some(Phase::Running), Some(1)));
         assert_eq!(said.combinations[0].uid.as_deref(), Some("u1"));
         assert_eq!(said.combinations[1].message.as_deref(), Some("spec.image: wrong"));
         assert_eq!(said.combinations[0].message.as_ref().unwrap().chars().count(), MESSAGE.1, "it is bounded");
-        let outcome = Outcome { forbidden: Some("no".to_owned()), ..Outcome::default() };
+        let outcome = Outcome { not_now: Some("no".to_owned()), ..Outcome::default() };
         let said = status(&matrix(), &all(), &outcome, Timestamp::UNIX_EPOCH);
         assert!(
             is_true(&said.conditions, type_::RECONCILING) && said.message.unwrap().contains("no. It is tried again")

@@ -99,7 +99,7 @@ async fn act(context: &Context, schedule: &E2ESchedule, plan: &Plan) -> Result<O
         match children::make(&runs, &run).await? {
             Made::Now(_) => outcome.made = Some((run.name_any(), *start)),
             Made::Before(_) => outcome.found = Some((run.name_any(), *start)),
-            Made::Refused(words) | Made::Forbidden(words) => outcome.refused = Some((words, *start)),
+            Made::Refused(words) | Made::NotNow(words) => outcome.refused = Some((words, *start)),
         }
     }
     for (name, uid) in &plan.delete {
