@@ -34,6 +34,11 @@ pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, CloudError>> + Se
 /// Every call may be repeated: a second one with the same arguments finds what the first one
 /// made. A call returns what the cloud says at once and never waits for a state.
 pub trait CloudProvider: Send + Sync + 'static {
+    /// The id of the account, as soon as an answer has told it: two credentials may be of one. No call is made for it.
+    fn account(&self) -> Option<String> {
+        None
+    }
+
     /// Every instance of this installation that the cloud still lists, ended ones included, in one sweep of paginated calls.
     fn list(&self) -> Answer<'_, Vec<Instance>>;
 

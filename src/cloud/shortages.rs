@@ -121,21 +121,31 @@ fn after(now: Timestamp, pause: SignedDuration) -> Timestamp {
     now.checked_add(pause).unwrap_or(now)
 }
 
-/// The shortages of an account in one region.
+/// The shortages of an account in one region, as credentials of it meet them.
 #[derive(Clone, Debug, Default)]
-pub struct Shortages(Arc<Mutex<BTreeMap<Key, Shortage>>>);
+pub struct Shortages {
+    all: Arc<Mutex<BTreeMap<Key, Shortage>>>,
+    /// Which credentials.
+    by: String,
+}
 
-/// Whether a launch is permitted hangs on all it asks for (image, groups, profile) and not on
+/// Whether a launch is permitted hangs on who asks and on all that is asked for (image, groups, profile), and not on
 /// the offering alone: such a refusal speaks only for launches that ask for the same.
-type Key = (Offering, Option<String>);
+type Key = (Offering, Option<(String, String)>);
 
 impl Shortages {
+    /// The same account's, as other credentials of it meet them.
+    #[must_use]
+    pub fn by(&self, credentials: &str) -> Self {
+        Self { all: Arc::clone(&self.all), by: credentials.to_owned() }
+    }
+
     /// Those of these offerings, for launches by this template.
     #[must_use]
     pub fn of(&self, offerings: impl IntoIterator<Item = Offering>, template: &str) -> BTreeMap<Offering, Shortage> {
         let all = self.all();
         let longest = |o: &Offering| {
-            let keys = [None, Some(template.to_owned())].map(|t| (o.clone(), t));
+            let keys = [None, Some(self.asks(template))].map(|who| (o.clone(), who));
             keys.iter().filter_map(|k| all.get(k)).max_by_key(|s| s.until).cloned()
         };
         offerings.into_iter().filter_map(|o| longest(&o).map(|shortage| (o, shortage))).collect()
@@ -147,13 +157,14 @@ impl Shortages {
         // What nobody has asked for since is old news.
         all.retain(|_, s| after(s.until, LONGEST) > now);
         let new = Shortage::new(lack, words, now);
-        let key = (offering.clone(), (lack == Lack::Permission).then(|| template.to_owned()));
+        let key = (offering.clone(), (lack == Lack::Permission).then(|| self.asks(template)));
         all.entry(key).and_modify(|s| s.again(new.clone(), now)).or_insert(new);
     }
 
     /// An offering was had. What was refused at the same moment stays refused.
     pub fn had(&self, offering: &Offering, template: &str, now: Timestamp) {
-        self.all().retain(|(o, t), s| o != offering || t.as_ref().is_some_and(|t| t != template) || s.until > now);
+        let asks = self.asks(template);
+        self.all().retain(|(o, who), s| o != offering || who.as_ref().is_some_and(|w| *w != asks) || s.until > now);
     }
 
     /// Instances of the account ended, so that the quota has room.
@@ -171,9 +182,13 @@ impl Shortages {
         }
     }
 
+    fn asks(&self, template: &str) -> (String, String) {
+        (self.by.clone(), template.to_owned())
+    }
+
     fn all(&self) -> MutexGuard<'_, BTreeMap<Key, Shortage>> {
         // Every change is whole by itself.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -250,6 +265,22 @@ mod tests {
         assert_eq!(until(&shortages, "without"), None);
         shortages.note(&offering("t3.medium"), "with a profile", Lack::Capacity, "full", NOW);
         assert_eq!(until(&shortages, "without"), Some(at(60)));
+    }
+
+    #[test]
+    fn credentials_of_one_account_share_what_is_the_accounts() {
+        let ones = Shortages::default().by("one");
+        let others = ones.by("other");
+        ones.note(&offering("t3.medium"), "t", Lack::Permission, "no", NOW);
+        assert_eq!((until(&ones, "t"), until(&others, "t")), (Some(at(15)), None));
+        ones.note(&offering("t3.medium"), "t", Lack::Quota, "no", at(5));
+        assert_eq!(until(&others, "t"), Some(at(20)));
+        others.had(&offering("t3.medium"), "t", at(30));
+        assert_eq!(
+            (until(&ones, "t"), until(&others, "t")),
+            (Some(at(15)), None),
+            "who may launch it is another matter"
+        );
     }
 
     #[test]

@@ -39,7 +39,9 @@ async fn a_second_try_after_a_crash_finds_the_first_ones_instance() {
     drop(first);
 
     let again = bed.ec2().await;
+    assert_eq!(again.account(), None);
     let same = again.launch(&launch(&again, "m0").await).await.unwrap();
+    assert_eq!(again.account().as_deref(), Some("123456789012"), "as what it met tells");
     assert_eq!(same.id, instance.id);
     let other = again.launch(&launch(&again, "m1").await).await.unwrap();
     assert_ne!(other.id, instance.id);

@@ -34,6 +34,7 @@ impl Ec2 {
         let mut found = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(Failure::of("DescribeInstances"))?;
+            self.learn(page.reservations().iter().find_map(|r| r.owner_id()));
             let instances = page.reservations().iter().flat_map(|r| r.instances());
             found.extend(instances.filter_map(owned));
         }

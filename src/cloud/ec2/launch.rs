@@ -129,6 +129,7 @@ impl Ec2 {
         // Never closed: acquiring cannot fail.
         let _turn = self.launches.acquire().await;
         let run = request.send().await.map_err(Failure::of("RunInstances"))?;
+        self.learn(run.owner_id());
         let first = run.instances.unwrap_or_default().into_iter().next();
         Ok(first.unwrap_or_else(|| Described::builder().build()))
     }

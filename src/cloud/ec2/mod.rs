@@ -18,7 +18,7 @@ mod users;
 use std::{
     collections::HashMap,
     hash::Hash,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -75,6 +75,8 @@ pub struct Ec2 {
     blocks: Believed<String, Vec<String>>,
     groups: Believed<String, (NetworkSpec, Network)>,
     unsettled: Mutex<HashMap<String, Instant>>,
+    /// The account's id, once something of it was seen.
+    account: OnceLock<String>,
 }
 
 impl Ec2 {
@@ -120,11 +122,23 @@ impl Ec2 {
             blocks: Believed::during(BELIEVED),
             groups: Believed::during(GROUPS_BELIEVED),
             unsettled: Mutex::default(),
+            account: OnceLock::new(),
+        }
+    }
+
+    /// Something of the account tells whose it is.
+    fn learn(&self, owner: Option<&str>) {
+        if let Some(id) = owner.filter(|id| !id.is_empty()) {
+            self.account.get_or_init(|| id.to_owned());
         }
     }
 }
 
 impl CloudProvider for Ec2 {
+    fn account(&self) -> Option<String> {
+        self.account.get().cloned()
+    }
+
     fn list(&self) -> Answer<'_, Vec<Instance>> {
         Box::pin(async { Ok(self.list_instances().await?) })
     }

@@ -69,6 +69,7 @@ impl Ec2 {
             .send()
             .await
             .map_err(Failure::of("CreateSecurityGroup"));
+        self.learn(made.as_ref().ok().and_then(|m| m.security_group_arn()?.split(':').nth(4)));
         match made {
             Ok(made) => match made.group_id {
                 Some(id) => Ok(Group { id, vpc, rules: BTreeSet::new() }),
@@ -223,6 +224,7 @@ impl Ec2 {
         while let Some(group) = pages.next().await {
             groups.push(group.map_err(Failure::of("DescribeSecurityGroups"))?);
         }
+        self.learn(groups.iter().find_map(|g| g.owner_id()));
         Ok(groups)
     }
 }

@@ -179,6 +179,11 @@ fn network_of(id: &str) -> Network {
 }
 
 impl CloudProvider for Memory {
+    fn account(&self) -> Option<String> {
+        // As with EC2, an answer tells it.
+        (!self.state().calls.is_empty()).then(|| "memory".to_owned())
+    }
+
     fn list(&self) -> Answer<'_, Vec<Instance>> {
         Box::pin(async {
             let state = self.call("DescribeInstances")?;
