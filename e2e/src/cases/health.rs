@@ -5,7 +5,10 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use bollard::models::{HealthConfig, TaskSpecRestartPolicy, TaskState};
 
-use super::{networks::OVERLAY_WITHIN, publishing::refuses};
+use super::{
+    networks::OVERLAY_WITHIN,
+    publishing::{OWN_PORT_WITHIN, refuses},
+};
 use crate::{
     harness::{
         case::{Case, Need},
@@ -79,7 +82,7 @@ async fn gates(t: Test) -> Result<()> {
     .await?;
     container.run(&["get", "http://127.0.0.1/well"]).await?;
     service.running(1).await?;
-    t.until("the port answers", Duration::from_secs(8), || t.get(&url)).await?;
+    t.until("the port answers", OWN_PORT_WITHIN, || t.get(&url)).await?;
     Ok(())
 }
 

@@ -11,6 +11,7 @@ use bollard::models::{
     ServiceSpecUpdateConfig as Update, ServiceSpecUpdateConfigOrderEnum as Order, ServiceUpdateStatusStateEnum as State,
 };
 
+use super::publishing::MESH_WITHIN;
 use crate::{
     harness::{case::Case, test::Test},
     swarm::service::{Builder, Service, containers},
@@ -24,8 +25,8 @@ pub(crate) fn cases() -> Vec<Case> {
 /// which is a second in swarmkit's agent and two more in the engine's, for balancers to forget the task. An answer that
 /// took less would be there before, and nobody would notice a server that was killed at once.
 const ANSWER_AFTER: &str = "4s";
-/// How soon the mesh reaches all tasks, as for published ports, and they have answered.
-const MESH_WITHIN: Duration = Duration::from_secs(8 + 4);
+/// How soon the mesh reaches all tasks, and they have answered.
+const ANSWERED_WITHIN: Duration = MESH_WITHIN.saturating_add(Duration::from_secs(4));
 /// How many ask at once.
 const ASKING: usize = 8;
 
@@ -73,7 +74,7 @@ async fn unharmed(
     let node = t.usable().await?.into_iter().next().context("no node is ready and active")?;
     let url = format!("http://{}:{}/", node.address, service.port().await?);
     let all = || futures::future::try_join_all((0..ASKING).map(|_| t.get(&url)));
-    t.until("the port answers", MESH_WITHIN, all).await?;
+    t.until("the port answers", ANSWERED_WITHIN, all).await?;
     let over = AtomicBool::new(false);
     let asking = futures::future::try_join_all((0..ASKING).map(async |_| {
         let mut answered = BTreeMap::<String, usize>::new();
