@@ -100,7 +100,13 @@ pub fn arguments(filter: &CaseFilter, args: &[String], names: &[String]) -> Resu
                 Some(name) => return Err(format!("the name of case {name:?} would be taken for an option")),
                 None => all.extend_from_slice(&names),
             },
-            _ => all.push(arg.replace("{names}", &names.join(separator.unwrap_or(" ")))),
+            (arg, None) if arg.contains("{names}") && names.len() > 1 => {
+                return Err(format!(
+                    "{arg} takes one name, and {} cases failed: say by spec.retries.filter.separator what is between names",
+                    names.len()
+                ));
+            }
+            (arg, _) => all.push(arg.replace("{names}", &names.join(separator.unwrap_or_default()))),
         }
     }
     Ok(all)

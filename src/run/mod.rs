@@ -26,6 +26,7 @@ pub mod stage;
 mod store;
 pub mod variables;
 pub mod verdict;
+mod whole;
 
 use std::{future::Future, sync::Arc, time::Duration};
 

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     attempt::Attempt,
     facts::{Container, ContainerState, Exit},
-    filter,
+    filter, whole,
 };
 use crate::{
     api::{self, CaseFailure, E2ERunSpec, ResultsFormat, reason, text},
@@ -162,7 +162,13 @@ impl End {
 pub fn judge(spec: &E2ERunSpec, at: (HostId, Container), course: &Course, outcome: &Outcome, log: &[u8]) -> End {
     let (reason, message) = Judge { spec, course, outcome, log }.verdict(&at.1.state);
     let cases_failed = reason == reason::CASES_FAILED && spec.retries.failed_cases > 0;
-    let names = || filter::of(spec, at.1.filter.as_deref()).and_then(|filter| filter::failed(outcome, &filter));
+    let names = || {
+        let filter = filter::of(spec, at.1.filter.as_deref())?;
+        match whole::cut_short(&at.1.state, course, &spec.args, &filter, outcome, log) {
+            Some(words) => Err(words),
+            None => filter::failed(outcome, &filter),
+        }
+    };
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let read = !outcome.cases.is_empty() || outcome.junit.is_some();
     End {

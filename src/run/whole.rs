@@ -1,0 +1,137 @@
+//! Whether a container whose cases failed came to its last one, as far as that can be seen from outside. Pure.
+//!
+//! That those which failed pass at another try says nothing of those that were never run, and of these no result tells.
+
+use super::{
+    facts::{ContainerState, Exit},
+    verdict::Course,
+};
+use crate::{
+    api::{CaseFilter, Tool},
+    results::Outcome,
+};
+
+/// Exit codes from here on are those of a shell for what it could not run, and for signals.
+const NOT_THE_TOOLS: i64 = 126;
+/// Options by which tools end at a failure: pytest, Go, Jest, mocha, PHPUnit, Robot and cargo have them.
+const STOPPING: [&str; 14] = [
+    "-x",
+    "--exitfirst",
+    "--maxfail",
+    "-failfast",
+    "--failfast",
+    "-test.failfast",
+    "--test.failfast",
+    "--fail-fast",
+    "--bail",
+    "-bail",
+    "--stop-on-failure",
+    "--stop-on-error",
+    "--stop-on-defect",
+    "--exitonfailure",
+];
+/// What tools say at their end when they left cases out for a failure: pytest, and nextest.
+const STOPPED: [&str; 2] = ["!!! stopping after ", " not run due to "];
+
+/// Why cases may be left that were not run; `None` where nothing says so.
+pub fn cut_short(
+    state: &ContainerState,
+    course: &Course,
+    args: &[String],
+    filter: &CaseFilter,
+    outcome: &Outcome,
+    log: &[u8],
+) -> Option<String> {
+    let ContainerState::Exited(Exit { code, out_of_memory, .. }) = state else {
+        return Some("the container did not end by itself".to_owned());
+    };
+    if *out_of_memory || course.disturbed.is_some() || !(0..NOT_THE_TOOLS).contains(code) {
+        return Some(format!(
+            "the container was cut short (exit code {code}), so that cases may be left that were not run"
+        ));
+    }
+    if let Some(option) = args.iter().find(|arg| stops(arg)) {
+        return Some(format!("with {option} cases are left that were not run"));
+    }
+    if filter.tool == Some(Tool::Nextest) && !args.iter().any(|arg| arg == "--no-fail-fast") {
+        return Some("cargo nextest ends at a failure: give it --no-fail-fast in spec.args".to_owned());
+    }
+    let log = String::from_utf8_lossy(log);
+    if let Some(words) = STOPPED.iter().find(|words| log.contains(**words)) {
+        return Some(format!("cases are left that were not run: the log says \"{}\"", words.trim()));
+    }
+    // What ends a program of tests in Go, and all cases after it.
+    let panicked = |said: &str| said.lines().any(|line| line.trim_start().starts_with("panic: "));
+    let (case, _) = outcome.failures().find(|(_, said)| panicked(said))?;
+    Some(format!("{case} ended the program of tests by a panic, so that cases may be left that were not run"))
+}
+
+/// Whether an argument has a tool end at a failure; with a value of nothing it does not.
+fn stops(arg: &str) -> bool {
+    let (option, value) = arg.split_once('=').unwrap_or((arg, ""));
+    STOPPING.contains(&option) && !["false", "0"].contains(&value)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use k8s_openapi::jiff::SignedDuration;
+
+    use super::*;
+
+    #[test]
+    fn what_left_cases_out_is_not_made_good_by_those_that_failed() {
+        let exited = |code, out_of_memory| {
+            ContainerState::Exited(Exit { ran: SignedDuration::ZERO, code, out_of_memory, error: None })
+        };
+        let (calm, disturbed) = (Course::default(), Course { disturbed: Some("gone".into()), ..Course::default() });
+        type Row<'a> = (ContainerState, &'a Course, Tool, &'a [&'a str], &'a str, &'a str, Option<&'a str>);
+        let table: [Row<'_>; 16] = [
+            (exited(1, false), &calm, Tool::Pytest, &["tests", "-v"], "assert 1 == 2", "1 failed", None),
+            (exited(101, false), &calm, Tool::Libtest, &[], "thread 'a' panicked at a.rs:1", "", None),
+            (exited(100, false), &calm, Tool::Nextest, &["--no-fail-fast"], "", "", None),
+            (exited(100, false), &calm, Tool::Nextest, &[], "", "", Some("--no-fail-fast")),
+            (exited(137, false), &calm, Tool::Pytest, &[], "", "", Some("137")),
+            (exited(126, false), &calm, Tool::Pytest, &[], "", "", Some("126")),
+            (exited(1, true), &calm, Tool::Pytest, &[], "", "", Some("cut short")),
+            (exited(1, false), &disturbed, Tool::Pytest, &[], "", "", Some("cut short")),
+            (ContainerState::Running, &calm, Tool::Pytest, &[], "", "", Some("by itself")),
+            (exited(1, false), &calm, Tool::Pytest, &["-x"], "", "", Some("-x")),
+            (exited(1, false), &calm, Tool::Pytest, &["--maxfail=2"], "", "", Some("--maxfail=2")),
+            (exited(1, false), &calm, Tool::GoTest, &["-failfast=false"], "", "", None),
+            (exited(1, false), &calm, Tool::Jest, &["--bail"], "", "", Some("--bail")),
+            (
+                exited(1, false),
+                &calm,
+                Tool::Pytest,
+                &[],
+                "",
+                "!!!!! stopping after 1 failures !!!!!",
+                Some("stopping after"),
+            ),
+            (
+                exited(4, false),
+                &calm,
+                Tool::Libtest,
+                &[],
+                "",
+                "3/7 tests were not run due to test failure",
+                Some("not run"),
+            ),
+            (exited(2, false), &calm, Tool::GoTest, &[], "--- FAIL: TestB\npanic: boom", "", Some("panic")),
+        ];
+        for (state, course, tool, args, said, log, wanted) in table {
+            let args: Vec<String> = args.iter().map(ToString::to_string).collect();
+            let filter = CaseFilter { tool: Some(tool), ..CaseFilter::default() };
+            let xml = format!("<testsuite><testcase name=\"b\"><failure>{said}</failure></testcase></testsuite>");
+            let outcome = Outcome::of_files(&BTreeMap::from([("a.xml".to_owned(), xml.into_bytes())]));
+            assert_eq!(outcome.failed(), 1);
+            let got = cut_short(&state, course, &args, &filter, &outcome, log.as_bytes());
+            match wanted {
+                None => assert_eq!(got, None, "{args:?} {said} {log}"),
+                Some(words) => assert!(got.as_ref().is_some_and(|g| g.contains(words)), "{words}: {got:?}"),
+            }
+        }
+    }
+}
