@@ -6,7 +6,10 @@ use std::{collections::BTreeSet, time::Duration};
 use k8s_openapi::jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::verdict::{Counts, End, took};
+use super::{
+    record::Record,
+    verdict::{Counts, End, took},
+};
 use crate::{
     api::{AttemptOutcome, AttemptStatus, CaseFailure, Retries, reason, text},
     host::HostId,
@@ -14,6 +17,8 @@ use crate::{
 
 /// The most characters of what is written of an attempt.
 const WORDS: usize = 256;
+/// How an attempt ends that nothing came of.
+const NOT_BEGUN: [&str; 3] = [reason::PENDING_TIMEOUT, reason::IMAGE_UNAVAILABLE, reason::DEADLINE_EXCEEDED];
 
 /// An attempt that ended: what is written of it before the next one is begun.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,6 +33,9 @@ pub struct Attempt {
     pub host: Option<HostId>,
     /// Its container.
     pub container: Option<String>,
+    /// What image that was made of: what its registry knows it by, or its id.
+    #[serde(default)]
+    pub image: Option<String>,
     /// When that started, and for how many milliseconds it ran.
     pub ran: Option<(Timestamp, u64)>,
     /// The cases of this attempt and of those before together.
@@ -132,11 +140,23 @@ impl Attempt {
             message: text::line(words, WORDS),
             host,
             container: end.container.as_ref().map(|(_, container)| container.id.clone()),
+            image: end.container.as_ref().and_then(|(_, container)| container.image.clone()),
             ran: end.ran.map(|(at, ran)| (at, u64::try_from(ran.as_millis()).unwrap_or(u64::MAX))),
             counts: end.counts,
             failed: again.filter(|_| outcome == AttemptOutcome::Test).cloned().unwrap_or_default(),
             results: end.results.clone(),
         }
+    }
+
+    /// It, with what is written down of its container, where that was lost before anybody looked at its end.
+    #[must_use]
+    pub fn with_record(mut self, record: &Record, now: Timestamp) -> Self {
+        if let Some(placed) = &record.placed {
+            self.container.get_or_insert_with(|| placed.container.clone());
+            let ran = |at| (at, u64::try_from(super::stage::elapsed(at, now).as_millis()).unwrap_or(u64::MAX));
+            self.ran = self.ran.or_else(|| record.started().map(ran));
+        }
+        self
     }
 
     /// It as status tells it. `node` names a host.
@@ -167,10 +187,9 @@ pub fn with(before: &[Attempt], last: Attempt) -> Vec<Attempt> {
     all
 }
 
-/// The end of a run whose last attempt ended this way, on this host: with what those before have said.
+/// The end of a run whose last attempt ended this way: with what those before have said.
 #[must_use]
-pub fn conclude(before: &[Attempt], host: Option<HostId>, end: End) -> End {
-    let last = Attempt::of(&end, host);
+pub fn conclude(before: &[Attempt], last: Attempt, end: End) -> End {
     let mut end = verdict(before, &last, end);
     if !before.is_empty() {
         end.attempts = with(before, last);
@@ -188,6 +207,13 @@ fn verdict(before: &[Attempt], last: &Attempt, mut end: End) -> End {
         let ended = end.ran.and_then(|(at, ran)| at.checked_add(ran).ok()).or_else(|| ends(before));
         let ran = ended.map(|ended| super::stage::elapsed(began, ended));
         end.ran = ran.map(|ran| (began, ran));
+    }
+    let lost = before.last().filter(|a| a.outcome == AttemptOutcome::Infrastructure && base(before).is_none());
+    if let Some(lost) = lost.filter(|_| end.container.is_none() && NOT_BEGUN.contains(&end.reason)) {
+        // It is for the loss that there is no verdict: nothing else was in the way of the first attempt.
+        end.reason = reason::INFRASTRUCTURE;
+        end.message = format!("{}; attempt {number} did not begin: {}", lost.message, end.message);
+        return end;
     }
     let told = base(before).filter(|_| last.outcome != AttemptOutcome::Test || end.counts.is_none());
     if let Some(base) = told {

@@ -21,6 +21,7 @@ fn attempt(of: char) -> Attempt {
         message: format!("it is {of}"),
         host: Some(host("m0")),
         container: Some("c1".to_owned()),
+        image: None,
         ran: Some((Timestamp::from_second(1000).unwrap(), 5_000)),
         counts,
         failed: if of == 'f' { vec!["a".to_owned()] } else { vec![] },
@@ -122,10 +123,14 @@ fn the_end_of_a_run_is_that_of_its_last_attempt_with_what_the_others_said() {
         ("fl", PENDING_TIMEOUT, None, CASES_FAILED, false, "it is f; then attempt 3: the end"),
         ("f", CANCELLED, None, CANCELLED, false, "it is f; then attempt 2: the end"),
         ("l", INFRASTRUCTURE, None, INFRASTRUCTURE, true, "the end (attempt 2)"),
+        ("l", PENDING_TIMEOUT, None, INFRASTRUCTURE, true, "it is l; attempt 2 did not begin: the end"),
         ("l", PASSED, None, PASSED, true, "the end (attempt 2)"),
     ];
     for (before, why, own, wanted, of_last, words) in table {
-        let got = conclude(&attempts(before), Some(host("m1")), end(why, own));
+        let got = {
+            let end = end(why, own);
+            conclude(&attempts(before), Attempt::of(&end, Some(host("m1"))), end)
+        };
         assert_eq!((got.reason, got.complete), (wanted, wanted == PASSED), "{before} {why} {own:?}");
         assert!(got.message.contains(words), "{before} {why} {own:?}: {}", got.message);
         let results = if of_last { "nightly-results-2" } else { "nightly-results" };
@@ -143,8 +148,9 @@ fn the_end_of_a_run_is_that_of_its_last_attempt_with_what_the_others_said() {
 #[test]
 fn a_run_of_one_attempt_ends_as_it_did() {
     let plain = end(reason::CASES_FAILED, None);
-    assert_eq!(conclude(&[], Some(host("m0")), plain.clone()), plain);
-    let why = conclude(&[], None, End { again: Some(Err("nothing tells how".into())), ..plain });
+    assert_eq!(conclude(&[], Attempt::of(&plain, Some(host("m0"))), plain.clone()), plain);
+    let refused = End { again: Some(Err("nothing tells how".into())), ..plain };
+    let why = conclude(&[], Attempt::of(&refused, None), refused);
     assert!(why.message.ends_with("They are not run again: nothing tells how"), "{}", why.message);
 }
 
@@ -181,7 +187,8 @@ proptest! {
             AttemptOutcome::Test if last.reason == reason::PASSED => reason::PASSED,
             AttemptOutcome::Test => reason::CASES_FAILED,
         };
-        let concluded = conclude(before, None, end(why, None));
+        let end = end(why, None);
+        let concluded = conclude(before, Attempt::of(&end, None), end);
         prop_assert_eq!(concluded.complete, concluded.reason == reason::PASSED);
         if why != reason::PASSED { prop_assert!(!concluded.complete); }
     }

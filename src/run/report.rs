@@ -126,7 +126,8 @@ fn status(run: &E2ERun, seen: &Observed, plan: &Plan, outcome: &Outcome, now: Ti
     match (fatal, &plan.says) {
         (Some((words, (reason, remedy))), _) => {
             let end = End::without_container(reason, format!("{words}. {remedy}"));
-            Some(ended(run, old, &attempt::conclude(&seen.record.attempts, None, end), now))
+            let this = Attempt::of(&end, None).with_record(&seen.record, now);
+            Some(ended(run, old, &attempt::conclude(&seen.record.attempts, this, end), now))
         }
         (None, Says::Ended(end)) => {
             let container = end.container.clone().or(located);

@@ -7,6 +7,7 @@ use crate::{
     api::{ImagePullPolicy, reason},
     host::HostId,
     run::{
+        attempt,
         facts::{Bringing, HostView},
         registry::full_name,
         stage::{Clock, Stage},
@@ -21,7 +22,9 @@ type Nodes<'a> = BTreeMap<&'a HostId, &'a HostView>;
 /// What brings the image to every node; `None` when it is there.
 pub fn image(look: &Look<'_>, nodes: &Nodes<'_>) -> Option<Plan> {
     let spec = look.spec;
-    let always = spec.image_pull_policy == ImagePullPolicy::Always;
+    // Cases that failed are run again by what they failed by.
+    let again = attempt::base(&look.seen.record.attempts).is_some();
+    let always = spec.image_pull_policy == ImagePullPolicy::Always && !again;
     let has = |host: &HostView| is_there(host) && (!always || host.bringing == Bringing::Done);
     let missing: Vec<_> = nodes.iter().filter(|(_, host)| !has(host)).map(|(id, host)| (*id, *host)).collect();
     if missing.is_empty() {
@@ -148,6 +151,24 @@ pub fn differing(look: &Look<'_>, nodes: &Nodes<'_>, on: &HostId) -> Option<Plan
     let step = |id: &HostId| Step::Align { from: on.clone(), to: id.clone() };
     let steps = differing.iter().filter(|(_, host)| due(host)).map(|(id, _)| step(id)).collect();
     Some(Plan::wait(clock, steps, Says::Image(words), SOON))
+}
+
+/// What to say where cases that failed would be run again by another image than the one they failed by: the tag has
+/// moved since. On a node to which the image was copied no registry knows it: there it is found by that of another node.
+pub fn moved(look: &Look<'_>, nodes: &Nodes<'_>, on: &HostId) -> Option<Plan> {
+    let base = attempt::base(&look.seen.record.attempts)?;
+    let (was, here) = (base.image.as_ref()?, nodes.get(on)?);
+    let is =
+        |host: &HostView| matches!(&host.image, Some(Some(image)) if image.id == *was || image.digests.contains(was));
+    if nodes.values().any(|host| is(host) && same(host, here)) {
+        return None;
+    }
+    let words = format!(
+        "{} is another image on {} than {was}, by which the cases failed: they are not run again by that one",
+        look.spec.image,
+        look.node(&on.slot)
+    );
+    Some(Plan::end(reason::NO_RESULTS, words))
 }
 
 /// What a run's container is made of, for people: what the registry of this name knows it by, or its id.

@@ -29,7 +29,7 @@ pub fn leave(look: &Look<'_>) -> Plan {
     let stage = if seen.deleting { Stage::Leaving } else { Stage::Cleaning };
     if let Some(clock) = look.clock(stage) {
         let steps = left.into_iter().map(|(host, container)| Step::Remove(host, container)).collect();
-        return Plan::wait(clock, steps, Says::Nothing, SOON);
+        return vacating(look, Plan::wait(clock, steps, Says::Nothing, SOON));
     }
     let mut plan = go(look);
     if plan.steps.contains(&Step::Release) {

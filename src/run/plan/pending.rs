@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{
     FALLBACK, Look, Plan, SOON, Says, Step,
-    image::{differing, foreign, image},
+    image::{differing, foreign, image, moved},
     retry,
 };
 use crate::{
@@ -145,8 +145,10 @@ fn begin(look: &Look<'_>, cluster: &ClusterView) -> Plan {
     let Some(on) = leader.copied() else {
         return wait(look, format!("SwarmCluster {} has no manager", look.cluster()));
     };
-    if let Some(plan) =
-        image(look, &nodes).or_else(|| foreign(look, &nodes, on)).or_else(|| differing(look, &nodes, on))
+    if let Some(plan) = image(look, &nodes)
+        .or_else(|| foreign(look, &nodes, on))
+        .or_else(|| moved(look, &nodes, on))
+        .or_else(|| differing(look, &nodes, on))
     {
         return plan;
     }

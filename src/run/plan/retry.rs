@@ -18,7 +18,7 @@ pub fn after(look: &Look<'_>, plan: Plan) -> Plan {
     let Says::Ended(end) = plan.says else { return plan };
     let before = &look.seen.record.attempts;
     let host = look.seen.record.placed.as_ref().map(|placed| &placed.host).or(end.on.as_ref()).cloned();
-    let this = Attempt::of(&end, host.clone());
+    let this = Attempt::of(&end, host).with_record(&look.seen.record, look.now);
     let all = attempt::with(before, this.clone());
     let chances = Chances {
         time: look.clock(Stage::Running).is_some(),
@@ -27,7 +27,7 @@ pub fn after(look: &Look<'_>, plan: Plan) -> Plan {
     };
     match attempt::next(&look.spec.retries, &all, chances) {
         Next::Verdict => {
-            let end = attempt::conclude(before, host, *end);
+            let end = attempt::conclude(before, this, *end);
             Plan { says: Says::Ended(Box::new(end)), ..plan }
         }
         next => {
@@ -63,7 +63,10 @@ fn words(look: &Look<'_>, ended: &Attempt, next: Next) -> String {
             format!("attempt {number}{on}: {message}. Attempt {} runs {}{more} again", number + 1, named.join(", "))
         }
         Next::Elsewhere | Next::Verdict => {
-            format!("attempt {number}{on} was lost: {message}. Attempt {} begins on another manager", number + 1)
+            format!(
+                "attempt {number}{on} was lost: {message}. Attempt {} begins on another manager, or on the machine that takes its place",
+                number + 1
+            )
         }
     }
 }
@@ -90,7 +93,8 @@ pub fn pending(look: &Look<'_>, mut plan: Plan) -> Plan {
     if !left.is_empty() {
         // Never two at once: what is left of an attempt goes before the next one is made.
         plan.steps.retain(|step| !matches!(step, Step::Launch(_) | Step::Adopt(..)));
-        plan.steps.splice(0..0, left.into_iter().map(|(host, container)| Step::Remove(host, container)));
+        // After all else: what cannot be removed keeps no place from being given up.
+        plan.steps.extend(left.into_iter().map(|(host, container)| Step::Remove(host, container)));
         plan.again = plan.again.map(|again| again.min(SOON));
     }
     let running = record.began().map_or(FALLBACK, |_| clock.left());

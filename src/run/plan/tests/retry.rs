@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    api::{AttemptOutcome, Retries},
+    api::{AttemptOutcome, ImagePullPolicy, Retries},
     run::{attempt::Attempt, verdict::End},
 };
 
@@ -43,6 +43,7 @@ fn between(outcome: AttemptOutcome) -> Observed {
         message: "it was lost".into(),
         host: Some(id("m1", 0)),
         container: Some("c1".into()),
+        image: None,
         ran: Some((before(100), 60_000)),
         counts: None,
         failed: vec![],
@@ -139,7 +140,7 @@ fn what_is_left_goes_with_a_run_that_ends_between_two_attempts() {
 fn between_attempts_the_time_of_the_run_goes_on_and_its_cluster_stays_the_same() {
     type Change = fn(&mut Observed);
     let cases: [(&str, Change, &str); 4] = [
-        ("its time", |s| s.record.attempts[0].ran = Some((before(1800), 60_000)), reason::DEADLINE_EXCEEDED),
+        ("its time", |s| s.record.attempts[0].ran = Some((before(1800), 60_000)), reason::INFRASTRUCTURE),
         ("no cluster", |s| s.cluster = None, reason::CLUSTER_GONE),
         ("another cluster", |s| s.cluster.as_mut().unwrap().uid = "another".into(), reason::CLUSTER_GONE),
         ("it is deleted", |s| s.cluster.as_mut().unwrap().deleting = true, reason::CLUSTER_GONE),
@@ -181,4 +182,48 @@ fn a_container_of_another_attempt_than_is_written_is_never_judged() {
     }
     let plan = plan(&retrying(), &seen, now());
     assert_eq!(end(&plan).map(|(why, _)| why), Some(reason::NO_RESULTS), "{plan:?}");
+}
+
+#[test]
+fn of_a_container_that_was_lost_unseen_its_id_and_its_time_are_remembered() {
+    let mut seen = with(&ContainerState::Running);
+    let view = seen.hosts.remove(&id("m1", 0)).unwrap();
+    seen.hosts.insert(id("m1", 1), HostView { container: Some(None), ..view });
+    let plan = plan(&retrying(), &seen, now());
+    let attempt = again(&plan).expect("another attempt");
+    assert_eq!((attempt.container.as_deref(), attempt.ran), (Some("c1"), Some((before(60), 60_000))));
+}
+
+#[test]
+fn cases_that_failed_are_run_again_by_the_image_they_failed_by() {
+    let image = |id: &str, digests: &[&str]| {
+        let digests = digests.iter().map(ToString::to_string).collect();
+        Some(Some(Image { id: id.into(), digests, ..Image::default() }))
+    };
+    let (one, copied, moved) = (image("i1", &["suite@d1"]), image("i1", &[]), image("i2", &["suite@d2"]));
+    // What the cases failed by, what m0 and m1 have, of which m1 leads, and whether they are run again there.
+    let table = [
+        (None, &moved, &moved, true),
+        (Some("suite@d1"), &one, &one, true),
+        (Some("i1"), &copied, &copied, true),
+        (Some("suite@d1"), &one, &copied, true),
+        (Some("suite@d1"), &moved, &moved, false),
+        (Some("suite@d1"), &one, &moved, false),
+        (Some("i1"), &moved, &moved, false),
+    ];
+    for (was, m0, m1, wanted) in table {
+        for policy in [ImagePullPolicy::IfNotPresent, ImagePullPolicy::Always] {
+            let mut seen = between(AttemptOutcome::Test);
+            seen.record.attempts[0].image = was.map(str::to_owned);
+            for (slot, image) in [("m0", m0), ("m1", m1), ("w0", m1)] {
+                host(&mut seen, slot).image.clone_from(image);
+            }
+            let spec = E2ERunSpec { image_pull_policy: policy, ..retrying() };
+            let plan = plan(&spec, &seen, now());
+            let (launches, ends) = (plan.steps.iter().any(|s| matches!(s, Step::Launch(_))), end(&plan));
+            let aligns = plan.steps.iter().any(|s| matches!(s, Step::Align { .. }));
+            assert_eq!(launches || aligns, wanted, "{was:?} {m0:?} {m1:?}: {plan:?}");
+            assert_eq!(ends.is_some_and(|(_, words)| words.contains("another image")), !wanted, "{plan:?}");
+        }
+    }
 }
