@@ -21,7 +21,18 @@ pub async fn file(kubernetes: &Kubernetes, run: &E2ERun, key: &str) -> Result<Op
     in_map(kubernetes, &map, key).await
 }
 
-/// The same of one attempt of the run, counted from 1.
+/// The log of the run's last attempt. Where that left none, that of the one whose results are the run's: not where the
+/// `end` of a log is asked for, whose begin was seen.
+pub async fn last_log(kubernetes: &Kubernetes, run: &E2ERun, end: bool) -> Result<Option<Vec<u8>>, Failure> {
+    let last = run.status.as_ref().and_then(|status| status.attempts.last());
+    match last.map(|attempt| attempt.results.as_ref()) {
+        Some(Some(map)) => in_map(kubernetes, map, LOG).await,
+        Some(None) if end => Ok(None),
+        Some(None) | None => file(kubernetes, run, LOG).await,
+    }
+}
+
+/// The kept file of one attempt of the run, counted from 1.
 pub async fn of_attempt(
     kubernetes: &Kubernetes,
     run: &E2ERun,

@@ -9,7 +9,7 @@ use crate::cli::{
     terminal::{Cell, Printer, Structured, Style, Table},
 };
 use crate::{
-    api::E2ERun,
+    api::{AttemptOutcome, E2ERun},
     results::{Outcome, Verdict},
 };
 
@@ -47,9 +47,14 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     let run = kubernetes.run(&args.run).await?;
     let junit = match args.attempt {
         None => junit(&kubernetes, &run).await?,
-        Some(number) => kept::of_attempt(&kubernetes, &run, number, &[kept::OWN_JUNIT, kept::JUNIT])
-            .await?
-            .ok_or_else(|| Failure::new(format!("attempt {number} of run {:?} left no results", args.run)))?,
+        Some(number) => {
+            kept::of_attempt(&kubernetes, &run, number, own_keys(&run, number)).await?.ok_or_else(|| {
+                Failure::new(format!(
+                    "attempt {number} of run {:?} left no results of its own, or they had no room",
+                    args.run
+                ))
+            })?
+        }
     };
     let printer = &context.printer;
     if matches!(args.output, Format::Junit) {
@@ -63,6 +68,13 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
         Format::Json => printer.object(Structured::Json, &as_json(&run, &outcome)),
         _ => printer.bytes(table(printer, &outcome).as_bytes()),
     }
+}
+
+/// Where an attempt's own results are: after one that told of the tests, the others are those of all together.
+fn own_keys(run: &E2ERun, number: u32) -> &'static [&'static str] {
+    let attempts = run.status.as_ref().map_or(&[][..], |status| &status.attempts);
+    let told = attempts.iter().any(|a| a.number < number && a.outcome == AttemptOutcome::Test);
+    if told { &[kept::OWN_JUNIT] } else { &[kept::JUNIT] }
 }
 
 /// The run's JUnit as it was kept.

@@ -246,7 +246,7 @@ async fn print_kept(
         return Err(Failure::new(format!("run {name:?} has ended, and the log that is kept has no times"))
             .help(format!("kubectl testkit logs {name} --tail 100")));
     }
-    let Some(bytes) = kept::file(kubernetes, run, kept::LOG).await? else {
+    let Some(bytes) = kept::last_log(kubernetes, run, printed > 0).await? else {
         if printed > 0 {
             context.printer.warn(format_args!("the end of the log of {name} was not kept: {}", message(run)));
             return Ok(());
