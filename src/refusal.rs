@@ -17,7 +17,9 @@ pub fn for_good(status: &Status) -> Option<&str> {
 /// Why an object is refused until something that a quota counts is gone, in the API server's words: the object is right.
 #[must_use]
 pub fn for_want_of_room(status: &Status) -> Option<&str> {
-    (status.code == 403 && status.message.contains("exceeded quota")).then_some(&*status.message)
+    // The second is said of a quota that is so new that nobody has counted yet.
+    let quota = ["exceeded quota", "status unknown for quota"].iter().any(|words| status.message.contains(words));
+    (status.code == 403 && quota).then_some(&*status.message)
 }
 
 /// Whether it is the operator that has no permission: then a person has to give it one, and the object is right.
@@ -37,6 +39,7 @@ mod tests {
             (400, "strict decoding error", true),
             (403, "admission webhook denied the request", true),
             (403, "forbidden: exceeded quota: runs", false),
+            (403, "forbidden: status unknown for quota: runs, resources: count/e2eruns.testkit.dev", false),
             (401, "Unauthorized", false),
             (404, "namespaces \"x\" not found", false),
             (409, "already exists", false),

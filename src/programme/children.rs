@@ -34,6 +34,8 @@ pub struct Child {
     pub cancelled: bool,
     /// It is being deleted.
     pub deleting: bool,
+    /// What is said of it is of another run, which it joined: the evidence is there.
+    pub joined: bool,
     /// How it went, as far as it did.
     pub outcome: Outcome,
 }
@@ -81,6 +83,7 @@ impl Child {
             ended: over.then_some(Ended { passed, at }),
             cancelled: run.spec.cancel,
             deleting: run.metadata.deletion_timestamp.is_some(),
+            joined: status.joined.is_some(),
             outcome: Outcome::of(status),
         }
     }
@@ -177,6 +180,9 @@ pub async fn make(runs: &Api<E2ERun>, run: &E2ERun) -> Result<Made, kube::Error>
             let owner = run.owner_references().first().map(|o| o.uid.clone()).unwrap_or_default();
             match runs.get_opt(&name).await? {
                 Some(there) if is_of(&there, &owner) => Ok(Made::Before(there.uid().unwrap_or_default())),
+                Some(there) if goes(&there, run) => {
+                    Ok(Made::NotNow(format!("E2ERun {name}, which was made before, is not gone yet")))
+                }
                 Some(_) => Ok(Made::Refused(format!("an E2ERun {name} is there that was made otherwise: delete it"))),
                 None => Err(kube::Error::Api(status)),
             }
@@ -192,6 +198,13 @@ pub async fn make(runs: &Api<E2ERun>, run: &E2ERun) -> Result<Made, kube::Error>
         },
         Err(error) => Err(error),
     }
+}
+
+/// Whether a run goes by itself: it is being deleted, or it belongs to one of this name and kind as its maker that was
+/// there before, and goes after that.
+fn goes(there: &E2ERun, run: &E2ERun) -> bool {
+    let before = |of: &OwnerReference| run.owner_references().iter().any(|o| o.kind == of.kind && o.name == of.name);
+    there.metadata.deletion_timestamp.is_some() || there.owner_references().iter().any(before)
 }
 
 /// Has the run of this UID end: its evidence is kept. One that is gone is as wanted.
@@ -227,4 +240,33 @@ fn gone_is_fine<T>(answer: Result<T, kube::Error>) -> Result<(), kube::Error> {
 #[must_use]
 pub fn runs(client: &Client, namespace: &str) -> Api<E2ERun> {
     Api::namespaced(client.clone(), namespace)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn what_goes_by_itself_is_waited_for_and_what_others_made_is_not() {
+        let run = |more: serde_json::Value| -> E2ERun {
+            let mut run = json!({
+                "metadata": {"name": "m-a", "uid": "r"}, "spec": {"clusterRef": {"name": "foo"}, "image": "suite:1"},
+            });
+            run["metadata"].as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            serde_json::from_value(run).unwrap()
+        };
+        let of = |kind: &str, name: &str, uid: &str| json!({"ownerReferences": [{"apiVersion": "testkit.dev/v1alpha1", "kind": kind, "name": name, "uid": uid}]});
+        let new = run(of("E2EMatrix", "m", "new"));
+        for (there, wanted) in [
+            (of("E2EMatrix", "m", "old"), true),
+            (of("E2EMatrix", "other", "old"), false),
+            (of("E2ESchedule", "m", "old"), false),
+            (json!({}), false),
+            (json!({"deletionTimestamp": "2026-11-28T00:00:00Z"}), true),
+        ] {
+            assert_eq!(goes(&run(there.clone()), &new), wanted, "{there}");
+        }
+    }
 }
