@@ -46,19 +46,32 @@ pub fn judged(old: &Conditions, verdict: &Verdict<'_>, generation: Option<i64>, 
     conditions
 }
 
+/// What a status is written over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Over {
+    /// Whatever is there by now: all of it is found again from what there is.
+    Whatever,
+    /// What was read, and nothing later: it is what is remembered of things that are gone.
+    WhatWasRead,
+}
+
 /// Writes a status.
 ///
 /// # Errors
-/// Where the API server refuses; an object that is gone is no error.
-pub async fn write<K>(api: &Api<K>, object: &K, status: &impl Serialize) -> Result<(), kube::Error>
+/// Where the API server refuses; an object that is gone is no error. A conflict is, where another one was written since.
+pub async fn write<K>(api: &Api<K>, object: &K, status: &impl Serialize, over: Over) -> Result<(), kube::Error>
 where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + DeserializeOwned + Clone + std::fmt::Debug,
 {
+    // Of this object, and not of another one under its name.
+    let mut metadata = json!({"uid": object.meta().uid});
+    if over == Over::WhatWasRead {
+        metadata["resourceVersion"] = json!(object.resource_version());
+    }
     let patch = json!({
         "apiVersion": K::api_version(&()),
         "kind": K::kind(&()),
-        // Of this object, and not of another one under its name.
-        "metadata": {"uid": object.meta().uid},
+        "metadata": metadata,
         "status": status,
     });
     let params = PatchParams::apply(MANAGER).force();

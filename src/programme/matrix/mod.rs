@@ -69,8 +69,11 @@ async fn reconcile(matrix: Arc<E2EMatrix>, context: Arc<Context>) -> Result<Acti
         delete(&context, &matrix).await?;
         return Ok(Action::await_change());
     }
-    let outcome = act(&context, &matrix, &plan).await?;
+    let (outcome, failed) = act(&context, &matrix, &plan).await;
     report::report(&context, &matrix, &plan, &outcome).await?;
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
     let refused = outcome.not_now.is_some().then_some(REFUSED);
     Ok(plan.again.into_iter().chain(refused).min().map_or_else(Action::await_change, Action::requeue))
 }
@@ -93,26 +96,31 @@ async fn observe(matrix: &E2EMatrix, context: &Context) -> Result<Option<Seen>, 
     Ok(Some(Seen { before: status.combinations, children, gone, finished }))
 }
 
-/// Carries out a plan. Each step may be repeated.
-async fn act(context: &Context, matrix: &E2EMatrix, plan: &Plan) -> Result<Outcome, Error> {
+/// Carries out a plan, with the first error there was: what goes wrong with one run is in the way of no other. Each step
+/// may be repeated.
+async fn act(context: &Context, matrix: &E2EMatrix, plan: &Plan) -> (Outcome, Option<kube::Error>) {
     let runs = children::runs(&context.client, &matrix.namespace().unwrap_or_default());
-    let mut outcome = Outcome::default();
+    let (mut outcome, mut failed) = (Outcome::default(), None);
     for (name, uid) in &plan.cancel {
-        children::cancel(&runs, name, uid).await?;
+        failed = failed.or(children::cancel(&runs, name, uid).await.err());
     }
     for number in &plan.make {
         let Some(run) = run_of(matrix, plan, *number) else { continue };
-        match children::make(&runs, &run).await? {
-            Made::Now(uid) | Made::Before(uid) => drop(outcome.made.insert(*number, uid)),
-            Made::Refused(words) => drop(outcome.refused.insert(*number, words)),
+        match children::make(&runs, &run).await {
+            Ok(Made::Now(uid) | Made::Before(uid)) => drop(outcome.made.insert(*number, uid)),
+            Ok(Made::Refused(words)) => drop(outcome.refused.insert(*number, words)),
             // What holds for one holds for all.
-            Made::NotNow(words) => {
+            Ok(Made::NotNow(words)) => {
                 outcome.not_now = Some(words);
+                break;
+            }
+            Err(error) => {
+                failed = failed.or(Some(error));
                 break;
             }
         }
     }
-    Ok(outcome)
+    (outcome, failed)
 }
 
 /// The run of a combination.

@@ -104,6 +104,12 @@ pub const fn is_over(one: &CombinationStatus) -> bool {
     matches!(one.phase, Phase::Complete | Phase::Failed)
 }
 
+/// Whether it did not come to its own end.
+#[must_use]
+pub fn is_cancelled(one: &CombinationStatus) -> bool {
+    one.phase == Phase::Failed && one.reason.as_deref() == Some(reason::CANCELLED)
+}
+
 /// Whether it is there, and has not ended.
 const fn is_under_way(one: &CombinationStatus) -> bool {
     one.uid.is_some() && !is_over(one)
@@ -114,7 +120,8 @@ fn stopped(spec: &E2EMatrixSpec, stand: &[CombinationStatus]) -> Option<String> 
     if spec.cancel {
         return Some("spec.cancel is set".to_owned());
     }
-    let first = stand.iter().find(|one| one.phase == Phase::Failed).filter(|_| spec.fail_fast)?;
+    let failed = |one: &&CombinationStatus| one.phase == Phase::Failed && !is_cancelled(one);
+    let first = stand.iter().find(failed).filter(|_| spec.fail_fast)?;
     Some(format!("{} failed (spec.failFast)", first.run))
 }
 

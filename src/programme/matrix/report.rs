@@ -5,11 +5,11 @@ use std::collections::BTreeMap;
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, ResourceExt};
 
-use super::plan::{Plan, is_over};
+use super::plan::{Plan, is_cancelled, is_over};
 use crate::{
     api::{CombinationStatus, E2EMatrix, E2EMatrixStatus, Phase, condition, reason, set, text, type_},
     programme::{Context, REFUSED},
-    status::{Verdict, announce, judged, whole, write},
+    status::{Over, Verdict, announce, judged, whole, write},
 };
 
 /// The most names in a message.
@@ -41,7 +41,7 @@ pub async fn report(context: &Context, matrix: &E2EMatrix, plan: &Plan, outcome:
         return Ok(());
     }
     let matrices: Api<E2EMatrix> = Api::namespaced(context.client.clone(), &matrix.namespace().unwrap_or_default());
-    write(&matrices, matrix, &new).await?;
+    write(&matrices, matrix, &new, Over::WhatWasRead).await?;
     announce(&context.events, matrix, &old.conditions, &new.conditions, ACTION).await;
     Ok(())
 }
@@ -72,11 +72,6 @@ impl Counts {
     const fn ended(&self) -> usize {
         self.passed + self.failed + self.cancelled
     }
-}
-
-/// Whether it did not come to its own end.
-fn is_cancelled(one: &CombinationStatus) -> bool {
-    one.phase == Phase::Failed && one.reason.as_deref() == Some(reason::CANCELLED)
 }
 
 /// The status after a pass.

@@ -10,6 +10,7 @@ use futures::StreamExt;
 use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, Client, Resource, ResourceExt,
+    api::ListParams,
     runtime::{
         Controller, WatchStreamExt,
         controller::Action,
@@ -24,10 +25,10 @@ use self::{
 };
 use super::{
     Context, Error, PAUSE, REFUSED, SOON,
-    children::{self, Made, Mark},
+    children::{self, Child, Made, Mark},
 };
 use crate::{
-    api::{E2ERun, E2ESchedule, SCHEDULED_AT, label},
+    api::{ConcurrencyPolicy, E2ERun, E2ESchedule, SCHEDULED_AT, label},
     events::Events,
     metrics::metrics,
 };
@@ -64,10 +65,18 @@ async fn reconcile(schedule: Arc<E2ESchedule>, context: Arc<Context>) -> Result<
         // Its runs are its own: Kubernetes deletes them.
         return Ok(Action::await_change());
     }
-    let Some(seen) = observe(&schedule, &context) else { return Ok(Action::requeue(SOON)) };
-    let plan = plan::plan(&schedule.spec, &seen, Timestamp::now());
-    let outcome = act(&context, &schedule, &plan).await?;
+    let Some(mut seen) = observe(&schedule, &context) else { return Ok(Action::requeue(SOON)) };
+    let mut plan = plan::plan(&schedule.spec, &seen, Timestamp::now());
+    if plan.make.is_some() && schedule.spec.concurrency_policy == ConcurrencyPolicy::Forbid {
+        // A watch may be late by minutes where its connection is half dead, and a run made beside another is not unmade.
+        seen.children = asked(&context, &schedule).await?;
+        plan = plan::plan(&schedule.spec, &seen, Timestamp::now());
+    }
+    let (outcome, failed) = act(&context, &schedule, &plan).await;
     report::report(&context, &schedule, &seen, &plan, &outcome).await?;
+    if let Some(error) = failed {
+        return Err(error.into());
+    }
     Ok(again(&plan, &outcome).map_or_else(Action::await_change, Action::requeue))
 }
 
@@ -87,25 +96,36 @@ fn observe(schedule: &E2ESchedule, context: &Context) -> Option<Seen> {
     Some(Seen { created, last, missed, children })
 }
 
-/// Carries out a plan. Each step may be repeated.
-async fn act(context: &Context, schedule: &E2ESchedule, plan: &Plan) -> Result<Outcome, Error> {
+/// The runs that it made, as the API server tells now.
+async fn asked(context: &Context, schedule: &E2ESchedule) -> Result<Vec<Child>, Error> {
     let runs = children::runs(&context.client, &schedule.namespace().unwrap_or_default());
-    let mut outcome = Outcome::default();
+    let uid = schedule.uid().unwrap_or_default();
+    let of = ListParams::default().labels(&format!("{}={}", label::SCHEDULE, schedule.name_any()));
+    let all = runs.list(&of).await?;
+    Ok(all.iter().filter(|run| children::is_of(run, &uid)).map(Child::of).collect())
+}
+
+/// Carries out a plan, with the first error there was: what goes wrong with one run is in the way of no other. Each step
+/// may be repeated.
+async fn act(context: &Context, schedule: &E2ESchedule, plan: &Plan) -> (Outcome, Option<kube::Error>) {
+    let runs = children::runs(&context.client, &schedule.namespace().unwrap_or_default());
+    let (mut outcome, mut failed) = (Outcome::default(), None);
     for (name, uid) in &plan.cancel {
-        children::cancel(&runs, name, uid).await?;
+        failed = failed.or(children::cancel(&runs, name, uid).await.err());
     }
     if let Some(start) = &plan.make {
         let run = run_of(schedule, start);
-        match children::make(&runs, &run).await? {
-            Made::Now(_) => outcome.made = Some((run.name_any(), *start)),
-            Made::Before(_) => outcome.found = Some((run.name_any(), *start)),
-            Made::Refused(words) | Made::NotNow(words) => outcome.refused = Some((words, *start)),
+        match children::make(&runs, &run).await {
+            Ok(Made::Now(_)) => outcome.made = Some((run.name_any(), *start)),
+            Ok(Made::Before(_)) => outcome.found = Some((run.name_any(), *start)),
+            Ok(Made::Refused(words) | Made::NotNow(words)) => outcome.refused = Some((words, *start)),
+            Err(error) => failed = failed.or(Some(error)),
         }
     }
     for (name, uid) in &plan.delete {
-        children::delete(&runs, name, uid).await?;
+        failed = failed.or(children::delete(&runs, name, uid).await.err());
     }
-    Ok(outcome)
+    (outcome, failed)
 }
 
 /// The run of a start.
@@ -141,7 +161,7 @@ mod tests {
         assert_eq!((&*run.annotations()["why"], &*run.annotations()[SCHEDULED_AT]), ("x", "2026-11-28T03:00:00Z"));
         assert!(children::is_of(&run, "u1") && !children::is_of(&run, "u2"));
         assert_eq!(run.spec, schedule.spec.run_template.spec);
-        assert_eq!(children::Child::of(&run).scheduled, Some(due), "what is written is read");
+        assert_eq!(Child::of(&run).scheduled, Some(due), "what is written is read");
         // With the longest name that a schedule may have, for as long as minutes have eight digits (to 2160).
         assert!(plan::name(&"n".repeat(52), due).len() <= 63);
     }

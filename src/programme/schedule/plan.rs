@@ -141,17 +141,15 @@ impl Since {
     }
 }
 
-/// The runs that have ended and are more than are to be kept, the oldest first.
+/// The runs that have ended and are more than are to be kept, the oldest first: by when they were made, which the clock of
+/// the API server says of all. Those that have joined another one go before it.
 fn outdated(spec: &E2EScheduleSpec, children: &[Child]) -> Vec<(String, String)> {
     let of = |passed: bool, limit: u32| {
-        let mut ended: Vec<(Timestamp, &Child)> = children
-            .iter()
-            .filter(|child| !child.deleting)
-            .filter_map(|child| child.ended.filter(|end| end.passed == passed).map(|end| (end.at, child)))
-            .collect();
-        ended.sort_by_key(|(at, child)| (*at, child.created, child.name.clone()));
+        let of = |child: &&Child| !child.deleting && child.ended.is_some_and(|end| end.passed == passed);
+        let mut ended: Vec<&Child> = children.iter().filter(of).collect();
+        ended.sort_by_key(|child| (!child.joined, child.created, child.name.clone()));
         let surplus = ended.len().saturating_sub(limit as usize);
-        ended.into_iter().take(surplus).map(|(_, child)| (child.name.clone(), child.uid.clone()))
+        ended.into_iter().take(surplus).map(|child| (child.name.clone(), child.uid.clone()))
     };
     of(true, spec.successful_runs_history_limit).chain(of(false, spec.failed_runs_history_limit)).collect()
 }

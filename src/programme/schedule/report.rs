@@ -9,7 +9,7 @@ use crate::{
     events::Severity,
     metrics::metrics,
     programme::{Context, REFUSED, children::Child},
-    status::{Verdict, announce, judged, whole, write},
+    status::{Over, Verdict, announce, judged, whole, write},
 };
 
 /// The most names in a status.
@@ -59,7 +59,7 @@ pub async fn report(
     }
     let schedules: Api<E2ESchedule> =
         Api::namespaced(context.client.clone(), &schedule.namespace().unwrap_or_default());
-    write(&schedules, schedule, &new).await?;
+    write(&schedules, schedule, &new, Over::WhatWasRead).await?;
     announce(&context.events, schedule, &old.conditions, &new.conditions, ACTION).await;
     Ok(())
 }
@@ -194,6 +194,7 @@ mod tests {
             ended: ended.map(|(passed, time)| crate::programme::children::Ended { passed, at: at(time) }),
             cancelled: false,
             deleting: false,
+            joined: false,
             outcome: crate::programme::children::Outcome::default(),
         };
         let children = vec![

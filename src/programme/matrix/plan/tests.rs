@@ -34,6 +34,7 @@ fn child(image: char, stands: char) -> Child {
         ended,
         cancelled: stands == 'c',
         deleting: false,
+        joined: false,
         outcome: Outcome {
             reason: reason.to_owned(),
             message: "why".to_owned(),

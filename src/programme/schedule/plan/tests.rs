@@ -32,6 +32,7 @@ fn child(due: Timestamp, passed: Option<bool>) -> Child {
         ended: passed.map(|passed| Ended { passed, at: due + SignedDuration::from_mins(10) }),
         cancelled: false,
         deleting: false,
+        joined: false,
         outcome: crate::programme::children::Outcome::default(),
     }
 }
@@ -147,6 +148,12 @@ fn as_many_runs_are_kept_as_the_limits_say() {
     }
     let plan = plan(&spec(&json!({})), &seen(None, children()), on("06:30:00"));
     assert_eq!(plan.delete[0].0, name("s", on("01:00:00")), "the oldest first");
+    // Of one that joined another the evidence is with that one.
+    let newest =
+        children().into_iter().filter(|c| c.ended.is_some_and(|e| e.passed)).max_by_key(|c| c.created).unwrap();
+    let joined: Vec<_> = children().into_iter().map(|c| Child { joined: c.name == newest.name, ..c }).collect();
+    let plan = super::plan(&spec(&json!({})), &seen(None, joined), on("06:30:00"));
+    assert_eq!(plan.delete[0].0, newest.name, "the copy first");
     let gone: Vec<_> = children().into_iter().map(|c| Child { deleting: true, ..c }).collect();
     assert_eq!(super::plan(&spec(&json!({})), &seen(None, gone), on("06:30:00")).delete, []);
 }
