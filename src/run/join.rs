@@ -12,11 +12,14 @@ use kube::{
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::{Context, Error, queue::Leads};
+use super::{
+    Context, Error,
+    queue::{Leads, TAKEN_ON},
+};
 use crate::{
     api::{E2ERun, E2ERunStatus, FINALIZER, Phase, condition, is_true, reason, set, text, type_},
     metrics::metrics,
-    status::{self, Verdict},
+    status::{self, Over, Verdict},
 };
 
 /// Which run this one joined: written before status says so.
@@ -39,6 +42,11 @@ impl Joined {
     pub fn of(run: &E2ERun) -> Option<Self> {
         run.annotations().get(JOINED).and_then(|text| serde_json::from_str(text).ok())
     }
+}
+
+/// Whether the operator has begun with a run.
+fn is_taken_on(run: &E2ERun) -> bool {
+    run.finalizers().iter().any(|f| f == FINALIZER)
 }
 
 /// Whether a run has ended.
@@ -77,8 +85,7 @@ impl Fate {
 /// Where the API server refuses.
 pub async fn pass(context: &Context, run: &E2ERun) -> Result<Option<Action>, Error> {
     let Some(key) = &run.spec.dedupe_key else { return Ok(None) };
-    let taken_on = run.finalizers().iter().any(|f| f == FINALIZER);
-    if taken_on || run.spec.cancel || run.metadata.deletion_timestamp.is_some() {
+    if is_taken_on(run) || run.spec.cancel || run.metadata.deletion_timestamp.is_some() {
         return Ok(None);
     }
     let before = Joined::of(run);
@@ -89,9 +96,12 @@ pub async fn pass(context: &Context, run: &E2ERun) -> Result<Option<Action>, Err
     if let Some(joined) = &before {
         let there = runs.get_opt(&joined.name).await?;
         match (Fate::of(joined, there.as_ref()), there) {
-            (Fate::Waits, _) => {
+            // It was never taken on: then nothing tells of it any more.
+            (Fate::Waits, Some(leader)) if !is_taken_on(&leader) && context.line.given_up(&joined.uid) => {}
+            (Fate::Waits, leader) => {
                 say(context, &runs, run, waits(run, joined, key, Timestamp::now())).await?;
-                return Ok(Some(Action::await_change()));
+                let begins = leader.is_some_and(|leader| is_taken_on(&leader));
+                return Ok(Some(if begins { Action::await_change() } else { Action::requeue(TAKEN_ON) }));
             }
             (Fate::TakesOver, Some(leader)) => {
                 say(context, &runs, run, taken_over(run, &leader, Timestamp::now())).await?;
@@ -134,7 +144,7 @@ async fn say(context: &Context, runs: &Api<E2ERun>, run: &E2ERun, new: E2ERunSta
     if run.status.as_ref() == Some(&new) {
         return Ok(());
     }
-    status::write(runs, run, &new).await?;
+    status::write(runs, run, &new, Over::Whatever).await?;
     metrics().run(run.status.as_ref(), &new);
     let old = run.status.as_ref().map_or(&[][..], |s| &s.conditions);
     status::announce(&context.events, run, old, &new.conditions, "Run").await;

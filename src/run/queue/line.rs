@@ -24,7 +24,7 @@ use crate::{
 
 /// How long a run may be without the operator's finalizer until it keeps nobody waiting. Whoever works puts it on in
 /// its first pass; where that is refused the run can never begin.
-const TAKEN_ON: Duration = Duration::from_mins(1);
+pub const TAKEN_ON: Duration = Duration::from_mins(1);
 
 /// What is known of the runs.
 #[derive(Clone, Debug, Default)]
@@ -118,10 +118,14 @@ impl Entry {
         self
     }
 
+    /// Whether it was not taken on in time.
+    fn given_up(&self, now: Instant) -> bool {
+        self.unheld.is_some_and(|since| now.saturating_duration_since(since) >= TAKEN_ON)
+    }
+
     /// Whether it is in line.
     fn waits(&self, now: Instant) -> bool {
-        let given_up = self.unheld.is_some_and(|since| now.saturating_duration_since(since) >= TAKEN_ON);
-        self.stands == Stands::Waiting && !given_up
+        self.stands == Stands::Waiting && !self.given_up(now)
     }
 
     fn on(&self, namespace: &str, cluster: &str) -> bool {
@@ -130,8 +134,7 @@ impl Entry {
 
     /// Whether it is of this key, and could be run for all of it.
     fn could_lead(&self, namespace: &str, key: &str, now: Instant) -> bool {
-        let given_up = self.unheld.is_some_and(|since| now.saturating_duration_since(since) >= TAKEN_ON);
-        self.goes_on && self.is_of(namespace, key) && (!given_up || self.stands == Stands::Joined)
+        self.goes_on && self.is_of(namespace, key) && (!self.given_up(now) || self.stands == Stands::Joined)
     }
 
     fn is_of(&self, namespace: &str, key: &str) -> bool {
@@ -144,7 +147,8 @@ impl Entry {
 
     /// Whether others can go on for what this has become.
     fn makes_room(&self, now: Option<&Self>) -> bool {
-        let left = self.stands == Stands::Waiting && now.is_none_or(|now| now.stands == Stands::Over);
+        let gone = |now: &Self| matches!(now.stands, Stands::Over | Stands::Joined);
+        let left = self.stands == Stands::Waiting && now.is_none_or(gone);
         left || self.held && now.is_none_or(|now| !now.held)
     }
 }
@@ -214,6 +218,12 @@ impl Line {
         waiting.into_iter().map(|(uid, entry)| entry.guest(uid)).collect()
     }
 
+    /// Whether nobody is to wait for a run any more, since it was not taken on in time.
+    #[must_use]
+    pub fn given_up(&self, uid: &str) -> bool {
+        self.lock().runs.get(uid).is_some_and(|entry| entry.given_up(Instant::now()))
+    }
+
     /// Which run is run for all those of a key. One that was taken on comes first, then the oldest.
     #[must_use]
     pub fn leads(&self, namespace: &str, key: &str, asks: &str) -> Leads {
@@ -233,7 +243,10 @@ impl Line {
             .filter(|uid| known.runs.get(*uid).is_some_and(|entry| entry.could_lead(namespace, key, now)));
         // Who asks is not given up: it is taken on now.
         let could = |(uid, entry): &(&String, &Entry)| *uid == asks || entry.could_lead(namespace, key, now);
-        let rank = |(_, entry): &(&String, &Entry)| (!entry.held, entry.created, entry.object.name.clone());
+        // Who has joined another one comes last: two never join each other, whoever was told first.
+        let joined = |entry: &Entry| entry.stands == Stands::Joined;
+        let rank =
+            |(_, entry): &(&String, &Entry)| (!entry.held, joined(entry), entry.created, entry.object.name.clone());
         let first = || known.runs.iter().filter(could).min_by_key(rank).map(|(uid, _)| uid);
         let Some(leader) = told.or_else(first).cloned() else { return Leads::Itself };
         let name = known.runs.get(&leader).map(|entry| entry.object.name.clone()).unwrap_or_default();

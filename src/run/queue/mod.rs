@@ -10,7 +10,7 @@ mod line;
 
 pub use guests::{Change, Guests, change, has_place};
 use k8s_openapi::jiff::Timestamp;
-pub use line::{Leads, Line};
+pub use line::{Leads, Line, TAKEN_ON};
 use serde::{Deserialize, Serialize};
 
 use crate::api::Sharing;

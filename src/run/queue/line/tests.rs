@@ -168,6 +168,24 @@ fn an_operator_that_begins_finds_who_is_run() {
 }
 
 #[test]
+fn two_never_join_each_other() {
+    // Of one second, and the operator that told the one with the earlier name to join is gone.
+    let line = Line::default();
+    for event in [Init, InitApply(keyed("z", 1, &json!({}))), InitApply(keyed("a", 1, &joined("z"))), InitDone] {
+        line.take_in(&event);
+    }
+    assert_eq!(line.leads("ci", "main-1", "u-z"), Leads::Itself);
+    assert_eq!(line.leads("ci", "main-1", "u-a"), follows("z"));
+}
+
+#[test]
+fn who_joins_another_one_makes_room_on_its_cluster() {
+    let line = line();
+    line.take_in(&Apply(keyed("k", 0, &json!({}))));
+    assert_eq!(woken(&line.take_in(&Apply(keyed("k", 0, &joined("x"))))), ["a", "b", "c"]);
+}
+
+#[test]
 fn a_run_that_cannot_be_taken_on_leads_nobody_for_ever() {
     let line = Line::default();
     line.take_in(&Apply(keyed("first", 0, &json!({}))));
