@@ -42,6 +42,9 @@ const SOME: &str = "has(self.include) && size(self.include) > 0 || has(self.axes
 /// That there is a cluster to make, where clusters differ.
 const TEMPLATE: &str = "!has(self.runTemplate) || !has(self.runTemplate.spec) || has(self.runTemplate.spec.clusterTemplate) || (!has(self.axes) || !has(self.axes.engineVersion) && !has(self.axes.ami) && !has(self.axes.managers) && !has(self.axes.workers)) && (!has(self.include) || self.include.all(c, !has(c.engineVersion) && !has(c.ami) && !has(c.managers) && !has(c.workers)))";
 
+/// That machines are made of images, where these differ.
+const IMAGES_OF_MACHINES: &str = "!has(self.runTemplate) || !has(self.runTemplate.spec) || !has(self.runTemplate.spec.clusterTemplate) || !has(self.runTemplate.spec.clusterTemplate.spec) || !has(self.runTemplate.spec.clusterTemplate.spec.provider) || has(self.runTemplate.spec.clusterTemplate.spec.provider.ec2) || (!has(self.axes) || !has(self.axes.ami)) && (!has(self.include) || self.include.all(c, !has(c.ami)))";
+
 /// As `spec.engine.version` of a SwarmCluster.
 const VERSIONS: &str = "self.all(v, v.matches('^(stable|test|[0-9]+[.][0-9]+([.][0-9]+)?)$'))";
 /// As `spec.provider.ec2.ami.id` of a SwarmCluster.
@@ -86,7 +89,8 @@ const SEVERAL: &str = "size(self) > 0 && self.all(v, self.exists_one(w, w == v))
     validation = Rule::new("!has(self.runTemplate) || !has(self.runTemplate.spec) || !has(self.runTemplate.spec.dedupeKey)").message("write no dedupeKey: the runs of a matrix are different ones, and would join each other").field_path(".runTemplate"),
     validation = Rule::new(SOME).message("write what to combine, such as axes: {engineVersion: [\"27.5\", \"28.5\"]}").field_path(".axes"),
     validation = Rule::new(BOUNDED).message("write at most 64 combinations").field_path(".axes"),
-    validation = Rule::new(TEMPLATE).message("write runTemplate.spec.clusterTemplate, such as clusterTemplate: {spec: {provider: {ec2: {region: us-east-1}}}}: engineVersion, ami, managers and workers are of a cluster that is made for the run").field_path(".axes")
+    validation = Rule::new(TEMPLATE).message("write runTemplate.spec.clusterTemplate, such as clusterTemplate: {spec: {provider: {ec2: {region: us-east-1}}}}: engineVersion, ami, managers and workers are of a cluster that is made for the run").field_path(".axes"),
+    validation = Rule::new(IMAGES_OF_MACHINES).message("write ami only where machines are made: beside runTemplate.spec.clusterTemplate.spec.provider.ec2").field_path(".axes")
 )]
 pub struct E2EMatrixSpec {
     /// What is combined: each value of each axis with each of the others.

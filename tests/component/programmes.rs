@@ -5,7 +5,7 @@ use testkit::api::{ConcurrencyPolicy, E2EMatrix, E2ESchedule};
 
 use super::{
     api_server::Namespace,
-    objects::{cluster, matrix, merged, schedule},
+    objects::{cluster, hosts, matrix, merged, schedule},
     refusals::{refuses, said},
 };
 
@@ -149,6 +149,12 @@ fn wrong_matrices_are_refused_with_what_to_write() {
             ("no template", spec(json!({"runTemplate": null})), &["write what to run, such as runTemplate:"]),
             ("a long name", json!({"metadata": {"name": "n".repeat(41)}}), &["metadata.name", "at most 40"]),
         ],
+    );
+    let machines = merged(&cluster(), &hosts(&json!({})));
+    let of_machines = runs(json!({"clusterRef": null, "clusterTemplate": {"spec": machines["spec"]}}));
+    refuses(
+        &merged(&matrix(), &of_machines),
+        &[("images of machines that exist", axes(json!({"ami": ["ami-01234567"]})), &["spec.axes", "provider.ec2"])],
     );
     let other_cluster = &["spec.axes", "write runTemplate.spec.clusterTemplate"][..];
     refuses(
