@@ -115,6 +115,8 @@ pub mod reason {
     pub const RETRYING: &str = "Retrying";
     /// At least one case failed.
     pub const CASES_FAILED: &str = "CasesFailed";
+    /// Cases failed that are in quarantine, and made nothing red.
+    pub const QUARANTINED: &str = "CasesQuarantined";
     /// The image cannot be had.
     pub const IMAGE_UNAVAILABLE: &str = "ImageUnavailable";
     /// The container ended without results.

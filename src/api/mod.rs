@@ -10,6 +10,7 @@ mod matrix;
 mod names;
 mod provider;
 mod quantity;
+mod quarantine;
 mod retries;
 mod run;
 mod run_template;
@@ -34,6 +35,7 @@ pub use provider::{
     AddressKind, AmiSelector, Ec2Provider, HostsProvider, JumpHost, Machine, Provider, SecretRef, Volume,
 };
 pub use quantity::Quantity;
+pub use quarantine::{CaseNames, Quarantined};
 pub use retries::{AttemptOutcome, AttemptStatus, CaseFilter, Escape, Retries, Tool};
 pub use run::{
     CaseFailure, ClusterRef, E2ERun, E2ERunSpec, E2ERunStatus, ImagePullPolicy, Limits, Phase, Resources,

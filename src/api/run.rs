@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     AttemptStatus, ClusterPolicy, ClusterTemplate, Conditions, Duration, EnvFromSource, EnvVar, LocalObjectReference,
-    Quantity, Retries, names,
+    Quantity, Quarantined, Retries, names,
     schema::{integer, quantity, required_by_rule, unchanged},
 };
 
@@ -31,7 +31,8 @@ const UNCHANGED: &str = unchanged!(
     "timeout",
     "gracePeriod",
     "results",
-    "retries"
+    "retries",
+    "quarantine"
 );
 
 /// One run of a test container on a manager of a cluster.
@@ -57,6 +58,7 @@ const UNCHANGED: &str = unchanged!(
     printcolumn(name = "Skipped", type_ = "integer", json_path = ".status.skipped"),
     printcolumn(name = "Duration", type_ = "string", json_path = ".status.duration"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    printcolumn(name = "Quarantined", type_ = "integer", json_path = ".status.quarantined", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
@@ -68,6 +70,7 @@ const UNCHANGED: &str = unchanged!(
     validation = Rule::new("has(self.clusterTemplate) || !has(self.clusterPolicy)").message("write clusterPolicy only beside clusterTemplate: a cluster that the run did not make is left as it is").field_path(".clusterPolicy"),
     validation = Rule::new("!has(self.holdFor) || has(self.clusterPolicy) && self.clusterPolicy == 'KeepOnFailure'").message("write holdFor only beside clusterPolicy: KeepOnFailure").field_path(".holdFor"),
     validation = Rule::new("!has(self.retries) || !has(self.retries.failedCases) || self.retries.failedCases <= 0 || !has(self.results) || !has(self.results.format) || self.results.format != 'ExitCode'").message("write retries.failedCases only where cases are counted: results.format: ExitCode counts none").field_path(".retries.failedCases"),
+    validation = Rule::new("!has(self.quarantine) || size(self.quarantine) == 0 || !has(self.results) || !has(self.results.format) || self.results.format != 'ExitCode'").message("write quarantine only where cases are counted: results.format: ExitCode counts none").field_path(".quarantine"),
     validation = Rule::new("has(self.image)").message("write the image to run, such as image: dockerswarm/e2e:latest")
 )]
 pub struct E2ERunSpec {
@@ -155,6 +158,11 @@ pub struct E2ERunSpec {
     /// What is done again before the run is given up.
     #[serde(default)]
     pub retries: Retries,
+
+    /// Cases that are known to fail at times, at most 100. One that fails before its `until` is a warning: it is counted apart (`status.quarantined`), and does not make the run red.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub quarantine: Vec<Quarantined>,
 
     /// Stop the run: its container has `gracePeriod` to end, what it leaves is kept, and the run fails as `Cancelled`. The one field that can be changed.
     #[serde(default)]
@@ -285,10 +293,14 @@ pub struct E2ERunStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "integer")]
     pub passed: Option<u32>,
-    /// Cases that failed.
+    /// Cases that failed, without those in `quarantined`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "integer")]
     pub failed: Option<u32>,
+    /// Cases that failed and are in quarantine (`spec.quarantine`), where the run has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "integer")]
+    pub quarantined: Option<u32>,
     /// Cases that failed and passed when they were tried again, by the test tool or by `spec.retries`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "integer")]
@@ -297,7 +309,7 @@ pub struct E2ERunStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "integer")]
     pub skipped: Option<u32>,
-    /// The first failing cases, at most 20.
+    /// The first failing cases, at most 20, without those in quarantine.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub failures: Vec<CaseFailure>,
     /// The container's exit code.

@@ -3,6 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use super::text;
+use crate::api::CaseNames;
 
 /// The most bytes of a name, of a suite, class or case.
 pub(super) const NAME: usize = 1024;
@@ -67,6 +68,17 @@ impl Case {
     #[must_use]
     pub fn is_named_wholly(&self) -> bool {
         !self.own_name().is_empty() && self.own_name().len() < NAME && self.class.len() < NAME
+    }
+
+    /// All of its names; none where a part of them is missing: another case may have the same then.
+    #[must_use]
+    pub fn names(&self) -> Option<CaseNames<'_>> {
+        self.is_named_wholly().then(|| CaseNames {
+            suite: &self.suite,
+            class: &self.class,
+            own: self.own_name(),
+            listed: &self.name,
+        })
     }
 
     /// How many bytes it holds.

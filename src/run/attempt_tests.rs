@@ -14,7 +14,13 @@ fn attempt(of: char) -> Attempt {
         'l' => (AttemptOutcome::Infrastructure, reason::INFRASTRUCTURE),
         _ => (AttemptOutcome::Configuration, reason::INVALID_SPEC),
     };
-    let counts = (outcome == AttemptOutcome::Test).then_some(Counts { passed: 3, failed: 1, skipped: 0, flaky: 0 });
+    let counts = (outcome == AttemptOutcome::Test).then_some(Counts {
+        passed: 3,
+        failed: 1,
+        skipped: 0,
+        flaky: 0,
+        quarantined: 0,
+    });
     Attempt {
         outcome,
         reason: why.to_owned(),
@@ -102,7 +108,7 @@ fn end(why: &'static str, own: Option<&'static str>) -> End {
     End {
         complete: why == reason::PASSED,
         own: own.map(|own| (own, format!("own {own}"))),
-        counts: own.map(|_| Counts { passed: 4, failed: 0, skipped: 0, flaky: 0 }),
+        counts: own.map(|_| Counts { passed: 4, failed: 0, skipped: 0, flaky: 0, quarantined: 0 }),
         ran: Some((Timestamp::from_second(1100).unwrap(), Duration::from_secs(10))),
         results: Some("nightly-results-2".into()),
         ..End::without_container(why, "the end".into())

@@ -2,7 +2,7 @@
 
 use crate::{
     api::{CaseFilter, E2ERunSpec, Escape, Tool, label},
-    results::{Outcome, Verdict},
+    results::{Case, Outcome, Verdict},
 };
 
 /// The most cases that are run again by name, and the most bytes of their names. Where more than these fail it is no case
@@ -46,17 +46,17 @@ pub fn of(spec: &E2ERunSpec, labelled: Option<&str>) -> Result<CaseFilter, Strin
     }
 }
 
-/// The names of the cases that failed, each once, as their tool knows them; to be run again.
+/// The names of the cases that failed and count, each once, as their tool knows them; to be run again.
 ///
 /// # Errors
 /// In words, where that has no use: not each of them can be named, or the results are not whole.
-pub fn failed(outcome: &Outcome, filter: &CaseFilter) -> Result<Vec<String>, String> {
+pub fn failed(outcome: &Outcome, filter: &CaseFilter, counts: impl Fn(&Case) -> bool) -> Result<Vec<String>, String> {
     let whole = outcome.junit.as_ref().is_some_and(|junit| !junit.is_shortened());
     if !outcome.problems.is_empty() || outcome.left_out.total() > 0 || !whole {
         return Err("the results are not whole".to_owned());
     }
     let mut names: Vec<String> = Vec::new();
-    for case in outcome.cases.iter().filter(|case| matches!(case.verdict, Verdict::Failed(_))) {
+    for case in outcome.cases.iter().filter(|case| matches!(case.verdict, Verdict::Failed(_)) && counts(case)) {
         let name = case.own_name();
         if name.is_empty() || !case.is_named_wholly() {
             return Err(format!("case {:?} has no name of its own", case.name));
@@ -291,7 +291,8 @@ mod tests {
     #[test]
     fn what_failed_is_run_again_only_where_each_of_it_can_be_named() {
         let names = |xml: &str, by: Tool| {
-            failed(&Outcome::of_files(&BTreeMap::from([("a.xml".to_owned(), xml.as_bytes().to_vec())])), &tool(by))
+            let files = BTreeMap::from([("a.xml".to_owned(), xml.as_bytes().to_vec())]);
+            failed(&Outcome::of_files(&files), &tool(by), |_| true)
         };
         let case =
             |name: &str| format!("<testcase classname=\"c\" name=\"{name}\"><failure message=\"m\"/></testcase>");

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use k8s_openapi::jiff::Timestamp;
 use kube::{Client, ResourceExt};
 
 use super::{
@@ -105,8 +106,8 @@ impl Keeping {
             Ok(left) => left,
             Err(words) => return Kept::Unread(words),
         };
-        let log = left.log.end(QUOTED);
-        let mut end = verdict::judge(&run.spec, at.clone(), &course, &left.outcome, &log);
+        let (log, now) = (left.log.end(QUOTED), Timestamp::now());
+        let mut end = verdict::judge(&run.spec, at.clone(), &course, &left.outcome, &log, now);
         // What an attempt says that was lost is no part of what its run says.
         if let Some(base) = attempt::base(&attempts).filter(|_| attempt::outcome_of(end.reason) == AttemptOutcome::Test)
         {
@@ -115,7 +116,10 @@ impl Keeping {
                 Err(words) => return Kept::Unread(words),
             }
             let own = Some((end.reason, end.message));
-            end = End { own, ..verdict::judge(&run.spec, at, &course, &left.outcome, &log) };
+            end = End { own, ..verdict::judge(&run.spec, at, &course, &left.outcome, &log, now) };
+        }
+        if let Some(words) = verdict::strangers(&run.spec, &left.outcome) {
+            end.message.push_str(&words);
         }
         let summary = report::summary(&run, &end);
         let name = run.results_of(attempts.len() + 1);

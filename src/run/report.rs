@@ -61,6 +61,9 @@ pub async fn report(
     }
     metrics().run(run.status.as_ref(), &new);
     announce(context, run, &new).await;
+    if let Some(excused) = plan.ends().and_then(|end| end.excused.as_ref()) {
+        tell(context, run, Severity::Warning, reason::QUARANTINED, &excused.words).await;
+    }
     if let Some(words) = plan.ends().and_then(|end| kept(run, seen, end.complete, now)) {
         tell(context, run, Severity::Normal, reason::CLUSTER_KEPT, &words).await;
     }
@@ -243,6 +246,7 @@ fn ended(run: &E2ERun, old: E2ERunStatus, end: &End, now: Timestamp) -> E2ERunSt
     if let Some(counts) = end.counts {
         (new.passed, new.failed) = (Some(counts.passed), Some(counts.failed));
         (new.flaky, new.skipped) = (Some(counts.flaky), Some(counts.skipped));
+        new.quarantined = (!run.spec.quarantine.is_empty()).then_some(counts.quarantined);
     }
     new.failures.clone_from(&end.failures);
     new.results.clone_from(&end.results);
@@ -311,6 +315,7 @@ pub fn summary(run: &E2ERun, end: &End) -> serde_json::Value {
         "message": end.message,
         "counts": end.counts,
         "failures": end.failures,
+        "quarantine": end.excused.as_ref().map_or(&[][..], |excused| &excused.by),
         "exitCode": status.exit_code,
         "startedAt": status.started_at,
         "finishedAt": status.finished_at,

@@ -2,11 +2,14 @@
 //! and the end of its log. Whatever is in doubt has not passed.
 
 mod fault;
+mod quarantine;
 
 use std::time::Duration;
 
 pub use fault::{no_platform, of_start};
 use k8s_openapi::jiff::Timestamp;
+use quarantine::Quarantine;
+pub use quarantine::{Excused, strangers};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -36,8 +39,10 @@ pub struct End {
     pub message: String,
     /// Cases that passed, failed and were skipped, where there are results.
     pub counts: Option<Counts>,
-    /// The first cases that failed.
+    /// The first cases that failed, without those in quarantine.
     pub failures: Vec<CaseFailure>,
+    /// What `spec.quarantine` kept from making it red.
+    pub excused: Option<Excused>,
     /// The container and where it was, where one was looked at.
     pub container: Option<(HostId, Container)>,
     /// When the container started, by our clock, and for how long it ran.
@@ -66,13 +71,20 @@ pub struct Counts {
     pub skipped: u32,
     /// Failed, and passed when they were tried again.
     pub flaky: u32,
+    /// Failed, and in quarantine; in no other count.
+    #[serde(default)]
+    pub quarantined: u32,
 }
 
 impl Counts {
     /// How many there are.
     #[must_use]
     pub const fn total(&self) -> usize {
-        self.passed as usize + self.failed as usize + self.skipped as usize + self.flaky as usize
+        self.passed as usize
+            + self.failed as usize
+            + self.skipped as usize
+            + self.flaky as usize
+            + self.quarantined as usize
     }
 }
 
@@ -146,6 +158,7 @@ impl End {
             message,
             counts: None,
             failures: Vec::new(),
+            excused: None,
             container: None,
             ran: None,
             results: None,
@@ -157,16 +170,24 @@ impl End {
     }
 }
 
-/// Judges what a container left.
+/// Judges what a container left; `now` is the time by which quarantines hold or have ended.
 #[must_use]
-pub fn judge(spec: &E2ERunSpec, at: (HostId, Container), course: &Course, outcome: &Outcome, log: &[u8]) -> End {
-    let (reason, message) = Judge { spec, course, outcome, log }.verdict(&at.1.state);
+pub fn judge(
+    spec: &E2ERunSpec,
+    at: (HostId, Container),
+    course: &Course,
+    outcome: &Outcome,
+    log: &[u8],
+    now: Timestamp,
+) -> End {
+    let quarantine = Quarantine::of(&spec.quarantine, outcome, now);
+    let (reason, message) = Judge { spec, course, outcome, log, quarantine: &quarantine }.verdict(&at.1.state);
     let cases_failed = reason == reason::CASES_FAILED && spec.retries.failed_cases > 0;
     let names = || {
         let filter = filter::of(spec, at.1.filter.as_deref())?;
         match whole::cut_short(&at.1.state, course, &spec.args, &filter, outcome, log) {
             Some(words) => Err(words),
-            None => filter::failed(outcome, &filter),
+            None => filter::failed(outcome, &filter, |case| !quarantine.excuses(case)),
         }
     };
     let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
@@ -175,11 +196,12 @@ pub fn judge(spec: &E2ERunSpec, at: (HostId, Container), course: &Course, outcom
         complete: reason == reason::PASSED,
         counts: read.then(|| Counts {
             passed: count(outcome.passed()),
-            failed: count(outcome.failed()),
+            failed: count(quarantine.failed()),
             skipped: count(outcome.skipped()),
             flaky: count(outcome.flaky()),
+            quarantined: count(quarantine.excused()),
         }),
-        failures: outcome
+        failures: quarantine
             .failures()
             .take(FAILURES.0)
             .map(|(name, message)| CaseFailure {
@@ -190,7 +212,8 @@ pub fn judge(spec: &E2ERunSpec, at: (HostId, Container), course: &Course, outcom
         again: cases_failed.then(names),
         container: Some(at),
         ran: course.ran,
-        ..End::without_container(reason, message)
+        excused: quarantine.warning(),
+        ..End::without_container(reason, format!("{message}{}", quarantine.words()))
     }
 }
 
@@ -201,6 +224,7 @@ struct Judge<'a> {
     course: &'a Course,
     outcome: &'a Outcome,
     log: &'a [u8],
+    quarantine: &'a Quarantine<'a>,
 }
 
 impl Judge<'_> {
@@ -232,20 +256,23 @@ impl Judge<'_> {
 
     /// What the results say against a pass, or for one.
     fn by_results(&self, exit: &Exit) -> Option<Verdict> {
-        let (failed, skipped) = (self.outcome.failed(), self.outcome.skipped());
-        let (all, flaky) = (self.outcome.total(), self.outcome.flaky());
+        let (failed, skipped) = (self.quarantine.failed(), self.outcome.skipped());
+        let (all, flaky, excused) = (self.outcome.total(), self.outcome.flaky(), self.quarantine.excused());
         let problems = self.problems();
         if failed > 0 {
-            let names: Vec<_> = self.outcome.failures().map(|(name, _)| text::line(name, 100)).take(10).collect();
+            let names: Vec<_> = self.quarantine.failures().map(|(name, _)| text::line(name, 100)).take(10).collect();
             let more = if failed > names.len() { ", …" } else { "" };
             let doubts = problems.map_or_else(String::new, |p| format!(" (and results are missing: {p})"));
             let memory = if exit.out_of_memory { format!(" ({})", self.code(exit)) } else { String::new() };
-            let names = names.join(", ");
+            // Beside very many that are in quarantine there may be none that is listed.
+            let names =
+                if names.is_empty() { "they are not listed".to_owned() } else { format!("{}{more}", names.join(", ")) };
             let message =
-                format!("{failed} of {all} {} failed: {names}{more}{doubts}{memory}{}", cases(all), self.disturbance());
+                format!("{failed} of {all} {} failed: {names}{doubts}{memory}{}", cases(all), self.disturbance());
             return Some((reason::CASES_FAILED, message));
         }
-        if exit.code != 0 && all > 0 && problems.is_none() {
+        let explained = exit.code == 0 || self.is_explained(exit);
+        if !explained && all > 0 && problems.is_none() {
             return None;
         }
         if let Some(problems) = problems {
@@ -259,13 +286,20 @@ impl Judge<'_> {
                 Some((reason::NO_RESULTS, format!("no results of a form that is read, in {path} or in the log")))
             }
             (0, true) => Some((reason::NO_CASES, format!("the results in {path} have no case"))),
+            // A quarantine is of what runs beside others: by itself it shows nothing.
+            _ if self.outcome.passed() + flaky == 0 && excused > 0 => Some((
+                reason::NO_CASES,
+                format!(
+                    "no case was run that counts: of {all} {excused} failed in quarantine, and {skipped} were skipped"
+                ),
+            )),
             _ if self.outcome.passed() + flaky == 0 => {
                 Some((reason::NO_CASES, format!("no case was run: all {all} were skipped")))
             }
             _ => None,
         };
         match empty {
-            Some((_, what)) if exit.code == 0 && self.spec.results.allow_empty => {
+            Some((_, what)) if explained && self.spec.results.allow_empty => {
                 Some((reason::PASSED, format!("{what}, which spec.results.allowEmpty allows")))
             }
             Some((reason::NO_CASES, what)) => {
@@ -290,6 +324,17 @@ impl Judge<'_> {
         }
     }
 
+    /// Whether an exit code that is not 0 says no more than that cases failed which are in quarantine. What broke beside
+    /// them ends a program otherwise: by a signal, by a fault of the host or for want of memory.
+    fn is_explained(&self, exit: &Exit) -> bool {
+        self.quarantine.excused() > 0
+            && FAILED.contains(&exit.code)
+            && !exit.out_of_memory
+            && exit.error.is_none()
+            && self.course.disturbed.is_none()
+            && fault::of_log(&last_lines(self.log)).is_none()
+    }
+
     /// What the exit code says, where no result says more.
     fn by_exit_code(&self, exit: &Exit) -> Verdict {
         match self.spec.results.format {
@@ -301,8 +346,8 @@ impl Judge<'_> {
                 self.unless_broken(exit, reason::CONTAINER_FAILED, message)
             }
             ResultsFormat::Auto => {
-                let message =
-                    format!("no case failed, but the container ended with {}{}", self.code(exit), self.said());
+                let none = if self.quarantine.excused() > 0 { "no case failed that counts" } else { "no case failed" };
+                let message = format!("{none}, but the container ended with {}{}", self.code(exit), self.said());
                 self.unless_broken(exit, reason::CONTAINER_FAILED, message)
             }
         }
@@ -358,7 +403,7 @@ impl Judge<'_> {
         if self.spec.results.format == ResultsFormat::ExitCode {
             return "no case is counted".to_owned();
         }
-        let (passed, failed) = (self.outcome.passed(), self.outcome.failed());
+        let (passed, failed) = (self.outcome.passed(), self.quarantine.failed());
         let problems = self.problems().map_or_else(String::new, |p| format!(" (and results are missing: {p})"));
         format!("{passed} {} had passed and {failed} failed{problems}", cases(passed))
     }
@@ -397,6 +442,10 @@ impl Judge<'_> {
         }
     }
 }
+
+/// The exit codes by which test programs say that cases failed, of whom some count them. From 125 on they are those of
+/// shells and engines that could not run a program, and of signals.
+const FAILED: std::ops::RangeInclusive<i64> = 1..=124;
 
 /// The exit code of a container that was killed.
 const KILLED: i64 = 137;

@@ -5,7 +5,7 @@ from bed_cli import places
 
 DOCS = places.CHECKOUT / "docs"
 # Reasons of Events, and of no condition.
-EVENTS = {"ExpiresSoon", "LeftBehind", "SwarmLost", "ContainerLeft", "ClusterKept", "ClusterDeleted", "RunCreated", "MissedSchedule", "Retrying"}
+EVENTS = {"ExpiresSoon", "LeftBehind", "SwarmLost", "ContainerLeft", "ClusterKept", "ClusterDeleted", "RunCreated", "MissedSchedule", "Retrying", "CasesQuarantined"}
 CONDITIONS = places.CHECKOUT / "src" / "api" / "conditions.rs"
 
 

@@ -77,6 +77,10 @@ fn right_clusters_are_taken() {
             // As versions before stored a variable without a value.
             {"name": "EMPTY", "value": "", "valueFrom": {"configMapKeyRef": {"name": "c", "key": "k"}}},
         ]}),
+        json!({"quarantine": [
+            {"name": "TestDrain/slow (twice)", "owner": "Net Team <net@example.com>", "until": "2026-12-24"},
+            {"name": "slow", "suite": "", "class": "net.Drain", "owner": "me", "until": "2026-12-24T18:00:00.5+01:00", "reason": "#12"},
+        ]}),
         json!({"imagePullSecrets": [{"name": "registry"}, {"name": "hub.v2"}]}),
         json!({"resources": {"limits": {"cpu": "500m", "memory": "64Mi"}}}),
         json!({"resources": {"limits": {"cpu": "1.5", "memory": "6291456"}}}),

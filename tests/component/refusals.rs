@@ -411,6 +411,46 @@ fn wrong_runs_are_refused_with_what_to_write() {
                 json!({"spec": {"retries": {"filter": {"tool": "Make"}}}}),
                 &["Unsupported value: \"Make\""],
             ),
+            (
+                "a quarantine without an owner and an end",
+                json!({"spec": {"quarantine": [{"name": "TestDrain"}]}}),
+                &["spec.quarantine[0]", "{name: TestDrain, owner: net-team, until: \"2026-12-24\"}"],
+            ),
+            (
+                "a quarantine of nothing",
+                json!({"spec": {"quarantine": [{"name": "", "owner": "me", "until": "2026-12-24"}]}}),
+                &["spec.quarantine[0].name", "such as TestDrain"],
+            ),
+            (
+                "a quarantine of nobody's",
+                json!({"spec": {"quarantine": [{"name": "a", "owner": " ", "until": "2026-12-24"}]}}),
+                &["spec.quarantine[0].owner", "such as net-team"],
+            ),
+            (
+                "a quarantine until one day",
+                json!({"spec": {"quarantine": [{"name": "a", "owner": "me", "until": "soon"}]}}),
+                &["spec.quarantine[0].until", "2026-12-24T18:00:00Z"],
+            ),
+            (
+                "a quarantine until a time in no zone",
+                json!({"spec": {"quarantine": [{"name": "a", "owner": "me", "until": "2026-12-24T18:00:00"}]}}),
+                &["spec.quarantine[0].until", "2026-12-24T18:00:00Z"],
+            ),
+            (
+                "a quarantine until a day that its month does not have",
+                json!({"spec": {"quarantine": [{"name": "a", "owner": "me", "until": "2026-02-30"}]}}),
+                &["spec.quarantine[0].until", "2026-12-24T18:00:00Z"],
+            ),
+            (
+                "a quarantine of more than is one",
+                json!({"spec": {"quarantine": (0..101).map(|n| json!({"name": format!("n{n}"), "owner": "me", "until": "2026-12-24"})).collect::<Vec<_>>()}}),
+                &["spec.quarantine", "100"],
+            ),
+            (
+                "a quarantine where no cases are counted",
+                json!({"spec": {"quarantine": [{"name": "a", "owner": "me", "until": "2026-12-24"}], "results": {"format": "ExitCode"}}}),
+                &["spec.quarantine", "ExitCode counts none"],
+            ),
             ("an empty image", json!({"spec": {"image": ""}}), &["spec.image", "dockerswarm/e2e:latest"]),
             (
                 "a key in words",
@@ -644,7 +684,7 @@ fn what_cannot_change_says_so() {
         namespace.apply(object).unwrap();
     }
     let another = "create another SwarmCluster, or delete this one";
-    let cases: [(&str, Value, &[&str]); 21] = [
+    let cases: [(&str, Value, &[&str]); 22] = [
         ("the region", merged(&full, &ec2(json!({"region": "eu-central-1"}))), &["region cannot be changed", another]),
         (
             "the provider",
@@ -720,6 +760,11 @@ fn what_cannot_change_says_so() {
         (
             "what counts of a run",
             merged(&run(), &json!({"spec": {"results": {"allowEmpty": true}}})),
+            &["a run cannot be changed", "create another E2ERun"],
+        ),
+        (
+            "what a run has in quarantine",
+            merged(&run(), &json!({"spec": {"quarantine": [{"name": "a", "owner": "me", "until": "2026-12-24"}]}})),
             &["a run cannot be changed", "create another E2ERun"],
         ),
         (

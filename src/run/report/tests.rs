@@ -57,7 +57,7 @@ fn what_has_not_changed_is_not_written() {
     let container =
         Container { id: "c1".into(), state: ContainerState::Exited(exit), image: None, attempt: 1, filter: None };
     let end = End {
-        counts: Some(Counts { passed: 1, failed: 1, skipped: 0, flaky: 0 }),
+        counts: Some(Counts { passed: 1, failed: 1, skipped: 0, flaky: 0, quarantined: 0 }),
         container: Some((host(), container)),
         ran: Some((at(5_250), Duration::from_millis(3_500))),
         results: Some("nightly-results".into()),

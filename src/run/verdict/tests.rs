@@ -29,7 +29,7 @@ fn judged_of(spec: &E2ERunSpec, exit: Exit, course: &Course, xml: Option<&str>, 
     let at = HostId { cluster: "u".into(), slot: "m0".into(), incarnation: 0 };
     let container =
         Container { id: "c".into(), state: ContainerState::Exited(exit), image: None, attempt: 1, filter: None };
-    judge(spec, (at, container), course, &Outcome::of_files(&files), log.as_bytes())
+    judge(spec, (at, container), course, &Outcome::of_files(&files), log.as_bytes(), Timestamp::UNIX_EPOCH)
 }
 
 fn judged(exit: Exit, course: &Course, xml: Option<&str>, log: &str) -> End {

@@ -246,7 +246,7 @@ fn name(found: &Found) -> String {
 }
 
 fn end_of(fate: Fate) -> End {
-    let counts = Some(Counts { passed: 1, failed: 0, skipped: 0, flaky: 0 });
+    let counts = Some(Counts { passed: 1, failed: 0, skipped: 0, flaky: 0, quarantined: 0 });
     match fate {
         Fate::Passes => {
             End { complete: true, counts, ..End::without_container(reason::PASSED, "1 case passed".into()) }
