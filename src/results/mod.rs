@@ -9,6 +9,7 @@ mod again;
 mod case;
 mod collect;
 mod decode;
+mod excused;
 mod junit;
 mod lines;
 mod outputs;
@@ -24,6 +25,7 @@ use flate2::read::GzDecoder;
 pub use self::{
     again::again,
     case::{Case, Verdict},
+    excused::excused,
     outputs::{Output, each, outputs},
     reading::{LogReading, Reading},
 };

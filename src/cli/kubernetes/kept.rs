@@ -4,13 +4,16 @@ use std::io::Read;
 
 use flate2::read::GzDecoder;
 
-use crate::api::{E2ERun, E2ERunStatus, is_true, type_};
+use crate::api::{E2ERun, E2ERunStatus, Quarantined, is_true, type_};
 use crate::cli::{failure::Failure, kubernetes::Kubernetes};
 
 /// The log, with its middle left out where it was too long.
 pub const LOG: &str = "log.gz";
 /// The results.
 pub const JUNIT: &str = "junit.xml.gz";
+
+/// The verdict, as JSON.
+const SUMMARY: &str = "summary.json";
 
 /// The results of one attempt by itself, where `JUNIT` is that of several.
 pub const OWN_JUNIT: &str = "attempt.junit.xml.gz";
@@ -70,6 +73,16 @@ async fn in_map(kubernetes: &Kubernetes, map: &str, key: &str) -> Result<Option<
         .read_to_end(&mut bytes)
         .map_err(|e| Failure::new(format!("{key} of ConfigMap {map:?} is broken: {e}")))?;
     Ok(Some(bytes))
+}
+
+/// What of the run's quarantine kept failures from counting, as it was judged.
+pub async fn quarantine(kubernetes: &Kubernetes, run: &E2ERun) -> Result<Vec<Quarantined>, Failure> {
+    let status = run.status.clone().unwrap_or_default();
+    let Some(map) = status.results.filter(|_| status.quarantined.unwrap_or(0) > 0) else { return Ok(Vec::new()) };
+    let summary = kubernetes.config_map(&map).await?.and_then(|map| map.data?.remove(SUMMARY)).unwrap_or_default();
+    let summary: serde_json::Value = serde_json::from_str(&summary).unwrap_or_default();
+    // Of a version that did not write it, or mangled: then failures are shown as what they are.
+    Ok(serde_json::from_value(summary["quarantine"].clone()).unwrap_or_default())
 }
 
 /// Whether the run has ended.

@@ -130,6 +130,7 @@ fn of_run(printer: &Printer, run: &E2ERun, now: jiff::Timestamp) -> String {
             ("Message", status.message),
             ("Passed", count(status.passed)),
             ("Failed", count(status.failed)),
+            ("Quarantined", count(status.quarantined)),
             ("Flaky", count(status.flaky)),
             ("Skipped", count(status.skipped)),
             ("Exit code", status.exit_code.map(|c| c.to_string())),

@@ -32,8 +32,8 @@ after --, with {} where the names shall be.
 The failed cases are read from the kept results: the old cluster and container need not be there.
 
 Ctrl-C cancels the run; a second one within two seconds leaves it running.
-Exit codes: 0 every case passed or was skipped, or with --failed there is none to run again; 1 a case
-failed; 2 wrong usage; 3 the run could not be made or has no verdict; 4 you are not allowed to.")]
+Exit codes: 0 every case passed, was skipped, or failed in quarantine, or with --failed there is none to
+run again; 1 a case failed; 2 wrong usage; 3 the run could not be made or has no verdict; 4 you are not allowed to.")]
 pub struct Args {
     /// The run to make again
     #[arg(add = crate::cli::shell::complete::runs())]

@@ -108,7 +108,7 @@ pub(in crate::cli) async fn make_and_follow(
 }
 
 async fn write_junit(kubernetes: &Kubernetes, run: &E2ERun, path: &Path) -> Result<(), Failure> {
-    let junit = results::junit(kubernetes, run).await?;
+    let junit = results::for_others(kubernetes, run, results::junit(kubernetes, run).await?).await?;
     std::fs::write(path, junit)
         .map_err(|e| Failure::new(format!("the results cannot be written to {}: {e}", path.display())))
 }
@@ -116,13 +116,17 @@ async fn write_junit(kubernetes: &Kubernetes, run: &E2ERun, path: &Path) -> Resu
 fn verdict(context: &Context, name: &str, status: &E2ERunStatus, annotate: Option<Annotate>) -> Result<u8, Failure> {
     let printer = &context.printer;
     let counts = format!(
-        "{} passed, {} failed, {} skipped{}",
+        "{} passed, {} failed, {} skipped{}{}",
         status.passed.unwrap_or(0),
         status.failed.unwrap_or(0),
         status.skipped.unwrap_or(0),
+        status.quarantined.filter(|n| *n > 0).map(|n| format!(", {n} failed in quarantine")).unwrap_or_default(),
         status.duration.as_ref().map(|d| format!(", {d}")).unwrap_or_default()
     );
     if is_true(&status.conditions, type_::COMPLETE) {
+        if status.quarantined.is_some_and(|n| n > 0) {
+            printer.warn(status.message.as_deref().unwrap_or_default());
+        }
         printer.note(format_args!("{} {name}: {counts}", printer.paint_err(Style::Good, "passed")));
         return Ok(0);
     }

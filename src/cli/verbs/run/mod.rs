@@ -30,8 +30,8 @@ use crate::{
 Ctrl-C cancels the run; a second one within two seconds leaves it running.
 It takes the permission to get, list and watch runs and to get ConfigMaps. The log is printed as it
 comes where you may read the cluster's Secret, and at the end where not.
-Exit codes: 0 every case passed or was skipped; 1 a case failed; 2 wrong usage, or a name or a spec
-that is refused; 3 the run could not be made or has no verdict; 4 you are not allowed to.")]
+Exit codes: 0 every case passed, was skipped, or failed in quarantine; 1 a case failed; 2 wrong usage,
+or a name or a spec that is refused; 3 the run could not be made or has no verdict; 4 you are not allowed to.")]
 pub struct Args {
     /// The cluster to run on [default: that of the file]
     #[arg(add = crate::cli::shell::complete::clusters(), required_unless_present = "filename")]
