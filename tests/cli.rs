@@ -384,6 +384,7 @@ fn ended_run(bed: &Bed) {
     let names = bed.complete(&["logs", "old", "--case", ""]);
     assert_eq!(names, ["Good", "Bad"]);
 
+    history_of_a_run(bed);
     let nowhere = bed.plugin(&["rerun", "old", "--failed"]);
     assert!(nowhere.code == 2 && nowhere.err.contains("no cluster \"gone\""), "{}", nowhere.err);
     assert!(nowhere.err.contains("--cluster NAME"), "{}", nowhere.err);
@@ -395,6 +396,22 @@ fn ended_run(bed: &Bed) {
     assert_eq!(again["spec"]["clusterRef"]["name"], "nightly");
     assert_eq!(again["metadata"]["labels"]["testkit.dev/rerun-of"], "old");
     assert_eq!(bed.plugin(&["rm", "run/again"]).code, 0);
+}
+
+/// The results of a run are its own by the run's UID alone.
+fn history_of_a_run(bed: &Bed) {
+    let gone = bed.plugin(&["flakes"]);
+    assert!(gone.code == 0 && gone.out.is_empty() && gone.err.contains("of run old are gone"), "{}", gone.err);
+    let uid = bed.kubectl(&["get", "e2erun", "old", "-n", &bed.namespace, "-o", "jsonpath={.metadata.uid}"]).out;
+    let label = format!("testkit.dev/run-uid={uid}");
+    assert_eq!(bed.kubectl(&["label", "configmap", "old-results", "-n", &bed.namespace, &label]).code, 0);
+    let flakes = bed.plugin(&["flakes"]);
+    assert!(flakes.code == 0 && flakes.out.starts_with("STATE "), "{}{}", flakes.out, flakes.err);
+    assert!(flakes.out.contains("\nbroken   0        1        0       0         1      F "), "{}", flakes.out);
+    assert_eq!(bed.plugin(&["flakes", "--suite", "e2e:any", "-o", "name"]).out, "case/Bad\n");
+    assert_eq!(bed.plugin(&["flakes", "--suite", "other", "-o", "name"]).out, "");
+    let json: serde_json::Value = serde_json::from_str(&bed.plugin(&["flakes", "-o", "json"]).out).unwrap();
+    assert_eq!(json["items"][0]["case"], serde_json::json!({"name": "Bad", "suite": "e2e", "class": "e2e"}));
 }
 
 fn packed(text: &str) -> String {

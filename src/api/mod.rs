@@ -16,6 +16,7 @@ mod run;
 mod run_template;
 mod schedule;
 mod schema;
+mod suite;
 mod template;
 pub mod text;
 mod variables;
@@ -43,6 +44,7 @@ pub use run::{
 };
 pub use run_template::RunTemplate;
 pub use schedule::{ConcurrencyPolicy, E2ESchedule, E2EScheduleSpec, E2EScheduleStatus};
+pub use suite::repository;
 pub use template::{ClusterPolicy, ClusterTemplate, TemplateMetadata};
 pub use variables::{EnvFromSource, EnvVar, EnvVarSource, KeySelector, LocalObjectReference, ObjectSelector};
 

@@ -53,6 +53,8 @@ pub mod label {
     pub const SCHEDULE: &str = "testkit.dev/schedule";
     /// The E2EMatrix that made an E2ERun, by name.
     pub const MATRIX: &str = "testkit.dev/matrix";
+    /// Which suite an E2ERun is of, for the history of its cases; without it the image says.
+    pub const SUITE: &str = "testkit.dev/suite";
     /// The E2ERun that an E2ERun repeats, by name; where that one repeats another, the first of them.
     pub const RERUN_OF: &str = "testkit.dev/rerun-of";
 }

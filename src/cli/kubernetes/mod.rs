@@ -16,7 +16,7 @@ pub mod seen;
 mod waiting;
 
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
-use kube::{Api, Client, Config, Resource};
+use kube::{Api, Client, Config, Resource, api::ListParams};
 use serde::de::DeserializeOwned;
 
 use self::kubeconfig::{no_kubeconfig, of_server, through, used};
@@ -34,7 +34,7 @@ use crate::{
 };
 
 /// How many objects to ask the API server for at a time.
-const PAGE: u32 = 500;
+pub const PAGE: u32 = 500;
 
 /// A connection to an API server, with the namespace to work in.
 #[derive(Clone)]
@@ -146,20 +146,35 @@ impl Kubernetes {
         K: Resource<Scope = k8s_openapi::NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
         K::DynamicType: Default,
     {
+        let mut found = Vec::new();
+        self.pages(resource, all, pick.params().limit(PAGE), |page: Vec<K>| found.extend(page)).await?;
+        Ok(found)
+    }
+
+    /// The objects that `page` picks, in the namespace or in all of them, a page after the other: no more are held.
+    pub async fn pages<K>(
+        &self,
+        resource: &str,
+        all: bool,
+        mut page: ListParams,
+        mut take: impl FnMut(Vec<K>),
+    ) -> Result<(), Failure>
+    where
+        K: Resource<Scope = k8s_openapi::NamespaceResourceScope> + Clone + DeserializeOwned + std::fmt::Debug,
+        K::DynamicType: Default,
+    {
         let api: Api<K> =
             if all { Api::all(self.client.clone()) } else { Api::namespaced(self.client.clone(), &self.namespace) };
         let namespace = (!all).then_some(self.namespace.as_str());
-        let mut found = Vec::new();
-        let mut page = pick.params().limit(PAGE);
         loop {
             let list = api
                 .list(&page)
                 .await
                 .map_err(|e| self.explain(&e, &Attempt { verb: "list", resource, namespace, name: None }))?;
-            found.extend(list.items);
+            take(list.items);
             match list.metadata.continue_ {
                 Some(token) if !token.is_empty() => page.continue_token = Some(token),
-                _ => return Ok(found),
+                _ => return Ok(()),
             }
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! A completer must be quick and must never fail aloud: no answer within [`PATIENCE`] is none.
 
-use std::{ffi::OsStr, time::Duration};
+use std::{collections::BTreeSet, ffi::OsStr, time::Duration};
 
 use clap_complete::engine::{ArgValueCompleter, CompletionCandidate, PathCompleter, ValueCompleter};
 use kube::{Api, Resource, ResourceExt, api::ListParams};
@@ -35,6 +35,18 @@ pub fn clusters_and_runs() -> ArgValueCompleter {
 /// Names of runs.
 pub fn runs() -> ArgValueCompleter {
     ArgValueCompleter::new(|typed: &OsStr| matching(typed, names(|k| k.runs())))
+}
+
+/// Suites of which there are runs.
+pub fn suites() -> ArgValueCompleter {
+    ArgValueCompleter::new(|typed: &OsStr| {
+        let suites = ask(async |kubernetes| {
+            let runs: Vec<E2ERun> = kubernetes.runs().list(&ListParams::default()).await.ok()?.items;
+            let all: BTreeSet<String> = runs.iter().map(|run| run.suite().to_owned()).collect();
+            Some(all.into_iter().collect())
+        });
+        matching(typed, suites)
+    })
 }
 
 /// Names of the nodes of the cluster that was named before, and words that stand for one of them.

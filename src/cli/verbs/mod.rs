@@ -9,6 +9,7 @@ mod diagnose;
 mod env;
 mod events;
 mod exec;
+mod flakes;
 mod load;
 mod logs;
 mod ls;
@@ -48,6 +49,7 @@ pub enum Verb {
     Rerun(rerun::Args),
     Logs(logs::Args),
     Results(results::Args),
+    Flakes(flakes::Args),
     Completion(completion::Args),
     Version(version::Args),
 }
@@ -81,6 +83,7 @@ impl Verb {
             Self::Rerun(args) => return rerun::run(context, &args).await,
             Self::Logs(args) => logs::run(context, &args).await?,
             Self::Results(args) => results::run(context, &args).await?,
+            Self::Flakes(args) => flakes::run(context, &args).await?,
             Self::Rm(args) => rm::run(context, &args).await?,
             Self::Purge(args) => purge::run(context, &args).await?,
             Self::Ls(args) => ls::run(context, &args).await?,
