@@ -20,6 +20,8 @@ SKIPPED = """printf '<testsuite><testcase name="one"><skipped/></testcase></test
 # Two cases, or the one that it is told to run; the second one passes alone.
 SECOND = """[ $0 = two ] && set -- '' || set -- '<testcase name="one"/>' '<failure message="not yet"/>'
 printf '<testsuite name="s">%s<testcase name="two">%s</testcase></testsuite>' "$@" > $TESTKIT_RESULTS/junit.xml; echo it was $0; [ $0 = two ]"""
+# One that passes, and one that is known to fail.
+KNOWN = """printf '<testsuite name="s"><testcase name="one"/><testcase classname="net" name="known"><failure message="again"/></testcase></testsuite>' > $TESTKIT_RESULTS/junit.xml; exit """
 # It writes what it has two seconds after it is told to end.
 GRACEFUL = f"end() {{ sleep 2; {PASSED}; echo parted; exit 0; }}; trap end TERM; echo begun; sleep 600 & wait"
 
@@ -154,6 +156,33 @@ def a_case_that_passes_at_the_second_try_is_flaky(space):
     assert "attempts" not in ends(space, "unnamed", "Failed", "CasesFailed", "not run again", "testkit.dev/case-filter", failed=1)
 
 
+def a_known_flake_in_quarantine_is_a_warning(space):
+    """It passes where nothing else failed; after its end the quarantine is none, and it hides nothing else."""
+    known = lambda until, **more: [{"name": "net.known", "owner": "net-team", "until": until, **more}]
+    space.apply(
+        probe("known", "runs", KNOWN + "1", quarantine=known("2999-01-01", reason="#12") + [{"name": "gone", "owner": "me", "until": "2999-01-01"}]),
+        probe("over", "runs", KNOWN + "1", quarantine=known("2026-01-01T00:00:00Z")),
+        probe("killed", "runs", KNOWN + "139", quarantine=known("2999-01-01")),
+        probe("beside", "runs", KNOWN.replace('name="one"/>', 'name="one"><failure/></testcase>') + "1", quarantine=known("2999-01-01")),
+    )
+    said = "1 case failed in quarantine: net.known (owner net-team, until 2999-01-01: #12)"
+    ends(space, "known", "Complete", "CasesPassed", "1 case passed", said, "spec.quarantine: gone", passed=1, failed=0, quarantined=1, exitCode=1)
+    ends(space, "over", "Failed", "CasesFailed", "Their quarantine has ended: net.known (owner net-team", passed=1, failed=1, quarantined=0)
+    ends(space, "killed", "Failed", "ContainerFailed", "no case failed that counts", "exit code 139", passed=1, failed=0, quarantined=1)
+    status = ends(space, "beside", "Failed", "CasesFailed", "1 of 2 cases failed: one", failed=1, quarantined=1)
+    assert [failure["name"] for failure in status["failures"]] == ["one"], status
+    told = kubectl("get", "events", "-n", space.name, "-o", "jsonpath={.items[?(@.reason=='CasesQuarantined')].message}").stdout
+    assert said in told, told
+    results = lambda *more: kubectl("testkit", "results", "known", "-n", space.name, *more).stdout
+    assert "quarantined   net.known" in results() and "<skipped message=" in results("-o", "junit") and "<failure" not in results("-o", "junit")
+    assert "<failure" in results("-o", "junit", "--raw")
+    # The same image has passed and failed, in the last runs of it that ended by themselves.
+    found = json.loads(kubectl("testkit", "flakes", "-n", space.name, "--suite", "testkit/probe", "-o", "json").stdout)
+    by_name = {(item["case"]["suite"], item["case"]["name"]): item for item in found["items"]}
+    assert by_name["s", "net.known"]["state"] == "broken" and by_name["s", "net.known"]["failed"] == 4, found
+    assert by_name["s", "one"]["state"] == "flaky" and by_name["s", "one"]["failed"] >= 1, found
+
+
 def a_container_is_given_what_its_spec_says(space, on_host, operator):
     """Variables from a Secret and a ConfigMap; a limit that it exceeds; logins that are of no use; an image for other hosts."""
     token = "s3cr3t-of-the-run"
@@ -233,6 +262,7 @@ def test_every_run_ends_with_its_evidence(space, operator):
     what_is_told_to_end_has_its_grace(space)
     only_what_ran_and_is_in_order_passes(space)
     a_case_that_passes_at_the_second_try_is_flaky(space)
+    a_known_flake_in_quarantine_is_a_warning(space)
     a_container_is_given_what_its_spec_says(space, on_host, operator)
     the_clock_of_a_host_changes_nothing(space, on_host)
     until("no container of a run is left", lambda: on_host("docker ps -aq --filter label=testkit.dev/run-uid") == "", 15)
