@@ -30,11 +30,11 @@ impl Load {
         let cpus: u32 = lines.next()?.trim().parse().ok()?;
         let kib = |line: &str, name: &str| {
             let number = line.strip_prefix(name)?.trim().split(' ').next()?;
-            number.parse::<u64>().ok().map(|n| n * 1024)
+            bytes(number)
         };
         let (memory, available) = (kib(lines.next()?, "MemTotal:")?, kib(lines.next()?, "MemAvailable:")?);
         let disk: Vec<&str> = lines.nth(1)?.split_whitespace().collect();
-        let disk = |at: usize| disk.get(at)?.parse::<u64>().ok().map(|n| n * 1024);
+        let disk = |at: usize| bytes(disk.get(at)?);
         Some(Self {
             cpu: after.share_since(&before) * f64::from(cpus),
             cpus,
@@ -44,6 +44,11 @@ impl Load {
             disk: disk(1)?,
         })
     }
+}
+
+/// A number of KiB, as the kernel writes it.
+fn bytes(kib: &str) -> Option<u64> {
+    kib.parse::<u64>().ok()?.checked_mul(1024)
 }
 
 /// The processors' time since the start, in ticks: proc_stat(5).
@@ -56,8 +61,8 @@ impl Time {
     fn read(line: &str) -> Option<Self> {
         let ticks: Vec<u64> = line.strip_prefix("cpu ")?.split_whitespace().filter_map(|n| n.parse().ok()).collect();
         // What guests use is counted in the first two already.
-        let all = ticks.iter().take(8).sum();
-        Some(Self { all, idle: ticks.get(3)? + ticks.get(4)? })
+        let all = ticks.iter().take(8).try_fold(0, |all: u64, ticks| all.checked_add(*ticks))?;
+        Some(Self { all, idle: ticks.get(3)?.checked_add(*ticks.get(4)?)? })
     }
 
     /// Which part of the time since then was not idle.
@@ -83,6 +88,12 @@ mod tests {
         assert_eq!((load.disk_used, load.disk), (250 << 10, 1000 << 10));
         for wrong in ["", "cpu  1 2\n", &said[..said.len() - 40], "sh: head: not found\n"] {
             assert_eq!(Load::read(wrong), None, "{wrong:?}");
+        }
+        // A kernel that counts further than there are numbers.
+        let most = u64::MAX.to_string();
+        for number in ["700", "750 200", "2048", "512 ", "1000 ", "250 750"] {
+            let said = said.replace(number, &format!("{most} {most} "));
+            assert_eq!(Load::read(&said), None, "{number}");
         }
     }
 
