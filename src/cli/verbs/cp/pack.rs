@@ -218,8 +218,9 @@ fn drain<R: Read>(archive: Archive<R>) -> io::Result<()> {
     io::copy(&mut archive.into_inner(), &mut io::sink()).map(drop)
 }
 
+/// A time that no clock of this machine can show is left as it is.
 fn set_modified(file: &File, seconds: u64) -> io::Result<()> {
-    file.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(seconds))
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).map_or(Ok(()), |time| file.set_modified(time))
 }
 
 fn of(path: &Path, error: &io::Error) -> io::Error {

@@ -107,6 +107,27 @@ fn nothing_lands_outside_whatever_an_archive_says() {
 }
 
 #[test]
+fn a_time_that_no_clock_shows_is_left_out() {
+    let to = Folder::new("times");
+    let mut header = Header::new_gnu();
+    header.set_size(1);
+    header.set_mode(0o600);
+    header.set_mtime(u64::MAX);
+    let mut root = header.clone();
+    root.set_entry_type(EntryType::Directory);
+    root.set_size(0);
+    root.set_mode(0o700);
+    let archive = |name: &str, mut header: Header, content: &[u8]| {
+        let mut builder = Builder::new(Vec::new());
+        builder.append_data(&mut header, name, content).unwrap();
+        builder.into_inner().unwrap()
+    };
+    assert_eq!(unpack_file(archive("file", header, b"x").as_slice(), &to.0.join("file")).unwrap().bytes, 1);
+    unpack(archive(".", root, b"").as_slice(), &to.0).unwrap();
+    assert_eq!(fs::read(to.0.join("file")).unwrap(), b"x");
+}
+
+#[test]
 fn an_archive_that_breaks_off_is_an_error() {
     let from = Folder::new("broken-from");
     fs::write(from.0.join("file"), vec![7; 100_000]).unwrap();
