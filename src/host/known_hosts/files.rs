@@ -24,8 +24,10 @@ pub fn known_hosts(host: &str, port: u16, files: &[PathBuf]) -> Result<Vec<HostP
             }
         }
     }
-    let text: String = files.iter().filter_map(|file| fs::read_to_string(file).ok()).collect();
-    let revoked: Vec<&str> = text.lines().filter(|line| line.starts_with("@revoked")).collect();
+    let texts: Vec<Vec<u8>> = files.iter().filter_map(|file| fs::read(file).ok()).collect();
+    let texts: Vec<_> = texts.iter().map(|bytes| String::from_utf8_lossy(bytes)).collect();
+    let is_revoked = |line: &&str| line.split_whitespace().next() == Some("@revoked");
+    let revoked: Vec<&str> = texts.iter().flat_map(|text| text.lines()).filter(is_revoked).collect();
     known.retain(|pin| {
         let line = pin.public_line();
         let key = line.split(' ').nth(1).unwrap_or_default();
@@ -61,6 +63,19 @@ mod tests {
         assert_eq!(found("bastion", 2223), Ok(vec![]));
         assert_eq!(found("hashed.example", 22), Ok(vec![pin(3)]));
         assert_eq!(found("old", 22), Err(KeyError::Kind("ssh-rsa".to_owned())));
+
+        // Wherever it is revoked: behind a file without a last line's end, behind spaces, in a file that is no text.
+        let more = file.with_extension("more");
+        for revoked in [format!("@revoked * {}", keys[0]), format!(" \t@revoked\t*\t{}\n", keys[0])] {
+            fs::write(&file, format!("bastion {}", keys[0])).unwrap();
+            fs::write(&more, [b"# \xff\n", revoked.as_bytes()].concat()).unwrap();
+            let other = file.with_extension("other");
+            fs::write(&other, &revoked).unwrap();
+            assert_eq!(known_hosts("bastion", 22, &[file.clone(), other.clone()]), Ok(vec![]), "{revoked:?}");
+            assert!(known_hosts("bastion", 22, &[file.clone(), more.clone()]) != Ok(vec![pin(0)]), "{revoked:?}");
+            fs::remove_file(other).unwrap();
+        }
+        fs::remove_file(more).unwrap();
         fs::remove_file(file).unwrap();
     }
 
