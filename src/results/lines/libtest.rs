@@ -122,7 +122,7 @@ impl Libtest {
         let measured = counted(line, " measured").unwrap_or(0);
         let agrees = says[1] == Some(failed)
             && says[2] == Some(program.skipped)
-            && says[0].map(|n| n + measured) == Some(program.passed);
+            && says[0].and_then(|n| n.checked_add(measured)) == Some(program.passed);
         for (name, said) in program.failed {
             sink.case(plain(record("", &name, End::Failed, said, None)));
         }

@@ -107,6 +107,7 @@ fn text_that_only_looks_like_results_passes_nothing() {
         "running 2 tests\ntest a ... ok\ntest b ... ok\n",
         "running 2 tests\ntest a ... ok\n\ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n",
         "running 1 test\ntest a ... FAILED\n\ntest result: ok. 1 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n",
+        "running 1 test\ntest a ... ok\n\ntest result: ok. 18446744073709551615 passed; 0 failed; 0 ignored; 2 measured\n",
         "PASS\nok  \tpkg\t0.1s\n",
         "all tests passed\n",
     ] {
