@@ -1,5 +1,7 @@
 //! What Rust's test programs write, and those of libtest-mimic: lines for people.
 
+use std::collections::HashMap;
+
 use super::{End, Format, OPEN, record};
 use crate::results::{
     case::{MESSAGE, Sink},
@@ -25,6 +27,8 @@ struct Program {
     skipped: u64,
     /// With what they said.
     failed: Vec<(String, Ends)>,
+    /// Which of them is the first of a name.
+    names: HashMap<String, usize>,
 }
 
 /// Whether a line begins such output.
@@ -56,7 +60,7 @@ impl Format for Libtest {
         let Some(program) = &mut self.program else { return };
         if let Some(name) = line.strip_prefix("---- ").and_then(|rest| rest.strip_suffix(" ----")) {
             let name = name.strip_suffix(" stdout").or_else(|| name.strip_suffix(" stderr")).unwrap_or(name);
-            self.speaks = program.failed.iter().position(|(failed, _)| failed == name);
+            self.speaks = program.names.get(name).copied();
             return;
         }
         if let Some(nth) = self.speaks {
@@ -91,6 +95,7 @@ impl Format for Libtest {
         let name = name.strip_suffix(" - should panic").unwrap_or(&name);
         match end {
             End::Failed if program.failed.len() < OPEN => {
+                program.names.entry(name.to_owned()).or_insert(program.failed.len());
                 program.failed.push((name.to_owned(), Ends::new(MESSAGE)));
             }
             End::Failed => sink.problem(format!("more than {OPEN} tests failed: the others are not listed")),

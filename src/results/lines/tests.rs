@@ -129,6 +129,19 @@ fn what_rusts_test_programs_write_is_read() {
 }
 
 #[test]
+fn of_many_tests_that_failed_each_is_found_at_once() {
+    let failed: String = (0..9000).map(|n| format!("test a::number_{n:05} ... FAILED\n")).collect();
+    // One after the other in a list this is compared two thousand million times.
+    let said = "---- a::number_09999 ----\n".repeat(250_000);
+    let text = format!("running 9000 tests\n{failed}\nfailures:\n\n---- a::number_00001 stdout ----\nboom\n{said}");
+    let begin = std::time::Instant::now();
+    let outcome = read("r.txt", text.as_bytes());
+    assert!(begin.elapsed() < std::time::Duration::from_secs(20), "{:?}", begin.elapsed());
+    assert_eq!((outcome.failed(), outcome.problems.len()), (9000, 1), "{:?}", outcome.problems);
+    assert!(outcome.failures().any(|(name, said)| name == "a::number_00001" && said.contains("boom")));
+}
+
+#[test]
 fn cut_off_at_every_byte_what_failed_is_no_pass() {
     for (path, _, (_, failed, _)) in TABLE {
         let whole = recorded(path);
