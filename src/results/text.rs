@@ -154,11 +154,30 @@ impl Ends {
             self.head.push_str(first);
             rest = &rest[first.len()..];
         }
+        if rest.len() > self.half {
+            // Of a long piece only the end can stay.
+            let over = rest.len() - self.half;
+            let at = (over..=rest.len()).find(|at| rest.is_char_boundary(*at)).unwrap_or(0);
+            self.left_out += self.tail.len() + at;
+            self.tail.clear();
+            rest = &rest[at..];
+        }
         // A small piece is moved only once for each half that comes after it.
         self.tail.push_str(rest);
         if self.tail.len() > 2 * self.half {
             self.cut();
         }
+    }
+
+    /// Counts what comes next, and does not hold it.
+    pub(super) fn leave_out(&mut self, piece: &str) {
+        self.left_out += self.tail.len() + piece.len();
+        self.tail.clear();
+    }
+
+    /// How many bytes it holds.
+    pub(super) fn held(&self) -> usize {
+        self.head.capacity() + self.tail.capacity()
     }
 
     fn cut(&mut self) {
@@ -273,6 +292,25 @@ mod tests {
         let text = ends.finish();
         assert!(text.starts_with("0 1 2 3 4 ") && text.ends_with("7 998 999 "), "{text}");
         assert!(text.contains("bytes are left out here"), "{text}");
+    }
+
+    #[test]
+    fn a_long_piece_is_held_as_short_as_many_short_ones() {
+        let whole: String = (0..20_000).map(|n| format!("{n} ü ")).collect();
+        for size in [3, 70, 20_000, whole.len()] {
+            let (mut ends, mut rest) = (Ends::new(100), whole.as_str());
+            while !rest.is_empty() {
+                let piece = bounded(rest, size);
+                ends.push(piece);
+                rest = &rest[piece.len()..];
+            }
+            assert!(ends.held() < 1000, "{size}: {}", ends.held());
+            let text = ends.finish();
+            assert!(text.starts_with("0 ü 1 ü") && text.ends_with("19998 ü 19999 ü "), "{size}: {text}");
+            let said = text.split("[testkit: ").nth(1).unwrap().split(' ').next().unwrap();
+            let kept = text.len() - "\n[testkit:  bytes are left out here]\n".len() - said.len();
+            assert_eq!(said.parse::<usize>().unwrap() + kept, whole.len(), "{size}: {text}");
+        }
     }
 
     #[test]

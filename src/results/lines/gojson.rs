@@ -4,7 +4,10 @@ use std::collections::HashMap;
 
 use serde::Deserialize;
 
-use super::{End, Format, OPEN, record};
+use super::{
+    End, Format, OPEN, TOO_MANY, record,
+    room::{Room, Tests},
+};
 use crate::results::{
     case::{MESSAGE, Sink},
     junit::speaks_of_failure,
@@ -31,12 +34,13 @@ struct Event {
 pub(super) struct GoJson {
     packages: HashMap<String, Package>,
     /// What building a package said, by what was built.
-    builds: HashMap<String, Ends>,
+    builds: Tests,
+    room: Room,
 }
 
 #[derive(Default)]
 struct Package {
-    tests: HashMap<String, Ends>,
+    tests: Tests,
     said: Option<Ends>,
     failed: bool,
     done: bool,
@@ -68,9 +72,8 @@ impl Format for GoJson {
         let mut open: Vec<_> = self.packages.drain().filter(|(_, package)| !package.done).collect();
         open.sort_by(|a, b| a.0.cmp(&b.0));
         for (name, package) in open {
-            let mut tests: Vec<_> = package.tests.into_iter().collect();
-            tests.sort_by(|a, b| a.0.cmp(&b.0));
-            for (test, mut said) in tests {
+            let mut tests = package.tests;
+            for (test, mut said) in self.room.drain(&mut tests) {
                 said.push("\nit did not end");
                 sink.case(record(&name, &test, End::Failed, said, None));
             }
@@ -83,13 +86,16 @@ impl GoJson {
     fn event(&mut self, event: Event, sink: &mut dyn Sink) {
         let Event { action, package: name, import_path, test, output, elapsed, failed_build } = event;
         if action.starts_with("build") {
-            if self.builds.len() < OPEN {
-                self.builds.entry(import_path).or_insert_with(|| Ends::new(MESSAGE)).push(&output);
+            let known = self.builds.contains_key(&import_path);
+            if (known || self.room.begin(&mut self.builds, &import_path))
+                && let Some(said) = self.builds.get_mut(&import_path)
+            {
+                self.room.say(said, &output);
             }
             return;
         }
-        if self.packages.len() >= OPEN && !self.packages.contains_key(&name) {
-            return sink.problem(format!("there are more than {OPEN} packages: the others are not read"));
+        if !self.packages.contains_key(&name) && (self.packages.len() >= OPEN || !self.room.take(&name)) {
+            return sink.problem("there are more packages than there is room for: the others are not read".to_owned());
         }
         let package = self.packages.entry(name.clone()).or_default();
         let ended = match action.as_str() {
@@ -99,19 +105,16 @@ impl GoJson {
                 return;
             }
             "run" => {
-                if package.tests.len() >= OPEN {
-                    return sink.problem(format!("more than {OPEN} tests of a package are under way"));
-                }
                 package.done = false;
-                package.tests.insert(test.unwrap_or_default(), Ends::new(MESSAGE));
+                if !self.room.begin(&mut package.tests, &test.unwrap_or_default()) {
+                    sink.problem(TOO_MANY.to_owned());
+                }
                 return;
             }
             "output" => {
                 let said = test.and_then(|test| package.tests.get_mut(&test));
-                match said {
-                    Some(said) => said.push(&output),
-                    None => package.said.get_or_insert_with(|| Ends::new(MESSAGE)).push(&output),
-                }
+                let said = said.unwrap_or_else(|| package.said.get_or_insert_with(|| Ends::new(MESSAGE)));
+                self.room.say(said, &output);
                 return;
             }
             "pass" => End::Passed,
@@ -121,21 +124,21 @@ impl GoJson {
             other => return sink.problem(format!("event {:?} of go test is not known", text::name(other, 100))),
         };
         if let Some(test) = test {
-            let said = package.tests.remove(&test).unwrap_or_else(|| Ends::new(MESSAGE));
+            let said = self.room.end(&mut package.tests, &test).unwrap_or_else(|| Ends::new(MESSAGE));
             package.failed |= ended == End::Failed;
             return sink.case(record(&name, &test, ended, said, elapsed));
         }
         package.done = true;
-        let mut open: Vec<_> = package.tests.drain().collect();
-        open.sort_by(|a, b| a.0.cmp(&b.0));
-        for (test, mut said) in open {
+        let own = package.said.take();
+        own.iter().for_each(|said| self.room.forget(said));
+        for (test, mut said) in self.room.drain(&mut package.tests) {
             package.failed = true;
             said.push("\nit did not end");
             sink.case(record(&name, &test, End::Failed, said, None));
         }
         if ended == End::Failed && !std::mem::take(&mut package.failed) {
-            let built = failed_build.and_then(|build| self.builds.remove(&build));
-            let said = built.or_else(|| package.said.take()).unwrap_or_else(|| Ends::new(MESSAGE));
+            let built = failed_build.and_then(|build| self.room.end(&mut self.builds, &build));
+            let said = built.or(own).unwrap_or_else(|| Ends::new(MESSAGE));
             sink.case(record(&name, &format!("{name} (the package itself)"), End::Failed, said, elapsed));
         }
     }

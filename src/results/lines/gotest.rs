@@ -1,8 +1,9 @@
 //! `go test -v`, and a test binary of Go's run with `-test.v`.
 
-use std::collections::HashMap;
-
-use super::{End, Format, OPEN, record};
+use super::{
+    End, Format, OPEN, TOO_MANY, record,
+    room::{Room, Tests},
+};
 use crate::results::{
     case::{MESSAGE, Sink},
     text::{self, Ends},
@@ -11,7 +12,8 @@ use crate::results::{
 /// The reader.
 #[derive(Default)]
 pub(super) struct GoTest {
-    running: HashMap<String, Ends>,
+    running: Tests,
+    room: Room,
     /// The test that writes.
     current: String,
     /// A test that has ended: older versions of Go write what it said after that.
@@ -55,7 +57,7 @@ impl Format for GoTest {
             }
         }
         if let Some((before, end, name, seconds)) = result(line) {
-            if let Some(mut said) = self.running.remove(name) {
+            if let Some(mut said) = self.room.end(&mut self.running, name) {
                 self.flush(sink);
                 if !before.trim().is_empty() {
                     said.push(before);
@@ -94,10 +96,8 @@ impl GoTest {
         self.flush(sink);
         self.open = true;
         name.clone_into(&mut self.current);
-        if self.running.len() < OPEN {
-            self.running.insert(name.to_owned(), Ends::new(MESSAGE));
-        } else {
-            sink.problem(format!("more than {OPEN} tests are under way"));
+        if self.running.len() >= OPEN || !self.room.begin(&mut self.running, name) {
+            sink.problem(TOO_MANY.to_owned());
         }
     }
 
@@ -134,9 +134,7 @@ impl GoTest {
     }
 
     fn unfinished(&mut self, sink: &mut dyn Sink) {
-        let mut open: Vec<_> = self.running.drain().collect();
-        open.sort_by(|a, b| a.0.cmp(&b.0));
-        for (name, mut said) in open {
+        for (name, mut said) in self.room.drain(&mut self.running) {
             said.push("\nit did not end");
             (self.failed, self.any_failed) = (true, true);
             sink.case(Self::plain(record("", &name, End::Failed, said, None)));
@@ -144,14 +142,18 @@ impl GoTest {
     }
 
     fn said(&mut self, line: &str) {
-        let to = match &mut self.ended {
+        match &mut self.ended {
             // Indented, as what a test logged is.
-            Some((.., said)) if line.starts_with([' ', '\t']) => Some(said),
-            _ => self.running.get_mut(&self.current),
-        };
-        if let Some(said) = to {
-            said.push(line);
-            said.push("\n");
+            Some((.., said)) if line.starts_with([' ', '\t']) => {
+                said.push(line);
+                said.push("\n");
+            }
+            _ => {
+                if let Some(said) = self.running.get_mut(&self.current) {
+                    self.room.say(said, line);
+                    self.room.say(said, "\n");
+                }
+            }
         }
     }
 

@@ -5,6 +5,7 @@
 mod gojson;
 mod gotest;
 mod libtest;
+mod room;
 mod tap;
 
 use super::{
@@ -16,6 +17,8 @@ use super::{
 const LINE: usize = 256 * 1024;
 /// How many cases may be under way at once, or wait for what is said of them later.
 const OPEN: usize = 10_000;
+/// What is said where there is no room for more of them.
+const TOO_MANY: &str = "more tests are under way at once than there is room for";
 
 /// A reader of one format.
 pub(super) trait Format: Send {

@@ -142,6 +142,20 @@ fn of_many_tests_that_failed_each_is_found_at_once() {
 }
 
 #[test]
+fn more_tests_than_there_is_room_for_are_a_problem() {
+    let name = "x".repeat(1000);
+    let run = |n: usize| format!("{{\"Action\":\"run\",\"Package\":\"p{}\",\"Test\":\"{name}{n}\"}}\n", n % 50);
+    let json: String = (0..12_000).map(run).collect();
+    let plain: String = (0..12_000).map(|n| format!("=== RUN   {name}{n}\n")).collect();
+    let rust: String = (0..12_000).map(|n| format!("test {name}{n} ... FAILED\n")).collect();
+    for text in [json, plain, format!("running 12000 tests\n{rust}")] {
+        let outcome = read("r.txt", text.as_bytes());
+        let said = |problem: &String| problem.contains("than there is room for");
+        assert!(outcome.problems.iter().any(said), "{:?}", outcome.problems);
+    }
+}
+
+#[test]
 fn cut_off_at_every_byte_what_failed_is_no_pass() {
     for (path, _, (_, failed, _)) in TABLE {
         let whole = recorded(path);
