@@ -299,6 +299,11 @@ fn what_is_not_accounted_for_is_a_problem() {
         ),
         ("another format's error", r#"<run><error>no</error></run>"#, "looks like a failure"),
         ("too deep", &"<testsuite>".repeat(600), "nested deeper than 500"),
+        (
+            "cases in cases in cases",
+            &format!("<testsuite>{}<failure/></testsuite>", "<testcase name='a'>".repeat(20)),
+            "cases are nested in cases or in what they say",
+        ),
         ("a comment without an end", "<testsuite><testcase/><!-- <testcase/></testsuite>", "it ends within a comment"),
     ];
     for (what, xml, said) in cases {

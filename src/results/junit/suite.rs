@@ -1,6 +1,9 @@
 //! What a suite counts, and whether its cases bear it out.
 
-use super::words::{self, Told};
+use super::{
+    super::text,
+    words::{self, Told},
+};
 
 /// What was seen within a suite, those within it included.
 #[derive(Clone, Debug, Default)]
@@ -45,7 +48,7 @@ pub(super) struct Declared {
     /// Says that it failed, and not how often.
     failed: Option<String>,
     /// What cannot be read.
-    unreadable: Vec<String>,
+    unreadable: Option<String>,
     /// Counts other things than cases: assertions, as Catch2 does, or parts of a case.
     assertions: bool,
 }
@@ -61,6 +64,11 @@ impl Declared {
         !self.assertions
     }
 
+    /// What is told of one is told of all.
+    fn unreadable(&mut self, name: &str, value: &str) {
+        self.unreadable.get_or_insert_with(|| format!("{name}={:?}", text::bounded(value, 200)));
+    }
+
     /// Takes in an attribute; its name in lower case.
     pub(super) fn attribute(&mut self, name: &str, value: &str) {
         let number = value.trim().parse::<f64>().ok().filter(|n| n.is_finite() && *n >= 0.0).map(|n| n as u64);
@@ -68,7 +76,7 @@ impl Declared {
             "tests" => match number {
                 Some(tests) => self.tests = Some(self.tests.unwrap_or(0).max(tests)),
                 None if words::nothing(value) => {}
-                None => self.unreadable.push(format!("{name}={value:?}")),
+                None => self.unreadable(name, value),
             },
             "skipped" | "disabled" | "ignored" | "skips" | "notrun" | "pending" => {
                 self.skipped = self.skipped.saturating_add(number.unwrap_or(0));
@@ -81,10 +89,12 @@ impl Declared {
                     self.sum = if count == self.sum { count } else { self.sum.saturating_add(count) };
                 }
                 None if words::nothing(value) => {}
-                None if matches!(name, "failures" | "errors") => self.unreadable.push(format!("{name}={value:?}")),
-                None => self.failed = Some(format!("{name}={value:?}")),
+                None if matches!(name, "failures" | "errors") => self.unreadable(name, value),
+                None => self.failed = Some(format!("{name}={:?}", text::bounded(value, 200))),
             },
-            _ if words::told(name, value) == Some(Told::Failed) => self.failed = Some(format!("{name}={value:?}")),
+            _ if words::told(name, value) == Some(Told::Failed) => {
+                self.failed = Some(format!("{name}={:?}", text::bounded(value, 200)));
+            }
             _ => {}
         }
     }

@@ -16,6 +16,9 @@ use super::{
 
 /// How deep elements may be nested.
 const DEPTH: usize = 500;
+/// How many cases, failures and outputs may be open around a suite or a case: all that is known of one is held until it ends,
+/// and there is no tool that nests them.
+const HELD: usize = 4;
 /// How far up an end tag looks for the element that it ends.
 const MISNESTED: usize = 16;
 
@@ -27,6 +30,8 @@ pub(super) struct Walk<'s> {
     kept: bool,
     sink: &'s mut dyn Sink,
     stack: Vec<Frame>,
+    /// How many cases, failures and outputs are open.
+    held: usize,
     /// An element of JUnit's was seen.
     junit: bool,
     /// An element that is not, at the root.
@@ -72,6 +77,13 @@ enum Kind {
     Other(Loose),
 }
 
+impl Kind {
+    /// Whether much may be known of it until it ends.
+    const fn is_held(&self) -> bool {
+        matches!(self, Self::Case(_) | Self::Part { .. } | Self::Stream { .. })
+    }
+}
+
 /// What a part of a case's end is a part of.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Place {
@@ -110,6 +122,7 @@ impl<'s> Walk<'s> {
             kept,
             sink,
             stack: Vec::new(),
+            held: 0,
             junit: false,
             foreign: false,
             around: Loose::default(),
@@ -165,8 +178,14 @@ impl<'s> Walk<'s> {
             self.given_up = true;
             return;
         }
+        if self.held > HELD && matches!(sort, Sort::Suites | Sort::Suite | Sort::Case) {
+            self.sink.problem("cases are nested in cases or in what they say: what comes after is not read".to_owned());
+            self.given_up = true;
+            return;
+        }
         let attributes = self.attributes(tag, length);
         let kind = self.element(sort, &name, &attributes);
+        self.held += usize::from(kind.is_held());
         self.stack.push(Frame { tag: text::bounded(raw, NAME).to_owned(), kind });
     }
 

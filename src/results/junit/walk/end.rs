@@ -18,6 +18,7 @@ impl Walk<'_> {
     /// Ends the innermost element. One that was not ended itself counts only where it has failed.
     pub(super) fn pop(&mut self, whole: bool) {
         let Some(frame) = self.stack.pop() else { return };
+        self.held -= usize::from(frame.kind.is_held());
         match frame.kind {
             Kind::Suite(suite) => self.end_suite(*suite, whole),
             Kind::Case(open) => self.end_case(*open, whole),

@@ -137,7 +137,7 @@ impl Walk<'_> {
         if *self.class != *class {
             self.class = Arc::from(class);
         }
-        let (name, time) = (first(&["name"]).to_owned(), case::seconds(first(&["time", "duration"])));
+        let (name, time) = (first(&["name"]), case::seconds(first(&["time", "duration"])));
         let mut parts = Vec::new();
         for (key, value) in attributes {
             let said = format!("{key}={:?}", text::name(value, NAME));
@@ -145,15 +145,15 @@ impl Walk<'_> {
                 Some(Told::Failed) => parts.push(Part::new(Element::Failure, said)),
                 Some(Told::Skipped) => parts.push(Part::new(Element::Skipped, said)),
                 Some(Told::Unknown) => {
-                    self.sink.problem(format!(
-                        "what case {:?} says of its end is not known: {said}",
-                        text::name(&name, 100)
-                    ));
+                    self.sink
+                        .problem(format!("what case {:?} says of its end is not known: {said}", text::name(name, 100)));
                 }
                 Some(Told::Passed | Told::Nothing) | None => {}
             }
         }
         let whole_name = name.len() <= NAME;
+        // More of it is in no name, and a case is held until it ends.
+        let name = text::bounded(name, 4 * NAME).to_owned();
         // What tells of the end is a part by now.
         let mut attributes = kept(attributes, &["name", "classname", "class"]);
         attributes.retain(|(key, value)| matches!(words::told(key, value), None | Some(Told::Passed | Told::Nothing)));
