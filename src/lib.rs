@@ -17,6 +17,7 @@
 //! - [`run`]: the E2ERun controller: observe, plan, act, report.
 //! - [`status`]: the one way the status of what has no machines is written.
 //! - [`swarm`]: Docker Engine and Swarm over a host's Docker socket.
+//! - [`untar`]: tar streams from who is not trusted.
 
 pub mod api;
 pub mod attach;
@@ -36,3 +37,4 @@ pub mod results;
 pub mod run;
 pub mod status;
 pub mod swarm;
+pub mod untar;

@@ -13,6 +13,7 @@ use tokio::sync::mpsc;
 use crate::{
     results::{Outcome, Reading},
     swarm::SwarmError,
+    untar::Checked,
 };
 
 /// How long an engine may send nothing before the connection is in doubt.
@@ -94,7 +95,7 @@ const BROKEN: &str = "the archive of ";
 pub fn unpack(tar: impl Read, folder: &str) -> Outcome {
     let own = format!("{}/", folder.trim_end_matches('/').rsplit('/').next().unwrap_or_default());
     let mut reading = Reading::new();
-    let mut archive = ::tar::Archive::new(tar);
+    let mut archive = ::tar::Archive::new(Checked::new(tar));
     let mut read = || -> io::Result<()> {
         for entry in archive.entries()? {
             let mut entry = entry?;

@@ -14,6 +14,8 @@ use std::{
 
 use tar::{Archive, Builder, EntryType, Header};
 
+use crate::untar::Checked;
+
 /// What was copied.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Copied {
@@ -175,8 +177,8 @@ pub fn unpack_file(from: impl Read, to: &Path) -> io::Result<Copied> {
     Ok(copied)
 }
 
-fn archive<R: Read>(from: R) -> Archive<R> {
-    let mut archive = Archive::new(from);
+fn archive<R: Read>(from: R) -> Archive<Checked<R>> {
+    let mut archive = Archive::new(Checked::new(from));
     archive.set_preserve_permissions(true);
     archive.set_preserve_ownerships(false);
     archive.set_overwrite(true);

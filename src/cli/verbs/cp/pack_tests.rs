@@ -138,5 +138,9 @@ fn an_archive_that_breaks_off_is_an_error() {
     let _ = fs::remove_file(&to);
     assert_eq!(unpack_file(bytes.as_slice(), &to).unwrap().bytes, 100_000);
     assert_eq!(fs::read(&to).unwrap(), vec![7; 100_000]);
+    // Between two files, where the library takes it for a whole one.
+    assert!(
+        unpack(&malicious(&[(EntryType::Regular, "a", "x"), (EntryType::Regular, "b", "x")])[..1024], &from.0).is_err()
+    );
     assert!(unpack_file(&[0; 1024][..], &from.0.join("none")).unwrap_err().to_string().contains("empty"));
 }

@@ -36,6 +36,11 @@ fn results_are_found_in_the_archive() {
     assert_eq!((outcome.passed(), outcome.problems.len()), (1, 1));
     assert!(outcome.problems[0].starts_with("c.xml: "), "{:?}", outcome.problems);
     assert!(!unpack(&bytes[..1500], "/results").problems.is_empty(), "an archive that breaks off");
+    let two = archive(&[
+        ("results/a.xml", ::tar::EntryType::Regular, GOOD),
+        ("results/b.xml", ::tar::EntryType::Regular, b"<"),
+    ]);
+    assert!(!unpack(&two[..1024], "/results").problems.is_empty(), "an archive that breaks off between two files");
     assert_eq!(unpack(&[][..], "/results"), Outcome::default());
 }
 
