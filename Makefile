@@ -8,7 +8,7 @@ CACHE := $(or $(TESTKIT_CACHE),$(or $(HOME),$(shell cd ~ && pwd))/.cache/testkit
 # Outside the checkout: a fresh clone builds only what changed.
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 
-.PHONY: help demo demo-down env build test scenario fresh bench lint fmt crds image
+.PHONY: help demo demo-down env build test scenario fresh fuzz bench lint fmt crds image
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,10 @@ scenario: ## one row of docs/lifecycle.md on real hosts, such as NAME=frozen
 
 fresh: ## both of README's commands in a clone of HEAD, with nothing of this machine's caches
 	@testbed/fresh
+
+fuzz: ## fuzz what reads the words of hosts, images and users, FOR=60 seconds of each target
+	@testbed/bed setup rust
+	@testbed/fuzz $(or $(FOR),60) $(TARGET)
 
 bench: ## measure the operator against its limits; writes target/bench.json
 	@testbed/bench

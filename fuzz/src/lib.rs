@@ -1,0 +1,91 @@
+//! What the fuzz targets share, and the sources that they fuzz.
+//!
+//! The readers of what others say are files without a cluster around them, and are compiled here as they are, by their paths:
+//! a target is built in a minute and not with the SDKs of EC2 and Kubernetes, what is private in the program stays so, and
+//! nothing is there for the fuzzing alone. What they name from elsewhere in the program has a stand-in below.
+#![allow(dead_code, unused_imports, missing_docs)]
+
+pub mod documents;
+pub mod heap;
+pub mod pieces;
+
+#[path = "../../src/results/mod.rs"]
+pub mod results;
+
+#[path = "../../src/untar.rs"]
+pub mod untar;
+
+#[path = "../../src/api"]
+pub mod api {
+    mod duration;
+    mod quantity;
+    pub mod text;
+    pub use self::{duration::Duration, quantity::Quantity};
+
+    /// Of an engine, what a boot script is made of.
+    #[derive(Default)]
+    pub struct EngineSpec {
+        pub version: Option<String>,
+        pub install_script: Option<String>,
+        pub daemon_json: Option<serde_json::Map<String, serde_json::Value>>,
+    }
+}
+
+#[path = "../../src/attach"]
+pub mod attach {
+    pub mod answer;
+    pub mod request;
+    pub mod routes;
+}
+
+#[path = "../../src/cluster"]
+pub mod cluster {
+    pub mod user_data;
+}
+
+#[path = "../../src/cli"]
+pub mod cli {
+    pub mod failure;
+    pub mod output {
+        pub mod path;
+    }
+    pub mod shell {
+        pub mod quote;
+    }
+    pub mod terminal {
+        pub mod escape;
+    }
+    pub mod verbs {
+        pub mod cp {
+            pub mod pack;
+            pub mod place;
+        }
+        pub mod diagnose {
+            pub mod redact;
+        }
+        pub mod port_forward {
+            pub mod spec;
+        }
+        pub mod top {
+            pub mod node;
+        }
+    }
+}
+
+#[path = "../../src/run"]
+pub mod run {
+    pub mod archive {
+        pub mod tar;
+    }
+}
+
+pub mod swarm {
+    /// Why an engine does not send an archive.
+    #[derive(Debug, thiserror::Error)]
+    pub enum SwarmError {
+        #[error("{0}")]
+        Unreachable(String),
+        #[error("{0}")]
+        Refused(String),
+    }
+}
