@@ -4,7 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{serve::membership::RejoinArgs, tls};
+use crate::{harness::shard::Shard, serve::membership::RejoinArgs, tls};
 
 /// End-to-end tests of Docker Engine's orchestration, through its public API alone.
 #[derive(Debug, Parser)]
@@ -37,6 +37,14 @@ pub(crate) struct RunArgs {
     #[arg(long, value_enum, value_name = "WHICH", num_args = 0..=1, require_equals = true)]
     #[arg(default_value = "none", default_missing_value = "also", hide_default_value = true)]
     pub(crate) disruptive: Disruptive,
+    /// Run this part of those cases, such as 2/4: each is in one part [default: what TESTKIT_SHARD_INDEX and
+    /// TESTKIT_SHARD_TOTAL say, or all]
+    #[arg(long, value_name = "INDEX/TOTAL")]
+    pub(crate) shard: Option<Shard>,
+    #[arg(long, env = "TESTKIT_SHARD_INDEX", hide = true, requires = "shard_total")]
+    pub(crate) shard_index: Option<usize>,
+    #[arg(long, env = "TESTKIT_SHARD_TOTAL", hide = true, requires = "shard_index")]
+    pub(crate) shard_total: Option<usize>,
     /// Have cases end, cut off and restart the nodes' hosts (with --disruptive) by this command, which is called with
     /// `kill`, `reboot`, `partition`, `heal`, `restart-engine`, `leave` or `unlock` (the key is its input) and a
     /// node's address
@@ -62,6 +70,14 @@ pub(crate) struct RunArgs {
     /// A case that tests whoever runs this suite (see the README)
     #[arg(long, value_enum, env = "E2E_SELFTEST", hide = true)]
     pub(crate) selftest: Option<Selftest>,
+}
+
+impl RunArgs {
+    /// Which part of the cases to run.
+    pub(crate) fn part(&self) -> Result<Shard, String> {
+        let told = || self.shard_index.zip(self.shard_total).map(|(index, total)| Shard::new(index, total));
+        self.shard.map(Ok).or_else(told).unwrap_or(Ok(Shard::WHOLE))
+    }
 }
 
 #[derive(Debug, Clone, Args)]
@@ -283,6 +299,21 @@ mod tests {
         assert_eq!(which(&["--disruptive", "Leader"]).filters, ["Leader"]);
         assert_eq!(which(&["--disruptive=only"]).disruptive, Disruptive::Only);
         assert_eq!(which(&[]).disruptive, Disruptive::None);
+    }
+
+    #[test]
+    fn the_part_is_that_of_the_line_before_that_of_the_environment() {
+        let part = |args: &[&str]| Cli::try_parse_from([&["e2e"], args].concat()).map(|cli| cli.run.part());
+        // As variables would have it.
+        let told = ["--shard-index", "2", "--shard-total", "4"];
+        assert_eq!(part(&[]).unwrap(), Ok(Shard::WHOLE));
+        assert_eq!(part(&told).unwrap(), Shard::new(2, 4));
+        assert_eq!(part(&[&told[..], &["--shard", "1/3"]].concat()).unwrap(), Shard::new(1, 3));
+        assert!(part(&["--shard-index", "5", "--shard-total", "4"]).unwrap().is_err());
+        for wrong in ["0/4", "5/4", "1", "a/b", "1/4/2", "1/0"] {
+            assert!(part(&["--shard", wrong]).is_err(), "{wrong}");
+        }
+        assert!(part(&told[..2]).is_err(), "how many there are is not told");
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod interrupt;
 pub(crate) mod junit;
 mod life;
 mod record;
+pub(crate) mod shard;
 mod subnets;
 pub(crate) mod suite;
 pub(crate) mod sweep;

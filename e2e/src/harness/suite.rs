@@ -76,13 +76,19 @@ pub(crate) fn run(runtime: &Runtime, args: &RunArgs) -> ExitCode {
         Disruptive::None if args.list => Disruptive::Also,
         asked => asked,
     };
-    let chosen = case::select(all, &args.filters, &args.skip, args.exact, disruptive);
+    let shard = match args.part() {
+        Ok(shard) => shard,
+        Err(why) => return refuse(exit::COULD_NOT_RUN, &why),
+    };
+    let asked = case::select(all, &args.filters, &args.skip, args.exact, disruptive);
+    let unknown = asked.is_empty();
+    let chosen = shard.choose(asked);
     if args.list {
         let trials = chosen.into_iter().map(|case| Trial::test(case.name, || Ok(()))).collect();
         let _ = libtest_mimic::run(&arguments, trials);
         return ExitCode::SUCCESS;
     }
-    if chosen.is_empty() {
+    if unknown {
         return refuse(exit::COULD_NOT_RUN, "no case has such a name; `e2e --list` names them");
     }
     for path in result_files(args) {
