@@ -15,6 +15,7 @@ mod lines;
 mod outputs;
 mod reading;
 mod text;
+mod together;
 mod write;
 mod xml;
 
@@ -28,6 +29,7 @@ pub use self::{
     excused::excused,
     outputs::{Output, each, outputs},
     reading::{LogReading, Reading},
+    together::{Part, Together, together},
 };
 
 /// What a run's results say.
@@ -67,14 +69,22 @@ pub struct Document {
 }
 
 impl Tally {
-    fn take(&mut self, verdict: &Verdict) {
-        let of = match verdict {
+    const fn of(&mut self, verdict: &Verdict) -> &mut usize {
+        match verdict {
             Verdict::Passed => &mut self.passed,
             Verdict::Flaky(_) => &mut self.flaky,
             Verdict::Failed(_) => &mut self.failed,
             Verdict::Skipped => &mut self.skipped,
-        };
+        }
+    }
+
+    fn take(&mut self, verdict: &Verdict) {
+        let of = self.of(verdict);
         *of = of.saturating_sub(1);
+    }
+
+    fn add(&mut self, verdict: &Verdict) {
+        *self.of(verdict) += 1;
     }
 
     /// How many there are.
@@ -187,12 +197,7 @@ impl Outcome {
     pub fn tally(&self) -> Tally {
         let mut tally = self.left_out;
         for case in &self.cases {
-            match case.verdict {
-                Verdict::Passed => tally.passed += 1,
-                Verdict::Flaky(_) => tally.flaky += 1,
-                Verdict::Failed(_) => tally.failed += 1,
-                Verdict::Skipped => tally.skipped += 1,
-            }
+            tally.add(&case.verdict);
         }
         tally
     }
