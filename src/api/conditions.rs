@@ -158,6 +158,9 @@ pub mod reason {
     /// At least one run of a matrix failed.
     pub const RUNS_FAILED: &str = "RunsFailed";
 
+    /// Several shards of a run have run the same case: the image does not divide its cases.
+    pub const SHARDS_OVERLAP: &str = "ShardsOverlap";
+
     /// The cluster was deleted.
     pub const CLUSTER_GONE: &str = "ClusterGone";
 }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Conditions, Duration, Phase, RunTemplate, Sharing,
+    Conditions, Duration, MadeRun, Phase, RunTemplate, Sharing,
     schema::{integer, integers, required_by_rule, unchanged},
 };
 
@@ -229,38 +229,7 @@ pub struct E2EMatrixStatus {
     pub finished_at: Option<Time>,
     /// Each combination, and how its run stands.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub combinations: Vec<CombinationStatus>,
-}
-
-/// A combination, and how its run stands.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct CombinationStatus {
-    /// The run's name.
-    pub run: String,
-    /// Its UID, once it was made.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub uid: Option<String>,
-    /// The run's phase; `Pending` before it is made, and `Failed` where it is not made any more.
-    pub phase: Phase,
-    /// Why it ended as it did.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// The same in words, where it did not pass, at most 200 characters.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-    /// Cases that passed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "integer")]
-    pub passed: Option<u32>,
-    /// Cases that failed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "integer")]
-    pub failed: Option<u32>,
-    /// Cases that failed, and passed when they were tried again.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "integer")]
-    pub flaky: Option<u32>,
+    pub combinations: Vec<MadeRun>,
 }
 
 impl E2EMatrixSpec {

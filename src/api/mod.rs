@@ -6,6 +6,7 @@
 mod cluster;
 mod conditions;
 mod duration;
+mod made;
 mod matrix;
 mod names;
 mod provider;
@@ -16,6 +17,7 @@ mod run;
 mod run_template;
 mod schedule;
 mod schema;
+mod shards;
 mod suite;
 mod template;
 pub mod text;
@@ -27,10 +29,11 @@ pub use cluster::{
 };
 pub use conditions::{Conditions, condition, event_note, is_true, reason, set, type_};
 pub use duration::Duration;
-pub use matrix::{Axes, Combination, CombinationStatus, E2EMatrix, E2EMatrixSpec, E2EMatrixStatus, MOST};
+pub use made::MadeRun;
+pub use matrix::{Axes, Combination, E2EMatrix, E2EMatrixSpec, E2EMatrixStatus, MOST};
 pub use names::{
     CREDENTIALS_FINALIZER, FINALIZER, GROUP, HOLD_UNTIL, KEEP, MANAGER, RUNS, SCHEDULED_AT, journal_secret, label,
-    secret_key,
+    secret_key, shard_of_run,
 };
 pub use provider::{
     AddressKind, AmiSelector, Ec2Provider, HostsProvider, JumpHost, Machine, Provider, SecretRef, Volume,
@@ -44,6 +47,7 @@ pub use run::{
 };
 pub use run_template::RunTemplate;
 pub use schedule::{ConcurrencyPolicy, E2ESchedule, E2EScheduleSpec, E2EScheduleStatus};
+pub use shards::Shard;
 pub use suite::repository;
 pub use template::{ClusterPolicy, ClusterTemplate, TemplateMetadata};
 pub use variables::{EnvFromSource, EnvVar, EnvVarSource, KeySelector, LocalObjectReference, ObjectSelector};

@@ -1,5 +1,7 @@
 //! Names that other programs see: labels, tags, finalizer, Secret keys.
 
+use sha2::{Digest, Sha256};
+
 /// The API group of the custom resources.
 pub const GROUP: &str = "testkit.dev";
 
@@ -55,6 +57,8 @@ pub mod label {
     pub const MATRIX: &str = "testkit.dev/matrix";
     /// Which suite an E2ERun is of, for the history of its cases; without it the image says.
     pub const SUITE: &str = "testkit.dev/suite";
+    /// The E2ERun of whose shards an E2ERun is one, by name.
+    pub const SHARD_OF: &str = "testkit.dev/shard-of";
     /// The E2ERun that an E2ERun repeats, by name; where that one repeats another, the first of them.
     pub const RERUN_OF: &str = "testkit.dev/rerun-of";
 }
@@ -82,6 +86,23 @@ pub fn cluster_of_run(run: &str, uid: &str) -> String {
     format!("{}-{}", name.trim_end_matches('-'), part.to_ascii_lowercase())
 }
 
+/// The most characters of a run's name, as its own rule has it, and those of them that tell names apart which are cut.
+const RUN_NAME: (usize, usize) = (63, 8);
+
+/// The name of the run that is a shard of this one, such as `nightly-2of4`.
+#[must_use]
+pub fn shard_of_run(run: &str, shard: super::Shard) -> String {
+    let which = format!("-{}of{}", shard.index, shard.total);
+    let room = RUN_NAME.0 - which.len();
+    if run.len() <= room {
+        return format!("{run}{which}");
+    }
+    let digest = Sha256::digest(run.as_bytes());
+    let told: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let cut: String = run.chars().take(room - RUN_NAME.1 - 1).collect();
+    format!("{}-{}{which}", cut.trim_end_matches(['-', '.']), &told[..RUN_NAME.1])
+}
+
 /// Keys of the Secrets `NAME-ssh` and `NAME-journal` of a cluster.
 pub mod secret_key {
     /// The private key the operator and people log in with (OpenSSH format).
@@ -102,7 +123,20 @@ pub mod secret_key {
 
 #[cfg(test)]
 mod tests {
-    use super::cluster_of_run;
+    use super::{cluster_of_run, shard_of_run};
+    use crate::api::Shard;
+
+    #[test]
+    fn a_shard_is_named_by_its_run_and_its_number_within_what_a_name_may_have() {
+        let shard = |index, total| Shard { index, total };
+        assert_eq!(shard_of_run("nightly", shard(2, 4)), "nightly-2of4");
+        let fits = "n".repeat(56);
+        assert_eq!(shard_of_run(&fits, shard(32, 32)), format!("{fits}-32of32"));
+        let (long, other) = ("n".repeat(62) + "a", "n".repeat(62) + "b");
+        let named = |run: &str| shard_of_run(run, shard(2, 4));
+        assert!(named(&long).len() == 63 && named(&long).ends_with("-2of4"), "{}", named(&long));
+        assert_ne!(named(&long), named(&other));
+    }
 
     #[test]
     fn a_run_of_any_name_has_a_cluster_of_a_name_that_is_taken() {

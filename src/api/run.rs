@@ -1,13 +1,13 @@
 //! `E2ERun`: one run of a test container on a cluster.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use kube::{CustomResource, KubeSchema};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
+use kube::{CustomResource, KubeSchema, Resource as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
     AttemptStatus, ClusterPolicy, ClusterTemplate, Conditions, Duration, EnvFromSource, EnvVar, LocalObjectReference,
-    Quantity, Quarantined, Retries, names,
+    MadeRun, Quantity, Quarantined, Retries, Shard, names,
     schema::{integer, quantity, required_by_rule, unchanged},
 };
 
@@ -32,7 +32,9 @@ const UNCHANGED: &str = unchanged!(
     "gracePeriod",
     "results",
     "retries",
-    "quarantine"
+    "quarantine",
+    "shards",
+    "shard"
 );
 
 /// One run of a test container on a manager of a cluster.
@@ -71,6 +73,10 @@ const UNCHANGED: &str = unchanged!(
     validation = Rule::new("!has(self.holdFor) || has(self.clusterPolicy) && self.clusterPolicy == 'KeepOnFailure'").message("write holdFor only beside clusterPolicy: KeepOnFailure").field_path(".holdFor"),
     validation = Rule::new("!has(self.retries) || !has(self.retries.failedCases) || self.retries.failedCases <= 0 || !has(self.results) || !has(self.results.format) || self.results.format != 'ExitCode'").message("write retries.failedCases only where cases are counted: results.format: ExitCode counts none").field_path(".retries.failedCases"),
     validation = Rule::new("!has(self.quarantine) || size(self.quarantine) == 0 || !has(self.results) || !has(self.results.format) || self.results.format != 'ExitCode'").message("write quarantine only where cases are counted: results.format: ExitCode counts none").field_path(".quarantine"),
+    validation = Rule::new("!has(self.shards) || !has(self.shard)").message("write shards for a run whose cases are divided, or shard for one of its parts, and not both").field_path(".shard"),
+    validation = Rule::new("!has(self.shards) || !has(self.dedupeKey)").message("write no dedupeKey beside shards: another run cannot join one that is several").field_path(".dedupeKey"),
+    validation = Rule::new("!has(self.shards) || !has(self.quarantine) || size(self.quarantine) == 0").message("write no quarantine beside shards: a shard takes each case of it that another one runs for a name that nothing has").field_path(".quarantine"),
+    validation = Rule::new("!has(self.shards) || !has(self.results) || !has(self.results.format) || self.results.format != 'ExitCode'").message("write shards only where cases are counted: by exit codes nobody sees whether each shard ran its own cases, or all of them").field_path(".shards"),
     validation = Rule::new("has(self.image)").message("write the image to run, such as image: dockerswarm/e2e:latest")
 )]
 pub struct E2ERunSpec {
@@ -119,12 +125,12 @@ pub struct E2ERunSpec {
     #[serde(default = "two_minutes")]
     pub image_pull_timeout: Duration,
 
-    /// Arguments of the container, in place of the image's own.
+    /// Arguments of the container, in place of the image's own. `$(TESTKIT_SHARD_INDEX)` and `$(TESTKIT_SHARD_TOTAL)` are replaced.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub args: Vec<String>,
 
-    /// Environment of the container. `TESTKIT_RESULTS` and `TESTKIT_IMAGE` are set by the operator.
+    /// Environment of the container. `TESTKIT_RESULTS`, `TESTKIT_IMAGE`, `TESTKIT_SHARD_INDEX` and `TESTKIT_SHARD_TOTAL` are set by the operator.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub env: Vec<EnvVar>,
@@ -163,6 +169,15 @@ pub struct E2ERunSpec {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 100))]
     pub quarantine: Vec<Quarantined>,
+    /// In how many parts the cases are run at once. Each part is an E2ERun, `NAME-1of4`, made from this one, with a container, and with `clusterTemplate` a cluster, of its own. This one has one verdict and one JUnit of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "integer")]
+    #[x_kube(validation = Rule::new("self >= 1 && self <= 32").message("write how many parts the cases are run in, from 1 to 32"))]
+    pub shards: Option<u32>,
+
+    /// Which part of the cases the container is to run (`TESTKIT_SHARD_INDEX`, `TESTKIT_SHARD_TOTAL`): set on the runs that `shards` makes. By default all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shard: Option<Shard>,
 
     /// Stop the run: its container has `gracePeriod` to end, what it leaves is kept, and the run fails as `Cancelled`. The one field that can be changed.
     #[serde(default)]
@@ -339,6 +354,9 @@ pub struct E2ERunStatus {
     /// The attempts that ended, where there is more than one: those of `spec.retries`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub attempts: Vec<AttemptStatus>,
+    /// The runs of `spec.shards`, in order, and how each stands.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shards: Vec<MadeRun>,
 }
 
 /// A case that failed.
@@ -404,6 +422,20 @@ impl E2ERunSpec {
 }
 
 impl E2ERun {
+    /// Whether it has no container of its own, for others run its cases.
+    #[must_use]
+    pub const fn is_divided(&self) -> bool {
+        self.spec.shards.is_some()
+    }
+
+    /// The UID of the run of whose shards it is one.
+    #[must_use]
+    pub fn divided_from(&self) -> Option<&str> {
+        let owners = self.metadata.owner_references.as_ref()?;
+        let ours = |o: &&OwnerReference| o.kind == Self::kind(&()) && o.controller == Some(true);
+        owners.iter().find(ours).map(|owner| owner.uid.as_str())
+    }
+
     /// The name of the SwarmCluster it is for: the one its spec names, or the one it makes.
     #[must_use]
     pub fn cluster_name(&self) -> String {

@@ -15,7 +15,7 @@ pub struct EnvVar {
     #[schemars(length(max = 128))]
     #[x_kube(validation = Rule::new("self.matches('^[A-Za-z_][A-Za-z0-9_]*$')").message("write a variable name such as LOG_LEVEL"))]
     pub name: String,
-    /// Its value, as it is: `$(NAME)` is not replaced. By default empty.
+    /// Its value. `$(TESTKIT_SHARD_INDEX)` and `$(TESTKIT_SHARD_TOTAL)` are replaced, and nothing else. By default empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     /// Where its value comes from, in the run's namespace.

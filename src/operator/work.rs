@@ -85,10 +85,16 @@ pub async fn controllers(config: Config, installation: String, state: State, sto
         objects(&config, &client),
         stop.clone(),
     );
-    let of_matrices =
-        programme::matrix::run(client.clone(), events, objects(&config, &client), objects(&config, &client), stop);
+    let of_matrices = programme::matrix::run(
+        client.clone(),
+        events.clone(),
+        objects(&config, &client),
+        objects(&config, &client),
+        stop.clone(),
+    );
+    let of_shards = programme::shards::run(client.clone(), events, objects(&config, &client), stop);
     tokio::select! {
-        _ = futures::future::join4(of_clusters, of_runs, of_schedules, of_matrices) => {}
+        _ = futures::future::join5(of_clusters, of_runs, of_schedules, of_matrices, of_shards) => {}
         () = collector.run() => {}
     }
     Ok(())

@@ -53,6 +53,8 @@ pub struct Outcome {
     pub failed: Option<u32>,
     /// Cases that failed, and passed when they were tried again.
     pub flaky: Option<u32>,
+    /// Cases that were skipped.
+    pub skipped: Option<u32>,
 }
 
 /// How a run ended.
@@ -104,6 +106,7 @@ impl Outcome {
             passed: status.passed,
             failed: status.failed,
             flaky: status.flaky,
+            skipped: status.skipped,
         }
     }
 }

@@ -1,5 +1,5 @@
-//! The controllers of the kinds that only make E2ERuns, from one type of template: a schedule
-//! makes them at times, a matrix one for each combination.
+//! The controllers of what only makes E2ERuns, from one type of template: a schedule makes them at times, a matrix one
+//! for each combination, and a run with `spec.shards` one for each part of its cases.
 //!
 //! What a run does is no concern of theirs. They create it, read how it ended from its status, have it end by
 //! `spec.cancel`, and delete it. Each is observe, plan, act, report, and the plan is a pure function.
@@ -7,6 +7,8 @@
 mod children;
 pub mod matrix;
 pub mod schedule;
+pub mod shards;
+mod stand;
 
 use std::time::Duration;
 

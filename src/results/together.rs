@@ -54,7 +54,8 @@ pub fn together(parts: &[Part<'_>]) -> Together {
     for (at, part) in parts.iter().enumerate() {
         read(part, &mut Look { at, seen: &mut seen });
     }
-    let mut all = All { collector: Collector::new(Some(DOCUMENT)), counted_again: Tally::default(), twice: 0, named: Vec::new() };
+    let mut all =
+        All { collector: Collector::new(Some(DOCUMENT)), counted_again: Tally::default(), twice: 0, named: Vec::new() };
     for (at, part) in parts.iter().enumerate() {
         all.collector.begin("");
         let told = read(part, &mut Tell { at, parts, written: Vec::new(), seen: &mut seen, all: &mut all });

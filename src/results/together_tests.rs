@@ -43,7 +43,12 @@ fn each_case_is_told_once_and_by_the_shard_in_which_it_went_worst() {
         (&["a", "A"], (0, 0, 1, 0), (1, 0, 0, 0), Some("(shards 1, 2)")),
         (&["A", "a", "a!"], (0, 0, 1, 0), (1, 1, 0, 0), Some("(shards 1, 2, 3)")),
         (&["a?", "b", "a"], (2, 0, 0, 0), (0, 0, 0, 1), Some("c.a (shards 1, 3)")),
-        (&["a b c d", "a b c d"], (4, 0, 0, 0), (4, 0, 0, 0), Some("4 cases were run by several shards: c.a (shards 1, 2), c.b")),
+        (
+            &["a b c d", "a b c d"],
+            (4, 0, 0, 0),
+            (4, 0, 0, 0),
+            Some("4 cases were run by several shards: c.a (shards 1, 2), c.b"),
+        ),
         // Of one shard two may have one name.
         (&["a a", "b"], (3, 0, 0, 0), (0, 0, 0, 0), None),
         (&["a a", "A"], (0, 0, 1, 0), (2, 0, 0, 0), Some("1 case was")),

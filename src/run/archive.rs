@@ -54,6 +54,16 @@ pub struct Left {
     room: Option<SemaphorePermit<'static>>,
 }
 
+impl Left {
+    /// Results of what has no container, and words in place of its output.
+    #[must_use]
+    pub fn told(outcome: Outcome, words: &str) -> Self {
+        let mut log = Log::default();
+        log.push(words.as_bytes());
+        Self { outcome, log, ..Self::default() }
+    }
+}
+
 /// Output, bounded: the head and the tail.
 #[derive(Debug, Default)]
 pub struct Log {

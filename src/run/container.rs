@@ -6,19 +6,28 @@ use kube::ResourceExt;
 
 use super::{filter, variables::Variables};
 use crate::{
-    api::{E2ERun, E2ERunSpec, Quantity, label},
+    api::{E2ERun, E2ERunSpec, Quantity, Shard, label},
     swarm::{ContainerSpec, Image},
 };
+
+/// Which part of the cases a container is to run. Of those that are named to it all: which part they are in is known,
+/// and a tool that divided them again would leave some out.
+#[must_use]
+pub fn shard(spec: &E2ERunSpec, only: Option<&[String]>) -> Shard {
+    spec.shard.filter(|_| only.is_none()).unwrap_or(Shard::WHOLE)
+}
 
 /// The arguments of a container that is to run these cases alone, or all.
 ///
 /// # Errors
 /// In words, where the image cannot be told these cases.
 pub fn arguments(spec: &E2ERunSpec, only: Option<&[String]>, image: &Image) -> Result<Vec<String>, String> {
-    let Some(names) = only else { return Ok(spec.args.clone()) };
+    let shard = shard(spec, only);
+    let args: Vec<String> = spec.args.iter().map(|arg| shard.expanded(arg)).collect();
+    let Some(names) = only else { return Ok(args) };
     let filter = filter::of(spec, image.labels.get(label::CASE_FILTER).map(String::as_str))?;
     // Arguments take the place of those that the image has.
-    filter::arguments(&filter, if spec.args.is_empty() { &image.args } else { &spec.args }, names)
+    filter::arguments(&filter, if args.is_empty() { &image.args } else { &args }, names)
 }
 
 /// The container of an attempt of a run. Its name is no other attempt's, so that none is made twice on a host.
@@ -82,5 +91,21 @@ mod tests {
         assert_eq!(of(&[], Some(&names)), ["tests", "-k", "a"]);
         assert_eq!(of(&["-v"], Some(&names)), ["-v", "-k", "a"]);
         assert!(arguments(&run(&[]).spec, Some(&names), &Image::default()).is_err());
+    }
+
+    #[test]
+    fn a_shard_is_told_which_it_is_and_those_that_are_named_are_not_divided_again() {
+        let labels = BTreeMap::from([(label::CASE_FILTER.to_owned(), "Pytest".to_owned())]);
+        let image = Image { labels, args: vec!["$(TESTKIT_SHARD_INDEX)".to_owned()], ..Image::default() };
+        let names = ["a".to_owned()];
+        let mut run = run(&["--splits=$(TESTKIT_SHARD_TOTAL)", "--group=$(TESTKIT_SHARD_INDEX)"]);
+        assert_eq!(arguments(&run.spec, None, &image).unwrap(), ["--splits=1", "--group=1"]);
+        run.spec.shard = Some(Shard { index: 2, total: 4 });
+        assert_eq!(arguments(&run.spec, None, &image).unwrap(), ["--splits=4", "--group=2"]);
+        assert_eq!(arguments(&run.spec, Some(&names), &image).unwrap(), ["--splits=1", "--group=1", "-k", "a"]);
+        assert_eq!(shard(&run.spec, Some(&names)), Shard::WHOLE);
+        run.spec.args.clear();
+        let own = arguments(&run.spec, Some(&names), &image).unwrap();
+        assert_eq!(own, ["$(TESTKIT_SHARD_INDEX)", "-k", "a"], "what the image has is not looked at");
     }
 }

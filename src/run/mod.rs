@@ -42,6 +42,7 @@ use kube::{
     },
 };
 
+pub use self::store::{Refused, junit, keep};
 use self::{jobs::Jobs, keep::Keeper, lines::Lines, queue::Line};
 use crate::{
     api::{E2ERun, FINALIZER, Phase, SwarmCluster, is_true, type_},
@@ -191,6 +192,10 @@ fn unfinished(store: &Store<E2ERun>, wanted: impl Fn(&E2ERun) -> bool) -> Vec<Ob
 
 /// One pass.
 async fn reconcile(run: Arc<E2ERun>, context: Arc<Context>) -> Result<Action, Error> {
+    if run.is_divided() {
+        // Others run its cases: programme::shards.
+        return Ok(Action::await_change());
+    }
     let run = Arc::unwrap_or_clone(run).named();
     if let Some(action) = join::pass(&context, &run).await? {
         return Ok(action);

@@ -6,7 +6,7 @@ use futures::future::{join, join_all};
 use kube::{Api, ResourceExt};
 
 use super::{
-    Context,
+    Context, attempt, container,
     facts::{ClusterView, Container, ContainerState, Exit, HostView, Observed},
     jobs::Work,
     own,
@@ -49,7 +49,8 @@ pub async fn observe(context: &Context, run: &E2ERun) -> Result<Observed, kube::
     seen.trouble = context.jobs.failed(&uid, &Work::Steps);
     seen.cut_off = context.jobs.failed(&uid, &Work::Follow);
     if seen.record.placed.is_none() && !seen.deleting && !seen.finished && !run.spec.cancel {
-        seen.variables = Some(variables::read(&context.client, run).await?);
+        let shard = container::shard(&run.spec, attempt::only(&seen.record.attempts));
+        seen.variables = Some(variables::read(&context.client, run, shard).await?);
     }
     let namespace = run.namespace().unwrap_or_default();
     let clusters: Api<SwarmCluster> = Api::namespaced(context.client.clone(), &namespace);

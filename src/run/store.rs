@@ -10,7 +10,10 @@ use kube::{
 };
 
 use super::archive::{JUNIT, Left, contents};
-use crate::api::{E2ERun, MANAGER, label};
+use crate::{
+    api::{E2ERun, MANAGER, label},
+    results::{Outcome, Together},
+};
 
 /// Why results are not kept.
 #[derive(Debug, thiserror::Error)]
@@ -71,6 +74,21 @@ pub async fn junit(client: &kube::Client, run: &E2ERun, name: &str) -> Result<Ve
     let ours = |map: &ConfigMap| map.owner_references().iter().any(|o| Some(&o.uid) == run.uid().as_ref());
     let found = maps.get_opt(name).await?.filter(ours).and_then(|map| map.binary_data?.remove(JUNIT));
     Ok(found.map(|bytes| bytes.0).unwrap_or_default())
+}
+
+/// Stores what the shards of a run left together in the run's own ConfigMap, with words in place of a log.
+///
+/// # Errors
+/// As [`store`] has them.
+pub async fn keep(
+    client: &kube::Client,
+    run: &E2ERun,
+    together: Together,
+    log: &str,
+    summary: &serde_json::Value,
+) -> Result<String, Refused> {
+    let outcome = Outcome { junit: together.junit, ..Outcome::default() };
+    store(client, run, run.results_name(), Left::told(outcome, log), summary).await
 }
 
 /// Stores what a container left in a ConfigMap of the run's, of this name. A second call replaces what the first one wrote.

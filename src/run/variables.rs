@@ -9,7 +9,7 @@ use futures::future::try_join_all;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client, ResourceExt};
 
-use crate::api::{E2ERun, E2ERunSpec, MANAGER};
+use crate::api::{E2ERun, E2ERunSpec, MANAGER, Shard};
 
 /// Variables of a container. They show how many they are, and not more.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -82,7 +82,7 @@ pub type Sources = BTreeMap<(Kind, String), Source>;
 ///
 /// # Errors
 /// Where the API server does not answer.
-pub async fn read(client: &Client, run: &E2ERun) -> Result<Result<Variables, Lack>, kube::Error> {
+pub async fn read(client: &Client, run: &E2ERun, shard: Shard) -> Result<Result<Variables, Lack>, kube::Error> {
     let namespace = run.namespace().unwrap_or_default();
     let reads = named(&run.spec).into_iter().map(async |(kind, name)| {
         let source = match kind {
@@ -99,7 +99,7 @@ pub async fn read(client: &Client, run: &E2ERun) -> Result<Result<Variables, Lac
         Ok::<_, kube::Error>(((kind, name), source?))
     });
     let sources = try_join_all(reads).await?.into_iter().collect();
-    Ok(resolve(&run.spec, &sources))
+    Ok(resolve(&run.spec, &sources, shard))
 }
 
 /// What was read; `holds` gives nothing for what is the operator's own.
@@ -145,7 +145,7 @@ fn named(spec: &E2ERunSpec) -> Vec<(Kind, String)> {
 ///
 /// # Errors
 /// What is missing first.
-pub fn resolve(spec: &E2ERunSpec, sources: &Sources) -> Result<Variables, Lack> {
+pub fn resolve(spec: &E2ERunSpec, sources: &Sources, shard: Shard) -> Result<Variables, Lack> {
     let mut variables = Variables::default();
     for (number, from) in spec.env_from.iter().enumerate() {
         let what = format!("spec.envFrom[{number}]");
@@ -164,7 +164,7 @@ pub fn resolve(spec: &E2ERunSpec, sources: &Sources) -> Result<Variables, Lack> 
     }
     for variable in &spec.env {
         let Some(from) = &variable.value_from else {
-            variables.set(variable.name.clone(), variable.value.clone().unwrap_or_default());
+            variables.set(variable.name.clone(), shard.expanded(variable.value.as_deref().unwrap_or_default()));
             continue;
         };
         let what = format!("variable {} of spec.env", variable.name);
@@ -191,6 +191,7 @@ pub fn resolve(spec: &E2ERunSpec, sources: &Sources) -> Result<Variables, Lack> 
     }
     variables.set("TESTKIT_RESULTS".to_owned(), spec.results.path.clone());
     variables.set("TESTKIT_IMAGE".to_owned(), spec.image.clone());
+    shard.variables().into_iter().for_each(|(name, value)| variables.set(name.to_owned(), value));
     Ok(variables)
 }
 

@@ -32,7 +32,7 @@ fn secret(name: &str, key: &str) -> Value {
 
 #[test]
 fn variables_are_those_of_kubernetes_in_its_order() {
-    let own = ["TESTKIT_RESULTS=/results", "TESTKIT_IMAGE=suite:1"];
+    let own = ["TESTKIT_RESULTS=/results", "TESTKIT_IMAGE=suite:1", "TESTKIT_SHARD_INDEX=1", "TESTKIT_SHARD_TOTAL=1"];
     let from_c = json!({"configMapRef": {"name": "c"}});
     let cases: [(Value, &[&str]); 9] = [
         (json!({}), &[]),
@@ -59,7 +59,7 @@ fn variables_are_those_of_kubernetes_in_its_order() {
         ),
     ];
     for (change, wanted) in cases {
-        let lines = resolve(&spec(&change), &sources()).unwrap().lines();
+        let lines = resolve(&spec(&change), &sources(), Shard::WHOLE).unwrap().lines();
         assert_eq!(lines, [wanted, &own[..]].concat(), "{change}");
     }
 }
@@ -78,7 +78,7 @@ fn what_is_missing_or_of_no_use_is_named_and_its_value_is_not() {
         (secret("s", "zero"), false, &["key zero of Secret s", "a byte of zero"]),
     ];
     for (change, may_come, words) in cases {
-        let lack = resolve(&spec(&change), &sources()).unwrap_err();
+        let lack = resolve(&spec(&change), &sources(), Shard::WHOLE).unwrap_err();
         assert_eq!(matches!(lack, Lack::Missing(_)), may_come, "{lack:?}");
         let said = format!("{lack:?}");
         for word in words {
@@ -100,8 +100,8 @@ fn each_object_is_read_once() {
 
 #[test]
 fn no_debug_shows_a_value() {
-    let variables = resolve(&spec(&secret("s", "token")), &sources()).unwrap();
-    assert_eq!(format!("{variables:?}"), "Variables(3)");
+    let variables = resolve(&spec(&secret("s", "token")), &sources(), Shard::WHOLE).unwrap();
+    assert_eq!(format!("{variables:?}"), "Variables(5)");
 }
 
 #[test]
@@ -111,4 +111,18 @@ fn what_the_operator_made_for_itself_is_known_by_its_label() {
     };
     assert!(is_own(&made(MANAGER)));
     assert!(!is_own(&made("Helm")) && !is_own(&Secret::default()));
+}
+
+#[test]
+fn a_shard_knows_which_it_is() {
+    let shard = Shard { index: 2, total: 4 };
+    let env = json!({"env": [{"name": "GROUP", "value": "$(TESTKIT_SHARD_INDEX)/$(TESTKIT_SHARD_TOTAL)"}, {"name": "TESTKIT_SHARD_INDEX", "value": "9"}]});
+    let lines = resolve(&spec(&env), &sources(), shard).unwrap().lines();
+    for line in ["GROUP=2/4", "TESTKIT_SHARD_INDEX=2", "TESTKIT_SHARD_TOTAL=4"] {
+        assert_eq!(lines.iter().filter(|l| *l == line).count(), 1, "{lines:?}");
+    }
+    assert_eq!(lines.len(), 5);
+    let of_secret = Sources::from([((Kind::Secret, "s".to_owned()), holds(&[("token", b"$(TESTKIT_SHARD_INDEX)")]))]);
+    let lines = resolve(&spec(&secret("s", "token")), &of_secret, shard).unwrap().lines();
+    assert_eq!(lines[0], "T=$(TESTKIT_SHARD_INDEX)", "what a Secret holds is nobody's to look at");
 }

@@ -1,8 +1,8 @@
-"""What makes runs: schedules and matrices. docs/programmes.md names the checks."""
+"""What makes runs: schedules, matrices and shards. docs/programmes.md names the checks."""
 import time
 from datetime import datetime, timezone
 
-from test_runs import PASSED, made, patch, probe
+from test_runs import GRACEFUL, PASSED, ends, log, made, patch, probe, runs_on
 from world import kubectl, until
 
 
@@ -91,3 +91,67 @@ def test_a_matrix_runs_each_combination_and_ends_at_the_first_failure(space, ope
     space.delete("e2ematrix", "fast")
     until("its runs are gone with it", lambda: not kubectl("get", "e2eruns", "-n", space.name, "-l", "testkit.dev/matrix=fast", "-o", "name").stdout, 60)
     assert len(stand(space, "all")) == 2 and "all-probe-v1" not in kubectl("get", "e2eruns", "-n", space.name, "-o", "name").stdout
+
+
+# Each of four shards has a case of its own, but the last one has none; the second one waits until it is let go.
+PART = """i=$TESTKIT_SHARD_INDEX; echo "shard $0"; [ $i != 2 ] || sleep 5
+[ $i = 4 ] && set -- '' || set -- "<testcase name='case-$i'/>"
+printf '<testsuite name="s">%s</testsuite>' "$1" > $TESTKIT_RESULTS/junit.xml"""
+
+
+def shards_of(space, name):
+    return sorted(kubectl("get", "e2eruns", "-n", space.name, "-l", f"testkit.dev/shard-of={name}", "-o", "name").stdout.split())
+
+
+def shards_that_are_red_or_run_the_same_are_no_pass(space):
+    red = """[ $TESTKIT_SHARD_INDEX = 1 ] && bad='<failure message="no"/>'
+printf '<testsuite name="s"><testcase name="case-%s">%s</testcase></testsuite>' $TESTKIT_SHARD_INDEX "$bad" > $TESTKIT_RESULTS/junit.xml"""
+    space.apply(
+        probe("red", "runs", red, shards=2),
+        probe("same", "runs", PASSED, shards=2),
+        probe("silent", "runs", f"[ $TESTKIT_SHARD_INDEX = 1 ] || {{ {PASSED}; }}", shards=2),
+        probe("cancelled", "runs", GRACEFUL, shards=2),
+    )
+    ends(space, "red", "Failed", "CasesFailed", "1 of 2 cases failed", "case-1", passed=1, failed=1)
+    ends(space, "same", "Failed", "ShardsOverlap", "1 case was run by several shards: one (shards 1, 2)", "TESTKIT_SHARD_INDEX", passed=1, failed=0)
+    ends(space, "silent", "Failed", "NoResults", "shard 1 of 2 (silent-1of2)", passed=1)
+    for n in (1, 2):
+        runs_on(space, f"cancelled-{n}of2")
+    patch(space, "e2erun", "cancelled", {"cancel": True})
+    # Both write the same case: what is told twice is counted once.
+    ends(space, "cancelled", "Failed", "Cancelled", "spec.cancel", "1 case had passed", passed=1, failed=0)
+    refused = patch(space, "e2erun", "red", {"shards": 3}, check=False)
+    assert refused.returncode and "cannot be changed" in refused.stderr, refused.stderr
+
+
+def test_four_shards_are_one_run(space, operator):
+    """They are beside each other on one cluster though the run is exclusive; the operator is killed while they run, and before it tells of their end."""
+    made(space, "runs")
+    how = {"sharing": "Exclusive", "shards": 4}
+    four = probe("four", "runs", PART, **how)
+    four["spec"]["args"].append("$(TESTKIT_SHARD_INDEX)/$(TESTKIT_SHARD_TOTAL)")
+    space.apply(four)
+    names = [f"e2erun.testkit.dev/four-{n}of4" for n in range(1, 5)]
+    until("the shards are made", lambda: shards_of(space, "four") == names, 30, every=0.1)
+    space.apply(probe("other", "runs", PASSED, sharing="Exclusive"))
+    runs_on(space, "four-2of4")
+    # It runs for five seconds: the others run beside it, and nobody else does.
+    for n in (1, 3, 4):
+        runs_on(space, f"four-{n}of4")
+    until("the other one waits", lambda: space.condition("e2erun", "other", "Ready")["reason"] == "Queued", 20, every=0.1)
+    operator.kill()
+    operator.start()
+    status = ends(space, "four", "Complete", "CasesPassed", "3 cases passed", "in 4 shards, of which 1 had none to run", passed=3, failed=0, skipped=0)
+    stand = [(one["run"], one["phase"], one.get("reason")) for one in status["shards"]]
+    assert stand == [(f"four-{n}of4", "Complete", "CasesPassed") for n in (1, 2, 3)] + [("four-4of4", "Failed", "NoCasesRun")], stand
+    assert shards_of(space, "four") == names, "each was made once"
+    started = [datetime.fromisoformat(space.status("e2erun", f"four-{n}of4")["startedAt"]) for n in range(1, 5)]
+    assert (max(started) - min(started)).total_seconds() < 5, started
+    junit = kubectl("testkit", "results", "four", "-n", space.name, "-o", "junit").stdout
+    assert all(junit.count(f'name="case-{n}"') == 1 and f'name="testkit.shard" value="{n}"' in junit for n in (1, 2, 3)), junit
+    assert "shard 2/4" in log(space, "four-2of4") and "kubectl testkit logs four-2of4" in log(space, "four")
+    ends(space, "other", "Complete", "CasesPassed", passed=1)
+    # They go with it, and so does what they left.
+    space.delete("e2erun", "four")
+    until("its shards are gone with it", lambda: not shards_of(space, "four"), 60)
+    shards_that_are_red_or_run_the_same_are_no_pass(space)

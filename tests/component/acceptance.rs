@@ -71,6 +71,10 @@ fn right_clusters_are_taken() {
     for change in [
         json!({"sharing": "Shared"}),
         json!({"dedupeKey": "team/suite:1@sha256-3f2a"}),
+        json!({"shards": 1}),
+        json!({"shards": 32, "sharing": "Shared", "args": ["--shard=$(TESTKIT_SHARD_INDEX)/$(TESTKIT_SHARD_TOTAL)"]}),
+        json!({"shards": 4, "clusterRef": null, "clusterTemplate": {"spec": cluster()["spec"]}, "clusterPolicy": "KeepOnFailure"}),
+        json!({"shard": {"index": 32, "total": 32}, "dedupeKey": "main", "results": {"format": "ExitCode"}}),
         json!({"env": [
             {"name": "TOKEN", "valueFrom": {"secretKeyRef": {"name": "tokens", "key": "a.token", "optional": true}}},
             {"name": "LEVEL", "valueFrom": {"configMapKeyRef": {"name": "suite.v1", "key": "LEVEL"}}},
@@ -179,7 +183,7 @@ fn what_is_null_is_not_written_at_all() {
 #[test]
 fn the_samples_are_taken() {
     let namespace = Namespace::new("samples");
-    for file in ["cluster.yaml", "run.yaml", "schedule.yaml", "matrix.yaml"] {
+    for file in ["cluster.yaml", "run.yaml", "schedule.yaml", "matrix.yaml", "shards.yaml"] {
         let path = format!("{}/deploy/samples/{file}", env!("CARGO_MANIFEST_DIR"));
         let sample: Value = serde_yaml_ng::from_str(&std::fs::read_to_string(&path).unwrap()).unwrap();
         namespace.try_apply(&sample).unwrap_or_else(|e| panic!("{path}: {e}"));

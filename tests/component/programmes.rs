@@ -1,11 +1,11 @@
 //! What makes runs: what the API server takes and refuses of it, and that it can be changed.
 
 use serde_json::{Value, json};
-use testkit::api::{ConcurrencyPolicy, E2EMatrix, E2ESchedule};
+use testkit::api::{ConcurrencyPolicy, E2EMatrix, E2ERun, E2ESchedule};
 
 use super::{
     api_server::Namespace,
-    objects::{cluster, hosts, matrix, merged, schedule},
+    objects::{cluster, hosts, matrix, merged, run, schedule},
     refusals::{refuses, said},
 };
 
@@ -102,6 +102,7 @@ fn right_schedules_are_taken_and_can_be_changed() {
         spec(json!({"concurrencyPolicy": "Replace", "startingDeadlineSeconds": 600, "successfulRunsHistoryLimit": 0})),
         json!({"spec": {"runTemplate": {"metadata": {"labels": {"team": "net"}}}}}),
         runs(json!({"image": "suite:2", "timeout": "2h", "sharing": "Shared"})),
+        runs(json!({"shards": 4})),
         runs(json!({"clusterRef": null, "clusterTemplate": {"spec": cluster()["spec"]}})),
     ] {
         let object = merged(&schedule(), &change);
@@ -110,6 +111,21 @@ fn right_schedules_are_taken_and_can_be_changed() {
         let spec = serde_json::to_value(&read.spec).unwrap();
         assert_eq!(merged(&spec, &object["spec"]), spec, "{change}");
     }
+}
+
+#[test]
+fn the_shards_of_a_run_stay_as_they_are() {
+    let namespace = Namespace::new("shards");
+    let divided = merged(&run(), &spec(json!({"shards": 4})));
+    let stored: E2ERun = serde_json::from_value(namespace.apply(&divided).unwrap()).unwrap();
+    assert_eq!((stored.spec.shards, stored.spec.shard), (Some(4), None));
+    for change in
+        [json!({"shards": 8}), json!({"shards": null}), json!({"shards": null, "shard": {"index": 1, "total": 4}})]
+    {
+        let changed = namespace.apply(&merged(&divided, &spec(change.clone())));
+        said(&change.to_string(), changed, &["a run cannot be changed", "another E2ERun"]);
+    }
+    namespace.apply(&merged(&divided, &spec(json!({"cancel": true})))).unwrap();
 }
 
 /// A matrix whose runs make their clusters.
@@ -143,6 +159,7 @@ fn wrong_matrices_are_refused_with_what_to_write() {
             ),
             ("an empty combination", spec(json!({"include": [{}]})), &["spec.include", "write at least one value"]),
             ("4 managers more", spec(json!({"include": [{"managers": 4}]})), &["spec.include", "write 1, 3, 5 or 7"]),
+            ("33 shards of each", runs(json!({"shards": 33})), &["spec.runTemplate.spec.shards", "from 1 to 32"]),
             ("a key for all runs", runs(json!({"dedupeKey": "x"})), &["spec.runTemplate", "write no dedupeKey"]),
             ("none at once", spec(json!({"parallelism": 0})), &["spec.parallelism", "from 1 to 64"]),
             ("days", spec(json!({"ttlAfterFinished": "1d"})), &["spec.ttlAfterFinished", "90s, 30m, 4h or 1h30m"]),
@@ -176,6 +193,7 @@ fn right_matrices_are_taken_and_are_only_cancelled() {
         spec(json!({"axes": {"ami": ["ami-0123456789abcdef0", "ami-01234567"]}, "exclude": [{"image": "suite:1"}]})),
         spec(json!({"axes": null, "include": [{"image": "suite:1"}, {"managers": 3, "engineVersion": "28.5"}]})),
         spec(json!({"parallelism": 3, "failFast": true, "ttlAfterFinished": "24h"})),
+        runs(json!({"shards": 4})),
     ] {
         let object = with_clusters(&change);
         let taken = namespace.try_apply(&object).unwrap_or_else(|e| panic!("{change}: {e}"));

@@ -452,6 +452,29 @@ fn wrong_runs_are_refused_with_what_to_write() {
                 &["spec.quarantine", "ExitCode counts none"],
             ),
             ("an empty image", json!({"spec": {"image": ""}}), &["spec.image", "dockerswarm/e2e:latest"]),
+            ("no shards", json!({"spec": {"shards": 0}}), &["spec.shards", "from 1 to 32"]),
+            ("33 shards", json!({"spec": {"shards": 33}}), &["spec.shards", "from 1 to 32"]),
+            (
+                "a shard of shards",
+                json!({"spec": {"shards": 4, "shard": {"index": 1, "total": 2}}}),
+                &["spec.shard", "shards for a run whose cases are divided"],
+            ),
+            (
+                "shards of several runs",
+                json!({"spec": {"shards": 4, "dedupeKey": "main"}}),
+                &["spec.dedupeKey", "write no dedupeKey beside shards"],
+            ),
+            (
+                "shards without cases",
+                json!({"spec": {"shards": 4, "results": {"format": "ExitCode"}}}),
+                &["spec.shards", "only where cases are counted"],
+            ),
+            (
+                "a fifth of four",
+                json!({"spec": {"shard": {"index": 5, "total": 4}}}),
+                &["spec.shard", "{index: 2, total: 4}"],
+            ),
+            ("a shard of nothing", json!({"spec": {"shard": {"index": 1}}}), &["spec.shard", "{index: 2, total: 4}"]),
             (
                 "a key in words",
                 json!({"spec": {"dedupeKey": "the main branch"}}),

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
-use crate::api::{AttemptStatus, E2ERun, NodeState, SwarmCluster, reason, type_};
+use crate::api::{AttemptStatus, E2ERun, MadeRun, NodeState, Phase, SwarmCluster, reason, type_};
 use crate::cli::{
     Context,
     failure::Failure,
@@ -123,7 +123,7 @@ fn of_run(printer: &Printer, run: &E2ERun, now: jiff::Timestamp) -> String {
             ("Run", Some(run.name_any())),
             ("Namespace", run.namespace()),
             ("Age", how_old(run, now)),
-            ("Cluster", Some(run.cluster_name())),
+            ("Cluster", (!run.is_divided() || run.spec.cluster_ref.is_some()).then(|| run.cluster_name())),
             ("Image", Some(run.spec.image.clone())),
             ("Arguments", (!run.spec.args.is_empty()).then(|| run.spec.args.join(" "))),
             ("Phase", status.phase.map(|p| format!("{p:?}"))),
@@ -144,6 +144,9 @@ fn of_run(printer: &Printer, run: &E2ERun, now: jiff::Timestamp) -> String {
     if !status.attempts.is_empty() {
         section(&mut text, &attempts(printer, &status.attempts));
     }
+    if !status.shards.is_empty() {
+        section(&mut text, &shards(printer, &status.shards));
+    }
     for failure in &status.failures {
         section(&mut text, &format!("{} {}\n", printer.paint(Style::Bad, "failed"), failure.name));
         for line in failure.message.lines() {
@@ -151,6 +154,27 @@ fn of_run(printer: &Printer, run: &E2ERun, now: jiff::Timestamp) -> String {
         }
     }
     text
+}
+
+/// A line a shard.
+fn shards(printer: &Printer, shards: &[MadeRun]) -> String {
+    let mut table = Table::new(&["SHARD", "PHASE", "PASSED", "FAILED", "REASON", "MESSAGE"]);
+    for shard in shards {
+        let style = match shard.phase {
+            Phase::Complete => Style::Good,
+            Phase::Failed => Style::Bad,
+            Phase::Pending | Phase::Running => Style::Plain,
+        };
+        table.row(vec![
+            shard.run.clone().into(),
+            Cell::styled(style, format!("{:?}", shard.phase)),
+            Cell::optional(shard.passed.map(|n| n.to_string())),
+            Cell::optional(shard.failed.map(|n| n.to_string())),
+            Cell::optional(shard.reason.clone()),
+            Cell::optional(shard.message.clone()),
+        ]);
+    }
+    table.render(printer)
 }
 
 /// A line an attempt.

@@ -130,6 +130,10 @@ fn object(args: &Args, old: &E2ERun, failed: Option<&[String]>) -> Result<Value,
         fields.remove("cancel");
         // Somebody wants it run, and not to join one of its key.
         fields.remove("dedupeKey");
+        if failed.is_some() {
+            // Which cases to run is said by name.
+            fields.retain(|field, _| !["shards", "shard"].contains(&field.as_str()));
+        }
     }
     if let Some(cluster) = &args.cluster {
         spec["clusterRef"] = json!({"name": cluster});
@@ -153,6 +157,8 @@ fn object(args: &Args, old: &E2ERun, failed: Option<&[String]>) -> Result<Value,
     let name = old.name_any();
     let first = old.labels().get(label::RERUN_OF).unwrap_or(&name);
     let mut labels = old.labels().clone();
+    // It belongs to no other run.
+    labels.remove(label::SHARD_OF);
     labels.insert(label::RERUN_OF.to_owned(), first.clone());
     let metadata = match &args.name {
         Some(name) => json!({"name": name, "labels": labels}),
@@ -219,6 +225,24 @@ mod tests {
         old.spec.retries.filter = Some(CaseFilter { tool: Some(Tool::Pytest), ..CaseFilter::default() });
         let names = ["a", "b"].map(str::to_owned);
         assert_eq!(only(&old, &names).unwrap()[old.spec.args.len()..], ["-k", "a or b"]);
+    }
+
+    #[test]
+    fn a_divided_run_is_made_again_as_it_was_and_its_failed_cases_as_one() {
+        for field in [json!({"shards": 4}), json!({"shard": {"index": 2, "total": 4}})] {
+            let mut old = old();
+            old.labels_mut().insert(label::SHARD_OF.to_owned(), "nightly".to_owned());
+            let mut spec = serde_json::to_value(&old.spec).unwrap();
+            spec.as_object_mut().unwrap().extend(field.as_object().unwrap().clone());
+            old.spec = serde_json::from_value(spec).unwrap();
+            let args = Line::parse_from(["rerun", "nightly-x7k2p"]).args;
+            let again = super::object(&args, &old, None).unwrap();
+            let (name, value) = field.as_object().unwrap().iter().next().unwrap();
+            assert_eq!(&again["spec"][name], value);
+            assert!(again["metadata"]["labels"].get(label::SHARD_OF).is_none(), "{again}");
+            let failed = super::object(&args, &old, Some(&["A".to_owned()])).unwrap();
+            assert!(failed["spec"].get("shards").is_none() && failed["spec"].get("shard").is_none(), "{failed}");
+        }
     }
 
     #[test]

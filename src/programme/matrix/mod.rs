@@ -4,11 +4,7 @@ mod combine;
 mod plan;
 mod report;
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    future::Future,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, future::Future, sync::Arc};
 
 use futures::StreamExt;
 use k8s_openapi::jiff::Timestamp;
@@ -17,13 +13,11 @@ use kube::{
     runtime::{Controller, WatchStreamExt, controller::Action, reflector, reflector::reflector as kept, watcher},
 };
 
-use self::{
-    plan::{Plan, Seen},
-    report::Outcome,
-};
+use self::plan::{Plan, Seen};
 use super::{
-    Context, Error, PAUSE, REFUSED, SOON,
-    children::{self, Made, Mark},
+    Context, Error, PAUSE, SOON,
+    children::{self, Mark},
+    stand::{self, Outcome},
 };
 use crate::{
     api::{E2EMatrix, E2ERun, label},
@@ -74,8 +68,7 @@ async fn reconcile(matrix: Arc<E2EMatrix>, context: Arc<Context>) -> Result<Acti
     if let Some(error) = failed {
         return Err(error.into());
     }
-    let refused = outcome.not_now.is_some().then_some(REFUSED);
-    Ok(plan.again.into_iter().chain(refused).min().map_or_else(Action::await_change, Action::requeue))
+    Ok(plan.again.into_iter().chain(outcome.again()).min().map_or_else(Action::await_change, Action::requeue))
 }
 
 /// The object, what the watch of its runs tells, and by a look of its own whether one is gone that was there.
@@ -85,13 +78,7 @@ async fn observe(matrix: &E2EMatrix, context: &Context) -> Result<Option<Seen>, 
     let Some(children) = context.children(&namespace, &uid) else { return Ok(None) };
     let status = matrix.status.clone().unwrap_or_default();
     let runs = children::runs(&context.client, &namespace);
-    let mut gone = BTreeSet::new();
-    for one in status.combinations.iter().filter(|one| one.uid.is_some() && !plan::is_over(one)) {
-        let known = children.iter().any(|child| child.name == one.run);
-        if !known && runs.get_metadata_opt(&one.run).await?.is_none_or(|run| run.uid() != one.uid) {
-            gone.insert(one.run.clone());
-        }
-    }
+    let gone = stand::gone(&runs, &status.combinations, &children).await?;
     let finished = status.finished_at.map(|t| t.0);
     Ok(Some(Seen { before: status.combinations, children, gone, finished }))
 }
@@ -100,27 +87,13 @@ async fn observe(matrix: &E2EMatrix, context: &Context) -> Result<Option<Seen>, 
 /// may be repeated.
 async fn act(context: &Context, matrix: &E2EMatrix, plan: &Plan) -> (Outcome, Option<kube::Error>) {
     let runs = children::runs(&context.client, &matrix.namespace().unwrap_or_default());
-    let (mut outcome, mut failed) = (Outcome::default(), None);
+    let mut failed = None;
     for (name, uid) in &plan.cancel {
         failed = failed.or(children::cancel(&runs, name, uid).await.err());
     }
-    for number in &plan.make {
-        let Some(run) = run_of(matrix, plan, *number) else { continue };
-        match children::make(&runs, &run).await {
-            Ok(Made::Now(uid) | Made::Before(uid)) => drop(outcome.made.insert(*number, uid)),
-            Ok(Made::Refused(words)) => drop(outcome.refused.insert(*number, words)),
-            // What holds for one holds for all.
-            Ok(Made::NotNow(words)) => {
-                outcome.not_now = Some(words);
-                break;
-            }
-            Err(error) => {
-                failed = failed.or(Some(error));
-                break;
-            }
-        }
-    }
-    (outcome, failed)
+    let make = plan.make.iter().filter_map(|number| Some((*number, run_of(matrix, plan, *number)?)));
+    let (outcome, not_made) = Outcome::of(&runs, make).await;
+    (outcome, failed.or(not_made))
 }
 
 /// The run of a combination.

@@ -1,34 +1,24 @@
 //! Says how a matrix stands: one summary of its runs, in one patch of status where it changed, and Events.
 
-use std::collections::BTreeMap;
-
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, ResourceExt};
 
-use super::plan::{Plan, is_cancelled, is_over};
+use super::plan::Plan;
 use crate::{
-    api::{CombinationStatus, E2EMatrix, E2EMatrixStatus, Phase, condition, reason, set, text, type_},
-    programme::{Context, REFUSED},
+    api::{E2EMatrix, E2EMatrixStatus, MadeRun, Phase, condition, reason, set, text, type_},
+    programme::{
+        Context,
+        stand::{Outcome, is_cancelled, is_over},
+    },
     status::{Over, Verdict, announce, judged, whole, write},
 };
 
 /// The most names in a message.
 const NAMES: usize = 5;
-/// The most characters of a message, and of that of a combination.
-const MESSAGE: (usize, usize) = (1024, 200);
+/// The most characters of a message.
+const MESSAGE: usize = 1024;
 /// What the Events are about.
 const ACTION: &str = "Matrix";
-
-/// What became of a plan.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    /// The UIDs of runs that were made, by number of the combination.
-    pub made: BTreeMap<usize, String>,
-    /// Runs that the API server refuses for what is in them, in words.
-    pub refused: BTreeMap<usize, String>,
-    /// The API server takes no runs now, in words.
-    pub not_now: Option<String>,
-}
 
 /// Writes status and Events.
 ///
@@ -57,8 +47,8 @@ struct Counts {
 }
 
 impl Counts {
-    fn of(stand: &[CombinationStatus]) -> Self {
-        let many = |of: &dyn Fn(&CombinationStatus) -> bool| stand.iter().filter(|one| of(one)).count();
+    fn of(stand: &[MadeRun]) -> Self {
+        let many = |of: &dyn Fn(&MadeRun) -> bool| stand.iter().filter(|one| of(one)).count();
         let cancelled = many(&is_cancelled);
         Self {
             all: stand.len(),
@@ -78,7 +68,7 @@ impl Counts {
 fn status(matrix: &E2EMatrix, plan: &Plan, outcome: &Outcome, now: Timestamp) -> E2EMatrixStatus {
     let old = matrix.status.clone().unwrap_or_default();
     let generation = matrix.metadata.generation;
-    let combinations = with_outcome(plan.stand.clone(), outcome);
+    let combinations = outcome.told(plan.stand.clone());
     let counts = Counts::of(&combinations);
     let verdict = verdict(plan, outcome, &combinations, counts);
     let mut conditions = judged(&old.conditions, &verdict, generation, now);
@@ -97,7 +87,7 @@ fn status(matrix: &E2EMatrix, plan: &Plan, outcome: &Outcome, now: Timestamp) ->
             (false, _, 0) => Phase::Pending,
             (false, ..) => Phase::Running,
         }),
-        message: Some(text::line(&verdict.message, MESSAGE.0)),
+        message: Some(text::line(&verdict.message, MESSAGE)),
         ended: Some(format!("{}/{}", counts.ended(), counts.all)),
         runs_passed: number(counts.passed),
         runs_failed: number(counts.failed),
@@ -107,31 +97,14 @@ fn status(matrix: &E2EMatrix, plan: &Plan, outcome: &Outcome, now: Timestamp) ->
     }
 }
 
-/// What the pass itself did.
-fn with_outcome(mut stand: Vec<CombinationStatus>, outcome: &Outcome) -> Vec<CombinationStatus> {
-    for (number, one) in stand.iter_mut().enumerate() {
-        if let Some(uid) = outcome.made.get(&number) {
-            one.uid = Some(uid.clone());
-        }
-        if let Some(words) = outcome.refused.get(&number) {
-            one.phase = Phase::Failed;
-            one.reason = Some(reason::RUN_NOT_MADE.to_owned());
-            one.message = Some(words.clone());
-        }
-        one.message = one.message.as_ref().map(|words| text::line(words, MESSAGE.1));
-    }
-    stand
-}
-
-fn verdict(plan: &Plan, outcome: &Outcome, stand: &[CombinationStatus], counts: Counts) -> Verdict<'static> {
+fn verdict(plan: &Plan, outcome: &Outcome, stand: &[MadeRun], counts: Counts) -> Verdict<'static> {
     let over = |ready, reason, message| Verdict { ready, reconciling: false, reason, message };
     let on = |reason, message| Verdict { ready: false, reconciling: true, reason, message };
     let Counts { all, passed, failed, cancelled, running } = counts;
     if let Some(words) = &plan.invalid {
         return over(false, reason::INVALID_SPEC, words.clone());
     }
-    if let Some(words) = &outcome.not_now {
-        let message = format!("runs cannot be made: {words}. It is tried again every {} s", REFUSED.as_secs());
+    if let Some(message) = outcome.waits() {
         return on(reason::RUN_NOT_MADE, message);
     }
     if counts.ended() < all {
@@ -151,8 +124,8 @@ fn verdict(plan: &Plan, outcome: &Outcome, stand: &[CombinationStatus], counts: 
 }
 
 /// Which runs failed, and why.
-fn failures(stand: &[CombinationStatus], counts: Counts) -> String {
-    let why = |one: &CombinationStatus| format!("{} ({})", one.run, one.reason.as_deref().unwrap_or("Failed"));
+fn failures(stand: &[MadeRun], counts: Counts) -> String {
+    let why = |one: &MadeRun| format!("{} ({})", one.run, one.reason.as_deref().unwrap_or("Failed"));
     let failed = stand.iter().filter(|one| one.phase == Phase::Failed && !is_cancelled(one));
     let named: Vec<String> = failed.take(NAMES).map(why).collect();
     let more = match counts.failed - named.len() {
@@ -168,6 +141,8 @@ fn failures(stand: &[CombinationStatus], counts: Counts) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use serde_json::json;
 
     use super::*;
@@ -181,7 +156,7 @@ mod tests {
         .unwrap()
     }
 
-    fn stand(run: &str, made: bool, phase: Phase, why: &str) -> CombinationStatus {
+    fn stand(run: &str, made: bool, phase: Phase, why: &str) -> MadeRun {
         serde_json::from_value(json!({
             "run": run, "uid": made.then_some("u"), "phase": phase, "reason": (!why.is_empty()).then_some(why), "message": "x".repeat(300),
         }))
@@ -251,7 +226,7 @@ mod tests {
         assert_eq!((said.phase, said.runs_failed), (Some(Phase::Running), Some(1)));
         assert_eq!(said.combinations[0].uid.as_deref(), Some("u1"));
         assert_eq!(said.combinations[1].message.as_deref(), Some("spec.image: wrong"));
-        assert_eq!(said.combinations[0].message.as_ref().unwrap().chars().count(), MESSAGE.1, "it is bounded");
+        assert_eq!(said.combinations[0].message.as_ref().unwrap().chars().count(), 200, "it is bounded");
         let outcome = Outcome { not_now: Some("no".to_owned()), ..Outcome::default() };
         let said = status(&matrix(), &all(), &outcome, Timestamp::UNIX_EPOCH);
         assert!(
@@ -265,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_full_matrix_is_small_enough() {
-        let one = CombinationStatus { run: "n".repeat(63), ..stand("", true, Phase::Failed, reason::PENDING_TIMEOUT) };
+        let one = MadeRun { run: "n".repeat(63), ..stand("", true, Phase::Failed, reason::PENDING_TIMEOUT) };
         let plan = Plan { stand: vec![one; crate::api::MOST], ..Plan::default() };
         let said = status(&matrix(), &plan, &Outcome::default(), Timestamp::UNIX_EPOCH);
         let size = serde_json::to_string(&said).unwrap().len();

@@ -106,7 +106,12 @@ pub async fn change(
 ) -> Result<bool, kube::Error> {
     let namespace = run.namespace().unwrap_or_default();
     let clusters: Api<SwarmCluster> = Api::namespaced(client.clone(), &namespace);
-    let me = Guest { name: run.name_any(), uid: run.uid().unwrap_or_default(), sharing: run.spec.sharing };
+    let me = Guest {
+        name: run.name_any(),
+        uid: run.uid().unwrap_or_default(),
+        sharing: run.spec.sharing,
+        of: run.divided_from().map(str::to_owned),
+    };
     let mut guests = seen.clone();
     let mut tries = 0;
     loop {
@@ -155,7 +160,7 @@ mod tests {
     use crate::api::Sharing;
 
     fn guest(name: &str) -> Guest {
-        Guest { name: name.to_owned(), uid: format!("u-{name}"), sharing: Sharing::Exclusive }
+        Guest { name: name.to_owned(), uid: format!("u-{name}"), sharing: Sharing::Exclusive, of: None }
     }
 
     #[test]
@@ -192,7 +197,7 @@ mod tests {
             }))
             .unwrap()
         };
-        let both = vec![guest("a"), Guest { sharing: Sharing::Shared, ..guest("b") }];
+        let both = vec![guest("a"), Guest { sharing: Sharing::Shared, of: Some("u-p".to_owned()), ..guest("b") }];
         assert_eq!(written_on(&cluster(&json!(both).to_string())), both);
         assert_eq!(written_on(&cluster("mangled")), []);
     }

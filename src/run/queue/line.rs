@@ -60,6 +60,8 @@ struct Entry {
     /// Its cluster, by name.
     cluster: String,
     sharing: Sharing,
+    /// The UID of the run of whose shards it is one.
+    of: Option<String>,
     /// `spec.dedupeKey`.
     key: Option<String>,
     /// It has not ended, and nobody told it to: it will have a verdict.
@@ -92,6 +94,8 @@ impl Entry {
         let held = run.finalizers().iter().any(|f| f == FINALIZER);
         let goes_on = !ended && !run.spec.cancel && run.metadata.deletion_timestamp.is_none();
         let stands = match Record::of(run).placed {
+            // Its shards are in line, each for itself.
+            _ if run.is_divided() => Stands::Over,
             Some(placed) if held && !ended => Stands::Runs(placed.host.cluster),
             None if goes_on && !held && Joined::of(run).is_some() => Stands::Joined,
             None if goes_on => Stands::Waiting,
@@ -101,6 +105,7 @@ impl Entry {
             object: ObjectRef::from_obj(run),
             cluster: run.cluster_name(),
             sharing: run.spec.sharing,
+            of: run.divided_from().map(str::to_owned),
             key: run.spec.dedupe_key.clone(),
             goes_on,
             created: run.creation_timestamp().map(|t| t.0),
@@ -142,7 +147,7 @@ impl Entry {
     }
 
     fn guest(&self, uid: &str) -> Guest {
-        Guest { name: self.object.name.clone(), uid: uid.to_owned(), sharing: self.sharing }
+        Guest { name: self.object.name.clone(), uid: uid.to_owned(), sharing: self.sharing, of: self.of.clone() }
     }
 
     /// Whether others can go on for what this has become.

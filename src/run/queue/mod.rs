@@ -27,6 +27,17 @@ pub struct Guest {
     pub uid: String,
     /// Who may be beside it.
     pub sharing: Sharing,
+    /// The UID of the run of whose shards it is one: they are one run, and may be beside each other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub of: Option<String>,
+}
+
+impl Guest {
+    /// Whether the two may use a cluster at the same time.
+    fn is_fine_beside(&self, other: &Self) -> bool {
+        let shared = |guest: &Self| guest.sharing == Sharing::Shared;
+        shared(self) && shared(other) || self.of.is_some() && self.of == other.of
+    }
 }
 
 /// Where a run stands.
@@ -52,16 +63,12 @@ pub struct Behind {
     pub number: usize,
 }
 
-/// Those in line that get a place now. Whoever waits is never overtaken: a shared run that comes after an exclusive
-/// one waits with it, so that this one has its turn.
+/// Those in line that get a place now: each that may be beside all who have one, and all before it. Whoever waits is
+/// never overtaken: a shared run that comes after an exclusive one waits with it, so that this one has its turn.
 #[must_use]
 pub fn admit<'a>(holders: &[Guest], line: &'a [Guest]) -> &'a [Guest] {
-    let shared = |guest: &&Guest| guest.sharing == Sharing::Shared;
-    let many = match line.first() {
-        Some(first) if !shared(&first) => usize::from(holders.is_empty()),
-        _ if holders.iter().all(|h| shared(&h)) => line.iter().take_while(shared).count(),
-        _ => 0,
-    };
+    let fits = |(before, next): (usize, &Guest)| holders.iter().chain(&line[..before]).all(|g| g.is_fine_beside(next));
+    let many = line.iter().enumerate().take_while(|(before, next)| fits((*before, next))).count();
     &line[..many]
 }
 

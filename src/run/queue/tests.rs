@@ -8,7 +8,7 @@ use super::{
 use crate::api::Sharing::{self, Exclusive, Shared};
 
 fn guest(name: &str, sharing: Sharing) -> Guest {
-    Guest { name: name.to_owned(), uid: format!("u-{name}"), sharing }
+    Guest { name: name.to_owned(), uid: format!("u-{name}"), sharing, of: None }
 }
 
 /// `a` is shared, `A` is exclusive.
@@ -36,6 +36,37 @@ fn whoever_comes_first_is_first_and_an_exclusive_run_is_alone() {
     for (holders, line, admitted) in cases {
         let line = guests(line);
         assert_eq!(admit(&guests(holders), &line), &line[..admitted], "{holders} {line:?}");
+    }
+}
+
+#[test]
+fn the_shards_of_a_run_are_beside_each_other_and_nobody_else_is() {
+    /// `1` to `4` are exclusive shards of one run, `5` to `9` are shared ones of another.
+    fn with_shards(letters: &str) -> Vec<Guest> {
+        let guest = |c: char| match c {
+            '1'..='4' => Guest { of: Some("u-p".to_owned()), ..guest(&c.to_string(), Exclusive) },
+            '5'..='9' => Guest { of: Some("u-q".to_owned()), ..guest(&c.to_string(), Shared) },
+            _ => guests(&c.to_string()).remove(0),
+        };
+        letters.chars().map(guest).collect()
+    }
+    for (holders, line, admitted) in [
+        ("", "1234", 4),
+        ("12", "34", 2),
+        ("12", "34A", 2),
+        ("1", "A2", 0),
+        ("", "1A2", 1),
+        ("1", "a", 0),
+        ("a", "12", 0),
+        ("A", "12", 0),
+        ("", "A12", 1),
+        ("1", "5", 0),
+        ("a", "56", 2),
+        ("5", "6ab1", 3),
+        ("1A", "2", 0),
+    ] {
+        let line = with_shards(line);
+        assert_eq!(admit(&with_shards(holders), &line), &line[..admitted], "{holders} {line:?}");
     }
 }
 
@@ -100,9 +131,9 @@ struct Run {
 }
 
 impl World {
-    fn create(&mut self, sharing: Sharing) {
+    fn create(&mut self, (sharing, of): (Sharing, Option<&str>)) {
         let run = self.runs.len();
-        let guest = guest(&format!("{run:03}"), sharing);
+        let guest = Guest { of: of.map(str::to_owned), ..guest(&format!("{run:03}"), sharing) };
         self.runs.push(Run { guest, there: true, ended: false, began: 0 });
         self.log.push((run, true));
     }
@@ -148,12 +179,14 @@ impl World {
 
     fn check(&self, began: usize) {
         let beside: Vec<_> = self.runs.iter().enumerate().filter(|(n, r)| r.there && self.holds(*n)).collect();
-        let alone = beside.iter().any(|(_, r)| r.guest.sharing == Exclusive);
-        assert!(!alone || beside.len() == 1, "an exclusive run is not alone: {beside:?}");
+        let alone = |run: &Run| run.guest.sharing == Exclusive;
+        let same = |run: &Run| run.guest.of.is_some() && run.guest.of == beside[0].1.guest.of;
+        let fine = beside.len() < 2 || beside.iter().all(|(_, r)| !alone(r)) || beside.iter().all(|(_, r)| same(r));
+        assert!(fine, "an exclusive run is not alone, nor with its own shards: {beside:?}");
         let overtaken = (0..began).find(|n| {
             let run = &self.runs[*n];
             // Those that may be beside each other have their turn together.
-            let together = run.guest.sharing == Shared && self.runs[began].guest.sharing == Shared;
+            let together = run.guest.is_fine_beside(&self.runs[began].guest);
             run.there && !run.ended && run.began == 0 && !together
         });
         assert_eq!(overtaken, None, "run {began} came before it");
@@ -177,11 +210,15 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
     #[test]
     fn each_has_its_turn_once_in_order_and_no_exclusive_one_beside_another(
-        sharing in prop::collection::vec(prop::bool::weighted(0.5), 1..12),
+        sharing in prop::collection::vec(0..3u8, 1..12),
         acts in prop::collection::vec((0..8u8, any::<prop::sample::Index>(), 0..2usize), 0..200),
     ) {
         let mut world = World::default();
-        let mut to_come = sharing.iter().map(|s| if *s { Shared } else { Exclusive });
+        let mut to_come = sharing.iter().map(|s| match s {
+            0 => (Shared, None),
+            1 => (Exclusive, None),
+            _ => (Exclusive, Some("u-p")),
+        });
         let total = sharing.len();
         for (act, which, operator) in acts {
             let many = world.runs.len();

@@ -24,6 +24,7 @@ use crate::{
   kubectl testkit run nightly --image dockerswarm/e2e:latest
   kubectl testkit run nightly --image e2e --filter Services --junit results.xml
   kubectl testkit run -f run.yaml -- --test-threads 1
+  kubectl testkit run nightly --image e2e --shards 4
   kubectl testkit run nightly --image e2e --annotate github --junit results.xml      in a job of GitHub Actions
   kubectl testkit run nightly --image e2e -o jsonpath='{.status.failures[*].name}'
 
@@ -48,6 +49,10 @@ pub struct Args {
     /// Stop the run and count it as failed after this long [default: 30m]
     #[arg(long, value_name = "DURATION")]
     timeout: Option<Duration>,
+    /// Run the cases in so many parts at once, with one verdict; the image is to take TESTKIT_SHARD_INDEX and
+    /// TESTKIT_SHARD_TOTAL
+    #[arg(long, value_name = "NUMBER")]
+    shards: Option<u32>,
     /// A variable of the container's environment; NAME alone has the value it has here
     #[arg(short, long, value_name = "NAME[=VALUE]")]
     env: Vec<String>,
@@ -100,6 +105,9 @@ fn object(args: &Args) -> Result<Value, Failure> {
     }
     if let Some(timeout) = args.timeout {
         object["spec"]["timeout"] = json!(timeout);
+    }
+    if let Some(shards) = args.shards {
+        object["spec"]["shards"] = json!(shards);
     }
     if !args.env.is_empty() {
         let mut variables = object["spec"]["env"].as_array().cloned().unwrap_or_default();
@@ -157,6 +165,8 @@ mod tests {
             json!({"clusterRef": {"name": "foo"}, "image": "e2e", "args": ["--exact", "Services"]})
         );
         assert!(Line::try_parse_from(["run", "foo"]).is_err());
+        let divided = super::object(&Line::parse_from(["run", "foo", "--image", "e2e", "--shards", "4"]).args).unwrap();
+        assert_eq!(divided["spec"]["shards"], json!(4));
     }
 
     #[test]

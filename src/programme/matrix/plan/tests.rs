@@ -47,7 +47,7 @@ fn child(image: char, stands: char) -> Child {
 /// What is made, by image; what is cancelled, likewise; and how each stands: `.` not made, `p` or `r` under way, `+`, `-`.
 fn short(plan: &Plan) -> (String, String, String) {
     let image = |name: &str| name.chars().last().unwrap();
-    let stands = |one: &CombinationStatus| match one.phase {
+    let stands = |one: &MadeRun| match one.phase {
         Phase::Pending => {
             if one.uid.is_some() {
                 'p'
@@ -125,7 +125,7 @@ fn what_has_ended_stays_so_and_no_run_is_made_twice() {
     let before = |stands: &str| {
         plan("m", &spec(&json!({})), &Seen { children: children(stands), ..Seen::default() }, at(200)).stand
     };
-    let again = |before: Vec<CombinationStatus>, there: &str, gone: &[&str]| {
+    let again = |before: Vec<MadeRun>, there: &str, gone: &[&str]| {
         let gone = gone.iter().map(|name| (*name).to_owned()).collect();
         let seen = Seen { before, children: children(there), gone, finished: None };
         short(&plan("m", &spec(&json!({})), &seen, at(300)))
@@ -147,7 +147,7 @@ fn what_has_ended_stays_so_and_no_run_is_made_twice() {
 fn of_a_run_is_kept_how_it_went() {
     let plan = plan("m", &spec(&json!({})), &Seen { children: children("+-r"), ..Seen::default() }, at(200));
     let of = |n: usize| {
-        let one: &CombinationStatus = &plan.stand[n];
+        let one: &MadeRun = &plan.stand[n];
         (one.reason.as_deref(), one.message.as_deref(), one.passed)
     };
     assert_eq!(of(0), (Some(reason::PASSED), None, Some(3)));
