@@ -465,6 +465,11 @@ fn wrong_runs_are_refused_with_what_to_write() {
                 &["spec.dedupeKey", "write no dedupeKey beside shards"],
             ),
             (
+                "shards with a quarantine",
+                json!({"spec": {"shards": 4, "quarantine": [{"name": "a", "owner": "net-team", "until": "2126-12-24"}]}}),
+                &["spec.quarantine", "write no quarantine beside shards"],
+            ),
+            (
                 "shards without cases",
                 json!({"spec": {"shards": 4, "results": {"format": "ExitCode"}}}),
                 &["spec.shards", "only where cases are counted"],
