@@ -124,7 +124,8 @@ fn what_is_left_goes_with_a_run_that_ends_between_two_attempts() {
     let mut seen = between(AttemptOutcome::Infrastructure);
     (seen.finished, seen.deleting) = (true, true);
     host(&mut seen, "m1").left = vec!["c1".into()];
-    assert_eq!(plan(&retrying(), &seen, now()).steps, [Step::Remove(id("m1", 0), "c1".into())]);
+    // Its place is given up before that.
+    assert_eq!(plan(&retrying(), &seen, now()).steps, [Step::Vacate, Step::Remove(id("m1", 0), "c1".into())]);
     seen.record.since.insert(Stage::Leaving, before(300));
     let last = plan(&retrying(), &seen, now()).steps;
     assert_eq!(last.first(), Some(&Step::TryRemove(id("m1", 0), "c1".into())), "{last:?}");
