@@ -58,10 +58,10 @@ STATES = [
     (CLUSTER, "InsufficientCapacity", WORKS), (CLUSTER, "InsufficientCapacity", TRIES), (CLUSTER, "Throttled", WORKS), (CLUSTER, "Throttled", TRIES),
     (CLUSTER, "CloudError", WORKS), (CLUSTER, "CloudError", TRIES), (CLUSTER, "HostError", WORKS), (CLUSTER, "HostError", TRIES),
     (RUN, "WaitingForCluster", WORKS), (RUN, "Queued", WORKS), (RUN, "Deduplicated", WORKS), (RUN, "CreateContainerConfigError", WORKS), (RUN, "PullingImage", WORKS), (RUN, "Running", WORKS), (RUN, "Stopping", WORKS), (RUN, "HostError", WORKS),
-    (RUN, "ResultsNotKept", WORKS), (RUN, "Deleting", GOES), (RUN, "CasesPassed", COMPLETE),
+    (RUN, "RunNotMade", WORKS), (RUN, "ResultsNotKept", WORKS), (RUN, "Deleting", GOES), (RUN, "CasesPassed", COMPLETE),
     *((RUN, reason, FAILED) for reason in (
         "CasesFailed", "NoCasesRun", "NoResults", "ContainerFailed", "OOMKilled", "InvalidConfiguration", "InfrastructureFailed", "DeadlineExceeded", "Cancelled",
-        "ClusterGone", "ClusterFailed", "ClusterNameTaken", "ContainerLost", "ResultsNotKept", "ImageUnavailable", "PendingTimeoutExceeded")),
+        "ClusterGone", "ClusterFailed", "ClusterNameTaken", "ContainerLost", "ResultsNotKept", "ImageUnavailable", "PendingTimeoutExceeded", "RunNotMade", "ShardsOverlap")),
     (SCHEDULE, "Scheduled", READY), (SCHEDULE, "RunAlreadyActive", READY), (SCHEDULE, "Suspended", SUSPENDED),
     (SCHEDULE, "RunNotMade", WORKS), (SCHEDULE, "InvalidConfiguration", STUCK),
     (MATRIX, "Running", WORKS), (MATRIX, "RunNotMade", WORKS), (MATRIX, "RunsPassed", COMPLETE),

@@ -27,7 +27,7 @@ const MOST: u16 = 200;
 /// How many warnings are written out; JSON and YAML have all.
 const WARNINGS: usize = 8;
 
-/// List cases that were not always green over the last runs of a suite: flaky ones, and ones that are broken
+/// List cases that were not always green in the last runs of a suite
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   kubectl testkit flakes                          of all suites in the current namespace, the worst first
