@@ -9,6 +9,8 @@ use tar::{GnuHeader, Header, PaxExtensions};
 const BLOCK: usize = 512;
 /// The longest name and the most attributes of one file: Linux has paths of 4096 bytes, and extended attributes of 64 KiB.
 const NAMES: u64 = 1 << 20;
+/// The most blocks that tell of the holes of one file, 21 in each: the library holds them all.
+const HOLES: u32 = 1 << 14;
 
 /// The stream as it is, or an error in the place of what is no good.
 pub struct Checked<R> {
@@ -28,8 +30,8 @@ pub struct Checked<R> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Next {
     Header,
-    /// A block with more of the holes of a sparse file, before so many bytes of it.
-    Holes(u64),
+    /// A block with more of the holes of a sparse file, before so many bytes of it, and the how manieth.
+    Holes(u64, u32),
     Content,
     /// Attributes of the next file (pax), so many bytes of them.
     Attributes(usize),
@@ -62,17 +64,19 @@ impl<R: Read> Checked<R> {
         let next = match self.next {
             Next::Header => self.file()?,
             // Its last byte but seven says whether there is one more (GNU tar's `isextended`).
-            Next::Holes(size) if self.seen.get(504) == Some(&1) => Next::Holes(size),
-            Next::Holes(size) => self.content(size),
+            Next::Holes(_, HOLES) => return Err(io::Error::other("a sparse file has too many holes")),
+            Next::Holes(size, block) if self.seen.get(504) == Some(&1) => Next::Holes(size, block + 1),
+            Next::Holes(size, _) => self.content(size),
             Next::Attributes(length) => {
+                // As the library reads them: the first size, and nothing after what is none.
                 let attributes = PaxExtensions::new(&self.seen[..length.min(self.seen.len())]);
-                let sizes = attributes.flatten().filter(|a| a.key_bytes() == b"size");
-                self.size = sizes.filter_map(|a| a.value().ok()?.parse().ok()).last();
+                let mut sizes = attributes.map_while(Result::ok).filter(|a| a.key_bytes() == b"size");
+                self.size = sizes.next().and_then(|a| a.value().ok()?.parse().ok());
                 Next::Header
             }
             Next::Content | Next::End => Next::Header,
         };
-        if matches!(next, Next::Header | Next::Holes(_)) {
+        if matches!(next, Next::Header | Next::Holes(..)) {
             self.left = BLOCK as u64;
         }
         Ok(next)
@@ -88,8 +92,17 @@ impl<R: Read> Checked<R> {
         // The library says what is wrong with one that is none.
         let size = header.entry_size().unwrap_or(0);
         let kind = header.entry_type();
-        let attributes = kind.is_pax_local_extensions();
-        if attributes || kind.is_gnu_longname() || kind.is_gnu_longlink() || kind.is_pax_global_extensions() {
+        // In headers of old the library knows no such kinds.
+        let known = header.as_gnu().is_some() || header.as_ustar().is_some();
+        let attributes = known && kind.is_pax_local_extensions();
+        if kind.is_pax_local_extensions()
+            || kind.is_gnu_longname()
+            || kind.is_gnu_longlink()
+            || kind.is_pax_global_extensions()
+        {
+            if kind.is_pax_global_extensions() || !known {
+                self.size = None;
+            }
             if size > NAMES {
                 return Err(io::Error::other(format!("the name or the attributes of a file have {size} bytes")));
             }
@@ -100,7 +113,7 @@ impl<R: Read> Checked<R> {
         }
         let extended = kind.is_gnu_sparse() && header.as_gnu().is_some_and(GnuHeader::is_extended);
         let size = self.size.take().unwrap_or(size);
-        Ok(if extended { Next::Holes(size) } else { self.content(size) })
+        Ok(if extended { Next::Holes(size, 1) } else { self.content(size) })
     }
 
     fn content(&mut self, size: u64) -> Next {
