@@ -67,7 +67,9 @@ impl Case {
     /// Whether it has a name of its own of which no part is missing.
     #[must_use]
     pub fn is_named_wholly(&self) -> bool {
-        !self.own_name().is_empty() && self.own_name().len() < NAME && self.class.len() < NAME
+        // What was cut ends where a character does, which has four bytes at most.
+        let whole = |name: &str| name.len() + 3 < NAME;
+        !self.own_name().is_empty() && whole(self.own_name()) && whole(&self.class) && whole(&self.suite)
     }
 
     /// All of its names; none where a part of them is missing: another case may have the same then.

@@ -143,8 +143,8 @@ impl GoTest {
 
     fn said(&mut self, line: &str) {
         match &mut self.ended {
-            // Indented, as what a test logged is.
-            Some((.., said)) if line.starts_with([' ', '\t']) => {
+            // Indented, as what a test logged is; or what ends the program after that, which some versions say there.
+            Some((.., said)) if line.starts_with([' ', '\t']) || ends_all(line) => {
                 said.push(line);
                 said.push("\n");
             }
@@ -169,4 +169,9 @@ impl GoTest {
         record.whole_name = false;
         record
     }
+}
+
+/// Whether this line begins what a program of tests in Go says when it ends in the midst of them.
+fn ends_all(line: &str) -> bool {
+    line.starts_with("panic: ") || line.starts_with("fatal error: ")
 }

@@ -112,14 +112,18 @@ impl Lines {
     }
 }
 
+/// What is written where words were left out, at most, in bytes.
+const MARK: usize = 64;
+
 /// A case with what it wrote; of one that failed that is what it said.
 fn record(suite: &str, name: &str, ended: End, said: Ends, seconds: Option<f64>) -> Record {
     let mut said = said.finish();
     let part = match ended {
         End::Passed => None,
-        End::Failed => {
-            Some(Part { text: text::bounded(&said, MESSAGE).trim_end().to_owned(), ..Part::new(Element::Failure, "") })
-        }
+        End::Failed => Some(Part {
+            text: text::bounded(&said, MESSAGE + MARK).trim_end().to_owned(),
+            ..Part::new(Element::Failure, "")
+        }),
         End::Skipped => Some(Part::new(Element::Skipped, text::name(&said, 200))),
     };
     if part.is_some() {
