@@ -422,6 +422,12 @@ impl E2ERunSpec {
 }
 
 impl E2ERun {
+    /// Whether the operator has begun with it, and has to let it go.
+    #[must_use]
+    pub fn is_taken_on(&self) -> bool {
+        self.metadata.finalizers.iter().flatten().any(|finalizer| finalizer == names::FINALIZER)
+    }
+
     /// Whether it has no container of its own, for others run its cases.
     #[must_use]
     pub const fn is_divided(&self) -> bool {

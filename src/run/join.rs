@@ -17,7 +17,7 @@ use super::{
     queue::{Leads, TAKEN_ON},
 };
 use crate::{
-    api::{E2ERun, E2ERunStatus, FINALIZER, Phase, condition, is_true, reason, set, text, type_},
+    api::{E2ERun, E2ERunStatus, Phase, condition, is_true, reason, set, text, type_},
     metrics::metrics,
     status::{self, Over, Verdict},
 };
@@ -42,11 +42,6 @@ impl Joined {
     pub fn of(run: &E2ERun) -> Option<Self> {
         run.annotations().get(JOINED).and_then(|text| serde_json::from_str(text).ok())
     }
-}
-
-/// Whether the operator has begun with a run.
-fn is_taken_on(run: &E2ERun) -> bool {
-    run.finalizers().iter().any(|f| f == FINALIZER)
 }
 
 /// Whether a run has ended.
@@ -85,7 +80,7 @@ impl Fate {
 /// Where the API server refuses.
 pub async fn pass(context: &Context, run: &E2ERun) -> Result<Option<Action>, Error> {
     let Some(key) = &run.spec.dedupe_key else { return Ok(None) };
-    if is_taken_on(run) || run.spec.cancel || run.metadata.deletion_timestamp.is_some() {
+    if run.is_taken_on() || run.spec.cancel || run.metadata.deletion_timestamp.is_some() {
         return Ok(None);
     }
     let before = Joined::of(run);
@@ -97,10 +92,10 @@ pub async fn pass(context: &Context, run: &E2ERun) -> Result<Option<Action>, Err
         let there = runs.get_opt(&joined.name).await?;
         match (Fate::of(joined, there.as_ref()), there) {
             // It was never taken on: then nothing tells of it any more.
-            (Fate::Waits, Some(leader)) if !is_taken_on(&leader) && context.line.given_up(&joined.uid) => {}
+            (Fate::Waits, Some(leader)) if !leader.is_taken_on() && context.line.given_up(&joined.uid) => {}
             (Fate::Waits, leader) => {
                 say(context, &runs, run, waits(run, joined, key, Timestamp::now())).await?;
-                let begins = leader.is_some_and(|leader| is_taken_on(&leader));
+                let begins = leader.is_some_and(|leader| leader.is_taken_on());
                 return Ok(Some(if begins { Action::await_change() } else { Action::requeue(TAKEN_ON) }));
             }
             (Fate::TakesOver, Some(leader)) => {

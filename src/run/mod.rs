@@ -192,7 +192,8 @@ fn unfinished(store: &Store<E2ERun>, wanted: impl Fn(&E2ERun) -> bool) -> Vec<Ob
 
 /// One pass.
 async fn reconcile(run: Arc<E2ERun>, context: Arc<Context>) -> Result<Action, Error> {
-    if run.is_divided() {
+    // One that an operator took on which knew no shards is run whole, and let go.
+    if run.is_divided() && !run.is_taken_on() {
         // Others run its cases: programme::shards.
         return Ok(Action::await_change());
     }

@@ -100,6 +100,7 @@ fn ended(number: u32, one: &MadeRun, status: &E2ERunStatus, none_kept: bool) -> 
         exit_code: status.exit_code,
         counts,
         failures: status.failures.clone(),
+        image: status.image_id.clone(),
         lost: none_kept && counts.is_some_and(|counts| counts.total() > 0),
     }
 }

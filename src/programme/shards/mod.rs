@@ -75,8 +75,8 @@ fn is_of_divided(event: &Event<E2ERun>) -> bool {
 
 /// One pass.
 async fn reconcile(run: Arc<E2ERun>, context: Arc<Context>) -> Result<Action, Error> {
-    // Of one that is deleted the shards are its own: Kubernetes deletes them.
-    if has_ended(&run) || run.metadata.deletion_timestamp.is_some() {
+    // Of one that is deleted the shards are its own: Kubernetes deletes them. One that was taken on as a whole is run so.
+    if run.is_taken_on() || has_ended(&run) || run.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
     let Some(seen) = observe(&run, &context).await? else { return Ok(Action::requeue(SOON)) };

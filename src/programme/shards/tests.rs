@@ -158,11 +158,12 @@ fn a_run_has_passed_where_each_shard_has_or_had_nothing_to_run() {
     let lost = || ended(reason::INFRASTRUCTURE, (0, 0, 0, 0));
     let no_results = || Ended { counts: None, ..ended(reason::NO_RESULTS, (0, 0, 0, 0)) };
     let cancelled = || ended(reason::CANCELLED, (1, 0, 0, 0));
+    let of = |image: &str, shard: Ended| Ended { image: Some(image.to_owned()), ..shard };
     let code = |code, shard: Ended| Ended { exit_code: Some(code), ..shard };
     let pytest = json!({"retries": {"filter": {"tool": "Pytest"}}});
     let (plain, empty, cancel) = (json!({}), json!({"results": {"allowEmpty": true}}), json!({"cancel": true}));
     type Row<'a> = (&'a str, &'a Value, Vec<Ended>, &'a str, &'a str);
-    let table: [Row<'_>; 22] = [
+    let table: [Row<'_>; 25] = [
         (
             "all pass",
             &plain,
@@ -232,6 +233,21 @@ fn a_run_has_passed_where_each_shard_has_or_had_nothing_to_run() {
             reason::INFRASTRUCTURE,
             "so did not pass shard 1 (Cancelled)",
         ),
+        (
+            "the tag moved between them",
+            &plain,
+            vec![of("suite@sha256:1", good()), of("suite@sha256:2", good())],
+            reason::NO_RESULTS,
+            "write it with its digest",
+        ),
+        (
+            "one image",
+            &plain,
+            vec![of("suite@sha256:1", good()), of("suite@sha256:1", good())],
+            reason::PASSED,
+            "6 cases",
+        ),
+        ("by ids", &plain, vec![of("sha256:1", good()), of("sha256:2", good())], reason::PASSED, "6 cases"),
         (
             "its results are gone",
             &plain,

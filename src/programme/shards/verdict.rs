@@ -1,6 +1,8 @@
 //! Judges a run by its shards: a pure function of how each ended, and of what they left together. It has passed where
 //! each has passed, or had no case to run while another one had.
 
+use std::collections::BTreeSet;
+
 use crate::{
     api::{CaseFailure, E2ERunSpec, Tool, reason, text},
     results::{Tally, Together},
@@ -32,6 +34,8 @@ pub struct Ended {
     pub failures: Vec<CaseFailure>,
     /// It has counted cases, and the results are not there any more.
     pub lost: bool,
+    /// What image it ran: what its registry knows it by, or its id.
+    pub image: Option<String>,
 }
 
 /// How the run ended.
@@ -124,6 +128,13 @@ impl Judge<'_> {
             );
             return (&first.reason, message);
         }
+        if let Some((one, other)) = self.images() {
+            let message = format!(
+                "{} was another image for one shard than for another ({one}, {other}), so that nobody may have run a case that only one of them has: write it with its digest",
+                self.spec.image
+            );
+            return (reason::NO_RESULTS, message);
+        }
         if let Some(overlap) = &self.together.overlap {
             let message = format!(
                 "{overlap}. The image is to run the cases of its shard alone: by TESTKIT_SHARD_INDEX and TESTKIT_SHARD_TOTAL, or by arguments such as --shard=$(TESTKIT_SHARD_INDEX)/$(TESTKIT_SHARD_TOTAL) in spec.args"
@@ -157,6 +168,13 @@ impl Judge<'_> {
         let own = self.spec.retries.filter.as_ref().and_then(|filter| filter.tool).and_then(without_cases);
         let well = shard.exit_code == Some(0) || own.is_some() && shard.exit_code == own;
         !shard.passed && shard.reason == reason::NO_CASES && well
+    }
+
+    /// Two images that are certainly not the same: one image has different ids on engines of different kinds, and one digest.
+    fn images(&self) -> Option<(&str, &str)> {
+        let known = self.shards.iter().filter_map(|shard| shard.image.as_deref()).filter(|image| image.contains('@'));
+        let all: BTreeSet<&str> = known.collect();
+        Some((all.first().copied()?, all.last().copied()?)).filter(|(first, last)| first != last)
     }
 
     /// Others that did not pass either.

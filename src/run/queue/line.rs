@@ -18,7 +18,7 @@ use kube::{
 
 use super::Guest;
 use crate::{
-    api::{E2ERun, FINALIZER, Sharing, is_true, type_},
+    api::{E2ERun, Sharing, is_true, type_},
     run::{join::Joined, record::Record},
 };
 
@@ -91,11 +91,11 @@ impl Entry {
     fn of(run: &E2ERun) -> Self {
         let conditions = run.status.as_ref().map_or(&[][..], |s| &s.conditions);
         let ended = is_true(conditions, type_::COMPLETE) || is_true(conditions, type_::FAILED);
-        let held = run.finalizers().iter().any(|f| f == FINALIZER);
+        let held = run.is_taken_on();
         let goes_on = !ended && !run.spec.cancel && run.metadata.deletion_timestamp.is_none();
         let stands = match Record::of(run).placed {
             // Its shards are in line, each for itself.
-            _ if run.is_divided() => Stands::Over,
+            _ if run.is_divided() && !held => Stands::Over,
             Some(placed) if held && !ended => Stands::Runs(placed.host.cluster),
             None if goes_on && !held && Joined::of(run).is_some() => Stands::Joined,
             None if goes_on => Stands::Waiting,

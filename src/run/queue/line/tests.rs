@@ -2,6 +2,7 @@ use serde_json::json;
 use watcher::Event::{Apply, Delete, Init, InitApply, InitDone};
 
 use super::*;
+use crate::api::FINALIZER;
 
 /// A run of the cluster `foo`, created in this second; `more` is merged into the object.
 fn run(name: &str, second: u32, more: &serde_json::Value) -> E2ERun {
