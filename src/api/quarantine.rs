@@ -80,7 +80,8 @@ impl Quarantined {
     pub fn ends(&self) -> Option<Timestamp> {
         // A date alone is of ten characters.
         let time = if self.until.len() == 10 { format!("{}T00:00:00Z", self.until) } else { self.until.clone() };
-        time.parse().ok()
+        // The last days of the year 9999 are beyond what a timestamp holds, in some time zone.
+        time.parse().ok().or_else(|| self.until.starts_with("9999-12-3").then_some(Timestamp::MAX))
     }
 
     /// Whether failures of the case do not count at this time.
@@ -129,6 +130,7 @@ mod tests {
             ("2026-12-24T18:00:00Z", "2026-12-24T18:00:00Z", false),
             ("2026-12-24T18:00:00+02:00", "2026-12-24T16:00:00Z", false),
             ("2026-12-24T18:00:00.5-01:30", "2026-12-24T19:30:00.4Z", true),
+            ("9999-12-31", "2026-01-01T00:00:00Z", true),
             ("2026-02-30", "2026-01-01T00:00:00Z", false),
             ("tomorrow", "2026-01-01T00:00:00Z", false),
             ("", "2026-01-01T00:00:00Z", false),

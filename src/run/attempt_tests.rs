@@ -199,3 +199,13 @@ proptest! {
         if why != reason::PASSED { prop_assert!(!concluded.complete); }
     }
 }
+
+#[test]
+fn what_was_excused_before_excuses_no_exit_code_of_a_later_attempt() {
+    use crate::run::verdict::all_of_it;
+    let both = |own| all_of_it(end(reason::PASSED, Some(own)));
+    assert!(both(reason::PASSED).complete);
+    let end = both(reason::CONTAINER_FAILED);
+    assert_eq!((end.complete, end.reason), (false, reason::CONTAINER_FAILED));
+    assert!(end.message.contains("ContainerFailed"), "{}", end.message);
+}

@@ -116,7 +116,7 @@ impl Keeping {
                 Err(words) => return Kept::Unread(words),
             }
             let own = Some((end.reason, end.message));
-            end = End { own, ..verdict::judge(&run.spec, at, &course, &left.outcome, &log, now) };
+            end = verdict::all_of_it(End { own, ..verdict::judge(&run.spec, at, &course, &left.outcome, &log, now) });
         }
         if let Some(words) = verdict::strangers(&run.spec, &left.outcome) {
             end.message.push_str(&words);

@@ -4,7 +4,7 @@
 mod fault;
 mod quarantine;
 
-use std::time::Duration;
+use std::{ops::RangeInclusive, time::Duration};
 
 pub use fault::{no_platform, of_start};
 use k8s_openapi::jiff::Timestamp;
@@ -18,7 +18,7 @@ use super::{
     filter, whole,
 };
 use crate::{
-    api::{self, CaseFailure, E2ERunSpec, ResultsFormat, reason, text},
+    api::{self, CaseFailure, E2ERunSpec, ResultsFormat, Tool, reason, text},
     host::HostId,
     results::Outcome,
 };
@@ -180,8 +180,13 @@ pub fn judge(
     log: &[u8],
     now: Timestamp,
 ) -> End {
-    let quarantine = Quarantine::of(&spec.quarantine, outcome, now);
-    let (reason, message) = Judge { spec, course, outcome, log, quarantine: &quarantine }.verdict(&at.1.state);
+    let tool = filter::of(spec, at.1.filter.as_deref()).ok().and_then(|filter| filter.tool);
+    // What a failure has kept from being run is not made good by its being known.
+    let stopped = whole::stopped(&spec.args, tool, outcome, log).filter(|_| !spec.quarantine.is_empty());
+    let items = if stopped.is_some() { &[][..] } else { &spec.quarantine };
+    let quarantine = Quarantine::of(items, outcome, now);
+    let (reason, message) = Judge { spec, course, outcome, log, quarantine: &quarantine, tool }.verdict(&at.1.state);
+    let void = stopped.map_or_else(String::new, |why| format!(". The quarantine does not hold: {why}"));
     let cases_failed = reason == reason::CASES_FAILED && spec.retries.failed_cases > 0;
     let names = || {
         let filter = filter::of(spec, at.1.filter.as_deref())?;
@@ -213,7 +218,19 @@ pub fn judge(
         container: Some(at),
         ran: course.ran,
         excused: quarantine.warning(),
-        ..End::without_container(reason, format!("{message}{}", quarantine.words()))
+        ..End::without_container(reason, format!("{message}{}{void}", quarantine.words()))
+    }
+}
+
+/// The end of several attempts together, which is no pass where the last one by itself is none: what excuses the cases
+/// of one before does not excuse its exit code.
+#[must_use]
+pub fn all_of_it(end: End) -> End {
+    match &end.own {
+        Some((why, words)) if end.complete && *why != reason::PASSED => {
+            End { complete: false, reason: why, message: words.clone(), ..end }
+        }
+        _ => end,
     }
 }
 
@@ -225,6 +242,8 @@ struct Judge<'a> {
     outcome: &'a Outcome,
     log: &'a [u8],
     quarantine: &'a Quarantine<'a>,
+    /// What ran in the container, where that is told.
+    tool: Option<Tool>,
 }
 
 impl Judge<'_> {
@@ -328,7 +347,7 @@ impl Judge<'_> {
     /// them ends a program otherwise: by a signal, by a fault of the host or for want of memory.
     fn is_explained(&self, exit: &Exit) -> bool {
         self.quarantine.excused() > 0
-            && FAILED.contains(&exit.code)
+            && says_failed(self.tool, exit.code)
             && !exit.out_of_memory
             && exit.error.is_none()
             && self.course.disturbed.is_none()
@@ -445,7 +464,18 @@ impl Judge<'_> {
 
 /// The exit codes by which test programs say that cases failed, of whom some count them. From 125 on they are those of
 /// shells and engines that could not run a program, and of signals.
-const FAILED: std::ops::RangeInclusive<i64> = 1..=124;
+const FAILED: RangeInclusive<i64> = 1..=124;
+
+/// Whether by this exit code a tool says that cases failed, and nothing else.
+fn says_failed(tool: Option<Tool>, code: i64) -> bool {
+    match tool {
+        Some(Tool::Pytest | Tool::GoTest | Tool::Jest) => code == 1,
+        Some(Tool::Nextest) => code == 100,
+        // That of Rust's harness, and that of programs which take its arguments, as the e2e suite does.
+        Some(Tool::Libtest) => code == 101 || code == 1,
+        None => FAILED.contains(&code),
+    }
+}
 
 /// The exit code of a container that was killed.
 const KILLED: i64 = 137;

@@ -7,14 +7,14 @@ use super::{
     verdict::Course,
 };
 use crate::{
-    api::{CaseFilter, Tool},
+    api::{CaseFilter, Tool, text},
     results::Outcome,
 };
 
 /// Exit codes from here on are those of a shell for what it could not run, and for signals.
 const NOT_THE_TOOLS: i64 = 126;
-/// Options by which tools end at a failure: pytest, Go, Jest, mocha, PHPUnit, Robot and cargo have them.
-const STOPPING: [&str; 14] = [
+/// Options by which tools end at a failure: pytest, Go, Jest, mocha, PHPUnit, Robot, cargo and Playwright have them.
+const STOPPING: [&str; 17] = [
     "-x",
     "--exitfirst",
     "--maxfail",
@@ -29,11 +29,16 @@ const STOPPING: [&str; 14] = [
     "--stop-on-error",
     "--stop-on-defect",
     "--exitonfailure",
+    "--sw",
+    "--stepwise",
+    "--max-failures",
 ];
-/// What tools say at their end when they left cases out for a failure: pytest, and nextest.
-const STOPPED: [&str; 2] = ["!!! stopping after ", " not run due to "];
+/// What tools say at their end when they left cases out for a failure: nextest, and Playwright.
+const STOPPED: [&str; 2] = [" not run due to ", "Testing stopped early after "];
+/// What pytest has around the words by which it says that it stops, and around no others.
+const INTERRUPTED: &str = "!!!";
 
-/// Why cases may be left that were not run; `None` where nothing says so.
+/// Why cases may be left that were not run, for the end of the container or of what ran in it; `None` where nothing says so.
 pub fn cut_short(
     state: &ContainerState,
     course: &Course,
@@ -50,20 +55,38 @@ pub fn cut_short(
             "the container was cut short (exit code {code}), so that cases may be left that were not run"
         ));
     }
+    if filter.tool == Some(Tool::Pytest) && *code != 1 {
+        // <https://docs.pytest.org/en/stable/reference/exit-codes.html>
+        return Some(format!("pytest ended with {code}, by which it says more than that cases failed"));
+    }
+    stopped(args, filter.tool, outcome, log)
+}
+
+/// Why what ran in the container may have left cases out; `None` where nothing says so.
+pub fn stopped(args: &[String], tool: Option<Tool>, outcome: &Outcome, log: &[u8]) -> Option<String> {
     if let Some(option) = args.iter().find(|arg| stops(arg)) {
         return Some(format!("with {option} cases are left that were not run"));
     }
-    if filter.tool == Some(Tool::Nextest) && !args.iter().any(|arg| arg == "--no-fail-fast") {
+    if tool == Some(Tool::Nextest) && !args.iter().any(|arg| arg == "--no-fail-fast") {
         return Some("cargo nextest ends at a failure: give it --no-fail-fast in spec.args".to_owned());
     }
     let log = String::from_utf8_lossy(log);
-    if let Some(words) = STOPPED.iter().find(|words| log.contains(**words)) {
-        return Some(format!("cases are left that were not run: the log says \"{}\"", words.trim()));
+    let interrupts = |line: &&str| line.len() > 6 && line.starts_with(INTERRUPTED) && line.ends_with(INTERRUPTED);
+    let interrupted = log.lines().map(str::trim).find(interrupts).map(|line| line.trim_matches('!'));
+    if let Some(words) = STOPPED.iter().copied().find(|words| log.contains(words)).or(interrupted) {
+        return Some(format!("cases are left that were not run: the log says \"{}\"", text::line(words.trim(), 200)));
     }
-    // What ends a program of tests in Go, and all cases after it.
-    let panicked = |said: &str| said.lines().any(|line| line.trim_start().starts_with("panic: "));
-    let (case, _) = outcome.failures().find(|(_, said)| panicked(said))?;
-    Some(format!("{case} ended the program of tests by a panic, so that cases may be left that were not run"))
+    let (case, _) = outcome.failures().find(|(_, said)| ended_all(tool, said))?;
+    Some(format!("{case} may have ended the program of tests, so that cases may be left that were not run"))
+}
+
+/// Whether a case may have ended all those after it: a program of tests in Go ends by a panic, by a fault of its runtime,
+/// or without a word. Where words are left out, that may be among them.
+fn ended_all(tool: Option<Tool>, said: &str) -> bool {
+    let ends = |line: &str| line.starts_with("panic: ") || line.starts_with("fatal error: ");
+    said.lines().any(|line| ends(line.trim_start()))
+        || said.contains("it did not end")
+        || tool == Some(Tool::GoTest) && said.contains("[testkit: ")
 }
 
 /// Whether an argument has a tool end at a failure; with a value of nothing it does not.
@@ -87,7 +110,27 @@ mod tests {
         };
         let (calm, disturbed) = (Course::default(), Course { disturbed: Some("gone".into()), ..Course::default() });
         type Row<'a> = (ContainerState, &'a Course, Tool, &'a [&'a str], &'a str, &'a str, Option<&'a str>);
-        let table: [Row<'_>; 16] = [
+        let table: [Row<'_>; 23] = [
+            (exited(2, false), &calm, Tool::Pytest, &[], "", "", Some("pytest ended with 2")),
+            (exited(1, false), &calm, Tool::Pytest, &["--sw"], "", "", Some("--sw")),
+            (
+                exited(1, false),
+                &calm,
+                Tool::Jest,
+                &[],
+                "",
+                "!!! Interrupted: Test failed !!!",
+                Some("Interrupted: Test failed"),
+            ),
+            (
+                exited(1, false),
+                &calm,
+                Tool::Jest,
+                &[],
+                "",
+                "Testing stopped early after 1 maximum allowed failures.",
+                Some("stopped early"),
+            ),
             (exited(1, false), &calm, Tool::Pytest, &["tests", "-v"], "assert 1 == 2", "1 failed", None),
             (exited(101, false), &calm, Tool::Libtest, &[], "thread 'a' panicked at a.rs:1", "", None),
             (exited(100, false), &calm, Tool::Nextest, &["--no-fail-fast"], "", "", None),
@@ -119,7 +162,26 @@ mod tests {
                 "3/7 tests were not run due to test failure",
                 Some("not run"),
             ),
-            (exited(2, false), &calm, Tool::GoTest, &[], "--- FAIL: TestB\npanic: boom", "", Some("panic")),
+            (exited(2, false), &calm, Tool::GoTest, &[], "--- FAIL: TestB\npanic: boom", "", Some("b may have ended")),
+            (
+                exited(2, false),
+                &calm,
+                Tool::GoTest,
+                &[],
+                "fatal error: all goroutines are asleep",
+                "",
+                Some("b may have ended"),
+            ),
+            (exited(1, false), &calm, Tool::GoTest, &[], "it did not end", "", Some("b may have ended")),
+            (
+                exited(1, false),
+                &calm,
+                Tool::GoTest,
+                &[],
+                "a [testkit: 9 bytes are left out here] b",
+                "",
+                Some("b may have"),
+            ),
         ];
         for (state, course, tool, args, said, log, wanted) in table {
             let args: Vec<String> = args.iter().map(ToString::to_string).collect();

@@ -9,7 +9,7 @@ use crate::cli::{
     terminal::{Cell, Printer, Structured, Style, Table},
 };
 use crate::{
-    api::{AttemptOutcome, E2ERun, Quarantined},
+    api::{AttemptOutcome, E2ERun, Quarantined, text},
     results::{Case, Outcome, Verdict, excused},
 };
 
@@ -115,7 +115,7 @@ fn by<'a>(quarantine: &'a [Quarantined], case: &Case) -> Option<&'a Quarantined>
 }
 
 fn whose(item: &Quarantined) -> String {
-    let reason = item.reason.as_ref().map_or_else(String::new, |reason| format!(": {reason}"));
+    let reason = item.reason.as_ref().map_or_else(String::new, |reason| format!(": {}", text::line(reason, 256)));
     format!("owner {}, until {}{reason}", item.owner, item.until)
 }
 

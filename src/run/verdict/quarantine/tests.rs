@@ -70,7 +70,7 @@ fn a_failure_in_quarantine_is_a_warning_and_nothing_else_is_hidden_by_it() {
         (a, exit(0), &itself, ONE, "", reason::PASSED, words),
         (a, exit(1), &itself, ONE, "", reason::PASSED, words),
         (a, exit(101), &itself, ONE, "", reason::PASSED, words),
-        (both, exit(2), &itself, BOTH, "", reason::PASSED, "1 case passed, 1 skipped. 2 cases failed in quarantine"),
+        (both, exit(101), &itself, BOTH, "", reason::PASSED, "1 case passed, 1 skipped. 2 cases failed in quarantine"),
         (
             a,
             exit(1),
@@ -202,4 +202,22 @@ fn very_many_failures_are_told_in_few_words_and_those_not_listed_count() {
     let counts = end.counts.unwrap();
     assert_eq!((end.reason, counts.quarantined, counts.failed), (reason::CASES_FAILED, 5000, 1000));
     assert!(end.message.len() < 1500, "{}", end.message);
+}
+
+#[test]
+fn what_left_cases_out_is_not_excused() {
+    let (itself, a) = (Course::default(), spec(&[("net.a", HOLDS)]));
+    assert_eq!(ended(&a, exit(1), &itself, ONE, "").reason, reason::PASSED);
+    let stops = E2ERunSpec { args: vec!["--maxfail=1".into()], ..a.clone() };
+    for (spec, code, xml, log, words) in [
+        (&stops, 1, ONE.to_owned(), "", "with --maxfail=1"),
+        (&a, 1, ONE.to_owned(), "!!! stopping after 1 failures !!!", "stopping after"),
+        (&a, 1, ONE.replace("message=\"1\"", "message=\"panic: test timed out\""), "", "may have ended"),
+    ] {
+        let end = ended(spec, exit(code), &itself, &xml, log);
+        assert_eq!((end.reason, end.complete), (reason::CASES_FAILED, false), "{words}: {}", end.message);
+        assert!(end.message.contains("The quarantine does not hold") && end.message.contains(words), "{}", end.message);
+    }
+    // By 2 the tool says something else than that cases failed.
+    assert_eq!(ended(&a, exit(2), &itself, ONE, "").reason, reason::CONTAINER_FAILED);
 }
