@@ -7,21 +7,20 @@
 use std::{
     collections::{BTreeSet, HashMap, hash_map::RandomState},
     hash::BuildHasher,
-    io::Read,
     mem,
 };
-
-use flate2::read::GzDecoder;
 
 use super::{
     Outcome,
     case::{Element, Part, Record, Sink, Verdict, verdict},
     collect::Collector,
-    junit,
-    reading::{DOCUMENT, LIMIT},
+    reading::DOCUMENT,
+    retold::{Cases, Retold, read_packed},
     text,
 };
 
+/// What a suite counts as failed, which is not what its cases show any more.
+const COUNTS: [&str; 3] = ["failures", "errors", "failed"];
 /// How many bytes of failures of the second attempt are held; of those beyond only the message's begin.
 const WORDS: (usize, usize) = (2 << 20, 200);
 
@@ -32,10 +31,10 @@ pub fn again(before: &[u8], failed: &[String], retry: &Outcome) -> Outcome {
     let failed: BTreeSet<&str> = failed.iter().map(String::as_str).collect();
     let own = retry.junit.as_ref().map_or(&[][..], |junit| junit.packed());
     let mut tries = Tries::default();
-    read(own, &mut Each(|record: Record| tries.saw(record)));
-    read(
+    read_packed(own, &mut Cases(|record: Record| tries.saw(record)));
+    read_packed(
         before,
-        &mut Each(|record: Record| {
+        &mut Cases(|record: Record| {
             if record.case.verdict != Verdict::Skipped
                 && let Some(tried) = tries.of(&record)
             {
@@ -45,23 +44,27 @@ pub fn again(before: &[u8], failed: &[String], retry: &Outcome) -> Outcome {
     );
     let mut collector = Collector::new(Some(DOCUMENT));
     collector.begin("");
-    if !read(before, &mut Before { failed: &failed, tries: &mut tries, to: &mut collector }) {
+    let change = |record: &mut Record| {
+        let open = is_open(record, &failed);
+        if let Some(tried) = tries.of(record) {
+            tried.known = true;
+            fold(record, open, tried);
+        }
+        // It is told apart from what its tool tried again: it has failed, whatever else has its name.
+        record.whole_name &= !open;
+    };
+    if !read_packed(before, &mut Retold { to: &mut collector, counts: &COUNTS, change }) {
         collector.carried("the results of the attempt before cannot be read".to_owned());
     }
     collector.end();
     collector.begin("");
-    read(own, &mut Beside { tries: &mut tries, to: &mut collector });
+    read_packed(own, &mut Beside { tries: &mut tries, to: &mut collector });
     collector.end();
     retry.problems.iter().for_each(|problem| collector.carried(problem.clone()));
     if retry.left_out.total() > 0 {
         collector.carried(format!("{} cases of the retry are not listed", retry.left_out.total()));
     }
     Outcome { formats: retry.formats.clone(), ..collector.finish() }
-}
-
-/// Whether it was JUnit.
-fn read(packed: &[u8], sink: &mut dyn Sink) -> bool {
-    !packed.is_empty() && junit::read(GzDecoder::new(packed).take(LIMIT), true, sink).unwrap_or(false)
 }
 
 /// Whether a case failed before, and no try of its tool took that back.
@@ -124,68 +127,6 @@ impl Tries {
     }
 }
 
-/// Tells of each case.
-struct Each<F>(F);
-
-impl<F: FnMut(Record)> Sink for Each<F> {
-    fn suite(&mut self, _: &str, _: &[(String, String)], _: bool) {}
-    fn property(&mut self, _: &str, _: &str) {}
-    fn output(&mut self, _: bool, _: &str) {}
-    fn end_suite(&mut self) {}
-    fn problem(&mut self, _: String) {}
-    fn carried(&mut self, _: String) {}
-
-    fn case(&mut self, record: Record) {
-        (self.0)(record);
-    }
-}
-
-/// Passes on what the first attempt says, with what became of its cases in the second.
-struct Before<'a> {
-    failed: &'a BTreeSet<&'a str>,
-    tries: &'a mut Tries,
-    to: &'a mut Collector,
-}
-
-impl Sink for Before<'_> {
-    fn suite(&mut self, name: &str, attributes: &[(String, String)], wrapper: bool) {
-        // What it counts as failed is not what its cases show any more.
-        let kept: Vec<_> = attributes.iter().filter(|(key, _)| !is_count(key)).cloned().collect();
-        self.to.suite(name, &kept, wrapper);
-    }
-
-    fn property(&mut self, name: &str, value: &str) {
-        self.to.property(name, value);
-    }
-
-    fn output(&mut self, err: bool, said: &str) {
-        self.to.output(err, said);
-    }
-
-    fn end_suite(&mut self) {
-        self.to.end_suite();
-    }
-
-    fn problem(&mut self, problem: String) {
-        self.to.problem(problem);
-    }
-
-    fn carried(&mut self, problem: String) {
-        self.to.carried(problem);
-    }
-
-    fn case(&mut self, mut record: Record) {
-        let open = is_open(&record, self.failed);
-        if let Some(tried) = self.tries.of(&record) {
-            tried.known = true;
-            fold(&mut record, open, tried);
-        }
-        // It is told apart from what its tool tried again: it has failed, whatever else has its name.
-        record.whole_name &= !open;
-        self.to.case(record);
-    }
-}
-
 /// What becomes of a case of the first attempt.
 fn fold(record: &mut Record, open: bool, tried: &mut Tried) {
     if tried.failed > 0 {
@@ -226,10 +167,6 @@ const fn later(element: Element) -> Element {
         Element::Error | Element::FlakyError => Element::RerunError,
         other => other,
     }
-}
-
-fn is_count(attribute: &str) -> bool {
-    ["failures", "errors", "failed"].contains(&attribute)
 }
 
 /// Passes on what the second attempt alone says.

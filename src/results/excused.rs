@@ -1,10 +1,14 @@
 //! A document for others to read: failures that do not count are told as skipped in it.
 
 use super::{
-    case::{Case, Element, Part, Record, Sink, Verdict},
+    case::{Case, Element, Part, Record, Verdict},
     collect::Collector,
     junit,
+    retold::Retold,
 };
+
+/// What a suite counts that its cases may not show any more.
+const COUNTS: [&str; 5] = ["failures", "errors", "failed", "skipped", "disabled"];
 
 /// The document with each case that failed and that `excuse` has words for as skipped: these words, and under them what
 /// it said. Nothing where there is no such case.
@@ -12,63 +16,18 @@ use super::{
 pub fn excused(junit: &[u8], excuse: impl Fn(&Case) -> Option<String>) -> Option<Vec<u8>> {
     let mut to = Collector::new(Some(usize::MAX));
     to.begin("");
-    let mut sink = Excusing { excuse, any: false, to };
+    let mut any = false;
+    let change = |record: &mut Record| {
+        let Verdict::Failed(said) = &record.case.verdict else { return };
+        let (said, Some(words)) = (said.clone(), excuse(&record.case)) else { return };
+        any = true;
+        record.parts = vec![Part { text: said, ..Part::new(Element::Skipped, words) }];
+        record.case.verdict = Verdict::Skipped;
+    };
     // Bytes in memory have no way to fail.
-    drop(junit::read(junit, true, &mut sink));
-    let Excusing { any, to, .. } = sink;
+    drop(junit::read(junit, true, &mut Retold { to: &mut to, counts: &COUNTS, change }));
     let document = to.finish().junit.filter(|_| any)?;
     Some(document.text().into_bytes())
-}
-
-struct Excusing<F> {
-    excuse: F,
-    any: bool,
-    to: Collector,
-}
-
-/// What a suite counts that its cases may not show any more.
-fn is_count(attribute: &str) -> bool {
-    ["failures", "errors", "failed", "skipped", "disabled"].contains(&attribute)
-}
-
-impl<F: Fn(&Case) -> Option<String>> Sink for Excusing<F> {
-    fn suite(&mut self, name: &str, attributes: &[(String, String)], wrapper: bool) {
-        let kept: Vec<_> = attributes.iter().filter(|(key, _)| !is_count(key)).cloned().collect();
-        self.to.suite(name, &kept, wrapper);
-    }
-
-    fn property(&mut self, name: &str, value: &str) {
-        self.to.property(name, value);
-    }
-
-    fn output(&mut self, err: bool, said: &str) {
-        self.to.output(err, said);
-    }
-
-    fn end_suite(&mut self) {
-        self.to.end_suite();
-    }
-
-    fn problem(&mut self, problem: String) {
-        self.to.problem(problem);
-    }
-
-    fn carried(&mut self, problem: String) {
-        self.to.carried(problem);
-    }
-
-    fn case(&mut self, mut record: Record) {
-        let words = match &record.case.verdict {
-            Verdict::Failed(said) => (self.excuse)(&record.case).map(|words| (words, said.clone())),
-            Verdict::Passed | Verdict::Flaky(_) | Verdict::Skipped => None,
-        };
-        if let Some((words, said)) = words {
-            self.any = true;
-            record.parts = vec![Part { text: said, ..Part::new(Element::Skipped, words) }];
-            record.case.verdict = Verdict::Skipped;
-        }
-        self.to.case(record);
-    }
 }
 
 #[cfg(test)]

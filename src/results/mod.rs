@@ -14,6 +14,7 @@ mod junit;
 mod lines;
 mod outputs;
 mod reading;
+mod retold;
 mod text;
 mod together;
 mod write;
@@ -27,6 +28,7 @@ pub use self::{
     again::again,
     case::{Case, Verdict},
     excused::excused,
+    lines::ends_all,
     outputs::{Output, each, outputs},
     reading::{LogReading, Reading},
     together::{Part, Together, together},

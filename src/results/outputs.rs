@@ -1,8 +1,9 @@
 //! Cases with what they wrote, for who asks for one of them.
 
 use super::{
-    case::{Case, Record, Sink},
+    case::{Case, Record},
     junit,
+    retold::Cases,
 };
 
 /// What a case wrote, both ends of it where it is long.
@@ -33,20 +34,5 @@ pub fn each(junit: &[u8], mut tell: impl FnMut(&Case)) {
 
 fn read(junit: &[u8], tell: impl FnMut(Record)) {
     // Bytes in memory have no way to fail.
-    drop(junit::read(junit, true, &mut Found(tell)));
-}
-
-struct Found<F>(F);
-
-impl<F: FnMut(Record)> Sink for Found<F> {
-    fn suite(&mut self, _: &str, _: &[(String, String)], _: bool) {}
-    fn property(&mut self, _: &str, _: &str) {}
-    fn output(&mut self, _: bool, _: &str) {}
-    fn end_suite(&mut self) {}
-    fn problem(&mut self, _: String) {}
-    fn carried(&mut self, _: String) {}
-
-    fn case(&mut self, record: Record) {
-        (self.0)(record);
-    }
+    drop(junit::read(junit, true, &mut Cases(tell)));
 }

@@ -4,17 +4,14 @@
 use std::{
     collections::{HashMap, hash_map::RandomState},
     hash::BuildHasher,
-    io::Read,
 };
-
-use flate2::read::GzDecoder;
 
 use super::{
     Document, Tally,
     case::{Record, Sink, Verdict},
     collect::Collector,
-    junit,
-    reading::{DOCUMENT, LIMIT},
+    reading::DOCUMENT,
+    retold::{Cases, read_packed},
     text,
 };
 
@@ -52,13 +49,14 @@ pub struct Together {
 pub fn together(parts: &[Part<'_>]) -> Together {
     let mut seen = Seen::default();
     for (at, part) in parts.iter().enumerate() {
-        read(part, &mut Look { at, seen: &mut seen });
+        read_packed(part.junit, &mut Cases(|record: Record| seen.saw(at, &record)));
     }
     let mut all =
         All { collector: Collector::new(Some(DOCUMENT)), counted_again: Tally::default(), twice: 0, named: Vec::new() };
     for (at, part) in parts.iter().enumerate() {
         all.collector.begin("");
-        let told = read(part, &mut Tell { at, parts, written: Vec::new(), seen: &mut seen, all: &mut all });
+        let told =
+            read_packed(part.junit, &mut Tell { at, parts, written: Vec::new(), seen: &mut seen, all: &mut all });
         if !told && !part.junit.is_empty() {
             all.collector.carried(format!("the results of shard {} cannot be read", part.number));
         }
@@ -68,11 +66,6 @@ pub fn together(parts: &[Part<'_>]) -> Together {
     overlap.iter().for_each(|words| all.collector.carried(words.clone()));
     let outcome = all.collector.finish();
     Together { junit: outcome.junit, problems: outcome.problems, overlap, counted_again: all.counted_again }
-}
-
-/// Whether it was JUnit.
-fn read(part: &Part<'_>, sink: &mut dyn Sink) -> bool {
-    !part.junit.is_empty() && junit::read(GzDecoder::new(part.junit).take(LIMIT), true, sink).unwrap_or(false)
 }
 
 /// Which cases there are, by hashes of their names.
@@ -128,25 +121,6 @@ const fn rank(verdict: &Verdict) -> u8 {
         Verdict::Passed => 1,
         Verdict::Flaky(_) => 2,
         Verdict::Failed(_) => 3,
-    }
-}
-
-/// Remembers the cases of a shard.
-struct Look<'a> {
-    at: usize,
-    seen: &'a mut Seen,
-}
-
-impl Sink for Look<'_> {
-    fn suite(&mut self, _: &str, _: &[(String, String)], _: bool) {}
-    fn property(&mut self, _: &str, _: &str) {}
-    fn output(&mut self, _: bool, _: &str) {}
-    fn end_suite(&mut self) {}
-    fn problem(&mut self, _: String) {}
-    fn carried(&mut self, _: String) {}
-
-    fn case(&mut self, record: Record) {
-        self.seen.saw(self.at, &record);
     }
 }
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     api::{CaseFilter, Tool, text},
-    results::Outcome,
+    results::{self, Outcome},
 };
 
 /// Exit codes from here on are those of a shell for what it could not run, and for signals.
@@ -83,8 +83,7 @@ pub fn stopped(args: &[String], tool: Option<Tool>, outcome: &Outcome, log: &[u8
 /// Whether a case may have ended all those after it: a program of tests in Go ends by a panic, by a fault of its runtime,
 /// or without a word. Where words are left out, that may be among them.
 fn ended_all(tool: Option<Tool>, said: &str) -> bool {
-    let ends = |line: &str| line.starts_with("panic: ") || line.starts_with("fatal error: ");
-    said.lines().any(|line| ends(line.trim_start()))
+    said.lines().any(|line| results::ends_all(line.trim_start()))
         || said.contains("it did not end")
         || tool == Some(Tool::GoTest) && said.contains("[testkit: ")
 }

@@ -172,6 +172,7 @@ impl GoTest {
 }
 
 /// Whether this line begins what a program of tests in Go says when it ends in the midst of them.
-fn ends_all(line: &str) -> bool {
+#[must_use]
+pub fn ends_all(line: &str) -> bool {
     line.starts_with("panic: ") || line.starts_with("fatal error: ")
 }

@@ -12,6 +12,7 @@ use super::{
     case::{Case, Element, MESSAGE, Part, Record, Sink, verdict},
     text::{self, Ends},
 };
+pub use gotest::ends_all;
 
 /// The most of a line that is read.
 const LINE: usize = 256 * 1024;
