@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     api::{E2ERun, E2ERunStatus, MANAGER, Phase, RunTemplate, SCHEDULED_AT, is_true, type_},
-    refusal,
+    refusal::Refusal,
 };
 
 /// A run that an object made.
@@ -74,7 +74,6 @@ impl Child {
         let status = run.status.as_ref().unwrap_or(&empty);
         let created = run.creation_timestamp().map_or(Timestamp::UNIX_EPOCH, |t| t.0);
         let passed = is_true(&status.conditions, type_::COMPLETE);
-        let over = passed || is_true(&status.conditions, type_::FAILED);
         let at = status.finished_at.as_ref().map_or(created, |t| t.0);
         Self {
             name: run.name_any(),
@@ -82,7 +81,7 @@ impl Child {
             created,
             scheduled: run.annotations().get(SCHEDULED_AT).and_then(|at| at.parse().ok()),
             phase: status.phase.unwrap_or(Phase::Pending),
-            ended: over.then_some(Ended { passed, at }),
+            ended: status.has_ended().then_some(Ended { passed, at }),
             cancelled: run.spec.cancel,
             deleting: run.metadata.deletion_timestamp.is_some(),
             joined: status.joined.is_some(),
@@ -190,14 +189,10 @@ pub async fn make(runs: &Api<E2ERun>, run: &E2ERun) -> Result<Made, kube::Error>
                 None => Err(kube::Error::Api(status)),
             }
         }
-        Err(kube::Error::Api(status)) if refusal::for_want_of_permission(&status) => Ok(Made::NotNow(format!(
-            "{}. Let testkit-operator create E2ERuns (deploy/base/rbac-operator.yaml)",
-            status.message
-        ))),
-        Err(kube::Error::Api(status)) => match (refusal::for_want_of_room(&status), refusal::for_good(&status)) {
-            (Some(words), _) => Ok(Made::NotNow(words.to_owned())),
-            (None, Some(words)) => Ok(Made::Refused(words.to_owned())),
-            (None, None) => Err(kube::Error::Api(status)),
+        Err(kube::Error::Api(status)) => match Refusal::of(&status, "E2ERuns") {
+            Some(Refusal::WantOfRoom(words) | Refusal::WantOfPermission(words)) => Ok(Made::NotNow(words)),
+            Some(Refusal::ForGood(words)) => Ok(Made::Refused(words)),
+            None => Err(kube::Error::Api(status)),
         },
         Err(error) => Err(error),
     }

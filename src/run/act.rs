@@ -13,8 +13,7 @@ use super::{
     facts::{Container, ContainerState, Observed},
     image,
     jobs::Work,
-    keep, observe,
-    own::{self, Refused},
+    keep, observe, own,
     plan::{Plan, Says, Step, digest_of, known_as},
     queue,
     record::{self, Change, Placed},
@@ -26,6 +25,7 @@ use crate::{
     api::{E2ERun, label, reason},
     events::Severity,
     host::HostId,
+    refusal::Refusal,
     swarm::{Engine, Image, SwarmError},
 };
 
@@ -193,8 +193,8 @@ impl Actor<'_> {
         let made = own::make(&self.context.client, self.run, template).await?;
         let cluster = self.run.spec.cluster();
         Ok(made.map_err(|refused| match refused {
-            Refused::ForNow(words) => format!("SwarmCluster {cluster} is made when there is room for it: {words}"),
-            Refused::ForGood(words) => {
+            Refusal::WantOfRoom(words) => format!("SwarmCluster {cluster} is made when there is room for it: {words}"),
+            Refusal::ForGood(words) | Refusal::WantOfPermission(words) => {
                 let remedy = "Once that is corrected, create another E2ERun";
                 self.outcome.fatal = Some((reason::CLUSTER_FAILED, remedy));
                 format!("SwarmCluster {cluster} is refused: {words}")

@@ -9,7 +9,7 @@ use kube::{
 
 use crate::{
     api::{ClusterPolicy, ClusterTemplate, E2ERun, MANAGER, SwarmCluster, label},
-    refusal,
+    refusal::Refusal,
 };
 
 /// What becomes of the cluster that a run made.
@@ -41,15 +41,6 @@ pub fn is_of(cluster: &SwarmCluster, run: &E2ERun) -> bool {
     run.uid().is_some_and(|uid| cluster.owner_references().iter().any(|o| o.uid == uid))
 }
 
-/// Why the API server does not make a cluster, in words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// It never will, unless somebody changes something.
-    ForGood(String),
-    /// It will when a quota has room.
-    ForNow(String),
-}
-
 /// Makes the cluster of a run; where one of its name is there, the next look tells whose that is.
 ///
 /// # Errors
@@ -58,7 +49,7 @@ pub async fn make(
     client: &Client,
     run: &E2ERun,
     template: &ClusterTemplate,
-) -> Result<Result<(), Refused>, kube::Error> {
+) -> Result<Result<(), Refusal>, kube::Error> {
     let clusters: Api<SwarmCluster> = Api::namespaced(client.clone(), &run.namespace().unwrap_or_default());
     let cluster = cluster(run, template);
     let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
@@ -66,15 +57,7 @@ pub async fn make(
         Ok(_) => Ok(Ok(())),
         Err(kube::Error::Api(status)) => match status.code {
             409 => Ok(Ok(())),
-            _ if refusal::for_want_of_permission(&status) => Ok(Err(Refused::ForGood(format!(
-                "{}. Let testkit-operator create SwarmClusters (deploy/base/rbac-operator.yaml)",
-                status.message
-            )))),
-            _ => match (refusal::for_want_of_room(&status), refusal::for_good(&status)) {
-                (Some(words), _) => Ok(Err(Refused::ForNow(words.to_owned()))),
-                (None, Some(words)) => Ok(Err(Refused::ForGood(words.to_owned()))),
-                (None, None) => Err(kube::Error::Api(status)),
-            },
+            _ => Refusal::of(&status, "SwarmClusters").map(Err).ok_or(kube::Error::Api(status)),
         },
         Err(error) => Err(error),
     }
