@@ -14,6 +14,7 @@ mod quantity;
 mod quarantine;
 mod retries;
 mod run;
+mod run_status;
 mod run_template;
 mod schedule;
 mod schema;
@@ -42,9 +43,9 @@ pub use quantity::Quantity;
 pub use quarantine::{CaseNames, Quarantined};
 pub use retries::{AttemptOutcome, AttemptStatus, CaseFilter, Escape, Retries, Tool};
 pub use run::{
-    CaseFailure, ClusterRef, E2ERun, E2ERunSpec, E2ERunStatus, ImagePullPolicy, Limits, Phase, Resources,
-    ResultsFormat, ResultsSpec, Sharing,
+    ClusterRef, E2ERun, E2ERunSpec, ImagePullPolicy, Limits, Resources, ResultsFormat, ResultsSpec, Sharing,
 };
+pub use run_status::{CaseFailure, E2ERunStatus, Phase};
 pub use run_template::RunTemplate;
 pub use schedule::{ConcurrencyPolicy, E2ESchedule, E2EScheduleSpec, E2EScheduleStatus};
 pub use shards::Shard;

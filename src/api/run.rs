@@ -1,13 +1,13 @@
 //! `E2ERun`: one run of a test container on a cluster.
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::{CustomResource, KubeSchema, Resource as _};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AttemptStatus, ClusterPolicy, ClusterTemplate, Conditions, Duration, EnvFromSource, EnvVar, LocalObjectReference,
-    MadeRun, Quantity, Quarantined, Retries, Shard, names,
+    ClusterPolicy, ClusterTemplate, Duration, E2ERunStatus, EnvFromSource, EnvVar, LocalObjectReference, Quantity,
+    Quarantined, Retries, Shard, names,
     schema::{integer, quantity, required_by_rule, unchanged},
 };
 
@@ -279,109 +279,6 @@ pub enum ImagePullPolicy {
     Never,
 }
 
-/// What happened.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
-#[serde(rename_all = "camelCase")]
-pub struct E2ERunStatus {
-    /// The generation of the spec this status speaks of.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub observed_generation: Option<i64>,
-    /// `Complete` or `Failed` once the run ended; `Ready`, `Reconciling` and `Stalled` as kstatus reads them.
-    #[serde(default)]
-    pub conditions: Conditions,
-    /// Where the run is, for people and columns: derived from the conditions.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub phase: Option<Phase>,
-    /// The phase in words.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub message: Option<String>,
-    /// The SwarmCluster the run is for: the one of `spec.clusterRef`, or the one that it made.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub cluster: Option<String>,
-    /// The run that this one joined for `spec.dedupeKey`: what is said here of container and results is of that one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub joined: Option<String>,
-    /// How long the run waited in line behind other runs, such as `3m12s`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub queued: Option<String>,
-    /// Cases that passed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "integer")]
-    pub passed: Option<u32>,
-    /// Cases that failed, without those in `quarantined`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "integer")]
-    pub failed: Option<u32>,
-    /// Cases that failed and are in quarantine (`spec.quarantine`), where the run has one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "integer")]
-    pub quarantined: Option<u32>,
-    /// Cases that failed and passed when they were tried again, by the test tool or by `spec.retries`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "integer")]
-    pub flaky: Option<u32>,
-    /// Cases that were skipped.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(schema_with = "integer")]
-    pub skipped: Option<u32>,
-    /// The first failing cases, at most 20, without those in quarantine.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub failures: Vec<CaseFailure>,
-    /// The container's exit code.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub exit_code: Option<i64>,
-    /// When the container started, by the operator's clock; of several the first.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub started_at: Option<Time>,
-    /// When the container ended, by the operator's clock, or the run failed without one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub finished_at: Option<Time>,
-    /// How long the container ran, such as `3m12s`; of several, from the start of the first to the end of the last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub duration: Option<String>,
-    /// The manager the container ran on, such as `foo-m0`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub manager: Option<String>,
-    /// The container's id.
-    #[serde(default, skip_serializing_if = "Option::is_none", rename = "containerID")]
-    pub container_id: Option<String>,
-    /// What the container was made of: what the image's registry knows it by (`name@sha256:…`), or its id where it was never in one.
-    #[serde(default, skip_serializing_if = "Option::is_none", rename = "imageID")]
-    pub image_id: Option<String>,
-    /// The ConfigMap with the JUnit and the log. After retries the JUnit is that of all attempts, and the log that of the last one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub results: Option<String>,
-    /// The attempts that ended, where there is more than one: those of `spec.retries`.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub attempts: Vec<AttemptStatus>,
-    /// The runs of `spec.shards`, in order, and how each stands.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub shards: Vec<MadeRun>,
-}
-
-/// A case that failed.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
-#[serde(rename_all = "camelCase")]
-pub struct CaseFailure {
-    /// The case.
-    pub name: String,
-    /// Why, at most 1,024 characters.
-    pub message: String,
-}
-
-/// Where a run is.
-#[derive(JsonSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
-    /// It waits for its cluster or its image.
-    Pending,
-    /// Its container runs.
-    Running,
-    /// It ended, and the tests passed.
-    Complete,
-    /// It ended otherwise.
-    Failed,
-}
-
 impl E2ERunSpec {
     /// What becomes of the cluster that the run made.
     #[must_use]
@@ -422,6 +319,12 @@ impl E2ERunSpec {
 }
 
 impl E2ERun {
+    /// Whether it has ended.
+    #[must_use]
+    pub fn has_ended(&self) -> bool {
+        self.status.as_ref().is_some_and(E2ERunStatus::has_ended)
+    }
+
     /// Whether the operator has begun with it, and has to let it go.
     #[must_use]
     pub fn is_taken_on(&self) -> bool {

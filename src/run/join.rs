@@ -44,12 +44,6 @@ impl Joined {
     }
 }
 
-/// Whether a run has ended.
-fn is_over(run: &E2ERun) -> bool {
-    let conditions = run.status.as_ref().map_or(&[][..], |s| &s.conditions);
-    is_true(conditions, type_::COMPLETE) || is_true(conditions, type_::FAILED)
-}
-
 /// What becomes of a run that has joined another one, of which this is there by now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Fate {
@@ -65,7 +59,7 @@ impl Fate {
     fn of(joined: &Joined, there: Option<&E2ERun>) -> Self {
         let Some(run) = there.filter(|run| run.uid().as_deref() == Some(&joined.uid)) else { return Self::Leaves };
         let ready = run.status.as_ref().and_then(|s| s.conditions.iter().find(|c| c.type_ == type_::READY));
-        match is_over(run) {
+        match run.has_ended() {
             true if ready.is_some_and(|c| c.reason == reason::CANCELLED) => Self::Leaves,
             true => Self::TakesOver,
             false if run.spec.cancel || run.metadata.deletion_timestamp.is_some() => Self::Leaves,
@@ -84,7 +78,7 @@ pub async fn pass(context: &Context, run: &E2ERun) -> Result<Option<Action>, Err
         return Ok(None);
     }
     let before = Joined::of(run);
-    if is_over(run) {
+    if run.has_ended() {
         return Ok(before.map(|_| Action::await_change()));
     }
     let runs: Api<E2ERun> = Api::namespaced(context.client.clone(), &run.namespace().unwrap_or_default());

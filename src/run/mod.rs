@@ -45,7 +45,7 @@ use kube::{
 pub use self::store::{Refused, junit, keep};
 use self::{jobs::Jobs, keep::Keeper, lines::Lines, queue::Line};
 use crate::{
-    api::{E2ERun, FINALIZER, Phase, SwarmCluster, is_true, type_},
+    api::{E2ERun, Phase, SwarmCluster},
     events::Events,
     host::Hosts,
     metrics::metrics,
@@ -166,19 +166,15 @@ pub async fn run(
 /// Whether a run has a container on this cluster, by its UID, that has not ended: its evidence is there only.
 #[must_use]
 pub fn holds(run: &E2ERun, cluster: &str) -> bool {
-    let conditions = run.status.as_ref().map_or(&[][..], |s| &s.conditions);
-    run.finalizers().iter().any(|f| f == FINALIZER)
-        && !is_true(conditions, type_::COMPLETE)
-        && !is_true(conditions, type_::FAILED)
+    run.is_taken_on()
+        && !run.has_ended()
         && record::Record::of(run).placed.is_some_and(|placed| placed.host.cluster == cluster)
 }
 
 /// Whether a run is under way on this cluster: it has a place there, or a container that has not ended.
 #[must_use]
 pub fn is_under_way(run: &E2ERun, cluster: &SwarmCluster) -> bool {
-    let conditions = run.status.as_ref().map_or(&[][..], |s| &s.conditions);
-    let ended = is_true(conditions, type_::COMPLETE) || is_true(conditions, type_::FAILED);
-    !ended && queue::has_place(run, cluster) || holds(run, &cluster.uid().unwrap_or_default())
+    !run.has_ended() && queue::has_place(run, cluster) || holds(run, &cluster.uid().unwrap_or_default())
 }
 
 /// The runs that something is still to be done for.

@@ -15,7 +15,7 @@ use super::{
     variables,
 };
 use crate::{
-    api::{E2ERun, FINALIZER, NodeRole, NodeState, SwarmCluster, is_true, label, reason, type_},
+    api::{E2ERun, NodeRole, NodeState, SwarmCluster, is_true, label, reason, type_},
     host::{HostId, HostState, Hosts},
     swarm::{self, Engine, SwarmError},
 };
@@ -31,8 +31,8 @@ pub async fn observe(context: &Context, run: &E2ERun) -> Result<Observed, kube::
     let conditions = run.status.as_ref().map_or(&[][..], |s| &s.conditions);
     let mut seen = Observed {
         deleting: run.metadata.deletion_timestamp.is_some(),
-        finalizer: run.finalizers().iter().any(|f| f == FINALIZER),
-        finished: is_true(conditions, type_::COMPLETE) || is_true(conditions, type_::FAILED),
+        finalizer: run.is_taken_on(),
+        finished: run.has_ended(),
         passed: is_true(conditions, type_::COMPLETE),
         ended_at: conditions
             .iter()

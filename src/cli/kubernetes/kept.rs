@@ -4,7 +4,7 @@ use std::io::Read;
 
 use flate2::read::GzDecoder;
 
-use crate::api::{E2ERun, E2ERunStatus, Quarantined, is_true, type_};
+use crate::api::{E2ERun, Quarantined};
 use crate::cli::{failure::Failure, kubernetes::Kubernetes};
 
 /// The log, with its middle left out where it was too long.
@@ -46,7 +46,7 @@ pub async fn of_attempt(
     let name = run.metadata.name.as_deref().unwrap_or_default();
     let map = match status.attempts.iter().find(|attempt| attempt.number == number) {
         Some(attempt) => attempt.results.clone(),
-        None if number == 1 && ended(&status) && status.attempts.is_empty() => status.results,
+        None if number == 1 && status.has_ended() && status.attempts.is_empty() => status.results,
         None => {
             let has = match status.attempts.len() {
                 0 => "it has not been begun again".to_owned(),
@@ -83,11 +83,6 @@ pub async fn quarantine(kubernetes: &Kubernetes, run: &E2ERun) -> Result<Vec<Qua
     let summary: serde_json::Value = serde_json::from_str(&summary).unwrap_or_default();
     // Of a version that did not write it, or mangled: then failures are shown as what they are.
     Ok(serde_json::from_value(summary["quarantine"].clone()).unwrap_or_default())
-}
-
-/// Whether the run has ended.
-pub fn ended(status: &E2ERunStatus) -> bool {
-    is_true(&status.conditions, type_::COMPLETE) || is_true(&status.conditions, type_::FAILED)
 }
 
 /// What the operator says about it.

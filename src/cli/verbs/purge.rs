@@ -13,7 +13,7 @@ use crate::api::{Duration, E2ERun, Phase, SwarmCluster};
 use crate::cli::{
     Context,
     failure::{Failure, exit},
-    kubernetes::{CLUSTERS, Kubernetes, Pick, RUNS, kept},
+    kubernetes::{CLUSTERS, Kubernetes, Pick, RUNS},
     terminal::{Cell, Printer, Table, age},
     verbs::rm,
 };
@@ -151,7 +151,7 @@ fn sort(
         found.go.push(Doomed { is_run: false, namespace, name, uid: cluster.uid(), why });
     }
     for run in picked {
-        let Some(status) = run.status.as_ref().filter(|status| kept::ended(status)) else { continue };
+        let Some(status) = run.status.as_ref().filter(|status| status.has_ended()) else { continue };
         let Some(is) = old(status.finished_at.as_ref().map(|t| t.0).or(run.creation_timestamp().map(|t| t.0))) else {
             continue;
         };

@@ -90,7 +90,7 @@ pub(in crate::cli) async fn junit(kubernetes: &Kubernetes, run: &E2ERun) -> Resu
     }
     let status = run.status.clone().unwrap_or_default();
     let why = kept::message(run);
-    Err(if kept::ended(&status) {
+    Err(if status.has_ended() {
         Failure::new(format!("run {name:?} left no results: {why}")).help(format!("kubectl testkit logs {name}"))
     } else {
         Failure::new(format!("run {name:?} has no results yet: {why}"))

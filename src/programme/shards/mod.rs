@@ -31,7 +31,7 @@ use super::{
     stand::{self, Outcome, is_over},
 };
 use crate::{
-    api::{E2ERun, RunTemplate, TemplateMetadata, is_true, label, type_},
+    api::{E2ERun, RunTemplate, TemplateMetadata, label, type_},
     events::Events,
     metrics::metrics,
 };
@@ -76,7 +76,7 @@ fn is_of_divided(event: &Event<E2ERun>) -> bool {
 /// One pass.
 async fn reconcile(run: Arc<E2ERun>, context: Arc<Context>) -> Result<Action, Error> {
     // Of one that is deleted the shards are its own: Kubernetes deletes them. One that was taken on as a whole is run so.
-    if run.is_taken_on() || has_ended(&run) || run.metadata.deletion_timestamp.is_some() {
+    if run.is_taken_on() || run.has_ended() || run.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
     let Some(seen) = observe(&run, &context).await? else { return Ok(Action::requeue(SOON)) };
@@ -86,7 +86,7 @@ async fn reconcile(run: Arc<E2ERun>, context: Arc<Context>) -> Result<Action, Er
     let said = if stand.iter().all(is_over) {
         let runs = children::runs(&context.client, &run.namespace().unwrap_or_default());
         // A watch may not have told yet what the last pass wrote.
-        if runs.get_opt(&run.name_any()).await?.is_none_or(|now| now.uid() != run.uid() || has_ended(&now)) {
+        if runs.get_opt(&run.name_any()).await?.is_none_or(|now| now.uid() != run.uid() || now.has_ended()) {
             return Ok(Action::await_change());
         }
         // Nothing else is to be done for this run meanwhile, so a pass may take its time.
@@ -100,11 +100,6 @@ async fn reconcile(run: Arc<E2ERun>, context: Arc<Context>) -> Result<Action, Er
         return Err(error.into());
     }
     Ok(again.map_or_else(Action::await_change, Action::requeue))
-}
-
-fn has_ended(run: &E2ERun) -> bool {
-    let conditions = run.status.as_ref().map_or(&[][..], |s| &s.conditions);
-    is_true(conditions, type_::COMPLETE) || is_true(conditions, type_::FAILED)
 }
 
 /// The object, what the watch of its runs tells, and by a look of its own whether one is gone that was there.

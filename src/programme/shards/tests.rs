@@ -9,7 +9,7 @@ use super::{
     *,
 };
 use crate::{
-    api::{CaseFailure, MadeRun, Phase, Shard, reason},
+    api::{CaseFailure, MadeRun, Phase, Shard, is_true, reason},
     programme::children::{self, Child},
     results::{Tally, Together},
 };

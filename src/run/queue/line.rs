@@ -18,7 +18,7 @@ use kube::{
 
 use super::Guest;
 use crate::{
-    api::{E2ERun, Sharing, is_true, type_},
+    api::{E2ERun, Sharing},
     run::{join::Joined, record::Record},
 };
 
@@ -89,8 +89,7 @@ enum Stands {
 
 impl Entry {
     fn of(run: &E2ERun) -> Self {
-        let conditions = run.status.as_ref().map_or(&[][..], |s| &s.conditions);
-        let ended = is_true(conditions, type_::COMPLETE) || is_true(conditions, type_::FAILED);
+        let ended = run.has_ended();
         let held = run.is_taken_on();
         let goes_on = !ended && !run.spec.cancel && run.metadata.deletion_timestamp.is_none();
         let stands = match Record::of(run).placed {

@@ -6,10 +6,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::history::{Key, Past, Suite};
-use crate::{
-    api::{E2ERun, ResultsFormat, reason, type_},
-    cli::kubernetes::kept,
-};
+use crate::api::{E2ERun, ResultsFormat, reason, type_};
 
 /// The last runs of each suite that ended.
 #[derive(Debug, Default)]
@@ -60,7 +57,7 @@ fn past(run: &E2ERun) -> Option<Past> {
     if run.spec.results.format == ResultsFormat::ExitCode || run.spec.shard.is_some() {
         return None;
     }
-    let status = run.status.as_ref().filter(|status| kept::ended(status) && status.joined.is_none())?;
+    let status = run.status.as_ref().filter(|status| status.has_ended() && status.joined.is_none())?;
     let ended = status.finished_at.as_ref().or(run.metadata.creation_timestamp.as_ref())?.0;
     let counts = [status.passed, status.failed, status.flaky, status.skipped, status.quarantined];
     Some(Past {

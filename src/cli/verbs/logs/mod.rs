@@ -199,7 +199,7 @@ enum Stage<'a> {
 
 fn stage(run: &E2ERun) -> Stage<'_> {
     match &run.status {
-        Some(status) if kept::ended(status) => Stage::Ended,
+        Some(status) if status.has_ended() => Stage::Ended,
         Some(E2ERunStatus { container_id: Some(container), manager: Some(manager), .. }) => {
             Stage::Running { container, manager }
         }
