@@ -17,10 +17,11 @@ pub mod untar;
 
 #[path = "../../src/api"]
 pub mod api {
+    mod case_names;
     mod duration;
     mod quantity;
     pub mod text;
-    pub use self::{duration::Duration, quantity::Quantity};
+    pub use self::{case_names::CaseNames, duration::Duration, quantity::Quantity};
 
     /// Of an engine, what a boot script is made of.
     #[derive(Default)]

@@ -3,6 +3,7 @@
 //! Here live the types of group `testkit.dev`, the rules the API server checks them
 //! by, and the condition types and reasons the operator writes. No I/O and no async.
 
+mod case_names;
 mod cluster;
 mod conditions;
 mod duration;
@@ -24,6 +25,7 @@ mod template;
 pub mod text;
 mod variables;
 
+pub use case_names::CaseNames;
 pub use cluster::{
     AccessSpec, EngineSpec, NodeRole, NodeState, NodeStatus, Recovery, SwarmCluster, SwarmClusterSpec,
     SwarmClusterStatus, UpdateSpec,
@@ -40,7 +42,7 @@ pub use provider::{
     AddressKind, AmiSelector, Ec2Provider, HostsProvider, JumpHost, Machine, Provider, SecretRef, Volume,
 };
 pub use quantity::Quantity;
-pub use quarantine::{CaseNames, Quarantined};
+pub use quarantine::Quarantined;
 pub use retries::{AttemptOutcome, AttemptStatus, CaseFilter, Escape, Retries, Tool};
 pub use run::{
     ClusterRef, E2ERun, E2ERunSpec, ImagePullPolicy, Limits, Resources, ResultsFormat, ResultsSpec, Sharing,

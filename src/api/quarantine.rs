@@ -4,7 +4,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema::required_by_rule;
+use super::{CaseNames, schema::required_by_rule};
 
 /// RFC 3339, of the profile that has `T` and `Z` in capitals, or its date alone. A day that its month does not have is none to `timestamp`.
 const UNTIL: &str = "self.matches('^[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])(T([01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9]([.][0-9]{1,9})?(Z|[+-]([01][0-9]|2[0-3]):[0-5][0-9]))?$') && timestamp(size(self) == 10 ? self + 'T00:00:00Z' : self) > timestamp('2000-01-01T00:00:00Z')";
@@ -44,19 +44,6 @@ pub struct Quarantined {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 256))]
     pub reason: Option<String>,
-}
-
-/// The names of a case, as its JUnit has them and as it is listed.
-#[derive(Clone, Copy, Debug)]
-pub struct CaseNames<'a> {
-    /// Its suite.
-    pub suite: &'a str,
-    /// Its class.
-    pub class: &'a str,
-    /// Its own name, without that of its class.
-    pub own: &'a str,
-    /// As it is listed.
-    pub listed: &'a str,
 }
 
 impl Quarantined {
