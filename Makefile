@@ -43,7 +43,7 @@ fuzz: ## fuzz what reads the words of hosts, images and users, FOR=60 seconds of
 bench: ## measure the operator against its limits; writes target/bench.json
 	@testbed/bench
 
-lint: ## formatting, clippy, licences and sources of dependencies
+lint: ## formatting, clippy, fuzz targets, licences and sources of dependencies
 	@testbed/test --only lint
 
 fmt: ## format the Rust code

@@ -16,7 +16,7 @@ from .stages import BESIDE, EC2, SYSTEM, Stages
 
 # All stages end by then, and the bed is taken down after it.
 DEADLINE = 78 * 60
-GROUPS = {"lint": ("fmt", "clippy", "deny")}
+GROUPS = {"lint": ("fmt", "clippy", "fuzz", "deny")}
 # The stages that have tests which take minutes.
 LONG = (EC2, SYSTEM)
 

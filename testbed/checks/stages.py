@@ -39,7 +39,7 @@ class Stages:
     bed_used: bool = False
 
     def every(self) -> dict:
-        return {"fmt": self.fmt, "clippy": self.clippy, "deny": self.deny, "unit": self.unit, BED_CLI: self.bed, COMPONENT: self.component,
+        return {"fmt": self.fmt, "clippy": self.clippy, "fuzz": self.fuzz, "deny": self.deny, "unit": self.unit, BED_CLI: self.bed, COMPONENT: self.component,
                 DEPLOY: self.deploy, EC2_CLIENT: self.ec2_client, SYSTEM: self.system, EC2: self.ec2}
 
     def setup(self) -> Count:
@@ -53,6 +53,11 @@ class Stages:
 
     def clippy(self) -> Count:
         return self._gate("clippy", ["cargo", "clippy", "--locked", "--workspace", "--all-targets", "--", "-D", "warnings"], 25 * MINUTE)
+
+    def fuzz(self) -> Count:
+        """That the fuzz targets build with the readers as they are: not their engine, which takes a compiler of C++, nor a run."""
+        command = ["cargo", "check", "--locked", "--manifest-path", "fuzz/Cargo.toml", "--no-default-features", "--lib", "--bins"]
+        return self._gate("fuzz", command, 10 * MINUTE)
 
     def deny(self) -> Count:
         """Advisories are a database on the network: when it cannot be had, that is said, and it is no verdict on the code."""
