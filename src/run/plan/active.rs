@@ -217,7 +217,10 @@ pub fn course(look: &Look<'_>, container: &Container) -> Course {
     };
     let by_host = std::time::Duration::try_from(by_host).ok().filter(|ran| *ran <= at_most + SLACK);
     let ended = matches!(container.state, ContainerState::Exited(_));
-    let ran = by_host.filter(|_| ended).unwrap_or(at_most);
+    let by_host = by_host.filter(|_| ended);
+    let ran = by_host.unwrap_or(at_most);
+    // It had ended when that was noticed: where the start was noticed late, it began before that.
+    let latest = by_host.and_then(|ran| noticed.checked_sub(ran).ok());
     // Of the time of the run, what the attempts before left.
     let before = record.began().map_or(std::time::Duration::ZERO, |began| elapsed(began, started));
     let limit = look.spec.timeout.get().saturating_sub(before);
@@ -226,6 +229,6 @@ pub fn course(look: &Look<'_>, container: &Container) -> Course {
         // Where nobody looked in time, the host's word counts; where that cannot be right, it is late.
         overdue: record.cut.is_none() && at_most > limit && ran > limit,
         disturbed: record.disturbed.clone().or_else(|| look.seen.cut_off.clone()),
-        ran: Some((started, ran)),
+        ran: Some((latest.map_or(started, |latest| latest.min(started)), ran)),
     }
 }
