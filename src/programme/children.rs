@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fmt};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::OwnerReference, jiff::Timestamp};
 use kube::{
     Api, Client, ResourceExt,
-    api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams, Preconditions},
 };
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -203,6 +203,33 @@ pub async fn make(runs: &Api<E2ERun>, run: &E2ERun) -> Result<Made, kube::Error>
 fn goes(there: &E2ERun, run: &E2ERun) -> bool {
     let before = |of: &OwnerReference| run.owner_references().iter().any(|o| o.kind == of.kind && o.name == of.name);
     there.metadata.deletion_timestamp.is_some() || there.owner_references().iter().any(before)
+}
+
+/// The runs that the object of this name and UID made, as the API server has them now.
+///
+/// # Errors
+/// Where the API server does not answer.
+pub async fn listed(
+    runs: &Api<E2ERun>,
+    (label, maker): (&str, &str),
+    owner: &str,
+) -> Result<Vec<Child>, kube::Error> {
+    let made = runs.list(&ListParams::default().labels(&format!("{label}={maker}"))).await?;
+    Ok(made.iter().filter(|run| is_of(run, owner)).map(Child::of).collect())
+}
+
+/// Gives the run of this UID a label. One that is gone needs none.
+///
+/// # Errors
+/// Where the API server refuses.
+pub async fn label(
+    runs: &Api<E2ERun>,
+    name: &str,
+    uid: &str,
+    (label, value): (&str, &str),
+) -> Result<(), kube::Error> {
+    let patch = Patch::Merge(json!({"metadata": {"uid": uid, "labels": {label: value}}}));
+    gone_is_fine(runs.patch(name, &PatchParams::default(), &patch).await)
 }
 
 /// Has the run of this UID end: its evidence is kept. One that is gone is as wanted.

@@ -109,19 +109,36 @@ impl MadeRun {
 }
 
 /// Of the runs that were made and are in no watch, the names of those that are not there: what a watch does not tell yet
-/// is not gone.
+/// is not gone. One that lost the label by which it is watched is given it again.
 ///
 /// # Errors
 /// Where the API server does not answer.
-pub async fn gone(runs: &Api<E2ERun>, before: &[MadeRun], children: &[Child]) -> Result<BTreeSet<String>, kube::Error> {
+pub async fn gone(
+    runs: &Api<E2ERun>,
+    (label, maker): (&str, &str),
+    before: &[MadeRun],
+    children: &[Child],
+) -> Result<BTreeSet<String>, kube::Error> {
     let mut gone = BTreeSet::new();
-    for one in before.iter().filter(|one| is_under_way(one)) {
-        let known = children.iter().any(|child| child.name == one.run);
-        if !known && runs.get_metadata_opt(&one.run).await?.is_none_or(|run| run.uid() != one.uid) {
-            gone.insert(one.run.clone());
+    let known = |one: &MadeRun| children.iter().any(|child| child.name == one.run);
+    for one in before.iter().filter(|one| is_under_way(one) && !known(one)) {
+        match runs.get_metadata_opt(&one.run).await?.filter(|run| run.uid() == one.uid) {
+            None => drop(gone.insert(one.run.clone())),
+            Some(run) if run.labels().get(label).is_none_or(|is| is != maker) => {
+                let uid = one.uid.as_deref().unwrap_or_default();
+                children::label(runs, &one.run, uid, (label, maker)).await?;
+            }
+            Some(_) => {}
         }
     }
     Ok(gone)
+}
+
+/// Whether a plan gives up a run of which it is not known that it was made. A watch may not have told that it was.
+#[must_use]
+pub fn gives_up(before: &[MadeRun], stand: &[MadeRun]) -> bool {
+    let was_over = |run: &str| before.iter().any(|one| one.run == run && is_over(one));
+    stand.iter().any(|one| one.uid.is_none() && is_over(one) && !was_over(&one.run))
 }
 
 /// What became of runs that were to be made.

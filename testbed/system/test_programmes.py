@@ -117,6 +117,8 @@ printf '<testsuite name="s"><testcase name="case-%s">%s</testcase></testsuite>' 
     ends(space, "silent", "Failed", "NoResults", "shard 1 of 2 (silent-1of2)", passed=1)
     for n in (1, 2):
         runs_on(space, f"cancelled-{n}of2")
+    kubectl("label", "e2erun", "cancelled-1of2", "-n", space.name, "testkit.dev/shard-of-")
+    until("its label is given back", lambda: len(shards_of(space, "cancelled")) == 2, 20)
     patch(space, "e2erun", "cancelled", {"cancel": True})
     # Both write the same case: what is told twice is counted once.
     ends(space, "cancelled", "Failed", "Cancelled", "spec.cancel", "1 case had passed", passed=1, failed=0)

@@ -57,8 +57,14 @@ async fn reconcile(matrix: Arc<E2EMatrix>, context: Arc<Context>) -> Result<Acti
         // Its runs are its own: Kubernetes deletes them.
         return Ok(Action::await_change());
     }
-    let Some(seen) = observe(&matrix, &context).await? else { return Ok(Action::requeue(SOON)) };
-    let plan = plan::plan(&matrix.name_any(), &matrix.spec, &seen, Timestamp::now());
+    let Some(mut seen) = observe(&matrix, &context).await? else { return Ok(Action::requeue(SOON)) };
+    let name = matrix.name_any();
+    let mut plan = plan::plan(&name, &matrix.spec, &seen, Timestamp::now());
+    if stand::gives_up(&seen.before, &plan.stand) {
+        let runs = children::runs(&context.client, &matrix.namespace().unwrap_or_default());
+        seen.children = children::listed(&runs, (label::MATRIX, &name), &matrix.uid().unwrap_or_default()).await?;
+        plan = plan::plan(&name, &matrix.spec, &seen, Timestamp::now());
+    }
     if plan.expired {
         delete(&context, &matrix).await?;
         return Ok(Action::await_change());
@@ -78,7 +84,7 @@ async fn observe(matrix: &E2EMatrix, context: &Context) -> Result<Option<Seen>, 
     let Some(children) = context.children(&namespace, &uid) else { return Ok(None) };
     let status = matrix.status.clone().unwrap_or_default();
     let runs = children::runs(&context.client, &namespace);
-    let gone = stand::gone(&runs, &status.combinations, &children).await?;
+    let gone = stand::gone(&runs, (label::MATRIX, &matrix.name_any()), &status.combinations, &children).await?;
     let finished = status.finished_at.map(|t| t.0);
     Ok(Some(Seen { before: status.combinations, children, gone, finished }))
 }

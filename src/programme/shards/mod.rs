@@ -79,14 +79,18 @@ async fn reconcile(run: Arc<E2ERun>, context: Arc<Context>) -> Result<Action, Er
     if run.is_taken_on() || run.has_ended() || run.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
-    let Some(seen) = observe(&run, &context).await? else { return Ok(Action::requeue(SOON)) };
-    let plan = plan::plan(&run.name_any(), &run.spec, &seen, Timestamp::now());
+    let Some(mut seen) = observe(&run, &context).await? else { return Ok(Action::requeue(SOON)) };
+    let (name, runs) = (run.name_any(), children::runs(&context.client, &run.namespace().unwrap_or_default()));
+    let mut plan = plan::plan(&name, &run.spec, &seen, Timestamp::now());
+    if stand::gives_up(&seen.before, &plan.stand) {
+        seen.children = children::listed(&runs, (label::SHARD_OF, &name), &run.uid().unwrap_or_default()).await?;
+        plan = plan::plan(&name, &run.spec, &seen, Timestamp::now());
+    }
     let (outcome, failed) = act(&context, &run, &plan).await;
     let stand = outcome.told(plan.stand);
     let said = if stand.iter().all(is_over) {
-        let runs = children::runs(&context.client, &run.namespace().unwrap_or_default());
         // A watch may not have told yet what the last pass wrote.
-        if runs.get_opt(&run.name_any()).await?.is_none_or(|now| now.uid() != run.uid() || now.has_ended()) {
+        if runs.get_opt(&name).await?.is_none_or(|now| now.uid() != run.uid() || now.has_ended()) {
             return Ok(Action::await_change());
         }
         // Nothing else is to be done for this run meanwhile, so a pass may take its time.
@@ -107,7 +111,8 @@ async fn observe(run: &E2ERun, context: &Context) -> Result<Option<Seen>, Error>
     let namespace = run.namespace().unwrap_or_default();
     let Some(children) = context.children(&namespace, &run.uid().unwrap_or_default()) else { return Ok(None) };
     let status = run.status.clone().unwrap_or_default();
-    let gone = stand::gone(&children::runs(&context.client, &namespace), &status.shards, &children).await?;
+    let runs = children::runs(&context.client, &namespace);
+    let gone = stand::gone(&runs, (label::SHARD_OF, &run.name_any()), &status.shards, &children).await?;
     // By our own clock, as that of the next passes.
     let since = status.conditions.iter().find(|c| c.type_ == type_::RECONCILING && c.status == "True");
     let since = since.map(|c| c.last_transition_time.0);
