@@ -70,7 +70,7 @@ pub fn journal_secret(cluster: &str) -> String {
 }
 
 /// The most characters of a SwarmCluster's name, as its own rule has it, and those of them that tell runs of one name apart.
-const CLUSTER_NAME: (usize, usize) = (40, 5);
+const CLUSTER_NAME: (usize, usize) = (40, 8);
 
 /// The name of the SwarmCluster that a run makes: the run's own as far as that may be the name of one, and a part of
 /// the run's UID, so that a run which is made anew under its name does not meet the cluster of the one before.
@@ -141,11 +141,11 @@ mod tests {
     #[test]
     fn a_run_of_any_name_has_a_cluster_of_a_name_that_is_taken() {
         let uid = "3f2a19c0-1111-2222-3333-444444444444";
-        let (long, cut) = ("n".repeat(63), format!("{}-3f2a1", "n".repeat(34)));
+        let (long, cut) = ("n".repeat(63), format!("{}-3f2a19c0", "n".repeat(31)));
         for (run, cluster) in [
-            ("nightly", "nightly-3f2a1"),
-            ("2026.11.28", "run-2026-11-28-3f2a1"),
-            ("a.b-", "a-b-3f2a1"),
+            ("nightly", "nightly-3f2a19c0"),
+            ("2026.11.28", "run-2026-11-28-3f2a19c0"),
+            ("a.b-", "a-b-3f2a19c0"),
             (long.as_str(), cut.as_str()),
         ] {
             let made = cluster_of_run(run, uid);

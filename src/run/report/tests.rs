@@ -165,7 +165,7 @@ fn a_cluster_that_is_kept_is_said_with_its_time_however_long_the_rest_is() {
         if policy == "KeepOnFailure" {
             spec["holdFor"] = "30m".into();
         }
-        let metadata = serde_json::json!({"name": "nightly", "namespace": "ci", "uid": "3f2a1-x", "generation": 1});
+        let metadata = serde_json::json!({"name": "nightly", "namespace": "ci", "uid": "3f2a19c0-x", "generation": 1});
         let run: E2ERun = serde_json::from_value(serde_json::json!({"metadata": metadata, "spec": spec})).unwrap();
         run.named()
     };
@@ -183,10 +183,10 @@ fn a_cluster_that_is_kept_is_said_with_its_time_however_long_the_rest_is() {
         let seen = Observed { cluster: Some(cluster), ..Observed::default() };
         let new =
             status(&of(policy), &seen, &saying(Says::Ended(Box::new(end))), &Outcome::default(), at(5_900)).unwrap();
-        assert_eq!(new.cluster.as_deref(), Some("nightly-3f2a1"));
+        assert_eq!(new.cluster.as_deref(), Some("nightly-3f2a19c0"));
         let message = new.message.unwrap();
         assert!(message.starts_with("xxx") && message.chars().count() <= 1024, "{message}");
-        assert_eq!(message.contains("SwarmCluster nightly-3f2a1 is kept"), words.is_some(), "{policy}: {message}");
+        assert_eq!(message.contains("SwarmCluster nightly-3f2a19c0 is kept"), words.is_some(), "{policy}: {message}");
         assert!(words.is_none_or(|words| message.contains(words)), "{policy}: {message}");
     }
 }
