@@ -340,6 +340,7 @@ impl E2ERun {
     /// The UID of the run of whose shards it is one.
     #[must_use]
     pub fn divided_from(&self) -> Option<&str> {
+        self.spec.shard?;
         let owners = self.metadata.owner_references.as_ref()?;
         let ours = |o: &&OwnerReference| o.kind == Self::kind(&()) && o.controller == Some(true);
         owners.iter().find(ours).map(|owner| owner.uid.as_str())
