@@ -50,7 +50,7 @@ fmt: ## format the Rust code
 	@testbed/bed setup rust
 	cargo fmt --all
 
-crds: ## write crds/ from src/api
+crds: ## write crds/ and docs/api.md from src/api
 	@testbed/bed setup rust
 	cargo run --locked --quiet --example crds
 

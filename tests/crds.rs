@@ -1,4 +1,7 @@
-//! The manifests in `crds/` are what `src/api` says, no more and no less.
+//! The manifests in `crds/` are what `src/api` says, no more and no less; and so is docs/api.md.
+
+#[path = "../examples/crds/reference.rs"]
+mod reference;
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -38,6 +41,19 @@ fn no_manifest_is_forgotten_or_left_over() {
         serde_yaml_ng::from_str(&fs::read_to_string(folder().join("Kustomization")).unwrap()).unwrap();
     let listed: BTreeSet<String> = serde_json::from_value(kustomization["resources"].clone()).unwrap();
     assert_eq!(listed, generated, "crds/Kustomization does not list what src/api has: correct its `resources`");
+}
+
+#[test]
+fn the_reference_is_what_the_manifests_say() {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("docs/api.md");
+    let committed = fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}: {REMEDY}", path.display()));
+    let definitions: Vec<serde_json::Value> =
+        testkit::api::crds().iter().map(|(_, crd)| serde_json::to_value(crd).unwrap()).collect();
+    let page = reference::page(&definitions);
+    let first = committed.lines().zip(page.lines()).find(|(is, should)| is != should);
+    assert!(committed == page, "docs/api.md is not what src/api says: {REMEDY}. First difference: {first:?}");
+    let unexplained: Vec<&str> = page.lines().filter(|line| line.ends_with("|  |")).collect();
+    assert!(unexplained.is_empty(), "fields without a word of what they mean: {unexplained:#?}");
 }
 
 /// Where two documents first differ, as a path with both values.
