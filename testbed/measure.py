@@ -1,9 +1,9 @@
 """The figures of `make bench`. Each is a ratio against a baseline of the same run, or a cost in its own unit; none is judged here.
 
 ready_ratio          apply to Ready of 3 managers, over the hand-made way (floor.py) for the same hosts; medians of alternating runs
-run_overhead_s       E2ERun apply to Complete less the container's own time, the image being there; median
 operator_rss_mib     resident memory of the operator with one Ready cluster
 ec2_calls_per_minute with one and with ten idle Ready clusters
+run_…, log_…, collect_…  see measure_runs.py
 attach_…             see measure_attach.py
 """
 import argparse
@@ -13,25 +13,25 @@ import signal
 import statistics
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 
 import measure_attach
+import measure_runs
 from bed_cli.arguments import one_of
-from world import Namespace, Operator, cluster, kubectl, run
+from told import Told
+from world import Namespace, Operator, cluster, kubectl
 
 BED = os.environ["TESTBED_URL"]
-FIGURES = ("ready_ratio", "run_overhead_s", "operator_rss_mib", "ec2_calls_per_minute")
-PARTS = ("operator", "attach")
+FIGURES = ("ready_ratio", "operator_rss_mib", "ec2_calls_per_minute")
+PARTS = ("operator", "runs", "attach")
 
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured. `rounds`: how often the operator and the floor take turns; `runs`: E2ERuns; `many`: idle clusters in the end.
+    """How much is measured. `rounds`: how often the operator and the floor take turns; `many`: idle clusters in the end.
 
     Five minutes are a whole round of the collector of orphans, which must be in it for one and for ten clusters; `settled`:
     seconds, beyond the sweeps that follow a launch.
@@ -39,56 +39,28 @@ class Effort:
 
     managers: int = 3
     rounds: int = 3
-    runs: int = 5
     minutes: float = 5
     many: int = 10
     settled: float = 20
+    runs: measure_runs.Effort = measure_runs.Effort()
     attach: measure_attach.Effort = measure_attach.Effort()
 
 
 # Everything once, for the sake of the way and not of the figures.
-SMOKE = Effort(managers=1, rounds=1, runs=1, minutes=0.05, many=2, settled=0,
+SMOKE = Effort(managers=1, rounds=1, minutes=0.05, many=2, settled=0,
+               runs=measure_runs.Effort(runs=1, rounds=1, log_mib=1, together=2, kept_mib=1, cases=100),
                attach=measure_attach.Effort(mib=2, rounds=1, pings=2, stalled=2, many=4))
 
 
 def figures(parts):
     """The names of all that a measurement of these parts has to come out with."""
-    return (FIGURES if "operator" in parts else ()) + (measure_attach.figures() if "attach" in parts else ())
+    of = {"operator": FIGURES, "runs": measure_runs.FIGURES, "attach": measure_attach.figures()}
+    return tuple(name for part in PARTS if part in parts for name in of[part])
 
 
 def ask(path, method="GET"):
     with urllib.request.urlopen(urllib.request.Request(BED + path, method=method), timeout=30) as answer:
         return json.loads(answer.read() or b"null")
-
-
-class Told:
-    """When an object first had a condition, by a watch that is there before the object is."""
-
-    def __init__(self, namespace, kind, type_):
-        self.at, self.event = None, threading.Event()
-        self.process = subprocess.Popen(["kubectl", "get", kind, "-n", namespace, "--watch", "-o", "json", "--output-watch-events"], stdout=subprocess.PIPE, text=True)
-        threading.Thread(target=self.read, args=(type_,), daemon=True).start()
-
-    def read(self, type_):
-        decoder, text = json.JSONDecoder(), ""
-        for line in self.process.stdout:
-            text += line
-            try:
-                event, end = decoder.raw_decode(text.lstrip())
-            except ValueError:
-                continue
-            text = text.lstrip()[end:]
-            conditions = event["object"].get("status", {}).get("conditions", [])
-            if any(c["type"] == type_ and c["status"] == "True" for c in conditions):
-                self.at = time.monotonic()
-                self.event.set()
-                return
-
-    def wait(self, timeout):
-        arrived = self.event.wait(timeout)
-        self.process.terminate()
-        assert arrived, "the condition did not come"
-        return self.at
 
 
 def ready_seconds(space, n, managers):
@@ -106,18 +78,6 @@ def floor_seconds(managers):
     return json.loads(done.stdout.strip().splitlines()[-1])["seconds"]
 
 
-def run_overhead(space, of, n):
-    name = f"overhead-{n}"
-    told = Told(space.name, "e2eruns", "Complete")
-    began = time.monotonic()
-    space.apply(run(name, of, args=["ClusterNodeAvailable"]))
-    seconds = told.wait(120) - began
-    summary = json.loads(space.get("configmap", f"{name}-results")["data"]["summary.json"])
-    own = datetime.fromisoformat(summary["finishedAt"]) - datetime.fromisoformat(summary["startedAt"])
-    space.delete("e2erun", name)
-    return seconds - own.total_seconds()
-
-
 def resident_mib(pid):
     status = Path(f"/proc/{pid}/status").read_text()
     return int(next(l for l in status.splitlines() if l.startswith("VmRSS")).split()[1]) / 1024
@@ -130,7 +90,7 @@ def calls_a_minute(minutes):
     return round(sum(calls.values()) / minutes, 1), calls
 
 
-def measure_operator(space, operator, image, effort, note):
+def measure_operator(space, operator, effort, note):
     floors, readies = [], []
     for n in range(effort.rounds):
         floors.append(floor_seconds(effort.managers))
@@ -140,10 +100,6 @@ def measure_operator(space, operator, image, effort, note):
 
     space.apply(cluster("idle-0", managers=1, workers=0))
     space.wait("swarmcluster", "idle-0", "Ready", 240)
-    subprocess.run(["kubectl", "testkit", "load", image, "--cluster", "idle-0", "-n", space.name], check=True)
-    overheads = [run_overhead(space, "idle-0", n) for n in range(effort.runs)]
-    note(run_overhead_s=round(statistics.median(overheads), 2), run_overheads=overheads)
-
     one, by_action_one = calls_a_minute(effort.minutes)
     note(operator_rss_mib=round(resident_mib(operator.process.pid), 1))
     for n in range(1, effort.many):
@@ -154,6 +110,12 @@ def measure_operator(space, operator, image, effort, note):
     ten, by_action_ten = calls_a_minute(effort.minutes)
     note(ec2_calls_per_minute={"one": one, "ten": ten}, ec2_calls_in_5_minutes={"one": by_action_one, "ten": by_action_ten},
          operator_rss_mib_ten_clusters=round(resident_mib(operator.process.pid), 1))
+
+
+def measure_runs_of(space, image, operator, effort, note):
+    space.apply(cluster("runs", managers=1, workers=0))
+    space.wait("swarmcluster", "runs", "Ready", 240)
+    measure_runs.measure(space, "runs", image, operator, effort, note)
 
 
 def measure_the_plugin(space, effort, note):
@@ -187,7 +149,10 @@ def main():
     try:
         space = Namespace(f"bench-{int(time.time())}")
         if "operator" in parts:
-            measure_operator(space, operator, options.image, effort, note)
+            measure_operator(space, operator, effort, note)
+            clear(space)
+        if "runs" in parts:
+            measure_runs_of(space, options.image, operator, effort.runs, note)
             clear(space)
         if "attach" in parts:
             measure_the_plugin(space, effort, note)
