@@ -153,9 +153,24 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Cancels runs, by name and UID, and makes others, with the first error there was: what goes wrong with one run is in
+    /// the way of no other. Each step may be repeated.
+    pub async fn of(
+        runs: &Api<E2ERun>,
+        cancel: &[(String, String)],
+        make: impl Iterator<Item = (usize, E2ERun)>,
+    ) -> (Self, Option<kube::Error>) {
+        let mut failed = None;
+        for (name, uid) in cancel {
+            failed = failed.or(children::cancel(runs, name, uid).await.err());
+        }
+        let (outcome, not_made) = Self::making(runs, make).await;
+        (outcome, failed.or(not_made))
+    }
+
     /// Makes these runs, until one cannot be made now: what holds for one holds for all. With the error, where the API
     /// server did not answer as it should.
-    pub async fn of(runs: &Api<E2ERun>, make: impl Iterator<Item = (usize, E2ERun)>) -> (Self, Option<kube::Error>) {
+    async fn making(runs: &Api<E2ERun>, make: impl Iterator<Item = (usize, E2ERun)>) -> (Self, Option<kube::Error>) {
         let mut outcome = Self::default();
         for (number, run) in make {
             match children::make(runs, &run).await {

@@ -89,17 +89,11 @@ async fn observe(matrix: &E2EMatrix, context: &Context) -> Result<Option<Seen>, 
     Ok(Some(Seen { before: status.combinations, children, gone, finished }))
 }
 
-/// Carries out a plan, with the first error there was: what goes wrong with one run is in the way of no other. Each step
-/// may be repeated.
+/// Carries out a plan, with the first error there was.
 async fn act(context: &Context, matrix: &E2EMatrix, plan: &Plan) -> (Outcome, Option<kube::Error>) {
     let runs = children::runs(&context.client, &matrix.namespace().unwrap_or_default());
-    let mut failed = None;
-    for (name, uid) in &plan.cancel {
-        failed = failed.or(children::cancel(&runs, name, uid).await.err());
-    }
     let make = plan.make.iter().filter_map(|number| Some((*number, run_of(matrix, plan, *number)?)));
-    let (outcome, not_made) = Outcome::of(&runs, make).await;
-    (outcome, failed.or(not_made))
+    Outcome::of(&runs, &plan.cancel, make).await
 }
 
 /// The run of a combination.

@@ -119,16 +119,11 @@ async fn observe(run: &E2ERun, context: &Context) -> Result<Option<Seen>, Error>
     Ok(Some(Seen { before: status.shards, children, gone, since }))
 }
 
-/// Carries out a plan, with the first error there was. Each step may be repeated.
+/// Carries out a plan, with the first error there was.
 async fn act(context: &Context, run: &E2ERun, plan: &Plan) -> (Outcome, Option<kube::Error>) {
     let runs = children::runs(&context.client, &run.namespace().unwrap_or_default());
-    let mut failed = None;
-    for (name, uid) in &plan.cancel {
-        failed = failed.or(children::cancel(&runs, name, uid).await.err());
-    }
     let make = plan.make.iter().filter_map(|number| Some((*number, shard_of(run, plan, *number)?)));
-    let (outcome, not_made) = Outcome::of(&runs, make).await;
-    (outcome, failed.or(not_made))
+    Outcome::of(&runs, &plan.cancel, make).await
 }
 
 /// The run of a shard. What belongs to the whole of the run is not its own.
