@@ -22,6 +22,8 @@ SECOND = """[ $0 = two ] && set -- '' || set -- '<testcase name="one"/>' '<failu
 printf '<testsuite name="s">%s<testcase name="two">%s</testcase></testsuite>' "$@" > $TESTKIT_RESULTS/junit.xml; echo it was $0; [ $0 = two ]"""
 # One that passes, and one that is known to fail.
 KNOWN = """printf '<testsuite name="s"><testcase name="one"/><testcase classname="net" name="known"><failure message="again"/></testcase></testsuite>' > $TESTKIT_RESULTS/junit.xml; exit """
+# It ends when `let_go` lets it, and not before: no machine is too slow to be looked at in time.
+HELD = "until [ -e /go ]; do sleep 0.2; done"
 # It writes what it has two seconds after it is told to end.
 GRACEFUL = f"end() {{ sleep 2; {PASSED}; echo parted; exit 0; }}; trap end TERM; echo begun; sleep 600 & wait"
 
@@ -43,10 +45,16 @@ def verdict(space, name):
 
 def runs_on(space, name):
     """Waits until its container runs."""
-    until(f"{name} runs", lambda: space.status("e2erun", name).get("startedAt"), 60, every=0.1)
+    until(f"{name} runs", lambda: space.status("e2erun", name).get("startedAt"), 120, every=0.1)
 
 
-def ends(space, name, condition, reason, *words, timeout=60, **counts):
+def let_go(space, on_host, *names):
+    """What runs HELD goes on."""
+    for name in names:
+        on_host(f"docker exec $(docker ps -q --filter label=testkit.dev/run={space.name}/{name}) /bin/sh -c ': > /go'")
+
+
+def ends(space, name, condition, reason, *words, timeout=120, **counts):
     """Waits for this end; the status."""
     try:
         space.wait("e2erun", name, condition, timeout)
@@ -95,12 +103,13 @@ def what_is_told_to_end_has_its_grace(space):
     began = time.monotonic()
     kubectl("delete", "e2erun", "deleted", "-n", space.name, "--timeout=60s")
     took = time.monotonic() - began
-    assert 2 <= took < 30, f"its container had {took:.1f} s to end"
+    # Of the 60 s of its gracePeriod it needs two.
+    assert 2 <= took < 55, f"its container had {took:.1f} s to end"
 
     ends(space, "cancelled", "Failed", "Cancelled", "spec.cancel", "1 case had passed", passed=1, failed=0)
     assert "parted" in log(space, "cancelled")
     status = ends(space, "late", "Failed", "DeadlineExceeded", "spec.timeout (5s)", "1 case had passed", passed=1, failed=0)
-    assert 5 <= seconds(status["duration"]) < 20, status
+    assert 5 <= seconds(status["duration"]) < 60, status
     ends(space, "deaf", "Failed", "DeadlineExceeded", "spec.gracePeriod (2s) and was killed", "left no results", exitCode=137)
 
 
@@ -128,7 +137,7 @@ def only_what_ran_and_is_in_order_passes(space):
 def results_that_cannot_be_kept_are_said_and_kept_later(space):
     kubectl("create", "configmap", "taken-results", "-n", space.name, "--from-literal=mine=1")
     space.apply(probe("taken", "runs", f"{PASSED}; echo evidence"))
-    until("the name is said to be taken", lambda: verdict(space, "taken")[0] == "ResultsNotKept" and "taken-results" in verdict(space, "taken")[1], 60)
+    until("the name is said to be taken", lambda: verdict(space, "taken")[0] == "ResultsNotKept" and "taken-results" in verdict(space, "taken")[1], 120)
     assert space.status("e2erun", "taken")["phase"] == "Running"
     kubectl("delete", "configmap", "taken-results", "-n", space.name)
     status = ends(space, "taken", "Complete", "CasesPassed", passed=1)
@@ -191,24 +200,25 @@ def a_container_is_given_what_its_spec_says(space, on_host, operator):
     says = f"""[ "${{#TOKEN}}" = {len(token)} ] && [ "$CI_level" = debug ] && [ "${{NONE-unset}}" = unset ] && {PASSED}"""
     on_host("tar -C / -chf - bin/sh | docker import --platform linux/riscv64 - testkit/foreign:v1")
     login = {"auths": {"registry.invalid": {"username": "me", "password": token}}}
+    kubectl("create", "secret", "generic", "login", "-n", space.name, "--type=kubernetes.io/dockerconfigjson", f"--from-literal=.dockerconfigjson={json.dumps(login)}")
     space.apply(
         probe("given", "runs", says, env=env, envFrom=[{"prefix": "CI_", "configMapRef": {"name": "given"}}]),
-        probe("lacking", "runs", says, env=[{"name": "TOKEN", **take("secretKeyRef", "tokn")}], pendingTimeout="12s"),
         probe("stolen", "runs", says, envFrom=[{"secretRef": {"name": "runs-ssh"}}]),
         probe("hungry", "runs", "x=0123456789abcdef; while :; do x=$x$x; done", resources={"limits": {"memory": "16Mi"}}),
         probe("greedy", "runs", PASSED, resources={"limits": {"cpu": 64}}),
         probe("foreign", "runs", PASSED, image="testkit/foreign:v1"),
-        probe("locked", "runs", PASSED, image="registry.invalid/suite:1", imagePullPolicy="IfNotPresent", imagePullTimeout="3s",
+        probe("locked", "runs", PASSED, image="registry.invalid/suite:1", imagePullPolicy="IfNotPresent", imagePullTimeout="10s",
               imagePullSecrets=[{"name": "login"}, {"name": "nothing"}]),
     )
-    until("it says what it lacks", lambda: verdict(space, "given")[0] == "CreateContainerConfigError" and "given" in verdict(space, "given")[1], 30)
+    until("it says what it lacks", lambda: verdict(space, "given")[0] == "CreateContainerConfigError" and "given" in verdict(space, "given")[1], 60)
     kubectl("create", "configmap", "given", "-n", space.name, "--from-literal=level=debug")
     kubectl("create", "secret", "generic", "given", "-n", space.name, f"--from-literal=token={token}")
-    kubectl("create", "secret", "generic", "login", "-n", space.name, "--type=kubernetes.io/dockerconfigjson", f"--from-literal=.dockerconfigjson={json.dumps(login)}")
+    # Whenever it is looked at, the Secret is there, and the key is not.
+    space.apply(probe("lacking", "runs", says, env=[{"name": "TOKEN", **take("secretKeyRef", "tokn")}], pendingTimeout="5s"))
 
     status = ends(space, "given", "Complete", "CasesPassed", passed=1)
     assert status["imageID"] in on_host("docker image inspect -f '{{.Id}} {{.RepoDigests}}' testkit/probe:v1"), status
-    ends(space, "lacking", "Failed", "InvalidConfiguration", "spec.pendingTimeout (12s)", "Secret given has no key tokn", "TOKEN")
+    ends(space, "lacking", "Failed", "InvalidConfiguration", "spec.pendingTimeout (5s)", "Secret given has no key tokn", "TOKEN")
     ends(space, "stolen", "Failed", "InvalidConfiguration", "Secret runs-ssh", "the operator's own")
     ends(space, "hungry", "Failed", "OOMKilled", "spec.resources.limits.memory is 16Mi")
     ends(space, "greedy", "Failed", "InvalidConfiguration", "CPUs", "spec.resources.limits.cpu")
@@ -233,16 +243,16 @@ def the_clock_of_a_host_changes_nothing(space, on_host):
     space.apply(probe("behind", "runs", f"sleep 1; {PASSED}", timeout="1m"))
     for name, least in (("ahead", 7), ("behind", 0.9)):
         status = ends(space, name, "Complete", "CasesPassed", passed=1)
-        assert least <= seconds(status["duration"]) < 40, status
+        assert least <= seconds(status["duration"]) < 60, status
     status = ends(space, "stopped", "Failed", "DeadlineExceeded", passed=1)
-    assert 4 <= seconds(status["duration"]) < 40, status
+    assert 4 <= seconds(status["duration"]) < 60, status
 
 
 def an_engine_that_dies_is_not_the_tests_fault(space, on_host):
     space.apply(probe("hurt", "runs", "trap 'exit 3' TERM; sleep 600 & wait"))
     runs_on(space, "hurt")
     on_host("kill -9 $(pidof dockerd)")
-    ends(space, "hurt", "Failed", "InfrastructureFailed", "the engine was lost while the container ran", timeout=90)
+    ends(space, "hurt", "Failed", "InfrastructureFailed", "the engine was lost while the container ran", timeout=180)
 
 
 def a_cluster_that_is_deleted_lets_its_run_end(space):
@@ -265,14 +275,14 @@ def test_every_run_ends_with_its_evidence(space, operator):
     a_known_flake_in_quarantine_is_a_warning(space)
     a_container_is_given_what_its_spec_says(space, on_host, operator)
     the_clock_of_a_host_changes_nothing(space, on_host)
-    until("no container of a run is left", lambda: on_host("docker ps -aq --filter label=testkit.dev/run-uid") == "", 15)
+    until("no container of a run is left", lambda: on_host("docker ps -aq --filter label=testkit.dev/run-uid") == "", 60)
     an_engine_that_dies_is_not_the_tests_fault(space, on_host)
     a_cluster_that_is_deleted_lets_its_run_end(space)
 
 
 def test_waiting_has_an_end(space):
     space.apply(run("early", "nowhere", pendingTimeout="4s"))
-    ends(space, "early", "Failed", "PendingTimeoutExceeded", "spec.pendingTimeout (4s)", "no SwarmCluster nowhere", timeout=30)
+    ends(space, "early", "Failed", "PendingTimeoutExceeded", "spec.pendingTimeout (4s)", "no SwarmCluster nowhere", timeout=60)
 
 
 @pytest.mark.long

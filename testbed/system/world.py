@@ -15,6 +15,8 @@ from botocore.config import Config
 
 CLUSTER_TAG = "testkit.dev/cluster"
 LIVE = ("pending", "running", "stopping", "stopped", "shutting-down")
+# How long the sshd of a host that is well may take to say who it is, where the machine is busy with others.
+SSHD_WITHIN = 30
 
 
 def kubectl(*args, stdin=None, check=True, timeout=120):
@@ -135,15 +137,15 @@ class Namespace:
             path = Path(folder) / file
             path.write_bytes(base64.b64decode(data[key]))
             path.chmod(0o600)
-        return ["-i", f"{folder}/id", "-o", f"UserKnownHostsFile={folder}/known_hosts", "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes", "-o", "ConnectTimeout=5"]
+        return ["-i", f"{folder}/id", "-o", f"UserKnownHostsFile={folder}/known_hosts", "-o", "StrictHostKeyChecking=yes", "-o", "BatchMode=yes", "-o", f"ConnectTimeout={SSHD_WITHIN}"]
 
     def ssh(self, cluster, address, *command):
         with tempfile.TemporaryDirectory() as folder:
-            done = subprocess.run(["ssh", *self.key(cluster, folder), f"root@{address}", *command], capture_output=True, text=True, timeout=60)
+            done = subprocess.run(["ssh", *self.key(cluster, folder), f"root@{address}", *command], capture_output=True, text=True, timeout=90)
         assert done.returncode == 0, f"ssh {address} {' '.join(command)}: {done.stderr}"
         return done.stdout
 
-    def delete(self, kind, name, timeout=90):
+    def delete(self, kind, name, timeout=180):
         done = kubectl("delete", kind, name, "-n", self.name, f"--timeout={timeout}s", "--ignore-not-found", check=False, timeout=timeout + 30)
         if done.returncode:
             raise AssertionError(f"{kind} {name} is not gone after {timeout} s: {json.dumps(self.get(kind, name), indent=1)}")
