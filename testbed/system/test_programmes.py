@@ -2,7 +2,7 @@
 import time
 from datetime import datetime, timezone
 
-from test_runs import GRACEFUL, PASSED, ends, log, made, patch, probe, runs_on
+from test_runs import GRACEFUL, HELD, PASSED, ends, let_go, log, made, patch, probe, runs_on
 from world import kubectl, until
 
 
@@ -26,28 +26,32 @@ def test_a_schedule_makes_each_run_once(space, operator):
     """It is due at the next full minute; the operator is killed as soon as the run is there, and again when it has ended."""
     made(space, "runs")
     # So that it is due soon, and what is seen of the first run is seen before the second one is due.
-    until("a minute is about to end", lambda: 45 <= time.time() % 60 < 57, 60)
+    until("a minute is about to end", lambda: 45 <= time.time() % 60 < 57, 90)
     space.apply(schedule("minutely", "runs", PASSED))
-    until("a run is made", lambda: runs_of(space, "minutely"), 70, every=0.05)
+    until("a run is made", lambda: runs_of(space, "minutely"), 120, every=0.05)
     operator.kill()
     [name] = runs_of(space, "minutely")
-    due = space.get(*name.split("/"))["metadata"]["annotations"]["testkit.dev/scheduled-at"]
-    assert since(due) < 5 and name.endswith(f"/minutely-{int(datetime.fromisoformat(due).timestamp()) // 60}")
+    meta = space.get(*name.split("/"))["metadata"]
+    due = meta["annotations"]["testkit.dev/scheduled-at"]
+    late = datetime.fromisoformat(meta["creationTimestamp"]) - datetime.fromisoformat(due)
+    assert 0 <= late.total_seconds() < 30, "it is made when it is due, and not by the next look at the schedule"
+    assert name.endswith(f"/minutely-{int(datetime.fromisoformat(due).timestamp()) // 60}")
     operator.start()
-    space.wait("e2erun", name.split("/")[1], "Complete", 60)
+    space.wait("e2erun", name.split("/")[1], "Complete", 120)
     operator.kill()
     operator.start()
-    until("its success is noted", lambda: space.status("e2eschedule", "minutely").get("lastSuccessfulTime"), 30)
-    if since(due) < 58:
-        assert runs_of(space, "minutely") == [name], "one start, one run"
+    until("its success is noted", lambda: space.status("e2eschedule", "minutely").get("lastSuccessfulTime"), 60)
+    # Of the minute that it was due in; on a slow machine the next one may have its own by now.
+    made_so_far = runs_of(space, "minutely")
+    assert made_so_far == [name] or since(due) >= 60, "one start, one run"
     status = space.status("e2eschedule", "minutely")
     assert status["lastScheduleTime"] >= due and status["nextScheduleTime"] > due, status
     assert space.condition("e2eschedule", "minutely", "Ready")["reason"] == "Scheduled"
     assert space.get(*name.split("/"))["metadata"]["labels"]["made"] == "by-a-schedule"
     patch(space, "e2eschedule", "minutely", {"suspend": True})
-    until("it says so", lambda: space.condition("e2eschedule", "minutely", "Ready")["reason"] == "Suspended", 10)
+    until("it says so", lambda: space.condition("e2eschedule", "minutely", "Ready")["reason"] == "Suspended", 60)
     patch(space, "e2eschedule", "minutely", {"suspend": False, "timeZone": "Europe/Atlantis"})
-    until("it says what is wrong", lambda: "Atlantis" in space.condition("e2eschedule", "minutely", "Stalled")["message"], 10)
+    until("it says what is wrong", lambda: "Atlantis" in space.condition("e2eschedule", "minutely", "Stalled")["message"], 60)
     space.delete("e2eschedule", "minutely")
     until("its runs are gone with it", lambda: not runs_of(space, "minutely"), 60)
 
@@ -76,12 +80,12 @@ def test_a_matrix_runs_each_combination_and_ends_at_the_first_failure(space, ope
     )
     operator.kill()
     operator.start()
-    space.wait("e2ematrix", "all", "Complete", 60)
+    space.wait("e2ematrix", "all", "Complete", 120)
     assert stand(space, "all") == {"all-probe-v1": ("Complete", "CasesPassed"), "all-probe-v2": ("Complete", "CasesPassed")}
     status = space.status("e2ematrix", "all")
     assert (status["ended"], status["runsPassed"], status["runsFailed"]) == ("2/2", 2, 0), status
     assert [one["passed"] for one in status["combinations"]] == [1, 1], status
-    space.wait("e2ematrix", "fast", "Failed", 60)
+    space.wait("e2ematrix", "fast", "Failed", 120)
     failed = stand(space, "fast")
     assert failed["fast-probe-v1"][0] == "Failed" and failed["fast-probe-v2"] == ("Failed", "Cancelled"), failed
     said = space.condition("e2ematrix", "fast", "Ready")
@@ -94,8 +98,8 @@ def test_a_matrix_runs_each_combination_and_ends_at_the_first_failure(space, ope
 
 
 # Each of four shards has a case of its own, but the last one has none; the second one waits until it is let go.
-PART = """i=$TESTKIT_SHARD_INDEX; echo "shard $0"; [ $i != 2 ] || sleep 5
-[ $i = 4 ] && set -- '' || set -- "<testcase name='case-$i'/>"
+PART = f"""i=$TESTKIT_SHARD_INDEX; echo "shard $0"; [ $i != 2 ] || {{ {HELD}; }}
+""" + """[ $i = 4 ] && set -- '' || set -- "<testcase name='case-$i'/>"
 printf '<testsuite name="s">%s</testsuite>' "$1" > $TESTKIT_RESULTS/junit.xml"""
 
 
@@ -128,27 +132,26 @@ printf '<testsuite name="s"><testcase name="case-%s">%s</testcase></testsuite>' 
 
 def test_four_shards_are_one_run(space, operator):
     """They are beside each other on one cluster though the run is exclusive; the operator is killed while they run, and before it tells of their end."""
-    made(space, "runs")
-    how = {"sharing": "Exclusive", "shards": 4}
+    on_host = made(space, "runs")
+    how = {"sharing": "Exclusive", "shards": 4, "timeout": "10m"}
     four = probe("four", "runs", PART, **how)
     four["spec"]["args"].append("$(TESTKIT_SHARD_INDEX)/$(TESTKIT_SHARD_TOTAL)")
     space.apply(four)
     names = [f"e2erun.testkit.dev/four-{n}of4" for n in range(1, 5)]
-    until("the shards are made", lambda: shards_of(space, "four") == names, 30, every=0.1)
+    until("the shards are made", lambda: shards_of(space, "four") == names, 60, every=0.1)
     space.apply(probe("other", "runs", PASSED, sharing="Exclusive"))
     runs_on(space, "four-2of4")
-    # It runs for five seconds: the others run beside it, and nobody else does.
+    # It runs until it is let go: the others run beside it, and nobody else does.
     for n in (1, 3, 4):
         runs_on(space, f"four-{n}of4")
-    until("the other one waits", lambda: space.condition("e2erun", "other", "Ready")["reason"] == "Queued", 20, every=0.1)
+    until("the other one waits", lambda: space.condition("e2erun", "other", "Ready")["reason"] == "Queued", 60, every=0.1)
     operator.kill()
+    let_go(space, on_host, "four-2of4")
     operator.start()
     status = ends(space, "four", "Complete", "CasesPassed", "3 cases passed", "in 4 shards, of which 1 had none to run", passed=3, failed=0, skipped=0)
     stand = [(one["run"], one["phase"], one.get("reason")) for one in status["shards"]]
     assert stand == [(f"four-{n}of4", "Complete", "CasesPassed") for n in (1, 2, 3)] + [("four-4of4", "Failed", "NoCasesRun")], stand
     assert shards_of(space, "four") == names, "each was made once"
-    started = [datetime.fromisoformat(space.status("e2erun", f"four-{n}of4")["startedAt"]) for n in range(1, 5)]
-    assert (max(started) - min(started)).total_seconds() < 5, started
     junit = kubectl("testkit", "results", "four", "-n", space.name, "-o", "junit").stdout
     assert all(junit.count(f'name="case-{n}"') == 1 and f'name="testkit.shard" value="{n}"' in junit for n in (1, 2, 3)), junit
     assert "shard 2/4" in log(space, "four-2of4") and "kubectl testkit logs four-2of4" in log(space, "four")
