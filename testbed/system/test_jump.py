@@ -42,7 +42,7 @@ class Person:
 @pytest.fixture
 def near(space):
     space.apply(cluster("near", managers=1, workers=1))
-    space.wait("swarmcluster", "near", "Ready", 180)
+    space.wait("swarmcluster", "near", "Ready", 300)
     return space
 
 
@@ -98,4 +98,4 @@ def test_addresses_in_known_hosts_are_mended(near):
     assert wrong != right
     patch = base64.b64encode(wrong.encode()).decode()
     kubectl("patch", "secret", "near-ssh", "-n", near.name, "--type=merge", "-p", f'{{"data": {{"known_hosts": "{patch}"}}}}')
-    until("the operator writes what it knows over it", lambda: known() == right, 30)
+    until("the operator writes what it knows over it", lambda: known() == right, 90)

@@ -24,7 +24,7 @@ def address_of(space, name, slot):
     return next(n["address"] for n in space.status("swarmcluster", name)["nodes"] if n["name"] == f"{name}-{slot}")
 
 
-def ready_again(space, name, timeout=120):
+def ready_again(space, name, timeout=240):
     space.wait("swarmcluster", name, "Ready", timeout)
 
 
@@ -54,22 +54,24 @@ def test_accidents_of_one_cluster(space, operator):
             assert len(voters) <= 3, f"a vote was added beside an old one: {nodes}"
             return len(nodes) == 4 and len([v for v in voters if v[2] == "reachable"]) == 3 and all(n[3] == "ready" for n in nodes.values())
 
-        until(f"{slot} is back, and its old node is not", back, 60, every=0.5)
+        until(f"{slot} is back, and its old node is not", back, 180, every=0.5)
     ready_again(space, "hap")
     assert ids(space, "hap") == first
 
     # The Secret people read is made again with the same keys, and the journal cannot be deleted.
     before = space.get("secret", "hap-ssh")["data"]
     kubectl("delete", "secret", "hap-ssh", "-n", space.name)
-    until("the Secret is there again", lambda: kubectl("get", "secret", "hap-ssh", "-n", space.name, check=False).returncode == 0, 40)
+    until("the Secret is there again", lambda: kubectl("get", "secret", "hap-ssh", "-n", space.name, check=False).returncode == 0, 90)
     assert space.get("secret", "hap-ssh")["data"] == before
     kubectl("delete", "secret", "hap-journal", "-n", space.name, "--wait=false")
     assert space.get("secret", "hap-journal")["metadata"]["deletionTimestamp"]
 
     # An operator that begins anew beside a cluster that is well has nothing to say.
     ready_again(space, "hap")
-    seen, told = space.get("swarmcluster", "hap")["metadata"]["resourceVersion"], len(events(space))
+    space.wait("swarmcluster", "hap", "Reconciling=False", 60)
+    # What it had to say of what was before it has said, or will not say any more.
     operator.kill()
+    seen, told = space.get("swarmcluster", "hap")["metadata"]["resourceVersion"], len(events(space))
     operator.start()
     time.sleep(12)
     assert space.get("swarmcluster", "hap")["metadata"]["resourceVersion"] == seen, space.get("swarmcluster", "hap")["status"]
@@ -78,29 +80,29 @@ def test_accidents_of_one_cluster(space, operator):
     # One that somebody stopped is started, and is the same one.
     (worker,) = [i["InstanceId"] for i in space.instances("hap") if {"Key": "testkit.dev/slot", "Value": "w0"} in i["Tags"]]
     space.ec2.stop_instances(InstanceIds=[worker])
-    space.wait("swarmcluster", "hap", "Ready=False", 60)
-    ready_again(space, "hap", 180)
+    space.wait("swarmcluster", "hap", "Ready=False", 90)
+    ready_again(space, "hap", 300)
     assert ids(space, "hap") == first
 
     # A worker goes when its tasks run elsewhere.
     kubectl("patch", "swarmcluster", "hap", "-n", space.name, "--type=merge", "-p", '{"spec": {"workers": 0}}')
-    until("three instances", lambda: len(space.instances("hap")) == 3, 120)
+    until("three instances", lambda: len(space.instances("hap")) == 3, 240)
     ready_again(space, "hap")
 
 
 def test_a_lone_manager_that_ended_is_said_with_the_choices(space):
     space.apply(cluster("lone", managers=1, workers=1))
-    ready_again(space, "lone", 180)
+    ready_again(space, "lone", 300)
     (manager,) = [i["InstanceId"] for i in space.instances("lone") if {"Key": "testkit.dev/slot", "Value": "m0"} in i["Tags"]]
     (worker,) = [i["InstanceId"] for i in space.instances("lone") if i["InstanceId"] != manager]
     space.ec2.terminate_instances(InstanceIds=[manager])
-    until("it is stalled", lambda: space.condition("swarmcluster", "lone", "Stalled")["status"] == "True", 90)
+    until("it is stalled", lambda: space.condition("swarmcluster", "lone", "Stalled")["status"] == "True", 180)
     said = space.condition("swarmcluster", "lone", "Ready")
     assert said["reason"] == "NoQuorum" and "spec.recovery" in said["message"] and "Recreate" in said["message"], said
     assert worker in ids(space, "lone"), "nothing is done to its hosts"
 
     kubectl("patch", "swarmcluster", "lone", "-n", space.name, "--type=merge", "-p", '{"spec": {"recovery": "Recreate"}}')
-    ready_again(space, "lone", 180)
+    ready_again(space, "lone", 300)
     assert worker in ids(space, "lone"), "the worker is in the new swarm"
     assert any(e["reason"] == "SwarmLost" for e in events(space)), events(space)
 
@@ -114,13 +116,13 @@ def test_a_namespace_with_the_credentials_in_it_ends(bed, operator, knobs):
             "aws_access_key_id": keys["accessKeyId"], "aws_secret_access_key": keys["secretAccessKey"]}},
         cluster("kept", managers=1, workers=0, credentials={"name": "aws"}),
     )
-    until("an instance", lambda: space.instances("kept"), 60)
+    until("an instance", lambda: space.instances("kept"), 120)
     # The last good ones are known to no operator that begins now, and the Secret is held.
     operator.kill()
     kubectl("delete", "namespace", space.name, "--wait=false")
-    until("the Secret is being deleted", lambda: space.get("secret", "aws")["metadata"].get("deletionTimestamp"), 30)
+    until("the Secret is being deleted", lambda: space.get("secret", "aws")["metadata"].get("deletionTimestamp"), 60)
     operator.start()
-    until("the namespace is gone", lambda: kubectl("get", "namespace", space.name, check=False).returncode, 90)
+    until("the namespace is gone", lambda: kubectl("get", "namespace", space.name, check=False).returncode, 240)
     assert space.leftovers("kept") == []
 
 
@@ -131,12 +133,12 @@ def test_what_a_finalizer_taken_off_left_behind_is_found(bed, tmp_path, knobs):
     try:
         space = world.Namespace("orphans")
         space.apply(cluster("torn", managers=1, workers=1))
-        until("two instances", lambda: len(space.instances("torn")) == 2, 60)
+        until("two instances", lambda: len(space.instances("torn")) == 2, 120)
         operator.kill()
         kubectl("patch", "swarmcluster", "torn", "-n", space.name, "--type=merge", "-p", '{"metadata": {"finalizers": null}}')
         kubectl("delete", "swarmcluster", "torn", "-n", space.name)
         operator.start()
-        until("nothing is left", lambda: not space.leftovers("torn"), 120)
-        kubectl("delete", "namespace", space.name, "--timeout=60s", timeout=80)
+        until("nothing is left", lambda: not space.leftovers("torn"), 300)
+        kubectl("delete", "namespace", space.name, "--timeout=120s", timeout=150)
     finally:
         operator.stop()

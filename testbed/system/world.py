@@ -40,6 +40,16 @@ def until(what, look, timeout, every=0.2):
     raise AssertionError(f"{what}: not within {timeout} s; last seen: {last!r}")
 
 
+def told(space, reason, count=1):
+    """The messages of the Events with this reason, once there are so many: an Event is written after the status that it tells of."""
+    def look():
+        items = json.loads(kubectl("get", "events", "-n", space.name, "-o", "json").stdout)["items"]
+        found = [e["message"] for e in items if e["reason"] == reason]
+        return found if len(found) >= count else None
+
+    return until(f"{count} Events {reason}", look, 60)
+
+
 def user(name):
     """A user of the EC2 endpoint: its keys and its policy."""
     with urllib.request.urlopen(f"{os.environ['TESTBED_URL']}/_bed/users/{name}", timeout=10) as answer:
