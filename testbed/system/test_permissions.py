@@ -76,8 +76,8 @@ def rows(bed, tmp_path_factory):
         # What is granted again is enough for everything to go. The namespace goes last: with it go the Secrets with the keys.
         for row in ROWS:
             permit(row, SHIPPED)
-        kubectl("delete", "swarmclusters", "--all", "-n", space.name, "--timeout=240s", timeout=260)
-        kubectl("delete", "namespace", space.name, "--timeout=60s", timeout=80)
+        kubectl("delete", "swarmclusters", "--all", "-n", space.name, "--timeout=360s", timeout=390)
+        kubectl("delete", "namespace", space.name, "--timeout=120s", timeout=150)
         left = {name_of(*row): space.leftovers(name_of(*row)) for row in ROWS}
         assert not any(left.values()), left
     finally:
@@ -108,7 +108,7 @@ def test_what_is_missed_is_named_on_the_object(rows, foreign, sid, action):
     name, when = name_of(sid, action), WHEN.get(action, STARTS)
     if when not in FROM_THE_START:
         # One that is still pending cannot be stopped.
-        until("its instance runs", lambda: [i["State"]["Name"] for i in space.instances(name)] == ["running"], 60)
+        until("its instance runs", lambda: [i["State"]["Name"] for i in space.instances(name)] == ["running"], 180)
         permit((sid, action), without(sid, action))
         if when is CIDRS:
             change = json.dumps({"spec": {"accessCIDRs": ["203.0.113.0/24"]}})
@@ -126,7 +126,7 @@ def test_what_is_missed_is_named_on_the_object(rows, foreign, sid, action):
         assert re.search(rf"not authorized to perform:? {action}\b", said["message"]), said
         return said
 
-    said = until(f"a condition names {action}", named, 90)
+    said = until(f"a condition names {action}", named, 180)
     assert (said["status"], said["reason"]) == ("False", REASONS.get(when, "Unauthorized")), said
 
 

@@ -3,14 +3,14 @@ import ipaddress
 import json
 
 import pytest
-from world import CLUSTER_TAG, Count, asked, cluster, kubectl, until
+from world import CLUSTER_TAG, Count, asked, cluster, kubectl, told, until
 
 
 def ready(space, name):
     return space.condition("swarmcluster", name, "Ready")
 
 
-def says(space, name, reason, *words, timeout=60):
+def says(space, name, reason, *words, timeout=120):
     """Waits until the cluster says so; the condition."""
     def look():
         now = ready(space, name)
@@ -43,8 +43,8 @@ def test_a_mistyped_type_is_forgotten_once_corrected(space, operator):
         operator.kill()
         space.apply(cluster("typo", 1, 0, instanceTypes=["t3.medium"]))
         operator.start()
-        until("another type", lambda: types(space, "typo") == {"t3.medium"}, 20)
-        space.wait("swarmcluster", "typo", "Ready", 240)
+        until("another type", lambda: types(space, "typo") == {"t3.medium"}, 90)
+        space.wait("swarmcluster", "typo", "Ready", 300)
     assert count.most == {"m0": 1}
     assert ready(space, "typo")["message"] == "1 manager is ready"
 
@@ -59,7 +59,7 @@ def test_a_mistyped_type_is_forgotten_once_corrected(space, operator):
 def test_the_image_that_is_not_named_has_no_engine_and_gets_one(space, knobs):
     knobs(ubuntu_has_engine=False)
     space.apply(cluster("plain", 1, 0))
-    says(space, "plain", "Booting", timeout=60)
+    says(space, "plain", "Booting")
     space.wait("swarmcluster", "plain", "Ready", 400)
     (instance,) = space.instances("plain")
     console = space.ec2.get_console_output(InstanceId=instance["InstanceId"], Latest=True)["Output"]
@@ -70,7 +70,7 @@ def test_the_image_that_is_not_named_has_no_engine_and_gets_one(space, knobs):
 def test_over_quota_for_one_type_the_next_is_taken(space, knobs):
     knobs(fail=[{"action": "RunInstances", "code": "VcpuLimitExceeded", "times": 1}])
     space.apply(cluster("narrow", 1, 0))
-    until("the second type", lambda: types(space, "narrow") == {"t3a.medium"}, 30)
+    until("the second type", lambda: types(space, "narrow") == {"t3a.medium"}, 90)
 
     # With no type to be had, it is said by who can end it, and its end is noticed.
     knobs(fail=[{"action": "RunInstances", "code": "VcpuLimitExceeded"}])
@@ -78,7 +78,8 @@ def test_over_quota_for_one_type_the_next_is_taken(space, knobs):
     says(space, "none", "QuotaExceeded", "t3.medium, t3a.medium", "VcpuLimitExceeded", "raise the quota")
     assert stalled(space, "none")
     knobs(fail=[])
-    until("it is launched", lambda: space.instances("none"), 60)
+    # How long a want of quota is remembered doubles each time, from 15 s on.
+    until("it is launched", lambda: space.instances("none"), 200)
 
 
 FREE = "The specified instance type is not eligible for Free Tier. For a list of Free Tier instance types, run 'describe-instance-types' with the filter 'free-tier-eligible=true'."
@@ -90,7 +91,7 @@ FREE = "The specified instance type is not eligible for Free Tier. For a list of
 def test_what_one_type_lacks_another_one_has(space, knobs, name, wrong):
     knobs(**wrong)
     space.apply(cluster(name, 1, 0))
-    until("the second type", lambda: types(space, name) == {"t3a.medium"}, 30)
+    until("the second type", lambda: types(space, name) == {"t3a.medium"}, 90)
 
 
 @pytest.mark.long
@@ -105,8 +106,8 @@ def test_a_stopped_instance_that_there_is_no_room_for_is_replaced(space, knobs):
     space.ec2.stop_instances(InstanceIds=[worker])
     says(space, "stuck", "InsufficientCapacity", f"starting {worker}", "InsufficientInstanceCapacity")
     until("another type", lambda: {i["InstanceType"] for i in space.instances("stuck") if slot(i) == "w0"} == {"t3a.medium"}, 90)
-    told = events(space, "HostUnhealthy")
-    assert len(told) == 1 and worker in told[0] and "InsufficientInstanceCapacity" in told[0], told
+    unhealthy = events(space, "HostUnhealthy")
+    assert len(unhealthy) == 1 and worker in unhealthy[0] and "InsufficientInstanceCapacity" in unhealthy[0], unhealthy
     space.wait("swarmcluster", "stuck", "Ready", 240)
 
     # The only manager is none that may go.
@@ -121,14 +122,14 @@ def test_a_stopped_instance_that_there_is_no_room_for_is_replaced(space, knobs):
 def test_instances_that_die_are_replaced_ever_more_slowly_and_told(space, knobs):
     knobs(deaths=[{"reason": "Client.VolumeLimitExceeded", "name": "frail-m0", "times": 3}])
     space.apply(cluster("frail", 1, 0))
-    said = says(space, "frail", "InstanceEnded", "frail-m0", "Client.VolumeLimitExceeded", "number 3 in a row", timeout=120)
+    said = says(space, "frail", "InstanceEnded", "frail-m0", "Client.VolumeLimitExceeded", "number 3 in a row", timeout=240)
     assert stalled(space, "frail"), said
-    told = events(space, "InstanceEnded")
-    assert len(told) == 3 and all("Client.VolumeLimitExceeded" in t and len(t.encode()) <= 1024 for t in told), told
+    ended = told(space, "InstanceEnded", 3)
+    assert len(ended) == 3 and all("Client.VolumeLimitExceeded" in t and len(t.encode()) <= 1024 for t in ended), ended
     # A person changes something, and is not kept waiting.
     space.apply({**cluster("frail", 1, 0), "spec": {**cluster("frail", 1, 0)["spec"], "bootTimeout": "10m"}})
-    until("a fourth one", lambda: space.instances("frail"), 20)
-    space.wait("swarmcluster", "frail", "Ready", 240)
+    until("a fourth one", lambda: space.instances("frail"), 90)
+    space.wait("swarmcluster", "frail", "Ready", 300)
     assert not stalled(space, "frail")
 
 
@@ -140,29 +141,29 @@ def test_a_host_that_is_no_engine_in_time_is_replaced_with_its_last_words(space)
 
     # An engine that does not start with what its configuration says.
     space.apply(mute("deafening", "30s"))
-    until("an instance", lambda: space.instances("mute"), 30)
+    until("an instance", lambda: space.instances("mute"), 90)
     (first,) = [i["InstanceId"] for i in space.instances("mute")]
-    said = says(space, "mute", "BootFailed", "mute-m0", first, "30s", "its console ", timeout=90)
+    said = says(space, "mute", "BootFailed", "mute-m0", first, "30s", "its console ", timeout=180)
     assert all(c.isprintable() for c in said["message"]), said
     assert space.condition("swarmcluster", "mute", "Reconciling")["status"] == "True"
-    told = events(space, "BootFailed")
-    assert len(told) == 1 and first in told[0], told
-    until("another one", lambda: [i for i in space.instances("mute") if i["InstanceId"] != first], 20)
+    failed = told(space, "BootFailed")
+    assert sum(first in t for t in failed) == 1, failed
+    until("another one", lambda: [i for i in space.instances("mute") if i["InstanceId"] != first], 90)
 
     # Corrected: what still boots by the wrong configuration is not waited for.
     space.apply(mute("debug", "5m"))
-    space.wait("swarmcluster", "mute", "Ready", 240)
+    space.wait("swarmcluster", "mute", "Ready", 300)
 
 
 def test_a_group_that_is_used_elsewhere_is_named_with_what_uses_it(space):
     space.apply(cluster("bound", 1, 0))
-    until("an instance", lambda: space.instances("bound"), 30)
+    until("an instance", lambda: space.instances("bound"), 90)
     instance = space.instances("bound")[0]
     mine = [g["GroupId"] for g in instance["SecurityGroups"]]
     interface = space.ec2.create_network_interface(SubnetId=instance["SubnetId"], Groups=mine)["NetworkInterface"]["NetworkInterfaceId"]
     try:
         kubectl("delete", "swarmcluster", "bound", "-n", space.name, "--wait=false")
-        said = says(space, "bound", "InUse", "it is used by", interface, timeout=90)
+        said = says(space, "bound", "InUse", "it is used by", interface, timeout=180)
         assert "instances are left" not in said["message"], said
     finally:
         space.ec2.delete_network_interface(NetworkInterfaceId=interface)
