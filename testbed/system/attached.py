@@ -34,7 +34,7 @@ class Socket:
         self.log = tempfile.TemporaryFile("w+")
         self.began = time.monotonic()
         self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log, text=True, **self.options)
-        while time.monotonic() < self.began + 30:
+        while time.monotonic() < self.began + 60:
             if self.process.poll() is not None:
                 raise AssertionError(f"{self.command[:3]} ended: {self.said()}")
             try:
@@ -44,11 +44,11 @@ class Socket:
             except (OSError, http.client.HTTPException):
                 time.sleep(0.01)
         self.__exit__()
-        raise AssertionError(f"{self.command[:3]}: no answer in 30 s: {self.said()}")
+        raise AssertionError(f"{self.command[:3]}: no answer in 60 s: {self.said()}")
 
     def __exit__(self, *_):
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(30)
 
     def said(self):
         self.log.seek(0)

@@ -50,7 +50,7 @@ def test_the_attached_socket(space, tmp_path):
     space.apply(cluster("near", managers=3, workers=0))
     tar = tmp_path / "image.tar"
     image = image_of(20, tar)
-    space.wait("swarmcluster", "near", "Ready", 180)
+    space.wait("swarmcluster", "near", "Ready", 300)
     with attach(space, "near", tmp_path) as sock:
         assert os.stat(sock.path).st_mode & 0o777 == 0o600
         managers = {n["name"] for n in space.status("swarmcluster", "near")["nodes"]}
@@ -85,7 +85,7 @@ def test_the_attached_socket(space, tmp_path):
         for answer in stalled:
             assert len(answer.read(CHUNK)) == CHUNK
         for _ in range(50):
-            assert sock.ask("GET", "/_ping", timeout=10) == b"OK"
+            assert sock.ask("GET", "/_ping", timeout=30) == b"OK"
         for answer in stalled:
             size = CHUNK
             while piece := answer.read(CHUNK):
@@ -105,13 +105,13 @@ def test_the_attached_socket(space, tmp_path):
 
         threading.Thread(target=speak).start()
         assert frames(stream) == sent
-        assert until("cat has ended", lambda: sock.json("GET", f"/exec/{exec_id}/json")["Running"] is False, 10)
+        assert until("cat has ended", lambda: sock.json("GET", f"/exec/{exec_id}/json")["Running"] is False, 60)
 
         # Who only listens is told of the end; who goes away is not listened to any more.
         follow = sock.begin("/containers/echo/logs?follow=1&stdout=1")
         leaves, exec_id = hijacked(sock, "echo", ["/usr/bin/cat"])
         leaves.close()
-        assert until("cat has ended without its client", lambda: sock.json("GET", f"/exec/{exec_id}/json")["Running"] is False, 10)
+        assert until("cat has ended without its client", lambda: sock.json("GET", f"/exec/{exec_id}/json")["Running"] is False, 60)
         sock.ask("DELETE", "/containers/echo?force=1")
         assert follow.read() == b""
 
@@ -142,7 +142,7 @@ def test_the_attached_socket(space, tmp_path):
         assert sock.json("GET", "/_testkit")["manager"] == home, sock.said()
         thread = threading.Thread(target=upload, daemon=True)
         thread.start()
-        until("the upload is under way", lambda: len(sent) > 40, 20)
+        until("the upload is under way", lambda: len(sent) > 40, 60)
         hurt("freeze", home)
         # While much is sent a sign of life may wait behind it: 20 s, and 7 s more until home is given up.
         connection = sock.connection(60)
@@ -153,7 +153,7 @@ def test_the_attached_socket(space, tmp_path):
         now = sock.json("GET", "/_testkit")["manager"]
         assert now in managers - {home}
         assert sock.json("GET", "/containers/json") == []
-        thread.join(30)
+        thread.join(60)
         assert broken, "the upload hangs"
         assert f"from {home} to {now}" in sock.said(), sock.said()
         hurt("thaw", home)

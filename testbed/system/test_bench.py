@@ -22,11 +22,11 @@ def test_the_bench_measures_all_that_it_names(bed, tmp_path):
         bench = subprocess.Popen([sys.executable, TESTBED / "measure.py", "--smoke", "--image", os.environ["TESTKIT_E2E_IMAGE"], "--output", output],
                                  env={**os.environ, "PYTHONPATH": f"{TESTBED}:{TESTBED / 'system'}"}, stdout=said, stderr=said)
     try:
-        code = bench.wait(400)
+        code = bench.wait(900)
     except subprocess.TimeoutExpired:
         # It ends its operator, which the next test would have beside its own.
         bench.terminate()
-        code = f"{bench.wait(60)} after 400 s"
+        code = f"{bench.wait(60)} after 900 s"
     assert code == 0, f"exit code {code}: {log.read_text(errors='replace')[-3000:]}"
     measured = json.loads(output.read_text())
     for name in measure.figures(measure.PARTS):

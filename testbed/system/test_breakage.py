@@ -18,7 +18,7 @@ def test_the_page_is_what_the_scenarios_are():
 
 def test_cases_fail_when_they_should(space, tmp_path):
     space.apply(cluster("broken", managers=1, workers=0))
-    space.wait("swarmcluster", "broken", "Ready", 180)
+    space.wait("swarmcluster", "broken", "Ready", 300)
     load(space, "broken")
     scenarios = {scenario.name: scenario for scenario in SCENARIOS}
     with attach(space, "broken", tmp_path) as sock:

@@ -59,7 +59,7 @@ def user(name):
 def asked(path, method="GET", body=None):
     """What the bed's own interface answers, which knows all that EC2 may not yet."""
     data = None if body is None else json.dumps(body).encode()
-    with urllib.request.urlopen(urllib.request.Request(f"{os.environ['TESTBED_URL']}/_bed/{path}", data, method=method), timeout=10) as answer:
+    with urllib.request.urlopen(urllib.request.Request(f"{os.environ['TESTBED_URL']}/_bed/{path}", data, method=method), timeout=30) as answer:
         return json.load(answer)
 
 
