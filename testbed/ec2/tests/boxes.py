@@ -8,7 +8,7 @@ from ec2.firewall import Host
 from ec2.network import Network, Port, run, within
 
 # What is open answers within a millisecond, or later on a busy machine. What is closed says nothing: that takes this long.
-WITHIN, SILENCE = 3.0, 0.15
+WITHIN, SILENCE = 10.0, 0.15
 # Type and code of an echo request; its answer is type 0.
 PING = (8, 0)
 

@@ -25,7 +25,11 @@ def pytest_configure(config):
     config.addinivalue_line("markers", "hosts: boots real hosts (root, a built host image, about a minute)")
 
 
-def until(what: str, right, seconds: float = 10):
+# What is waited for comes in a moment, or on a machine that is busy with others some time later.
+PATIENCE = 60
+
+
+def until(what: str, right, seconds: float = PATIENCE):
     deadline = time.monotonic() + seconds
     while not (answer := right()):
         assert time.monotonic() < deadline, f"{what}: not within {seconds} s"
@@ -86,15 +90,15 @@ class Bed:
         return next(i["state"] for i in self.control("instances?all=1") if i["id"] == instance_id)
 
     @staticmethod
-    def until(what: str, right, seconds: float = 10):
+    def until(what: str, right, seconds: float = PATIENCE):
         return until(what, right, seconds)
 
-    def until_state(self, instance_id: str, state: str, seconds: float = 10):
+    def until_state(self, instance_id: str, state: str, seconds: float = PATIENCE):
         self.until(f"{instance_id} {state}", lambda: self.state(instance_id) == state, seconds)
 
     def end(self) -> int:
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(30)
+        return self.process.wait(90)
 
 
 def plain(knobs: dict) -> dict:

@@ -17,7 +17,7 @@ def described(bed, instance_id: str) -> dict:
 
 @pytest.mark.parametrize("reason", BY_ITSELF)
 def test_a_launch_that_comes_to_nothing(bed, reason):
-    bed.knobs(pending_s=0.2, deaths=[{"reason": reason, "times": 1}])
+    bed.knobs(pending_s=1, deaths=[{"reason": reason, "times": 1}])
     [one] = bed.launch()
     assert one["State"]["Name"] == "pending"
     bed.until_state(one["InstanceId"], "terminated")
@@ -31,7 +31,7 @@ def test_a_launch_that_comes_to_nothing(bed, reason):
 
 def test_which_instances_die_and_when(bed):
     mark = uuid.uuid4().hex
-    bed.knobs(deaths=[{"reason": "Client.InternalError", "name": f"{mark}-m0*", "after_s": 0.4}])
+    bed.knobs(deaths=[{"reason": "Client.InternalError", "name": f"{mark}-m0*", "after_s": 3}])
     [spared] = ids(bed.launch(TagSpecifications=tagged(Name=f"{mark}-w0")))
     for _ in range(2):
         [one] = ids(bed.launch(TagSpecifications=tagged(Name=f"{mark}-m0")))
@@ -42,7 +42,7 @@ def test_which_instances_die_and_when(bed):
 
 @pytest.mark.parametrize("reason", [*BY_ITSELF, "Client.UserInitiatedShutdown", "Client.InstanceInitiatedShutdown"])
 def test_a_running_instance_dies(bed, reason):
-    bed.knobs(shutting_down_s=0.3)
+    bed.knobs(shutting_down_s=3)
     [one] = ids(bed.launch())
     bed.until_state(one, "running")
     assert bed.control(f"instances/{one}/die?reason={reason}", "POST")["state"] == "shutting-down"
@@ -61,11 +61,11 @@ def test_a_spot_instance_is_told_and_ends(bed):
     told = bed.control(f"instances/{one}/rebalance", "POST")["notices"]
     assert set(told) == {"events/recommendations/rebalance"}
     begun = time.monotonic()
-    told = bed.control(f"instances/{one}/interrupt?seconds=0.6", "POST")["notices"]
+    told = bed.control(f"instances/{one}/interrupt?seconds=3", "POST")["notices"]
     assert '"action": "terminate"' in told["spot/instance-action"] and told["spot/termination-time"] in told["spot/instance-action"]
     assert bed.state(one) in ("pending", "running")
     bed.until_state(one, "terminated")
-    assert time.monotonic() - begun >= 0.6
+    assert time.monotonic() - begun >= 3
     assert described(bed, one)["StateReason"]["Code"] == "Server.SpotInstanceTermination"
 
 

@@ -48,10 +48,11 @@ def test_every_kind_of_request_has_a_bucket(bed, call, size, refill):
     from urllib.parse import parse_qsl
     parameters = dict(parse_qsl(seen[0].decode() if isinstance(seen[0], bytes) else seen[0]))
     limits, made = Limits(), Call("ec2", "us-east-1", parameters["Action"], parameters)
-    let_through = 0
+    let_through, begun = 0, time.monotonic()
     while limits.allow(made):
         let_through += 1
-    assert size <= let_through <= size + refill * 0.2
+    # What came in meanwhile: next to nothing, unless something else was done in between.
+    assert size <= let_through <= size + 1 + refill * (time.monotonic() - begun)
     elsewhere = Call("ec2", "eu-west-1", parameters["Action"], parameters)
     assert limits.allow(elsewhere), "regions have buckets of their own"
 
@@ -251,7 +252,7 @@ def test_an_answer_is_lost_and_its_work_is_done(bed):
 
 def test_one_region_is_gone(bed):
     elsewhere = bed.client("ec2", "eu-central-1")
-    bed.control("outage?seconds=0.5&region=eu-central-1", "POST")
+    bed.control("outage?seconds=4&region=eu-central-1", "POST")
     with pytest.raises(ConnectionClosedError):
         elsewhere.describe_instances()
     bed.ec2.describe_instances()
@@ -259,12 +260,12 @@ def test_one_region_is_gone(bed):
 
 
 def test_the_endpoint_is_gone_for_a_while(bed):
-    bed.control("outage?seconds=0.6", "POST")
     begun = time.monotonic()
+    bed.control("outage?seconds=4", "POST")
     with pytest.raises(EndpointConnectionError):
         bed.ec2.describe_instances()
     bed.until("the endpoint again", lambda: answers(bed.ec2))
-    assert time.monotonic() - begun >= 0.5
+    assert time.monotonic() - begun >= 3.9
     assert bed.refused("outage?seconds=soon")[0] == 400
 
 

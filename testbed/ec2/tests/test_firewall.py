@@ -161,7 +161,7 @@ def test_a_connection_goes_on_when_its_rule_is_gone(bed):
         with connection:
             for one, other in ((client, connection), (connection, client)):
                 one.sendall(b"still")
-                other.settimeout(2)
+                other.settimeout(15)
                 assert other.recv(10) == b"still"
     assert silent(tcp, bed.a, bed.b.address, 92, bed.b), "a new one does not begin"
 
@@ -224,7 +224,7 @@ def test_nobody_speaks_in_another_ones_name(bed):
 def test_metadata_is_always_in_reach(bed):
     bed.enforce(egress_a=[])
     with bed.network.listen(METADATA, 8080), bed.a.socket(socket.SOCK_STREAM) as client:
-        client.settimeout(2)
+        client.settimeout(15)
         client.connect((METADATA, 8080))
     # What else the bed serves is out there.
     with bed.network.listen(bed.a.port.gateway, 8081), bed.a.socket(socket.SOCK_STREAM) as client:
@@ -246,14 +246,20 @@ def test_a_host_that_is_cut_off(bed):
 def test_the_first_packet_waits_for_nothing(bed):
     """ARP is answered at once, for a host as for the router."""
     bed.enforce(c=ALL)
-    subprocess.run(["ip", "-n", bed.b.name, "neighbor", "flush", "all"], check=True)
-    begun = time.monotonic()
-    assert ping(bed.b, bed.c.address) and time.monotonic() - begun < 0.2
+
+    def took() -> float:
+        subprocess.run(["ip", "-n", bed.b.name, "neighbor", "flush", "all"], check=True)
+        begun = time.monotonic()
+        assert ping(bed.b, bed.c.address)
+        return time.monotonic() - begun
+
+    # A kernel that answers for others waits for up to 0.8 s before, by chance: three of four times it is longer than this.
+    assert sorted(took() for _ in range(9))[4] < 0.2
 
 
 def test_what_is_elsewhere_is_refused_at_once(bed):
     with bed.a.socket(socket.SOCK_STREAM) as client:
-        client.settimeout(2)
+        client.settimeout(15)
         with pytest.raises(OSError, match="unreachable|No route"):
             client.connect(("192.0.2.1", 80))
 

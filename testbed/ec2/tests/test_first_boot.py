@@ -67,7 +67,7 @@ def boot(bed, tmp_path):
     yield boot
     for host in made:
         bed.ec2.terminate_instances(InstanceIds=[host.id])
-        bed.until_state(host.id, "terminated", 40)
+        bed.until_state(host.id, "terminated", 120)
         # What it said is there after its end.
         assert "Linux version" in host.console()
 

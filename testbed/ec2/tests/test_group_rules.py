@@ -136,7 +136,7 @@ def test_a_name_is_taken_once_in_a_vpc(bed):
 
 
 def test_a_new_group_is_unknown_at_first_where_a_knob_says_so(bed):
-    bed.knobs(groups_visible_after_s=0.5)
+    bed.knobs(groups_visible_after_s=4)
     made = Group(bed)
     listed = lambda: [one["GroupId"] for one in bed.ec2.describe_security_groups(Filters=[{"Name": "vpc-id", "Values": ["*"]}])["SecurityGroups"]]
     assert made.id not in listed()

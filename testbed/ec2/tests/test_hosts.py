@@ -53,19 +53,31 @@ class Host:
 
     def ssh(self, command: str, known: str = "known", seconds: float = 20, connect: int = 2) -> subprocess.CompletedProcess:
         """`connect` is for how long sshd may take to say who it is: 2 s are enough to see that nobody is there."""
-        return subprocess.run(self.command(command, known, connect), capture_output=True, text=True, timeout=seconds)
+        words = self.command(command, known, connect)
+        try:
+            return subprocess.run(words, capture_output=True, text=True, timeout=seconds)
+        except subprocess.TimeoutExpired:
+            # Such as one that went down in mid-sentence.
+            return subprocess.CompletedProcess(words, 255, "", f"no answer in {seconds} s")
 
-    def run(self, command: str, seconds: float = 60) -> str:
+    def asked(self, command: str, known: str = "known") -> subprocess.CompletedProcess:
+        """Of a host that is up: on a busy machine sshd may need several seconds."""
+        return self.ssh(command, known, seconds=90, connect=30)
+
+    def run(self, command: str, seconds: float = 120) -> str:
         done = self.ssh(command, seconds=seconds, connect=30)
         assert done.returncode == 0, f"{command}: {done.stderr or done.stdout}"
         return done.stdout.strip()
 
     def answers(self) -> bool:
+        """Whether it does at once: what is said of one that is out of reach."""
         return self.ssh("true").returncode == 0
 
-    def until_up(self, seconds: float = 90):
-        # On a busy machine sshd may need several seconds.
-        self.bed.until(f"ssh to {self.id}", lambda: self.ssh("true", seconds=60, connect=30).returncode == 0, seconds)
+    def is_up(self) -> bool:
+        return self.asked("true").returncode == 0
+
+    def until_up(self, seconds: float = 240):
+        self.bed.until(f"ssh to {self.id}", self.is_up, seconds)
 
     def do(self, verb: str):
         return self.bed.control(f"hosts/{self.id}/{verb}", "POST")
@@ -82,8 +94,16 @@ def milliseconds(host: Host, to: str) -> float:
     return float(host.run(f"s=$EPOCHREALTIME; exec 3<> /dev/tcp/{to}/22; echo $(( (${{EPOCHREALTIME/./}} - ${{s/./}}) / 1000 ))"))
 
 
+def is_near(host: Host, to: str) -> bool:
+    """Nothing delays what goes between them: any connection may be late on a busy machine, but not each."""
+    return any(milliseconds(host, to) < 100 for _ in range(8))
+
+
 def reaches(host: Host, to: str) -> bool:
-    return host.ssh(f"timeout 3 bash -c 'exec 3<> /dev/tcp/{to}/22'").returncode == 0
+    """By the host's own word: that it could not be asked is no answer."""
+    done = host.asked(f"timeout 5 bash -c 'exec 3<> /dev/tcp/{to}/22'")
+    assert done.returncode != 255, done.stderr
+    return done.returncode == 0
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +141,7 @@ def pair(bed, tmp_path_factory) -> tuple:
     try:
         hosts = Host(bed, keys, "one", **options), Host(bed, keys, "two", **options)
         for host in hosts:
-            bed.until("its network", lambda: "network up after" in host.console(), 60)
+            bed.until("its network", lambda: "network up after" in host.console(), 180)
         time.sleep(6)
     finally:
         os.kill(service, signal.SIGCONT)
@@ -142,12 +162,14 @@ def test_user_data_ran_once_as_root_and_its_words_are_on_the_console(bed, pair):
 def test_a_console_is_posted_a_while_after_the_boot_and_outlives_its_host(bed):
     bed.knobs(console_posted_after_s=0.5)
     try:
+        begun = time.monotonic()
         [instance] = bed.launch(ImageId=ENGINE)
         host = instance["InstanceId"]
-        assert not bed.ec2.get_console_output(InstanceId=host).get("Output")
+        posted = bed.ec2.get_console_output(InstanceId=host).get("Output")
+        assert not posted or time.monotonic() - begun >= 0.5
         bed.until("posted", lambda: bed.ec2.get_console_output(InstanceId=host).get("Output"))
         latest = lambda: bed.ec2.get_console_output(InstanceId=host, Latest=True)["Output"]  # noqa: E731
-        bed.until("up", lambda: "this instance has no user-data" in latest(), 90)
+        bed.until("up", lambda: "this instance has no user-data" in latest(), 240)
         assert "no user-data" not in bed.ec2.get_console_output(InstanceId=host)["Output"]
         bed.ec2.terminate_instances(InstanceIds=[host])
         bed.until_state(host, "terminated")
@@ -159,11 +181,11 @@ def test_a_console_is_posted_a_while_after_the_boot_and_outlives_its_host(bed):
 
 def test_metadata_only_for_who_has_a_token(pair):
     one, two = pair
-    status = "curl -s -m 5 -o /dev/null -w '%{http_code}'"
+    status = "curl -s -m 20 -o /dev/null -w '%{http_code}'"
     assert one.run(f"{status} {IMDS}/meta-data/instance-id") == "401"
     assert one.run(f"{status} -H 'X-aws-ec2-metadata-token: made-up' {IMDS}/meta-data/instance-id") == "401"
     assert one.run(f"{status} -X PUT {IMDS}/api/token") == "400"
-    ask = (f"T=$(curl -sf -m 5 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' {IMDS}/api/token); "
+    ask = (f"T=$(curl -sf -m 20 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' {IMDS}/api/token); "
            "for p in meta-data/instance-id meta-data/local-ipv4 meta-data/instance-type "
            f"meta-data/placement/availability-zone; do curl -sf -H \"X-aws-ec2-metadata-token: $T\" {IMDS}/$p; echo; done; "
            f"curl -sf -H \"X-aws-ec2-metadata-token: $T\" {IMDS}/user-data | head -1; echo $T")
@@ -175,7 +197,7 @@ def test_metadata_only_for_who_has_a_token(pair):
 def test_metadata_is_there_while_the_endpoint_stands_still(bed, pair):
     """However busy it is, with however many launches: this is the most of it."""
     one, two = pair
-    status = (f"curl -s -m 5 -o /dev/null -w '%{{http_code}}' -H \"X-aws-ec2-metadata-token: $(curl -sf -m 5 -X PUT "
+    status = (f"curl -s -m 20 -o /dev/null -w '%{{http_code}}' -H \"X-aws-ec2-metadata-token: $(curl -sf -m 20 -X PUT "
               f"-H 'X-aws-ec2-metadata-token-ttl-seconds: 60' {IMDS}/api/token)\" {IMDS}/user-data")
     bed.process.send_signal(signal.SIGSTOP)
     try:
@@ -203,23 +225,23 @@ def test_a_token_does_not_cross_a_hop(pair):
             "ip link set ch up && ip -n c addr add 10.9.9.2/24 dev cc && ip -n c link set cc up && "
             "ip -n c route add default via 10.9.9.1 && iptables -t nat -A POSTROUTING -s 10.9.9.0/24 -j MASQUERADE && "
             "iptables -P FORWARD ACCEPT")
-    inside = "ip netns exec c curl -s -m 3 -o /dev/null -w '%{http_code}'"
+    inside = "ip netns exec c curl -s -m 10 -o /dev/null -w '%{http_code}'"
     assert one.run(f"{inside} {IMDS}/meta-data/") == "401", "the service is in reach"
-    asked = one.ssh(f"{inside} -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' {IMDS}/api/token")
+    asked = one.asked(f"{inside} -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' {IMDS}/api/token")
     assert (asked.returncode, asked.stdout) == (28, "000"), "curl's time-out, and no answer"
 
 
 def test_services_are_kept_running(bed, pair):
     one, _ = pair
-    bed.until("docker", lambda: one.ssh("systemctl is-active docker").stdout.strip() == "active", 90)
+    bed.until("docker", lambda: one.ssh("systemctl is-active docker").stdout.strip() == "active", 180)
     assert one.run("docker version --format '{{.Server.Version}}'").startswith("28.5")
     before = one.run("pidof dockerd")
     one.run("kill -9 $(pidof dockerd)")
-    bed.until("docker again", lambda: one.ssh("systemctl is-active docker").stdout.strip() == "active", 60)
+    bed.until("docker again", lambda: one.ssh("systemctl is-active docker").stdout.strip() == "active", 180)
     assert one.run("pidof dockerd") != before
-    one.run("systemctl stop docker", 60)
-    assert one.ssh("systemctl is-active docker").stdout.strip() == "inactive"
-    one.run("service docker start", 90)
+    one.run("systemctl stop docker")
+    assert one.asked("systemctl is-active docker").stdout.strip() == "inactive"
+    one.run("service docker start", 180)
     assert one.run("systemctl is-active docker") == "active"
 
 
@@ -229,12 +251,12 @@ def test_a_new_host_key_is_taken_up(bed, pair, reload):
     one.run("rm -f /etc/ssh/ssh_host_* && ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key")
     public = one.run(f"cat /etc/ssh/ssh_host_ed25519_key.pub && {reload} > /dev/null")
     (one.keys / "new").write_text(f"bed {public}\n")
-    bed.until("the new key", lambda: one.ssh("true", known="new").returncode == 0, 15)
+    bed.until("the new key", lambda: one.ssh("true", known="new").returncode == 0)
     assert one.ssh("true").returncode != 0, "the old key is not served any more"
     private = shlex.quote((one.keys / "host_key").read_text())
-    assert one.ssh(f"printf %s {private} > /etc/ssh/ssh_host_ed25519_key; rm /etc/ssh/*.pub; systemctl restart ssh",
-                   known="new").returncode == 0
-    bed.until("the old key again", one.answers, 15)
+    assert one.asked(f"printf %s {private} > /etc/ssh/ssh_host_ed25519_key; rm /etc/ssh/*.pub; systemctl restart ssh",
+                     known="new").returncode == 0
+    bed.until("the old key again", one.answers)
 
 
 def test_a_frozen_host_goes_on_where_it_was(pair):
@@ -252,27 +274,27 @@ def test_a_partitioned_host_is_out_of_reach_and_comes_back(pair):
     assert not one.answers()
     assert not reaches(two, one.address)
     one.do("heal")
-    one.until_up(10)
+    one.until_up()
     assert reaches(one, two.address)
 
 
 def test_delay_and_cut(bed, pair):
     one, two = pair
-    assert milliseconds(one, two.address) < 100
+    assert is_near(one, two.address)
     bed.control(f"pair/{one.id}/{two.id}/delay?ms=150", "POST")
     assert milliseconds(one, two.address) >= 300, "150 ms each way"
     bed.control("pair/one/two/cut", "POST")
     assert not reaches(one, two.address)
     assert not reaches(two, one.address)
-    assert one.answers() and two.answers(), "only the pair is cut"
+    assert one.is_up() and two.is_up(), "only the pair is cut"
     bed.control(f"pair/{two.id}/{one.id}/heal", "POST")
-    assert milliseconds(one, two.address) < 100
+    assert is_near(one, two.address)
     one.do("delay?ms=120")
     assert milliseconds(one, two.address) >= 120
     one.do("loss?percent=100")
     assert not one.answers()
     one.do("clear")
-    assert one.answers() and milliseconds(one, two.address) < 100
+    assert one.is_up() and is_near(one, two.address)
 
 
 def test_a_killed_host_is_still_running_to_ec2_and_keeps_its_disk(bed, pair):
@@ -289,7 +311,7 @@ def test_stop_and_start_keep_disk_and_address(bed, pair):
     one, _ = pair
     one.run("echo kept > /root/stopped")
     bed.ec2.stop_instances(InstanceIds=[one.id])
-    bed.until_state(one.id, "stopped", 40)
+    bed.until_state(one.id, "stopped", 120)
     assert one.entry()["pid"] is None
     bed.ec2.start_instances(InstanceIds=[one.id])
     one.until_up()
@@ -300,9 +322,9 @@ def test_a_reboot_from_within_and_from_without(bed, pair):
     """The metadata of a boot is new, the host's faults are not forgotten, and `network-faults` still takes them."""
     _, two = pair
     boots = {two.run("cat /proc/sys/kernel/random/boot_id")}
-    for reboot in (lambda: two.ssh("reboot"), lambda: bed.ec2.reboot_instances(InstanceIds=[two.id])):
+    for reboot in (lambda: two.ssh("reboot", seconds=45, connect=30), lambda: bed.ec2.reboot_instances(InstanceIds=[two.id])):
         reboot()
-        bed.until("another boot", lambda: two.ssh("cat /proc/sys/kernel/random/boot_id").stdout.strip() not in {"", *boots}, 90)
+        bed.until("another boot", lambda: two.ssh("cat /proc/sys/kernel/random/boot_id").stdout.strip() not in {"", *boots}, 240)
         boots.add(two.run("cat /proc/sys/kernel/random/boot_id"))
         assert bed.state(two.id) == "running"
         two.do("delay?ms=1")
@@ -312,8 +334,8 @@ def test_a_reboot_from_within_and_from_without(bed, pair):
 
 def test_a_host_that_powers_itself_off_is_stopped(bed, pair):
     _, two = pair
-    two.ssh("poweroff")
-    bed.until_state(two.id, "stopped", 40)
+    two.ssh("poweroff", seconds=45, connect=30)
+    bed.until_state(two.id, "stopped", 120)
     bed.ec2.terminate_instances(InstanceIds=[two.id])
     bed.until_state(two.id, "terminated")
     assert two.id not in [host["id"] for host in bed.control("hosts")]

@@ -24,8 +24,12 @@ def tagged(**tags: str) -> list:
     return [{"ResourceType": "instance", "Tags": [{"Key": key, "Value": value} for key, value in tags.items()]}]
 
 
+# Long enough to look at what is soon over, from a machine that is busy with others.
+A_WHILE = 3
+
+
 def test_every_state_takes_its_time(bed):
-    bed.knobs(pending_s=0.4, stopping_s=0.4, shutting_down_s=0.4)
+    bed.knobs(pending_s=A_WHILE, stopping_s=A_WHILE, shutting_down_s=A_WHILE)
     [instance] = bed.launch()
     assert instance["State"]["Name"] == "pending"
     one = instance["InstanceId"]
@@ -77,7 +81,7 @@ def test_all_of_a_call_are_told_or_none(bed):
 
 
 def test_a_new_instance_is_unknown_at_first(bed):
-    bed.knobs(visible_after_s=0.5)
+    bed.knobs(visible_after_s=A_WHILE)
     [one] = ids(bed.launch())
     with refused("InvalidInstanceID.NotFound", one):
         bed.ec2.describe_instances(InstanceIds=[one])
@@ -120,7 +124,7 @@ def test_lists_show_for_a_while_the_state_that_was_left(bed):
     shown_or_none = lambda: next((i["State"]["Name"] for i in listed(bed, Filters=by("instance-id", one))), None)
     for verb, left, state in ((bed.ec2.stop_instances, "running", "stopped"), (bed.ec2.start_instances, "stopped", "running"),
                               (bed.ec2.terminate_instances, "running", "terminated")):
-        bed.knobs(visible_after_s=0.4)
+        bed.knobs(visible_after_s=A_WHILE)
         bed.until("known, and in its state", lambda: shown_or_none() == left)
         why = shown().get("StateReason")
         verb(InstanceIds=[one])
@@ -192,7 +196,7 @@ def test_filters(bed):
             (by("tag:slot", "m0", "m1"), [a, b]), (by("tag:slot", "m?"), [a, b]), (by("tag-key", "slot"), [a, b]),
             (by("instance-state-name", "running", "pending"), [a, b]), (by("instance-state-name", "stopped"), []),
             (by("instance-state-code", "16"), [a, b]), (by("instance-id", b), [b])):
-        bed.until(f"{narrower} finds {expected}", lambda: ids(listed(bed, Filters=mine + narrower)) == expected, 2)
+        bed.until(f"{narrower} finds {expected}", lambda: ids(listed(bed, Filters=mine + narrower)) == expected)
     with refused("InvalidParameterValue", "The filter 'colour' is invalid", status=400):
         bed.ec2.describe_instances(Filters=by("colour", "red"))
 
@@ -206,8 +210,8 @@ def test_a_tag_is_looked_up_fast_among_many_instances(bed):
         assert not listed(bed, Filters=by("tag:mark", "another"))
         return time.monotonic() - begun
 
-    # moto alone matches each tag of each instance against a pattern for every instance: seconds.
-    assert min(took() for _ in range(3)) < 0.4
+    # moto alone matches each tag of each instance against a pattern for every instance: seconds, each time.
+    assert any(took() < 0.4 for _ in range(12))
     bed.ec2.terminate_instances(InstanceIds=launched)
     bed.until_state(launched[-1], "terminated")
     bed.knobs(forgotten_after_s=0)
@@ -259,7 +263,7 @@ def test_every_disk_of_an_image_is_there_and_stays_if_the_image_says_so(bed):
 def test_a_security_group_in_use_stays(bed):
     group = bed.ec2.create_security_group(GroupName=uuid.uuid4().hex, Description="test")["GroupId"]
     [one] = ids(bed.launch(SecurityGroupIds=[group]))
-    bed.knobs(shutting_down_s=0.5)
+    bed.knobs(shutting_down_s=A_WHILE)
     with refused("DependencyViolation", group, "has a dependent object", status=400):
         bed.ec2.delete_security_group(GroupId=group)
     bed.ec2.terminate_instances(InstanceIds=[one])
