@@ -68,7 +68,7 @@ def ready_seconds(space, n, managers):
     told = Told(space.name, "swarmclusters", "Ready")
     began = time.monotonic()
     space.apply(cluster(name, managers=managers, workers=0))
-    seconds = told.wait(240) - began
+    seconds = told.wait(400) - began
     space.delete("swarmcluster", name)
     return seconds
 
@@ -99,7 +99,7 @@ def measure_operator(space, operator, effort, note):
     note(ready_ratio=round(statistics.median(readies) / statistics.median(floors), 3), floor_s=floors, ready_s=readies)
 
     space.apply(cluster("idle-0", managers=1, workers=0))
-    space.wait("swarmcluster", "idle-0", "Ready", 240)
+    space.wait("swarmcluster", "idle-0", "Ready", 400)
     one, by_action_one = calls_a_minute(effort.minutes)
     note(operator_rss_mib=round(resident_mib(operator.process.pid), 1))
     for n in range(1, effort.many):
@@ -114,13 +114,13 @@ def measure_operator(space, operator, effort, note):
 
 def measure_runs_of(space, image, operator, effort, note):
     space.apply(cluster("runs", managers=1, workers=0))
-    space.wait("swarmcluster", "runs", "Ready", 240)
+    space.wait("swarmcluster", "runs", "Ready", 400)
     measure_runs.measure(space, "runs", image, operator, effort, note)
 
 
 def measure_the_plugin(space, effort, note):
     space.apply(cluster("attached", managers=effort.managers, workers=0))
-    space.wait("swarmcluster", "attached", "Ready", 240)
+    space.wait("swarmcluster", "attached", "Ready", 400)
     measure_attach.measure(space, "attached", effort.attach, note)
 
 

@@ -44,7 +44,7 @@ def overhead(space, of, n):
     told = Told(space.name, "e2eruns", "Complete")
     began = time.monotonic()
     space.apply(run(name, of, args=["ClusterNodeAvailable"]))
-    seconds = told.wait(120) - began
+    seconds = told.wait(300) - began
     summary = json.loads(space.get("configmap", f"{name}-results")["data"]["summary.json"])
     space.delete("e2erun", name)
     # Under ten seconds, as this case takes, it is told to a tenth of one.
@@ -75,7 +75,7 @@ class Host:
 
 
 def container(space, name):
-    until(f"{name} runs", lambda: space.status("e2erun", name).get("phase") == "Running", 60)
+    until(f"{name} runs", lambda: space.status("e2erun", name).get("phase") == "Running", 120)
     return space.status("e2erun", name)["containerID"]
 
 
