@@ -52,7 +52,7 @@ impl Watched {
                 self.bell.notified().await;
             }
         };
-        let patience = Duration::from_secs(30);
+        let patience = Duration::from_secs(90);
         let done = tokio::time::timeout(patience, wait).await;
         done.unwrap_or_else(|_| panic!("{what}: not within {patience:?}, but {:?}", self.hosts.state(id)))
     }
@@ -173,7 +173,7 @@ async fn an_attempt_that_is_given_up_leaves_nothing_behind() {
         stream.read_buf(&mut seen).await.unwrap();
     }
     attempt.abort();
-    let end = tokio::time::timeout(Duration::from_secs(5), stream.read_to_end(&mut seen)).await;
+    let end = tokio::time::timeout(Duration::from_secs(30), stream.read_to_end(&mut seen)).await;
     end.expect("it hangs up").unwrap();
 }
 
@@ -238,7 +238,7 @@ async fn the_last_user_ends_the_connection() {
     drop(host);
     assert!(clone.exec("true", None).await.unwrap().success());
     drop(clone);
-    tokio::time::timeout(Duration::from_secs(5), closed.cancelled()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), closed.cancelled()).await.unwrap();
 }
 
 #[tokio::test]
@@ -273,7 +273,7 @@ async fn the_boot_key_is_replaced_while_the_engine_boots() {
     serve_engine(&sshd);
     let begin = Instant::now();
     watched.up(&id(), "the engine", |up| up.engine && up.rotated).await;
-    assert!(begin.elapsed() < Duration::from_secs(2), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(10), "{:?}", begin.elapsed());
 
     // An operator that starts again before it wrote the rotation down finds it done.
     let again = Watched::new();
@@ -308,7 +308,7 @@ async fn a_host_that_boots_is_up_as_soon_as_it_can_be() {
     let sshd = sshd.started();
     let begin = Instant::now();
     watched.up(&id(), "the engine", |up| up.engine).await;
-    assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
+    assert!(begin.elapsed() < Duration::from_secs(8), "{:?}", begin.elapsed());
     watched.up(&id(), "rotation", |up| up.rotated).await;
     drop(sshd);
 }
@@ -350,7 +350,7 @@ async fn a_connection_that_ends_is_made_again() {
     watched.hosts.retain("another", &[]);
     assert!(!second.host.is_closed() && watched.hosts.of_cluster("uid").len() == 1);
     watched.hosts.retain("uid", &[]);
-    tokio::time::timeout(Duration::from_secs(5), second.host.closed().cancelled()).await.unwrap();
+    tokio::time::timeout(Duration::from_secs(30), second.host.closed().cancelled()).await.unwrap();
     assert!(watched.hosts.state(&id()).is_none());
 }
 
@@ -364,7 +364,8 @@ async fn a_peer_that_goes_silent_is_noticed() {
     let stopped = sshd.freeze_sessions();
     let begin = Instant::now();
     watched.until(&id(), "the silence", |s| matches!(s, HostState::Connecting { .. })).await;
-    assert!((4..9).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
+    // After six seconds; a connection for bulk data would take thirty.
+    assert!((4..20).contains(&begin.elapsed().as_secs()), "{:?}", begin.elapsed());
     assert!(up.host.reason().contains("no sign of life"), "{}", up.host.reason());
     drop(stopped);
 }
@@ -385,7 +386,7 @@ async fn a_peer_that_goes_silent_during_an_upload_is_noticed() {
     }
     let stopped = sshd.freeze_sessions();
     let begin = Instant::now();
-    tokio::time::timeout(Duration::from_secs(25), host.closed().cancelled()).await.expect("it is noticed");
+    tokio::time::timeout(Duration::from_secs(90), host.closed().cancelled()).await.expect("it is noticed");
     let error = upload.await.unwrap().unwrap_err();
     assert!(matches!(error, HostError::Lost { .. }), "{error} after {:?}", begin.elapsed());
     drop(stopped);

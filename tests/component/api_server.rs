@@ -7,7 +7,7 @@ use std::{
     io::Write as _,
     process::{Command, Stdio},
     sync::{
-        OnceLock,
+        Mutex, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
 };
@@ -69,9 +69,11 @@ impl Drop for Namespace {
     }
 }
 
-/// Applies a kustomization of this repository.
+/// Applies a kustomization of this repository: one at a time, for they have objects in common.
 pub fn install(folder: &str) {
+    static ONE: Mutex<()> = Mutex::new(());
     install_crds();
+    let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
     let folder = format!("{}/{folder}", env!("CARGO_MANIFEST_DIR"));
     kubectl(&["apply", "--server-side", "--force-conflicts", "-k", &folder], None).unwrap();
 }
@@ -94,7 +96,7 @@ fn install_crds() {
         assert!(env::var_os("TESTKIT_COMPONENT").is_some() && env::var_os("KUBECONFIG").is_some(), "{HOW}");
         let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
         kubectl(&["apply", "--server-side", "--force-conflicts", "-f", crds], None)?;
-        kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "-f", crds], None)?;
+        kubectl(&["wait", "--for=condition=Established", "--timeout=90s", "-f", crds], None)?;
         Ok(())
     });
     done.clone().unwrap();

@@ -21,12 +21,15 @@ use tokio::{
 
 use super::api_server::Namespace;
 
-/// What the operator says of a hand-over, and how long a Lease is left alone whose holder is killed: 15 s, and the time it
-/// takes to see that.
-const HANDED_OVER: Duration = Duration::from_secs(1);
-const RUN_OUT: Duration = Duration::from_secs(17);
+/// A Lease that is released is not waited for until it runs out. That it is taken within a second is held by the tests of
+/// `operator/leader`, whose API server has nothing else to do.
+const HANDED_OVER: Duration = Duration::from_secs(5);
+/// How long a Lease is left alone whose holder is killed: 15 s from when its last renewal was seen, and that may have been ten
+/// seconds before its death; and the time that a busy API server takes.
+const HELD: Duration = Duration::from_secs(5);
+const RUN_OUT: Duration = Duration::from_secs(30);
 /// How long anything may take at all.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What happens, in the order it does.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,7 +148,7 @@ async fn leadership_is_handed_over_at_once_and_taken_over_in_time() {
     assert_eq!(next(&mut hears).await, Told::Leads("third"));
     let took = killed.elapsed();
     assert!(took < RUN_OUT, "the takeover took {took:?}");
-    assert!(took > Duration::from_secs(12), "the Lease was taken after {took:?}, while it held");
+    assert!(took > HELD, "the Lease was taken after {took:?}, while it held");
 
     // Somebody takes the Lease away: the third one notices, and does nothing any more.
     let patch = serde_json::json!({"spec": {"holderIdentity": "somebody-else"}});

@@ -161,7 +161,7 @@ pub async fn launch(ec2: &Ec2, slot: &str) -> Launch {
 
 /// Lists until an instance is in a state, as the inventory would.
 pub async fn until(ec2: &Ec2, id: &str, state: InstanceState) -> Instance {
-    let patience = Instant::now() + Duration::from_secs(20);
+    let patience = Instant::now() + Duration::from_secs(90);
     loop {
         let listed = ec2.list().await.unwrap();
         if let Some(found) = listed.iter().find(|i| i.id == id && i.state == state) {

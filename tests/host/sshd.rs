@@ -129,7 +129,7 @@ impl Sshd {
     fn wait(&self, done: impl Fn(&Self) -> bool) {
         let begin = Instant::now();
         while !done(self) {
-            assert!(begin.elapsed() < Duration::from_secs(20), "sshd does not start:\n{}", self.log());
+            assert!(begin.elapsed() < Duration::from_secs(60), "sshd does not start:\n{}", self.log());
             sleep(Duration::from_millis(5));
         }
     }

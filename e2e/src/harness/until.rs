@@ -89,7 +89,7 @@ mod tests {
         let mut looks = 0;
         let error = until(
             "three tasks run",
-            Duration::from_millis(400),
+            Duration::from_secs(2),
             |_| (),
             || {
                 looks += 1;
@@ -99,7 +99,7 @@ mod tests {
         )
         .await
         .unwrap_err();
-        assert_eq!(format!("{error:#}"), "three tasks run: not so within 400ms: no such image");
+        assert_eq!(format!("{error:#}"), "three tasks run: not so within 2s: no such image");
     }
 
     #[tokio::test]

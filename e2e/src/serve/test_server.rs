@@ -325,7 +325,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let at = listener.local_addr().unwrap();
         drop(listener);
-        let slow = Manner { request_time: Duration::from_millis(300), ..Manner::default() };
+        let slow = Manner { request_time: Duration::from_secs(2), ..Manner::default() };
         let server = tokio::spawn(serve(at, slow));
         let (exit, other) = (format!("http://{at}/exit?code=7"), format!("http://{at}/healthy"));
         // The second is under way when the first has ended the server.
