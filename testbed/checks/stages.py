@@ -79,7 +79,7 @@ class Stages:
 
     def bed(self) -> Count:
         """What the bed's own command line plans and foretells."""
-        return self._pytest(BED_CLI, places.TESTBED / "bed_cli" / "tests", 2 * MINUTE, {})
+        return self._pytest(BED_CLI, places.TESTBED / "bed_cli" / "tests", 6 * MINUTE, {})
 
     def begin(self, stage: str) -> Count:
         """Lets a stage of BESIDE run while those go on that come next."""
@@ -110,7 +110,7 @@ class Stages:
             return None
         hosts = {"TESTKIT_HOST_IMAGES": str(places.images()), "TESTKIT_HOST_KERNEL": shlex.join(map(str, places.host_kernel()))}
         tests = places.TESTBED / "ec2" / "tests"
-        return self.runner.begin(EC2, self._pytest_command(EC2, tests), 20 * MINUTE, places.CHECKOUT, PYTEST | hosts)
+        return self.runner.begin(EC2, self._pytest_command(EC2, tests), 35 * MINUTE, places.CHECKOUT, PYTEST | hosts)
 
     def ec2(self) -> Count:
         """The EC2 endpoint's own tests, which drive it with an AWS SDK and boot hosts."""
@@ -130,7 +130,7 @@ class Stages:
         failure = self._bed_up(DEPLOY, "checks", ["--kubernetes-only"], "kubernetes", "tools", bed=BARE)
         if failure:
             return failure
-        count = self._pytest(DEPLOY, places.TESTBED / "deploy", 10 * MINUTE, Bed(BARE).shell() | {"TESTKIT_DEPLOY": "1"})
+        count = self._pytest(DEPLOY, places.TESTBED / "deploy", 15 * MINUTE, Bed(BARE).shell() | {"TESTKIT_DEPLOY": "1"})
         if self._run("deploy-bed-down", [places.TESTBED / "bed", "down", "--name", BARE], 2 * MINUTE)[0]:
             count += counting.one_failure("deploy: its test bed does not end")
         return count
