@@ -36,7 +36,7 @@ def bed():
     assert not missing, f'{", ".join(missing)} not set: run testbed/bed up, then eval "$(testbed/bed env)"'
     crds = Path(__file__).resolve().parents[2] / "crds"
     world.kubectl("apply", "--server-side", "-f", str(crds))
-    world.kubectl("wait", "--for=condition=Established", "--timeout=30s", "-f", str(crds))
+    world.kubectl("wait", "--for=condition=Established", "--timeout=90s", "-f", str(crds))
     return os.environ["TESTBED_URL"]
 
 
@@ -45,7 +45,7 @@ def knobs(bed):
     """Sets faults of the EC2 endpoint; they are as before at the end."""
     def request(method, body=None):
         data = json.dumps(body).encode() if body is not None else None
-        with urllib.request.urlopen(urllib.request.Request(f"{bed}/_bed/knobs", data, method=method), timeout=10) as answer:
+        with urllib.request.urlopen(urllib.request.Request(f"{bed}/_bed/knobs", data, method=method), timeout=60) as answer:
             return json.load(answer)
 
     before = request("GET")
@@ -72,7 +72,7 @@ def space(bed, operator, request):
     if operator.process.poll() is not None:
         operator.start()
     clusters = json.loads(world.kubectl("get", "swarmclusters", "-n", namespace.name, "-o", "json").stdout)["items"]
-    world.kubectl("delete", "namespace", namespace.name, "--timeout=120s", timeout=150)
+    world.kubectl("delete", "namespace", namespace.name, "--timeout=300s", timeout=330)
     for cluster in clusters:
         assert namespace.leftovers(cluster["metadata"]["name"]) == []
 

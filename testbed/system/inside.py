@@ -21,8 +21,8 @@ def files_travel(space, cluster, folder: Path):
     (source / "run.sh").chmod(0o751)
     (source / "link").symlink_to("run.sh")
     plugin(space, "cp", str(source), f"{cluster}/w0:/srv/tree")
-    archive = subprocess.run(["kubectl", "testkit", "cp", f"{cluster}/w0:/srv/tree", "-", "-n", space.name], capture_output=True, check=True, timeout=60)
-    subprocess.run(["kubectl", "testkit", "cp", "-", f"{cluster}:/srv", "-n", space.name], input=archive.stdout, check=True, timeout=60)
+    archive = subprocess.run(["kubectl", "testkit", "cp", f"{cluster}/w0:/srv/tree", "-", "-n", space.name], capture_output=True, check=True, timeout=120)
+    subprocess.run(["kubectl", "testkit", "cp", "-", f"{cluster}:/srv", "-n", space.name], input=archive.stdout, check=True, timeout=120)
     plugin(space, "cp", f"{cluster}:/srv/tree", str(back))
     assert subprocess.run(["diff", "-r", "--no-dereference", source, back]).returncode == 0
     assert (back / "run.sh").stat().st_mode & 0o7777 == 0o751 and (back / "link").is_symlink()
@@ -45,7 +45,7 @@ def counts_are_those_of_the_junit(space, run):
 
 def only_what_failed_runs_again(space, run, case):
     """The failed case alone, with the run's environment; it fails again, and says so with its exit code."""
-    again = plugin(space, "rerun", run, "--failed", "--name", f"{run}-again", check=False, timeout=120)
+    again = plugin(space, "rerun", run, "--failed", "--name", f"{run}-again", check=False, timeout=300)
     assert again.returncode == 1, (again.stdout, again.stderr)
     status = space.status("e2erun", f"{run}-again")
     assert (status["passed"], status["failed"], status["failures"][0]["name"]) == (0, 1, case), status

@@ -16,7 +16,7 @@ docker node ls -q | xargs docker node inspect --format '{{range $label, $value :
 """
 IMAGE = "dockerswarm/e2e:latest"
 # What ended is gone for the swarm before its node has removed it.
-NODES_TIDY_UP_WITHIN = 15
+NODES_TIDY_UP_WITHIN = 60
 
 
 class Suite:
@@ -26,7 +26,7 @@ class Suite:
         """`plugin`: options of kubectl testkit, such as the namespace."""
         self.cluster, self.plugin = cluster, plugin
 
-    def on(self, where, command, timeout=90):
+    def on(self, where, command, timeout=300):
         words = ["kubectl", "testkit", "exec", self.cluster, *self.plugin, "--on", where, "--", command]
         done = subprocess.run(words, capture_output=True, text=True, timeout=timeout)
         assert done.returncode == 0, f"{command}: {done.stdout}{done.stderr}"
@@ -70,9 +70,17 @@ def the_next_run_removes_what_a_killed_one_left(cluster, *plugin):
     """And passes with the case that the killed one was in the middle of, whose network has a subnet of its own."""
     suite, case = Suite(cluster, *plugin), "NetworkIpam"
     before = suite.has("leader")
-    suite.run("--selftest", "slow", "SelftestSlow", case)
     begun = lambda: {line for line in suite.has("leader") - before if "network e2e-" in line or "config e2e-subnet-" in line}
-    until("a network, and the claim to a subnet", lambda: len({line.split()[-2] for line in begun()}) == 2, 30)
+    # On a busy machine the case may be over before anybody has looked: then it is begun anew.
+    for tries_left in (2, 1, 0):
+        suite.run("--selftest", "slow", "SelftestSlow", case)
+        try:
+            until("a network, and the claim to a subnet", lambda: len({line.split()[-2] for line in begun()}) == 2, 45, every=0)
+            break
+        except AssertionError:
+            if not tries_left:
+                raise
+            suite.end("KILL")
     code, said = suite.end("KILL")
     left = {" ".join(line.split()[-2:]) for line in begun()}
     assert code == 137 and left, (code, said)

@@ -14,7 +14,7 @@ BED = Path(__file__).resolve().parents[1] / "bed"
 
 
 def hurt(verb, host):
-    subprocess.run([BED, "host", verb, host], check=True, capture_output=True, timeout=60)
+    subprocess.run([BED, "host", verb, host], check=True, capture_output=True, timeout=180)
 
 
 def hijacked(sock, container, words):
@@ -60,14 +60,14 @@ def test_the_attached_socket(space, tmp_path):
         assert len(sock.json("GET", "/nodes")) == 3
 
         # A second attach does not take the socket of the first; the environment is told for the right cluster alone.
-        second = subprocess.run(["kubectl", "testkit", "attach", "near", "-n", space.name, "--socket", sock.path], capture_output=True, text=True, timeout=60)
+        second = subprocess.run(["kubectl", "testkit", "attach", "near", "-n", space.name, "--socket", sock.path], capture_output=True, text=True, timeout=180)
         assert second.returncode == 1 and "in use" in second.stderr, second
-        told = subprocess.run(["kubectl", "testkit", "env", "near", "-n", space.name, "--socket", sock.path], capture_output=True, text=True, timeout=60)
+        told = subprocess.run(["kubectl", "testkit", "env", "near", "-n", space.name, "--socket", sock.path], capture_output=True, text=True, timeout=180)
         assert told.stdout == f"export DOCKER_HOST='unix://{sock.path}'\n", told
 
         # A command has the socket in its environment, and decides the exit code: a socket of its own, wherever it runs.
         words = ["sh", "-c", 'curl -sf --unix-socket "${DOCKER_HOST#unix://}" http://docker/_ping; exit 7']
-        done = subprocess.run(["kubectl", "testkit", "attach", "near", "-n", space.name, "--", *words], capture_output=True, text=True, timeout=60, cwd="/proc")
+        done = subprocess.run(["kubectl", "testkit", "attach", "near", "-n", space.name, "--", *words], capture_output=True, text=True, timeout=180, cwd="/proc")
         assert (done.returncode, done.stdout) == (7, "OK"), done
 
         # One connection, several questions of both kinds: the large one moves to a connection of its own.

@@ -28,7 +28,7 @@ def test_five_deaths(space, operator):
         assert len(first) == 4
 
         # While the run's container runs: it is the same container afterwards, with its result.
-        subprocess.run(["kubectl", "testkit", "load", IMAGE, "--cluster", "phoenix", "-n", space.name], check=True, timeout=180)
+        subprocess.run(["kubectl", "testkit", "load", IMAGE, "--cluster", "phoenix", "-n", space.name], check=True, timeout=400)
         space.apply(run("survivor", "phoenix"))
         before = until("the container", lambda: space.status("e2erun", "survivor").get("containerID"), 120, every=0.05)
         operator.kill()

@@ -42,7 +42,7 @@ def is_closed(port):
 
 
 def plugin(space, *words):
-    return subprocess.run(["kubectl", "testkit", "-n", space.name, *map(str, words)], capture_output=True, text=True, timeout=60)
+    return subprocess.run(["kubectl", "testkit", "-n", space.name, *map(str, words)], capture_output=True, text=True, timeout=180)
 
 
 @contextlib.contextmanager
@@ -92,7 +92,7 @@ def test_ports_of_the_cluster_are_ports_here(space, tmp_path):
         assert until("the container's port is here", lambda: answers(put(sock, web)), 60) == made["Id"][:12], sock.said()
         web = put(sock, web)
         # An end that the server makes is one here, after all that it said.
-        with socket.create_connection(("127.0.0.1", web), timeout=10) as raw:
+        with socket.create_connection(("127.0.0.1", web), timeout=60) as raw:
             raw.sendall(b"GET / HTTP/1.0\r\n\r\n")
             said = b""
             while piece := raw.recv(4096):
@@ -133,10 +133,10 @@ def test_ports_of_the_cluster_are_ports_here(space, tmp_path):
             assert get(loud) and get(by_target)
             assert get(inner) == quiet[:12]
             assert get(named) == get(on_node) == made["Id"][:12]
-            with socket.create_connection(("127.0.0.1", sshd), timeout=10) as raw:
+            with socket.create_connection(("127.0.0.1", sshd), timeout=60) as raw:
                 assert raw.recv(8).startswith(b"SSH-2.0-")
             # Many at once, and one that reads nothing holds up none of them.
-            stalled = socket.create_connection(("127.0.0.1", inner), timeout=10)
+            stalled = socket.create_connection(("127.0.0.1", inner), timeout=60)
             assert [get(inner) for _ in range(20)] == [quiet[:12]] * 20
             stalled.close()
         assert is_closed(loud)

@@ -22,7 +22,7 @@ HICCUPS, MOST, WITHOUT_DELAY = 3, 6, 2
 
 
 def hurt(verb, host):
-    subprocess.run([BED, "host", verb, host], check=True, capture_output=True, timeout=60)
+    subprocess.run([BED, "host", verb, host], check=True, capture_output=True, timeout=180)
 
 
 def asked(sock, method, path, body=None):

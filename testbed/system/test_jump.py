@@ -36,7 +36,7 @@ class Person:
 
     def plugin(self, space, *words):
         command = ["kubectl-testkit", *words[:1], "-n", space.name, *words[1:]]
-        return subprocess.run(command, capture_output=True, text=True, timeout=60, env=self.environment)
+        return subprocess.run(command, capture_output=True, text=True, timeout=180, env=self.environment)
 
 
 @pytest.fixture

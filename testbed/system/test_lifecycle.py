@@ -23,7 +23,7 @@ def nodes_by_the_swarm(space, name, address):
 
 
 def load(space, name):
-    subprocess.run(["kubectl", "testkit", "load", IMAGE, "--cluster", name, "-n", space.name], check=True, timeout=180)
+    subprocess.run(["kubectl", "testkit", "load", IMAGE, "--cluster", name, "-n", space.name], check=True, timeout=400)
 
 
 def ended(space, name, condition, timeout=300):

@@ -19,7 +19,7 @@ class Tunnel(socketserver.StreamRequestHandler):
             pass
         host, _, port = words[1].decode().rpartition(":")
         self.server.asked.append(words[1].decode())
-        with socket.create_connection((host, int(port)), timeout=10) as there:
+        with socket.create_connection((host, int(port)), timeout=60) as there:
             self.wfile.write(b"HTTP/1.1 200 there\r\n\r\n")
             back = threading.Thread(target=self.pour, args=(there, self.connection), daemon=True)
             back.start()
@@ -71,6 +71,6 @@ def test_the_plugin_goes_through_a_proxy_where_kubectl_does(space, proxy, tmp_pa
     ):
         for command in (["kubectl", "get", "swarmclusters"], ["kubectl-testkit", "ls"]):
             proxy.asked.clear()
-            done = subprocess.run([*command, "-n", space.name], env=clean | environment, capture_output=True, text=True, timeout=30)
+            done = subprocess.run([*command, "-n", space.name], env=clean | environment, capture_output=True, text=True, timeout=90)
             assert done.returncode == 0, (command, environment, done.stderr)
             assert bool(proxy.asked) == through, (command, environment, proxy.asked)

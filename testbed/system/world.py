@@ -52,7 +52,7 @@ def told(space, reason, count=1):
 
 def user(name):
     """A user of the EC2 endpoint: its keys and its policy."""
-    with urllib.request.urlopen(f"{os.environ['TESTBED_URL']}/_bed/users/{name}", timeout=10) as answer:
+    with urllib.request.urlopen(f"{os.environ['TESTBED_URL']}/_bed/users/{name}", timeout=30) as answer:
         return json.load(answer)
 
 
