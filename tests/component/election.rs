@@ -21,11 +21,11 @@ use tokio::{
 
 use super::api_server::Namespace;
 
-/// A Lease that is released is not waited for until it runs out. That it is taken within a second is held by the tests of
-/// `operator/leader`, whose API server has nothing else to do.
+/// A Lease that is released is not waited for until it runs out. That it is taken within a second is held by the tests
+/// of `operator/leader`, whose API server has nothing else to do.
 const HANDED_OVER: Duration = Duration::from_secs(5);
-/// How long a Lease is left alone whose holder is killed: 15 s from when its last renewal was seen, and that may have been ten
-/// seconds before its death; and the time that a busy API server takes.
+/// How long a Lease is left alone whose holder is killed: 15 s from when its last renewal was seen, which may have been
+/// ten seconds before its death; and the time that a busy API server takes.
 const HELD: Duration = Duration::from_secs(5);
 const RUN_OUT: Duration = Duration::from_secs(30);
 /// How long anything may take at all.

@@ -26,6 +26,14 @@ const SHORT: Timing = Timing {
     request: Duration::from_millis(300),
 };
 
+/// The same for who is to go on leading, also where this process stands still for a while.
+const HELD: Timing = Timing {
+    duration: Duration::from_secs(60),
+    renew_deadline: Duration::from_secs(40),
+    request: Duration::from_secs(10),
+    ..SHORT
+};
+
 /// The API server as one client sees it.
 #[derive(Clone)]
 struct Server {
@@ -181,7 +189,7 @@ async fn a_leader_that_is_cut_off_stops_before_another_leads() {
 #[tokio::test]
 async fn a_leader_goes_on_when_somebody_writes_a_note_on_its_lease_and_ends_when_it_is_taken() {
     let server = Server::new();
-    let (mut elector, may, _) = server.elector(SHORT);
+    let (mut elector, may, _) = server.elector(HELD);
     elector.lead().await.unwrap();
     let me = elector.identity().to_owned();
     let holds = tokio::spawn(async move { elector.hold().await.to_string() });
