@@ -37,6 +37,9 @@ def bed():
     crds = Path(__file__).resolve().parents[2] / "crds"
     world.kubectl("apply", "--server-side", "-f", str(crds))
     world.kubectl("wait", "--for=condition=Established", "--timeout=90s", "-f", str(crds))
+    # That is told a moment before it is so.
+    kinds = "swarmclusters,e2eruns,e2eschedules,e2ematrices"
+    world.until("the API server serves our kinds", lambda: world.kubectl("get", kinds, "-A", check=False).returncode == 0, 60)
     return os.environ["TESTBED_URL"]
 
 

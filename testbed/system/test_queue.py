@@ -29,7 +29,7 @@ def queued(space, name, *words):
         reason, message = verdict(space, name)
         return reason == "Queued" and all(word in message for word in words)
 
-    until(f"{name} says {words}", look, 60)
+    until(f"{name} says {words}", look, 150)
 
 
 def each_has_its_turn(space, operator, on_host):

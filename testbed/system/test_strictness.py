@@ -58,9 +58,12 @@ def test_a_mistyped_type_is_forgotten_once_corrected(space, operator):
 
 def test_the_image_that_is_not_named_has_no_engine_and_gets_one(space, knobs):
     knobs(ubuntu_has_engine=False)
-    space.apply(cluster("plain", 1, 0))
+    made = cluster("plain", 1, 0)
+    # An installation on a busy machine may take longer than the five minutes that a boot has otherwise.
+    made["spec"]["bootTimeout"] = "15m"
+    space.apply(made)
     says(space, "plain", "Booting")
-    space.wait("swarmcluster", "plain", "Ready", 400)
+    space.wait("swarmcluster", "plain", "Ready", 900)
     (instance,) = space.instances("plain")
     console = space.ec2.get_console_output(InstanceId=instance["InstanceId"], Latest=True)["Output"]
     assert "testkit: there is no engine here: installing it by https://get.docker.com" in console

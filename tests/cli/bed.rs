@@ -4,10 +4,15 @@ use std::{
     env, fs,
     path::PathBuf,
     process::{Command, Output},
+    time::{Duration, Instant},
 };
 
 /// The built plugin.
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_kubectl-testkit");
+
+/// How long the API server may take to serve kinds that it has established.
+const SERVED: Duration = Duration::from_secs(60);
+const KINDS: &str = "swarmclusters,e2eruns,e2eschedules,e2ematrices";
 
 /// What a program said.
 pub struct Said {
@@ -81,8 +86,16 @@ impl Bed {
         let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
         let applied = self.kubectl(&["apply", "--server-side", "--force-conflicts", "-f", crds]);
         assert_eq!(applied.code, 0, "{}", applied.err);
-        let ready = self.kubectl(&["wait", "--for=condition=Established", "--timeout=30s", "-f", crds]);
+        let ready = self.kubectl(&["wait", "--for=condition=Established", "--timeout=90s", "-f", crds]);
         assert_eq!(ready.code, 0, "{}", ready.err);
+        let deadline = Instant::now() + SERVED;
+        loop {
+            let served = self.kubectl(&["get", KINDS, "--all-namespaces"]);
+            if served.code == 0 {
+                return;
+            }
+            assert!(Instant::now() < deadline, "{}", served.err);
+        }
     }
 
     pub fn kubectl(&self, args: &[&str]) -> Said {

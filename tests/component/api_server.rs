@@ -10,9 +10,14 @@ use std::{
         Mutex, OnceLock, PoisonError,
         atomic::{AtomicU32, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
+
+/// How long the API server may take to serve kinds that it has established.
+const SERVED: Duration = Duration::from_secs(60);
+const KINDS: &str = "swarmclusters,e2eruns,e2eschedules,e2ematrices";
 
 const HOW: &str = "these tests change a Kubernetes API server and need one of their own: run `make test`, or\n  \
     testbed/bed up --kubernetes-only && eval \"$(make -s env)\" && TESTKIT_COMPONENT=1 cargo test --test component";
@@ -97,6 +102,12 @@ fn install_crds() {
         let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/crds");
         kubectl(&["apply", "--server-side", "--force-conflicts", "-f", crds], None)?;
         kubectl(&["wait", "--for=condition=Established", "--timeout=90s", "-f", crds], None)?;
+        let deadline = Instant::now() + SERVED;
+        while let Err(error) = kubectl(&["get", KINDS, "--all-namespaces"], None) {
+            if Instant::now() > deadline {
+                return Err(error);
+            }
+        }
         Ok(())
     });
     done.clone().unwrap();
