@@ -144,13 +144,13 @@ def test_a_run_makes_its_cluster_and_disposes_of_it(space):
     # Of the operator's clock, which is this machine's: what is looked at within holdFor of it is not let go yet.
     ended = datetime.fromisoformat(space.condition("e2erun", "fails", "Failed")["lastTransitionTime"]).timestamp()
     kept = there(space, fails) and not space.get("swarmcluster", fails)["metadata"].get("deletionTimestamp")
-    assert kept or time.time() - ended >= 25, "it is kept for holdFor"
+    assert kept or time.time() - ended >= 20, "it is kept for holdFor"
     until("an Event says so", lambda: "ClusterKept" in kubectl("get", "events", "-n", space.name).stdout, 60)
     for name in (passes, dropped):
         until(f"{name} is gone", lambda n=name: not there(space, n), 180)
         assert space.leftovers(name) == []
     until(f"{fails} is let go", lambda: not there(space, fails), 180)
-    assert time.time() - ended >= 25 and space.leftovers(fails) == []
+    assert time.time() - ended >= 20 and space.leftovers(fails) == []
     assert space.status("e2erun", "fails")["results"] == "fails-results" and "said no" in log(space, "fails"), "the evidence outlives the cluster"
 
 
