@@ -51,7 +51,8 @@ def bed(tmp_path_factory):
     yield bed
     assert bed.end() == 0
     left = subprocess.run(["ip", "link", "show", "ec2first"], capture_output=True)
-    assert left.returncode and not list(run.rglob("*")) and not groups_working_in(run)
+    assert left.returncode and not list(run.rglob("*"))
+    bed.until("nobody works in its folder any more", lambda: not groups_working_in(run))
 
 
 @pytest.fixture

@@ -116,7 +116,7 @@ def bed(tmp_path_factory):
     assert bed.end() == 0
     left = subprocess.run(["ip", "link", "show", NAMESPACE], capture_output=True)
     assert left.returncode and not Path("/run/netns", NAMESPACE).exists() and not list(run.rglob("*"))
-    assert not groups_working_in(run)
+    bed.until("nobody works in its folder any more", lambda: not groups_working_in(run))
 
 
 def groups_working_in(folder: Path) -> list:
@@ -353,7 +353,8 @@ def test_an_endpoint_that_was_killed_leaves_nothing_to_its_successor(tmp_path):
     first.process.wait()
     assert groups_working_in(run), "the host outlives the endpoint"
     second = Bed(run, *options)
-    services = [str(json.loads(record.read_text())["pid"]) for record in run.glob("*.json")]
-    assert second.control("hosts") == [] and sorted(groups_working_in(run)) == sorted([str(second.process.pid), *services])
+    services = lambda: [str(json.loads(record.read_text())["pid"]) for record in run.glob("*.json")]  # noqa: E731
+    assert second.control("hosts") == []
+    second.until("nobody but its own works there", lambda: sorted(groups_working_in(run)) == sorted([str(second.process.pid), *services()]))
     assert second.end() == 0 and not Path("/run/netns", f"{NAMESPACE}2").exists()
 
