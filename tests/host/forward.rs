@@ -108,7 +108,7 @@ async fn a_host_that_says_nothing_holds_up_the_first_only() {
     assert_eq!(ask(&forward, b"hello").await.unwrap(), b"hello");
     assert!(begin.elapsed() < Duration::from_secs(12), "{:?}", begin.elapsed());
     // Behind the silent one each would take a second; on a busy machine one may.
-    let mut took = Vec::new();
+    let mut took: Vec<Duration> = Vec::new();
     while took.len() < 6 && took.iter().all(|took| *took >= Duration::from_millis(900)) {
         let begin = Instant::now();
         assert_eq!(ask(&forward, b"hello").await.unwrap(), b"hello");
