@@ -1,6 +1,7 @@
 //! Which proxy leads to the API server: chosen as kubectl chooses it.
 //!
-//! The library (kube 5.0) asks whether `NO_PROXY` names the proxy, where everybody else asks whether it names the server.
+//! The library (kube 5.0) asks whether `NO_PROXY` names the proxy, where everybody else asks whether it names the server; and it
+//! refuses a kubeconfig where it cannot read an entry of that, where everybody else passes over the entry.
 
 use std::env;
 
@@ -8,7 +9,7 @@ use hyper::Uri;
 use hyper_util::client::proxy::matcher::Matcher;
 use kube::{
     Config,
-    config::{InferConfigError, KubeConfigOptions, Kubeconfig},
+    config::{Cluster, Context, ExecAuthCluster, InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 
 /// What the environment says of proxies: each of them once in capitals, and once not.
@@ -78,15 +79,70 @@ fn is_here(host: &str) -> bool {
         || bare.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
+/// The context of a kubeconfig that is chosen.
+fn context<'a>(file: &'a Kubeconfig, options: &KubeConfigOptions) -> Result<&'a Context, KubeconfigError> {
+    let name = options.context.as_ref().or(file.current_context.as_ref()).ok_or(KubeconfigError::CurrentContextNotSet)?;
+    let named = file.contexts.iter().find(|named| named.name == *name);
+    named.and_then(|named| named.context.as_ref()).ok_or_else(|| KubeconfigError::LoadContext(name.clone()))
+}
+
+/// The cluster of that name.
+fn cluster<'a>(file: &'a Kubeconfig, name: &str) -> Option<&'a Cluster> {
+    file.clusters.iter().find(|named| named.name == name)?.cluster.as_ref()
+}
+
 /// What a kubeconfig says of the proxy to the cluster that is chosen.
 #[must_use]
 pub fn said<'a>(file: &'a Kubeconfig, options: &KubeConfigOptions) -> Option<&'a str> {
-    let context = options.context.as_ref().or(file.current_context.as_ref());
-    let context =
-        file.contexts.iter().find(|named| Some(&named.name) == context).and_then(|named| named.context.as_ref());
-    let cluster = options.cluster.as_ref().or_else(|| context.map(|c| &c.cluster))?;
-    let cluster = file.clusters.iter().find(|named| named.name == *cluster)?.cluster.as_ref()?;
-    cluster.proxy_url.as_deref()
+    let name = match &options.cluster {
+        Some(name) => name,
+        None => &context(file, options).ok()?.cluster,
+    };
+    cluster(file, name)?.proxy_url.as_deref()
+}
+
+/// What a kubeconfig says, whatever `NO_PROXY` has. Which proxy leads there is not in it: that is [`Surroundings::proxy`]'s to say.
+///
+/// # Errors
+/// It has no such context, or something in it cannot be used.
+pub async fn read(file: Kubeconfig, options: &KubeConfigOptions) -> Result<Config, KubeconfigError> {
+    let read = match Config::from_custom_kubeconfig(file.clone(), options).await {
+        Err(KubeconfigError::ParseNoProxy(_)) => read_ourselves(&file, options),
+        read => read,
+    };
+    read.map(|mut config| {
+        config.proxy_url = None;
+        config
+    })
+}
+
+/// What the library makes of a kubeconfig, without a look at the environment. A test holds it to that.
+fn read_ourselves(file: &Kubeconfig, options: &KubeConfigOptions) -> Result<Config, KubeconfigError> {
+    let context = context(file, options)?;
+    let name = options.cluster.as_ref().unwrap_or(&context.cluster);
+    let cluster = cluster(file, name).ok_or_else(|| KubeconfigError::LoadClusterOfContext(name.clone()))?;
+    let user = options.user.as_ref().or(context.user.as_ref());
+    let user = user.and_then(|user| file.auth_infos.iter().find(|named| named.name == *user));
+    // The one way to have the library read what a cluster's certificates are in.
+    let of_cluster = ExecAuthCluster::try_from(cluster)?;
+    let server = cluster.server.as_ref().ok_or(KubeconfigError::MissingClusterUrl)?;
+    let mut config = Config::new(server.parse().map_err(KubeconfigError::ParseClusterUrl)?);
+    if let Some(namespace) = &context.namespace {
+        config.default_namespace.clone_from(namespace);
+    }
+    config.auth_info = user.and_then(|named| named.auth_info.clone()).unwrap_or_default();
+    if let Some(authorities) = &of_cluster.certificate_authority_data {
+        let certificates = pem::parse_many(authorities).map_err(KubeconfigError::ParseCertificates)?;
+        let certificates = certificates.into_iter().filter(|block| block.tag() == "CERTIFICATE");
+        config.root_cert = Some(certificates.map(pem::Pem::into_contents).collect());
+    }
+    if let Some(exec) = config.auth_info.exec.as_mut().filter(|exec| exec.provide_cluster_info) {
+        exec.cluster = Some(of_cluster);
+    }
+    config.accept_invalid_certs = cluster.insecure_skip_tls_verify.unwrap_or(false);
+    config.disable_compression = cluster.disable_compression.unwrap_or(false);
+    config.tls_server_name.clone_from(&cluster.tls_server_name);
+    Ok(config)
 }
 
 /// The API server that a process is to talk to which is told nothing: as the kubeconfig says, or the one whose pod it is in.
@@ -97,7 +153,7 @@ pub async fn infer() -> Result<Config, InferConfigError> {
     let options = KubeConfigOptions::default();
     if let Ok(file) = Kubeconfig::read() {
         let proxy = said(&file, &options).map(str::to_owned);
-        if let Ok(mut config) = Config::from_custom_kubeconfig(file, &options).await {
+        if let Ok(mut config) = read(file, &options).await {
             config.proxy_url = Surroundings::here().proxy(&config.cluster_url, proxy.as_deref());
             return Ok(config);
         }
@@ -169,5 +225,57 @@ mod tests {
         {
             assert_eq!(said(&file, &options(context, cluster)), proxy, "{context:?} {cluster:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_we_read_ourselves_is_what_the_library_reads() {
+        let authority = pem::encode(&pem::Pem::new("CERTIFICATE", [7; 60]));
+        let data = base64::Engine::encode(&base64::engine::general_purpose::STANDARD, &authority);
+        let folder = std::env::temp_dir().join(format!("testkit-proxy-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("ca"), &authority).unwrap();
+        let file = Kubeconfig::from_yaml(&format!(
+            "apiVersion: v1\nkind: Config\ncurrent-context: a\ncontexts:\n\
+             - {{name: a, context: {{cluster: one, user: exec, namespace: there}}}}\n\
+             - {{name: b, context: {{cluster: two, user: token}}}}\n\
+             - {{name: c, context: {{cluster: three}}}}\n- {{name: d, context: {{cluster: gone}}}}\n\
+             - {{name: e, context: {{cluster: four}}}}\n- {{name: f, context: {{cluster: five}}}}\nclusters:\n\
+             - {{name: one, cluster: {{server: 'https://one:6443/k8s', certificate-authority-data: {data}}}}}\n\
+             - {{name: two, cluster: {{server: 'https://two', certificate-authority: '{}', tls-server-name: api}}}}\n\
+             - {{name: three, cluster: {{server: 'https://three', insecure-skip-tls-verify: true, disable-compression: true}}}}\n\
+             - {{name: four, cluster: {{}}}}\n- {{name: five, cluster: {{server: 'https://five', certificate-authority: /nonexistent}}}}\n\
+             users:\n- {{name: token, user: {{token: t, as: somebody}}}}\n- name: exec\n  user:\n    exec: {{apiVersion: \
+             client.authentication.k8s.io/v1, command: x, provideClusterInfo: true}}\n",
+            folder.join("ca").display()
+        ))
+        .unwrap();
+        let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let table = [
+            ("", "", ""),
+            ("b", "", ""),
+            ("c", "", ""),
+            ("c", "one", "token"),
+            ("a", "two", "nobody"),
+            // What is wrong is the same, too.
+            ("nope", "", ""),
+            ("d", "", ""),
+            ("e", "", ""),
+            ("f", "", ""),
+        ];
+        for (context, cluster, user) in table {
+            let options = KubeConfigOptions { context: some(context), cluster: some(cluster), user: some(user) };
+            // Without the proxy, as the test's own environment may have one.
+            let shown = |read: Result<Config, KubeconfigError>| {
+                let read = read.map(|mut config| {
+                    config.proxy_url = None;
+                    format!("{config:?}")
+                });
+                read.map_err(|e| e.to_string())
+            };
+            let ours = shown(read_ourselves(&file, &options));
+            assert_eq!(ours, shown(Config::from_custom_kubeconfig(file.clone(), &options).await), "{context} {cluster} {user}");
+            assert_eq!(ours.is_ok(), !["nope", "d", "e", "f"].contains(&context), "{context}: {ours:?}");
+        }
+        std::fs::remove_dir_all(folder).unwrap();
     }
 }

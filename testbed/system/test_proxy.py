@@ -66,8 +66,10 @@ def test_the_plugin_goes_through_a_proxy_where_kubectl_does(space, proxy, tmp_pa
         ({"HTTPS_PROXY": proxy.url}, False),
         ({"HTTPS_PROXY": proxy.url, "NO_PROXY": "127.0.0.1"}, False),
         ({"https_proxy": proxy.url, "no_proxy": "elsewhere.example.com"}, False),
+        # What is no entry is passed over.
+        ({"HTTPS_PROXY": proxy.url, "NO_PROXY": ",elsewhere.example.com, ,"}, False),
         ({"KUBECONFIG": str(said)}, True),
-        ({"KUBECONFIG": str(said), "NO_PROXY": "127.0.0.1"}, True),
+        ({"KUBECONFIG": str(said), "NO_PROXY": "127.0.0.1,"}, True),
     ):
         for command in (["kubectl", "get", "swarmclusters"], ["kubectl-testkit", "ls"]):
             proxy.asked.clear()

@@ -79,7 +79,7 @@ pub(super) async fn used(
         return Err(unknown("user", user, &known.users));
     }
     let proxy = proxy::said(&file, options).map(str::to_owned);
-    let config = Config::from_custom_kubeconfig(file, options).await.map_err(|e| unusable(&e, context, &known))?;
+    let config = proxy::read(file, options).await.map_err(|e| unusable(&e, context, &known))?;
     Ok(through(config, proxy.as_deref()))
 }
 
