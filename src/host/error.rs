@@ -87,6 +87,16 @@ pub enum JumpError {
     /// There is no connection to it.
     #[error(transparent)]
     Connect(Box<ConnectError>),
+    /// It hung up before it showed who it is. That may pass.
+    #[error(
+        "{place} hung up at once: {message} (its sshd drops some of many that come together, MaxStartups, or keeps this address out for a while)"
+    )]
+    Dropped {
+        /// Where it is.
+        place: String,
+        /// What was seen.
+        message: String,
+    },
     /// It is not the host that the user knows.
     #[error("{place} presents {presented}, which is not what known_hosts has for it")]
     Key {
@@ -126,6 +136,11 @@ impl ConnectError {
             [] => first,
             others => Self::AtNone { first: Box::new(first), others: others.join("; ") },
         }
+    }
+
+    /// Whether a jump host may only have had too many visitors at once.
+    pub(super) fn may_pass(&self) -> bool {
+        matches!(self, Self::Jump { why: JumpError::Dropped { .. }, .. })
     }
 
     /// What the address to connect to gave.

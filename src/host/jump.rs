@@ -22,9 +22,10 @@ use tokio::net::UnixStream;
 use super::{
     ClientKey, ConnectError, HostPin, JumpError,
     login::{
-        Ending, Expected, LOGIN, LOGIN_LIMIT, LOGIN_TRIPS, Met, Patience, Unmet, Watcher, hung_up, place, shake_hands,
-        within,
+        Ending, Expected, Grip, LOGIN, LOGIN_LIMIT, LOGIN_TRIPS, Met, Patience, Unmet, Watcher, hung_up, place,
+        shake_hands, within,
     },
+    turn::{LOGGING_IN, Turn},
     way::{Hop, Way, ahead},
 };
 
@@ -57,6 +58,14 @@ pub struct Jump {
     pub only_keys: bool,
 }
 
+/// A session with a jump host, and the way to it.
+pub struct Entered {
+    handle: Handle<Watcher>,
+    grip: Grip,
+    hops: Vec<Hop>,
+    trip: Duration,
+}
+
 impl Jump {
     /// One that is opened by a key at hand, and not by a person's.
     #[must_use]
@@ -83,14 +92,19 @@ impl Jump {
         ConnectError::Jump { jump: self.name.clone(), why }
     }
 
-    /// Logs in over the way so far, and leads it on.
-    pub(super) async fn pass(
+    /// Waits until it has time for one more who logs in.
+    pub(super) async fn turn(&self) -> Turn {
+        Turn::at(&self.address, self.port).await
+    }
+
+    /// Logs in over the way so far. The turn is over then.
+    pub(super) async fn enter(
         &self,
         way: Way,
-        (address, port): (&str, u16),
+        mut turn: Turn,
         patience: Patience,
         ending: &Ending,
-    ) -> Result<Way, ConnectError> {
+    ) -> Result<Entered, ConnectError> {
         let here = place(&self.address, self.port);
         let expected = Expected {
             place: here.clone(),
@@ -98,15 +112,26 @@ impl Jump {
             ending: Ending { why: ending.why.clone(), ..Ending::default() },
             jump: Some(self.name.clone()),
         };
-        let Way { stream, grip, mut hops, trip } = way;
-        let met = shake_hands(stream, expected, trip, patience).await;
-        let Met { mut handle, ending, .. } = met.map_err(|error| match error {
-            Unmet::Key(presented) => self.ends(JumpError::Key { place: here.clone(), presented }),
-            Unmet::Other(error) => self.unreached(error),
-        })?;
-        let limit = LOGIN_LIMIT + trip * LOGIN_TRIPS * KEYS_TRIED;
-        let login = self.log_in(&mut handle, &here, &ending);
-        within(limit, LOGIN, &here, login).await.map_err(|e| self.unreached(e))?.map_err(|e| self.ends(e))?;
+        let Way { stream, grip, hops, trip } = way;
+        let logging_in = async {
+            let met = shake_hands(stream, expected, trip, patience).await;
+            let Met { mut handle, ending, .. } = met.map_err(|error| match error {
+                Unmet::Key(presented) => self.ends(JumpError::Key { place: here.clone(), presented }),
+                Unmet::Dropped(message) => self.ends(JumpError::Dropped { place: here.clone(), message }),
+                Unmet::Other(error) => self.unreached(error),
+            })?;
+            let limit = LOGIN_LIMIT + trip * LOGIN_TRIPS * KEYS_TRIED;
+            let login = self.log_in(&mut handle, &here, &ending);
+            within(limit, LOGIN, &here, login).await.map_err(|e| self.unreached(e))?.map_err(|e| self.ends(e))?;
+            Ok::<_, ConnectError>(handle)
+        };
+        let handle = turn.during(LOGGING_IN, logging_in).await?;
+        Ok(Entered { handle, grip, hops, trip })
+    }
+
+    /// Leads the way on to the next host.
+    pub(super) async fn pass(&self, entered: Entered, (address, port): (&str, u16)) -> Result<Way, ConnectError> {
+        let Entered { handle, grip, mut hops, trip } = entered;
         let begin = Instant::now();
         let to = place(address, port);
         // Where we are says nothing to anybody: sshd only writes it into its log.

@@ -14,13 +14,13 @@ use russh::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time::timeout,
+    time::{sleep, timeout},
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
     ConnectError, HostPin, Target, race,
-    way::{self, Hop},
+    way::{self, Hop, Way},
 };
 
 /// A step of logging in.
@@ -39,6 +39,11 @@ pub const LOGIN_TRIPS: u32 = 4;
 const HEAD_START: Duration = Duration::from_millis(250);
 /// The same for one that was good before, and through jump hosts.
 const HEAD_START_OF_KNOWN: Duration = Duration::from_secs(3);
+
+/// The waits before a jump host that dropped a connection is asked again. Half of each is by chance: who was dropped together
+/// does not come together again.
+const AFTER_A_DROP: [Duration; 4] =
+    [Duration::from_millis(250), Duration::from_millis(500), Duration::from_secs(1), Duration::from_secs(2)];
 
 /// How long a peer may be silent, and how much it may send ahead.
 #[derive(Clone, Copy, Debug)]
@@ -200,8 +205,7 @@ pub async fn login(target: &Target, patience: Patience) -> Result<Login, Connect
 
 /// The host at one of its addresses.
 async fn meet(target: &Target, address: &str, patience: Patience) -> Result<(Met, Grip, Vec<Hop>), ConnectError> {
-    let ending = Ending::default();
-    let way = way::to(&target.via, address, target.port, patience, &ending).await?;
+    let (way, ending) = way_there(target, address, patience).await?;
     let expected = Expected { place: place(address, target.port), keys: target.trust.keys(), ending, jump: None };
     let met = shake_hands(way.stream, expected, way.trip, patience).await.map_err(|error| match error {
         Unmet::Key(presented) => ConnectError::HostKeyMismatch {
@@ -209,15 +213,35 @@ async fn meet(target: &Target, address: &str, patience: Patience) -> Result<(Met
             presented,
             expected: target.trust.own().fingerprint(),
         },
+        Unmet::Dropped(message) => hung_up(&place(address, target.port), message),
         Unmet::Other(error) => error,
     })?;
     Ok((met, way.grip, way.hops))
+}
+
+/// The way to one of its addresses, and what will have ended it. A jump host that drops us is tried a few times.
+async fn way_there(target: &Target, address: &str, patience: Patience) -> Result<(Way, Ending), ConnectError> {
+    let mut pauses = AFTER_A_DROP.iter();
+    loop {
+        // Of its own: what ended an attempt is not what ends the next.
+        let ending = Ending::default();
+        let error = match way::to(&target.via, address, target.port, patience, &ending).await {
+            Ok(way) => return Ok((way, ending)),
+            Err(error) => error,
+        };
+        match pauses.next() {
+            Some(pause) if error.may_pass() => sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await,
+            _ => return Err(error),
+        }
+    }
 }
 
 /// Why a host was not met.
 pub enum Unmet {
     /// It showed another key: which.
     Key(String),
+    /// It hung up before it showed one: its words, or what was seen.
+    Dropped(String),
     Other(ConnectError),
 }
 
@@ -327,6 +351,9 @@ fn unmet(place: &str, presented: &OnceLock<HostPin>, error: russh::Error) -> Unm
             Unmet::Key(presented.get().map_or_else(|| "a certificate".to_owned(), HostPin::fingerprint))
         }
         russh::Error::NoCommonAlgo { kind: russh::AlgorithmKind::Key, theirs, .. } => Unmet::Key(theirs.join(", ")),
+        russh::Error::Disconnect | russh::Error::HUP | russh::Error::IO(_) if presented.get().is_none() => {
+            Unmet::Dropped(error.to_string())
+        }
         other => Unmet::Other(hung_up(place, other.to_string())),
     }
 }

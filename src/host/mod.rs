@@ -20,6 +20,7 @@ mod pipe;
 pub mod race;
 mod rotation;
 mod session;
+mod turn;
 mod way;
 
 use std::{

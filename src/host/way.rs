@@ -24,6 +24,7 @@ use super::{
     ConnectError, Jump,
     login::{Ending, Grip, Patience, TCP, Watcher, place, within},
     race,
+    turn::FIRST_BYTES,
 };
 
 /// A host that boots answers at some moment, which a SYN retransmitted after 1, 3, 7 s misses; over a long way the first
@@ -93,10 +94,14 @@ pub async fn to(
     ending: &Ending,
 ) -> Result<Way, ConnectError> {
     let Some(first) = via.first() else { return dial(address, port, patience).await };
-    let mut way = dial(&first.address, first.port, patience).await.map_err(|e| first.unreached(e))?;
+    let mut turn = first.turn().await;
+    let dialed = turn.during(FIRST_BYTES, dial(&first.address, first.port, patience)).await;
+    let mut way = dialed.map_err(|e| first.unreached(e))?;
     for (at, jump) in via.iter().enumerate() {
-        let next = via.get(at + 1).map_or((address, port), |next| (next.address.as_str(), next.port));
-        way = jump.pass(way, next, patience, ending).await?;
+        let entered = jump.enter(way, turn, patience, ending).await?;
+        let Some(next) = via.get(at + 1) else { return jump.pass(entered, (address, port)).await };
+        turn = next.turn().await;
+        way = turn.during(FIRST_BYTES, jump.pass(entered, (next.address.as_str(), next.port))).await?;
     }
     Ok(way)
 }
@@ -202,7 +207,7 @@ mod tests {
             ("[fd00::1]:22 [fd00::2]:22 10.0.0.1:22", "[fd00::1]:22 10.0.0.1:22 [fd00::2]:22"),
             ("10.0.0.1:22 [fd00::1]:22 [fd00::2]:22 [fd00::3]:22", "10.0.0.1:22 [fd00::1]:22 [fd00::2]:22 [fd00::3]:22"),
         ] {
-            let found = found.split_whitespace().map(|place| place.parse().unwrap()).collect();
+            let found = found.split_whitespace().map(|place| place.parse::<SocketAddr>().unwrap()).collect();
             let places: Vec<String> = in_turns(found).iter().map(ToString::to_string).collect();
             assert_eq!(places.join(" "), in_order);
         }
@@ -227,7 +232,7 @@ mod tests {
 
     #[test]
     fn of_several_errors_the_kind_is_that_of_who_was_there() {
-        let places = ["[fd00::1]:22", "10.0.0.1:22"].map(|place| place.parse().unwrap());
+        let places = ["[fd00::1]:22", "10.0.0.1:22"].map(|place| place.parse::<SocketAddr>().unwrap());
         let error = |kind: io::ErrorKind| io::Error::new(kind, "x");
         use io::ErrorKind::{ConnectionRefused, NetworkUnreachable, TimedOut};
         for (kinds, kind) in [

@@ -23,11 +23,16 @@ struct Bastion {
 
 impl Bastion {
     fn new() -> Option<Self> {
+        Self::with("")
+    }
+
+    /// One whose `sshd_config` says this, too.
+    fn with(more: &str) -> Option<Self> {
         let (host, person) = (ClientKey::generate(), ClientKey::generate());
         let sshd = Sshd::new(&host.to_openssh(), &person.public_line("person"))?;
         let config = std::fs::read_to_string(sshd.etc().join("sshd_config")).unwrap();
         // Keys that are offered and not taken are in its log, too.
-        sshd.write("sshd_config", &format!("{config}LogLevel VERBOSE\n"));
+        sshd.write("sshd_config", &format!("{config}LogLevel VERBOSE\n{more}"));
         let home = sshd.etc().join("person");
         std::fs::create_dir_all(&home).unwrap();
         sshd.write("person/id_ed25519", &person.to_openssh());
@@ -96,6 +101,19 @@ async fn several_jump_hosts_are_gone_through_in_their_order() {
 }
 
 #[tokio::test]
+async fn a_burst_through_a_jump_host_is_no_more_than_its_sshd_takes() {
+    let cluster = Cluster::new();
+    // Two fewer than we send at once: those that it drops come again.
+    let (Some(host), Some(bastion)) = (cluster.sshd(), Bastion::with("MaxStartups 4\n")) else { return };
+    let target = Target { via: vec![bastion.jump()], ..cluster.at(host.port, true) };
+    let burst = (0..16).map(|_| Host::connect_from_afar_for_bulk(&target));
+    let hosts = futures::future::join_all(burst).await;
+    let errors: Vec<String> = hosts.iter().filter_map(|host| host.as_ref().err().map(ToString::to_string)).collect();
+    assert!(errors.is_empty(), "{errors:#?}\n{}", bastion.sshd.log());
+    assert_eq!(bastion.sshd.log().matches("Accepted publickey").count(), 16);
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_a_jump_host_is_told() {
     let Some((_cluster, _host, bastion, target)) = behind_a_bastion() else { return };
     let through = |jump: Jump| Target { via: vec![jump], ..target.clone() };
@@ -127,6 +145,22 @@ async fn what_is_wrong_with_a_jump_host_is_told() {
     assert!(matches!(why, JumpError::Passage { .. }), "{why}");
     let why = fails(through(Jump { port: free_port(), ..bastion.jump() })).await;
     assert!(matches!(why, JumpError::Connect(_)), "{why}");
+
+    // It takes connections and drops each of them: it is asked a few times.
+    let dropping = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = dropping.local_addr().unwrap().port();
+    let mut asked = 0;
+    let drops = async {
+        while dropping.accept().await.is_ok() {
+            asked += 1;
+        }
+    };
+    let why = tokio::select! {
+        why = fails(through(Jump { port, ..bastion.jump() })) => why,
+        () = drops => panic!("nothing more is accepted"),
+    };
+    assert!(matches!(why, JumpError::Dropped { .. }), "{why}");
+    assert_eq!(asked, 5);
 }
 
 /// A real agent with one key.

@@ -221,6 +221,9 @@ fn at_jump(failure: Failure, jump: &str, why: &JumpError) -> Failure {
                 format!("then: ssh-keygen -R {}, and ssh to it once, comparing the fingerprint", in_known_hosts(place)),
             )
         }
+        JumpError::Dropped { .. } => failure
+            .help("try again in a moment; if many go through it at once, its sshd_config says how many may: MaxStartups")
+            .help(format!("see whether ssh {} works from here; --jump names another one, --jump none none", for_ssh(jump))),
         JumpError::Login { .. } => {
             failure.help(format!("see which key lets you in: ssh -v {}; ssh-add gives it to your agent", for_ssh(jump)))
         }
