@@ -3,6 +3,8 @@
 //! It is offered the key that was given for it, where one was; else what `ssh` would offer: the keys of the user's agent,
 //! then those in files. The key of what lies behind it is used inside the channel alone.
 
+mod offer;
+
 use std::{
     path::PathBuf,
     sync::Arc,
@@ -14,7 +16,6 @@ use russh::{
     keys::{
         Algorithm, Error as KeyFileError, HashAlg, PrivateKeyWithHashAlg, PublicKey,
         agent::{AgentIdentity, client::AgentClient},
-        load_public_key, load_secret_key,
     },
 };
 use tokio::net::UnixStream;
@@ -199,23 +200,13 @@ impl Jump {
             }
         }
         for path in &self.keys {
-            let key = match load_secret_key(path, None) {
+            let key = match offer::of_file(path, &offered) {
                 Ok(key) => key,
-                Err(KeyFileError::IO(e)) if e.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(KeyFileError::KeyIsEncrypted) => {
-                    tried
-                        .push(format!("not {}, which has a passphrase (ssh-add gives it to an agent)", path.display()));
-                    continue;
-                }
-                Err(error) => {
-                    tried.push(format!("not {} ({error})", path.display()));
+                Err(why) => {
+                    tried.extend(why);
                     continue;
                 }
             };
-            // An agent's keys come without their comments.
-            if offered.iter().any(|key_of_agent| key_of_agent.key_data() == key.public_key().key_data()) {
-                continue;
-            }
             tried.push(path.display().to_string());
             let hash = hash(handle, key.public_key()).await;
             let answer = handle
@@ -254,25 +245,13 @@ impl Jump {
                 return None;
             }
         };
-        let in_files: Vec<PublicKey> = self.keys.iter().filter_map(|path| public_of(path)).collect();
+        let in_files: Vec<PublicKey> = self.keys.iter().filter_map(|path| offer::public_of(path)).collect();
         let keys = identities.into_iter().filter_map(|identity| match identity {
             AgentIdentity::PublicKey { key, .. } => Some(key),
             AgentIdentity::Certificate { .. } => None,
         });
-        let same = |a: &PublicKey, b: &PublicKey| a.key_data() == b.key_data();
-        let mut keys: Vec<PublicKey> =
-            keys.filter(|key| !self.only_keys || in_files.iter().any(|file| same(file, key))).collect();
-        // Those that were chosen for this host first: an sshd has patience for six.
-        keys.sort_by_key(|key| !in_files.iter().any(|file| same(file, key)));
-        Some((agent, keys))
+        Some((agent, offer::of_agent(keys.collect(), &in_files, self.only_keys)))
     }
-}
-
-/// The public half of a key in a file: it lies beside it or, where an agent has the other half, is the file.
-fn public_of(path: &std::path::Path) -> Option<PublicKey> {
-    let mut beside = path.as_os_str().to_owned();
-    beside.push(".pub");
-    load_public_key(path).or_else(|_| load_public_key(beside)).ok()
 }
 
 /// How a key signs; of one kind there are several ways.

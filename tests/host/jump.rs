@@ -201,7 +201,12 @@ async fn the_users_agent_logs_in_to_a_jump_host() {
     let by_agent = Target { via: vec![jump.clone()], ..target.clone() };
     assert!(Host::connect_from_afar_for_bulk(&by_agent).await.unwrap().exec("true", None).await.unwrap().success());
 
-    // Of a person who says that only some keys are for this host, the agent's others are not shown.
+    // Of a person who says that only some keys are for this host, the agent's others are not shown. A public half alone says which.
+    let public = ClientKey::from_openssh(&std::fs::read_to_string(bastion.home.join("id_ed25519")).unwrap()).unwrap();
+    bastion.sshd.write("person/alone.pub", &public.public_line("in the agent alone"));
+    let named = Jump { only_keys: true, keys: vec![bastion.home.join("alone.pub")], ..jump.clone() };
+    let by_half = Target { via: vec![named], ..target.clone() };
+    assert!(Host::connect_from_afar_for_bulk(&by_half).await.unwrap().exec("true", None).await.unwrap().success());
     let only = Target { via: vec![Jump { only_keys: true, ..jump }], ..target };
     let error = Host::connect_from_afar_for_bulk(&only).await.map(drop).unwrap_err();
     assert!(matches!(error, ConnectError::Jump { why: JumpError::Login { .. }, .. }), "{error}");
