@@ -32,7 +32,7 @@ pub mod exit {
 }
 
 /// Why a verb failed.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Failure {
     what: String,
     help: Vec<String>,

@@ -19,7 +19,7 @@ use tokio::{
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::{
-    ConnectError, HostPin, Target, race,
+    ConnectError, HostPin, Jump, Target, race,
     way::{self, Hop, Way},
 };
 
@@ -179,13 +179,14 @@ pub struct Expected {
 pub async fn login(target: &Target, patience: Patience) -> Result<Login, ConnectError> {
     let addresses = target.addresses();
     // Through others each attempt is a login at the first of them too, and takes many round trips before anything answers.
-    let head_start = if addresses.known || !target.via.is_empty() { HEAD_START_OF_KNOWN } else { HEAD_START };
+    let through_others = addresses.in_order.iter().any(|(_, _, via)| !via.is_empty());
+    let head_start = if addresses.known || through_others { HEAD_START_OF_KNOWN } else { HEAD_START };
     let mut attempts = Vec::new();
-    for (_, address) in &addresses.in_order {
-        attempts.push(meet(target, address, patience));
+    for (_, address, via) in &addresses.in_order {
+        attempts.push(meet(target, address, via, patience));
     }
     let (at, (met, grip, hops)) = race::first(attempts, head_start).await.map_err(ConnectError::of_several)?;
-    if let Some((index, _)) = addresses.in_order.get(at) {
+    if let Some((index, ..)) = addresses.in_order.get(at) {
         target.is_good_at(*index);
     }
     let Met { mut handle, presented, ending, place, trip } = met;
@@ -204,8 +205,13 @@ pub async fn login(target: &Target, patience: Patience) -> Result<Login, Connect
 }
 
 /// The host at one of its addresses.
-async fn meet(target: &Target, address: &str, patience: Patience) -> Result<(Met, Grip, Vec<Hop>), ConnectError> {
-    let (way, ending) = way_there(target, address, patience).await?;
+async fn meet(
+    target: &Target,
+    address: &str,
+    via: &[Jump],
+    patience: Patience,
+) -> Result<(Met, Grip, Vec<Hop>), ConnectError> {
+    let (way, ending) = way_there(via, (address, target.port), patience).await?;
     let expected = Expected { place: place(address, target.port), keys: target.trust.keys(), ending, jump: None };
     let met = shake_hands(way.stream, expected, way.trip, patience).await.map_err(|error| match error {
         Unmet::Key(presented) => ConnectError::HostKeyMismatch {
@@ -219,13 +225,17 @@ async fn meet(target: &Target, address: &str, patience: Patience) -> Result<(Met
     Ok((met, way.grip, way.hops))
 }
 
-/// The way to one of its addresses, and what will have ended it. A jump host that drops us is tried a few times.
-async fn way_there(target: &Target, address: &str, patience: Patience) -> Result<(Way, Ending), ConnectError> {
+/// The way to an address, and what will have ended it. A jump host that drops us is tried a few times.
+async fn way_there(
+    via: &[Jump],
+    (address, port): (&str, u16),
+    patience: Patience,
+) -> Result<(Way, Ending), ConnectError> {
     let mut pauses = AFTER_A_DROP.iter();
     loop {
         // Of its own: what ended an attempt is not what ends the next.
         let ending = Ending::default();
-        let error = match way::to(&target.via, address, target.port, patience, &ending).await {
+        let error = match way::to(via, address, port, patience, &ending).await {
             Ok(way) => return Ok((way, ending)),
             Err(error) => error,
         };

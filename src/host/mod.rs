@@ -76,12 +76,21 @@ pub struct Target {
     pub client_key: ClientKey,
     /// The host key to expect.
     pub trust: Trust,
-    /// Other addresses that may be the same host's: whichever leads to its key first is taken.
-    pub also: Vec<String>,
-    /// The hosts to go through, the first of them from here.
+    /// The hosts to go through to the address, the first of them from here.
     pub via: Vec<Jump>,
+    /// Other addresses that may be the same host's: whichever leads to its key first is taken.
+    pub also: Vec<Place>,
     /// Which of the addresses was good last.
     pub good: Good,
+}
+
+/// An address of a host, and the way there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// An IP address or a name.
+    pub address: String,
+    /// The hosts to go through, the first of them from here.
+    pub via: Vec<Jump>,
 }
 
 /// Which of a host's addresses was good last: the same for all copies of a target.
@@ -97,8 +106,8 @@ impl Default for Good {
 
 /// The addresses of a host.
 struct Addresses<'a> {
-    /// Where each stands in the target, the best first.
-    in_order: Vec<(usize, &'a str)>,
+    /// Where each stands in the target, and the way there, the best first.
+    in_order: Vec<(usize, &'a str, &'a [Jump])>,
     /// Whether the first one was good before.
     known: bool,
 }
@@ -142,18 +151,20 @@ impl Target {
             user: "root".to_owned(),
             client_key,
             trust,
-            also: Vec::new(),
             via: Vec::new(),
+            also: Vec::new(),
             good: Good::default(),
         }
     }
 
     fn addresses(&self) -> Addresses<'_> {
-        let all = std::iter::once(&self.address).chain(&self.also).map(String::as_str).enumerate();
-        let mut in_order: Vec<_> = all.collect();
+        let first = (self.address.as_str(), self.via.as_slice());
+        let others = self.also.iter().map(|place| (place.address.as_str(), place.via.as_slice()));
+        let all = std::iter::once(first).chain(others).enumerate();
+        let mut in_order: Vec<_> = all.map(|(at, (address, via))| (at, address, via)).collect();
         let good = self.good.0.load(Ordering::Relaxed);
-        in_order.sort_by_key(|(at, _)| *at != good);
-        Addresses { known: in_order.first().is_some_and(|(at, _)| *at == good), in_order }
+        in_order.sort_by_key(|(at, ..)| *at != good);
+        Addresses { known: in_order.first().is_some_and(|(at, ..)| *at == good), in_order }
     }
 
     fn is_good_at(&self, address: usize) {
@@ -203,13 +214,16 @@ mod tests {
     fn the_address_that_was_good_is_tried_first_by_every_copy() {
         let pin =
             HostSeed::generate().host_key(&HostId { cluster: String::new(), slot: String::new(), incarnation: 0 });
-        let target = Target { also: vec!["b".into()], ..Target::pinned("a", ClientKey::generate(), pin.pin()) };
+        let jump = Jump::given("c", 22, "me", pin.pin(), ClientKey::generate());
+        let also = vec![Place { address: "b".to_owned(), via: vec![jump] }];
+        let target = Target { also, ..Target::pinned("a", ClientKey::generate(), pin.pin()) };
         let order = |target: &Target| {
             let found = target.addresses();
-            (found.in_order.iter().map(|(_, a)| *a).collect::<String>(), found.known)
+            let step = |(_, address, via): &(usize, &str, &[Jump])| format!("{address}{} ", via.len());
+            (found.in_order.iter().map(step).collect::<String>(), found.known)
         };
-        assert_eq!(order(&target), ("ab".to_owned(), false));
+        assert_eq!(order(&target), ("a0 b1 ".to_owned(), false));
         target.clone().is_good_at(1);
-        assert_eq!(order(&target), ("ba".to_owned(), true));
+        assert_eq!(order(&target), ("b1 a0 ".to_owned(), true));
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use testkit::host::{ClientKey, ConnectError, Host, Jump, JumpError, Target, known_hosts};
+use testkit::host::{ClientKey, ConnectError, Host, Jump, JumpError, Place, Target, known_hosts};
 
 use super::{
     Cluster,
@@ -218,8 +218,8 @@ async fn of_several_addresses_the_one_that_proves_the_key_is_taken() {
     let Some(sshd) = cluster.sshd() else { return };
     // It takes connections and says nothing, as what a private address of somebody else's leads to.
     let silent = tokio::net::TcpListener::bind(("127.0.0.2", sshd.port)).await.unwrap();
-    let target =
-        Target { address: "127.0.0.2".to_owned(), also: vec!["127.0.0.1".to_owned()], ..cluster.at(sshd.port, true) };
+    let also = vec![Place { address: "127.0.0.1".to_owned(), via: Vec::new() }];
+    let target = Target { address: "127.0.0.2".to_owned(), also, ..cluster.at(sshd.port, true) };
     let begin = Instant::now();
     let host = Host::connect_from_afar_for_bulk(&target).await.unwrap();
     // The silent one alone would be given fifteen seconds.
@@ -229,4 +229,14 @@ async fn of_several_addresses_the_one_that_proves_the_key_is_taken() {
     tokio::time::timeout(Duration::from_secs(30), silent.accept()).await.unwrap().unwrap();
     assert!(Host::connect_from_afar_for_bulk(&target).await.unwrap().exec("true", None).await.unwrap().success());
     assert!(futures::FutureExt::now_or_never(silent.accept()).is_none());
+}
+
+#[tokio::test]
+async fn each_address_of_a_host_has_its_own_way() {
+    let Some((_cluster, _host, bastion, target)) = behind_a_bastion() else { return };
+    // Nobody listens at the one that is reached directly; the jump host leads to the other.
+    let also = vec![Place { address: "127.0.0.1".to_owned(), via: target.via.clone() }];
+    let target = Target { address: "127.0.0.2".to_owned(), via: Vec::new(), also, ..target };
+    assert!(Host::connect_from_afar_for_bulk(&target).await.unwrap().exec("true", None).await.unwrap().success());
+    assert_eq!(bastion.sshd.log().matches("Accepted publickey").count(), 1);
 }

@@ -1,6 +1,7 @@
 //! The hosts of a cluster as a person names them, and the way there: through [`jump`] hosts, as their [`ssh_config`]
 //! knows them.
 
+mod detour;
 mod jump;
 pub mod nodes;
 mod reach;

@@ -5,18 +5,13 @@
 //!
 //! All verbs come to hosts this way, so whatever leads there (jump hosts, several addresses) is said here alone.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    str,
-};
+use std::str;
 
-use futures::future::join_all;
-
-use super::jump::{Route, for_ssh};
+use super::{detour::Detour, jump::for_ssh};
 use crate::cli::{Context, failure::Failure, hosts::nodes, kubernetes::Kubernetes};
 use crate::{
     api::{NodeStatus, SwarmCluster, secret_key},
-    host::{ClientKey, ConnectError, Host, HostPin, Jump, JumpError, Target, written},
+    host::{ClientKey, ConnectError, Host, HostPin, JumpError, Place, Target},
 };
 
 /// What it takes to log in to the hosts of a cluster.
@@ -28,20 +23,11 @@ pub struct Reach {
     detour: Detour,
 }
 
-/// The hosts that are gone through.
-#[derive(Debug)]
-enum Detour {
-    /// The same for all, as the user or the cluster says.
-    Said(Vec<Jump>),
-    /// As the user's OpenSSH has them for an address.
-    Configured(BTreeMap<String, Vec<Jump>>),
-}
-
 /// A line of `known_hosts`.
 #[derive(Debug)]
-struct Known {
-    names: Vec<String>,
-    pin: HostPin,
+pub struct Known {
+    pub names: Vec<String>,
+    pub pin: HostPin,
 }
 
 impl Reach {
@@ -72,13 +58,7 @@ impl Reach {
             .filter(|line| !line.trim().is_empty() && !line.starts_with('#'))
             .map(|line| known(line).ok_or_else(|| broken(secret_key::KNOWN_HOSTS, "has a line that does not read")))
             .collect::<Result<_, _>>()?;
-        let detour = match Detour::said(context, cluster).await? {
-            Some(detour) => detour,
-            None => match given(cluster, &known, &key)? {
-                Some(jump) => Detour::Said(vec![jump]),
-                None => Detour::configured(context, cluster).await?,
-            },
-        };
+        let detour = Detour::of(context, cluster, &known, &key).await?;
         Ok(Self { key, known, secret, detour })
     }
 
@@ -87,21 +67,39 @@ impl Reach {
         let Some(address) = node.address.as_deref() else {
             return Err(Failure::new(format!("{} has no address yet{}", node.name, state(node))));
         };
-        let also = [&node.private_address, &node.public_address].into_iter().flatten().filter(|a| *a != address);
-        let also: Vec<String> = also.cloned().collect();
+        let all = addresses(node);
         // The address must fit, too: a slot that is filled again keeps its name.
         let has = |known: &Known, name: &str| known.names.iter().any(|k| k == name);
         let named: Vec<&Known> = self.known.iter().filter(|known| has(known, &node.name)).collect();
-        let fits = |known: &&&Known| has(known, address) || also.iter().any(|other| has(known, other));
+        let fits = |known: &&&Known| all.iter().any(|address| has(known, address));
         let Some(known) = named.iter().find(fits) else {
             return Err(self.not_known(node, address, &named));
         };
-        let via = self.detour.to(address);
-        // One way leads to all addresses of a target.
-        let also = also.into_iter().filter(|other| self.detour.to(other) == via).collect();
-        let target = Target::pinned(address, self.key.clone(), known.pin.clone());
+        let place = |address: &&str| {
+            let via = self.detour.to(address).ok()?.to_vec();
+            Some(Place { address: (*address).to_owned(), via })
+        };
+        let mut places = all.iter().filter_map(place);
+        let Some(Place { address, via }) = places.next() else {
+            let unknown = || Failure::new(format!("no way to {} is known", node.name));
+            return Err(self.no_way(node).cloned().unwrap_or_else(unknown));
+        };
+        let also = places.collect();
+        let target = Target::pinned(&address, self.key.clone(), known.pin.clone());
         let (port, user) = (node.port.unwrap_or(target.port), node.user.clone().unwrap_or(target.user));
-        Ok(Target { port, user, also, via: via.to_vec(), ..target })
+        Ok(Target { port, user, via, also, ..target })
+    }
+
+    /// Why no way leads to a node, where the hosts in between are not known for any of its addresses.
+    pub fn no_way(&self, node: &NodeStatus) -> Option<&Failure> {
+        let mut lost = None;
+        for address in addresses(node) {
+            match self.detour.to(address) {
+                Ok(_) => return None,
+                Err(failure) => lost = lost.or(Some(failure)),
+            }
+        }
+        lost
     }
 
     /// That there is no host key of a node, or one for another place.
@@ -130,66 +128,6 @@ impl Reach {
         let target = self.target(node)?;
         Host::connect_from_afar_for_bulk(&target).await.map_err(|e| not_connected(&node.name, &e))
     }
-}
-
-impl Detour {
-    /// The hosts on the way to an address.
-    fn to(&self, address: &str) -> &[Jump] {
-        match self {
-            Self::Said(jumps) => jumps,
-            Self::Configured(jumps) => jumps.get(address).map_or(&[], Vec::as_slice),
-        }
-    }
-
-    /// What the user says, else the cluster.
-    async fn said(context: &Context, cluster: &SwarmCluster) -> Result<Option<Self>, Failure> {
-        let of_spec = cluster.spec.access.as_ref().and_then(|access| access.jump_host.as_deref());
-        let said = match (&context.hosts.jump, of_spec) {
-            (Some(route), _) => Some(route.clone()),
-            (None, Some(text)) => Some(text.parse::<Route>().map_err(|e| {
-                Failure::new(format!("spec.access.jumpHost: {e}")).help("--jump says another one, --jump none none")
-            })?),
-            (None, None) => None,
-        };
-        match said {
-            Some(route) => Ok(Some(Self::Said(route.jumps(&context.configs).await?))),
-            None => Ok(None),
-        }
-    }
-
-    /// As the user's OpenSSH has it.
-    async fn configured(context: &Context, cluster: &SwarmCluster) -> Result<Self, Failure> {
-        let mut configured = BTreeMap::new();
-        let nodes = cluster.status.iter().flat_map(|s| &s.nodes);
-        let addresses: BTreeSet<&String> =
-            nodes.flat_map(|n| [&n.address, &n.private_address, &n.public_address]).flatten().collect();
-        let asked = addresses.into_iter().map(async |address| (address, context.configs.jump_of(address).await));
-        for (address, jump) in join_all(asked).await {
-            if let Some(text) = jump? {
-                let route: Route = text
-                    .parse()
-                    .map_err(|e| Failure::new(format!("ProxyJump of {address} in the configuration of ssh: {e}")))?;
-                configured.insert(address.clone(), route.jumps(&context.configs).await?);
-            }
-        }
-        Ok(Self::Configured(configured))
-    }
-}
-
-/// The host that the operator goes through, which the cluster's key opens.
-fn given(cluster: &SwarmCluster, known: &[Known], key: &ClientKey) -> Result<Option<Jump>, Failure> {
-    let Some(jump) = cluster.spec.provider.hosts.as_ref().and_then(|hosts| hosts.jump_host.as_ref()) else {
-        return Ok(None);
-    };
-    let name = written(&jump.address, jump.port);
-    let Some(known) =
-        known.iter().find(|k| k.names.iter().any(|n| n == secret_key::JUMP_HOST) && k.names.contains(&name))
-    else {
-        return Err(Failure::new(format!("the host key of the jump host {name} is not in the cluster's Secret yet"))
-            .help("the operator takes it from known_hosts of spec.provider.hosts.secretRef: see what it says about the cluster")
-            .help("--jump names another way"));
-    };
-    Ok(Some(Jump::given(&jump.address, jump.port, &jump.user, known.pin.clone(), key.clone())))
 }
 
 /// Why there is no connection to a node, and what to do about it.
@@ -245,6 +183,17 @@ fn in_known_hosts(place: &str) -> String {
     }
 }
 
+/// The addresses of a node, the one to connect to first.
+pub fn addresses(node: &NodeStatus) -> Vec<&str> {
+    let mut all: Vec<&str> = Vec::new();
+    for address in [&node.address, &node.private_address, &node.public_address].into_iter().flatten() {
+        if !all.contains(&address.as_str()) {
+            all.push(address);
+        }
+    }
+    all
+}
+
 fn state(node: &NodeStatus) -> String {
     match &node.message {
         Some(message) => format!(" ({:?}: {message})", node.state),
@@ -260,9 +209,23 @@ fn known(line: &str) -> Option<Known> {
 }
 
 #[cfg(test)]
+impl Reach {
+    /// One that knows hosts by these names, each by a key of its own.
+    pub fn fixture(names: &[&str], detour: Detour) -> Self {
+        let seed = crate::host::HostSeed::generate();
+        let line = |(at, names): (usize, &&str)| {
+            let id = crate::host::HostId { cluster: String::new(), slot: format!("m{at}"), incarnation: 0 };
+            Known { names: names.split(',').map(str::to_owned).collect(), pin: seed.host_key(&id).pin() }
+        };
+        let known = names.iter().enumerate().map(line).collect();
+        Self { key: ClientKey::generate(), known, secret: "foo-ssh".to_owned(), detour }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{api::NodeRole, api::NodeState, host::HostSeed};
+    use crate::{api::NodeRole, api::NodeState};
 
     fn node(name: &str, address: &str) -> NodeStatus {
         serde_json::from_value(serde_json::json!({
@@ -271,18 +234,13 @@ mod tests {
         .unwrap()
     }
 
-    fn line(names: &str) -> Known {
-        let id = crate::host::HostId { cluster: "uid".to_owned(), slot: "m0".to_owned(), incarnation: 0 };
-        known(&format!("{names} {}", HostSeed::generate().host_key(&id).public_line())).unwrap()
-    }
-
-    fn reach(names: &str, detour: Detour) -> Reach {
-        Reach { key: ClientKey::generate(), known: vec![line(names)], secret: "foo-ssh".to_owned(), detour }
+    fn reach(names: &str) -> Reach {
+        Reach::fixture(&[names], Detour::default())
     }
 
     #[test]
     fn a_host_key_counts_only_for_its_slot_at_its_address() {
-        let reach = reach("foo-m0,10.0.0.1", Detour::Said(Vec::new()));
+        let reach = reach("foo-m0,10.0.0.1");
         assert_eq!(reach.target(&node("foo-m0", "10.0.0.1")).unwrap().address, "10.0.0.1");
         let failure = reach.target(&node("foo-m1", "10.0.0.1")).unwrap_err();
         assert!(failure.what().contains("is not in Secret \"foo-ssh\" yet"), "{failure}");
@@ -301,36 +259,45 @@ mod tests {
 
     #[test]
     fn a_host_is_tried_at_all_of_its_addresses() {
-        let reach = reach("foo-m0,10.0.0.1,203.0.113.7", Detour::Said(Vec::new()));
+        let reach = reach("foo-m0,10.0.0.1,203.0.113.7");
         let mut at_both = node("foo-m0", "203.0.113.9");
         at_both.private_address = Some("10.0.0.1".to_owned());
         at_both.public_address = Some("203.0.113.9".to_owned());
         // A public address that has just changed does not keep anybody out.
         let target = reach.target(&at_both).unwrap();
-        assert_eq!((target.address.as_str(), target.also), ("203.0.113.9", vec!["10.0.0.1".to_owned()]));
+        let also = Place { address: "10.0.0.1".to_owned(), via: Vec::new() };
+        assert_eq!((target.address.as_str(), target.also), ("203.0.113.9", vec![also]));
     }
 
     #[test]
-    fn a_detour_is_that_of_the_address_or_of_all() {
-        let jump = |name: &str| Jump {
-            name: name.to_owned(),
-            address: name.to_owned(),
-            port: 22,
-            user: "me".to_owned(),
-            known: Vec::new(),
-            key: None,
-            agent: None,
-            keys: Vec::new(),
-            only_keys: false,
-        };
-        let configured = Detour::Configured([("10.0.0.1".to_owned(), vec![jump("b")])].into());
-        for (detour, address, through) in [
-            (Detour::Said(vec![jump("a"), jump("b")]), "10.0.0.1", "a b"),
-            (configured, "10.0.0.1", "b"),
-            (Detour::Configured([("10.0.0.9".to_owned(), vec![jump("b")])].into()), "10.0.0.1", ""),
+    fn each_address_has_its_own_way_and_one_without_is_passed_over() {
+        let mut at_both = node("foo-m0", "203.0.113.9");
+        at_both.private_address = Some("10.0.0.1".to_owned());
+        at_both.public_address = at_both.address.clone();
+        // What the user's OpenSSH says of addresses; then all that are tried, each with the hosts in between.
+        for (configured, tried) in [
+            (&[("10.0.0.1", Some("b"))][..], Some("203.0.113.9<- 10.0.0.1<-b")),
+            (&[], Some("203.0.113.9<- 10.0.0.1<-")),
+            (&[("10.0.0.1", Some("b")), ("203.0.113.9", Some("c"))], Some("203.0.113.9<-c 10.0.0.1<-b")),
+            (&[("10.0.0.1", None)], Some("203.0.113.9<-")),
+            (&[("203.0.113.9", None), ("10.0.0.1", Some("b"))], Some("10.0.0.1<-b")),
+            (&[("203.0.113.9", None), ("10.0.0.1", None)], None),
         ] {
-            let via = reach("foo-m0,10.0.0.1", detour).target(&node("foo-m0", address)).unwrap().via;
-            assert_eq!(via.into_iter().map(|j| j.name).collect::<Vec<_>>().join(" "), through);
+            let reach = Reach::fixture(&["foo-m0,10.0.0.1,203.0.113.9"], Detour::fixture(configured));
+            let found = reach.target(&at_both);
+            assert_eq!(reach.no_way(&at_both).is_some(), tried.is_none(), "{configured:?}");
+            let Some(tried) = tried else {
+                assert!(found.unwrap_err().what().contains("203.0.113.9"), "{configured:?}");
+                continue;
+            };
+            let target = found.unwrap();
+            let first = Place { address: target.address, via: target.via };
+            let shown = |place: Place| {
+                let via: Vec<String> = place.via.into_iter().map(|jump| jump.name).collect();
+                format!("{}<-{}", place.address, via.join(","))
+            };
+            let all: Vec<String> = std::iter::once(first).chain(target.also).map(shown).collect();
+            assert_eq!(all.join(" "), tried);
         }
     }
 }
