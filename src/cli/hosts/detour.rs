@@ -83,21 +83,26 @@ impl Detour {
         let nodes: Vec<&NodeStatus> = cluster.status.iter().flat_map(|s| &s.nodes).collect();
         let all: BTreeSet<&str> = nodes.iter().copied().flat_map(addresses).collect();
         let asked = all.into_iter().map(async |address| (address, context.configs.jump_of(address).await));
-        let mut configured = BTreeMap::new();
+        let (mut configured, mut silent) = (BTreeMap::new(), Vec::new());
         for (address, said) in join_all(asked).await {
             match said {
                 Ok(Some(text)) => {
                     configured.insert(address.to_owned(), by_proxy_jump(context, address, &text).await);
                 }
                 Ok(None) => {}
-                Err(failure) => {
-                    configured.insert(address.to_owned(), Err(failure));
-                }
+                Err(why) => silent.push((address, why)),
             }
+        }
+        if let Some((why, warning)) = directly(&silent)
+            && context.configs.first_time(why)
+        {
+            context.printer.warn(warning);
         }
         let detour = Self::Configured(configured);
         for (address, failure) in detour.passed_over(&nodes) {
-            context.printer.warn(format_args!("{address} is not tried, and the node's other address is: {failure}"));
+            if context.configs.first_time(failure.what()) {
+                context.printer.warn(format_args!("{address} is not tried, and the node's other address is: {failure}"));
+            }
         }
         detour
     }
@@ -113,6 +118,22 @@ impl Detour {
         }
         found
     }
+}
+
+/// Where `ssh` does not tell of these addresses whether they have a `ProxyJump`, and why not: why, and what is said of it.
+/// Nothing of the user's is offered to them, so they are tried without one.
+fn directly<'a>(silent: &'a [(&str, String)]) -> Option<(&'a str, String)> {
+    let (address, why) = silent.first()?;
+    let others = match silent.len() - 1 {
+        0 => String::new(),
+        1 => " and one other address".to_owned(),
+        more => format!(" and {more} other addresses"),
+    };
+    let warning = format!(
+        "`ssh -G {address}` does not tell how it is reached: {why}; {address}{others} may have a ProxyJump, and is tried without: \
+         mend the configuration of ssh, or say the way with --jump (none for no detour)"
+    );
+    Some((why.as_str(), warning))
 }
 
 /// The hosts that the `ProxyJump` of an address names.
@@ -205,6 +226,23 @@ mod tests {
             let detour = Detour::fixture(&lost);
             let found: Vec<&str> = detour.passed_over(&[&one, &two]).into_iter().map(|(address, _)| address).collect();
             assert_eq!(found, told, "{lost:?}");
+        }
+    }
+
+    #[test]
+    fn an_ssh_that_does_not_tell_is_told_once_for_all_addresses() {
+        let why = "it took longer than 5 s";
+        for (addresses, words) in [
+            (&["10.0.0.1"][..], Some("`ssh -G 10.0.0.1` does not tell how it is reached: it took longer than 5 s; 10.0.0.1 may have")),
+            (&["10.0.0.1", "10.0.0.2"], Some("; 10.0.0.1 and one other address may have a ProxyJump")),
+            (&["10.0.0.1", "10.0.0.2", "10.0.0.3"], Some("; 10.0.0.1 and 2 other addresses may have a ProxyJump")),
+            (&[], None),
+        ] {
+            let silent: Vec<(&str, String)> = addresses.iter().map(|address: &&str| (*address, why.to_owned())).collect();
+            match (directly(&silent), words) {
+                (Some((cause, warning)), Some(words)) => assert!(cause == why && warning.contains(words), "{warning}"),
+                (found, words) => assert_eq!(found.is_some(), words.is_some(), "{addresses:?}"),
+            }
         }
     }
 }

@@ -4,7 +4,7 @@
 //! Where there is no `ssh`, there is no configuration of it either, and its defaults count.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
     process::{Output, Stdio},
@@ -46,7 +46,10 @@ pub struct SshConfig {
 
 /// Asks for configurations, each once.
 #[derive(Debug, Default)]
-pub struct SshConfigs(Mutex<BTreeMap<Asked, SshConfig>>);
+pub struct SshConfigs {
+    known: Mutex<BTreeMap<Asked, SshConfig>>,
+    told: Mutex<BTreeSet<String>>,
+}
 
 /// Host, user and port as they were named.
 type Asked = (String, Option<String>, Option<u16>);
@@ -66,36 +69,56 @@ impl SshConfigs {
         if let Some(config) = self.known().get(&asked) {
             return Ok(config.clone());
         }
-        let said = ask(host, user, port).await?;
+        let said = ask(host, user, port).await.map_err(|why| {
+            Failure::new(format!("`ssh -G {host}` does not tell how the host is reached: {why}"))
+                .help("mend the configuration of ssh that it speaks of, or go directly: --jump none")
+        })?;
+        Ok(self.keep(asked, said.as_deref()))
+    }
+
+    /// Reads what was said of a host.
+    fn keep(&self, asked: Asked, said: Option<&str>) -> SshConfig {
+        let (host, user, port) = &asked;
         let environment = Environment {
             home: home(),
             user: std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok(),
             agent: std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
         };
-        let mut config = read(said.as_deref(), host, &environment);
-        config.user = user.map_or(config.user, str::to_owned);
+        let mut config = read(said, host, &environment);
+        config.user = user.clone().unwrap_or(config.user);
         config.port = port.unwrap_or(config.port);
         self.known().insert(asked, config.clone());
-        Ok(config)
+        config
     }
 
     /// The `ProxyJump` of a host that is named so. Where no file can have one, nothing is asked.
     ///
     /// # Errors
-    /// As of [`of`](Self::of).
-    pub async fn jump_of(&self, host: &str) -> Result<Option<String>, Failure> {
+    /// There is an `ssh`, and it does not tell: why.
+    pub async fn jump_of(&self, host: &str) -> Result<Option<String>, String> {
         let user_file = home().map(|home| home.join(".ssh/config"));
         let files = [user_file.as_deref(), Some(Path::new("/etc/ssh/ssh_config"))];
         let may = files.into_iter().flatten().any(|file| fs::read_to_string(file).is_ok_and(|text| may_jump(&text)));
         if !may {
             return Ok(None);
         }
-        Ok(self.of(host, None, None).await?.jump)
+        let asked = (host.to_owned(), None, None);
+        if let Some(config) = self.known().get(&asked) {
+            return Ok(config.jump.clone());
+        }
+        let said = ask(host, None, None).await?;
+        Ok(self.keep(asked, said.as_deref()).jump)
+    }
+
+    /// Whether this is said for the first time.
+    pub fn first_time(&self, what: &str) -> bool {
+        // Nothing panics while it holds this lock.
+        self.told.lock().unwrap_or_else(PoisonError::into_inner).insert(what.to_owned())
     }
 
     fn known(&self) -> MutexGuard<'_, BTreeMap<Asked, SshConfig>> {
-        // Nothing panics while it holds this lock.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        // Nor this one.
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -114,8 +137,8 @@ fn in_folder(folder: &str) -> bool {
         .any(|text| text.to_ascii_lowercase().contains("proxyjump"))
 }
 
-/// What `ssh -G` says; nothing where there is no `ssh`.
-async fn ask(host: &str, user: Option<&str>, port: Option<u16>) -> Result<Option<String>, Failure> {
+/// What `ssh -G` says; nothing where there is no `ssh`. Where it does not tell: why.
+async fn ask(host: &str, user: Option<&str>, port: Option<u16>) -> Result<Option<String>, String> {
     let mut command = Command::new("ssh");
     command.arg("-G");
     if let Some(user) = user {
@@ -126,22 +149,22 @@ async fn ask(host: &str, user: Option<&str>, port: Option<u16>) -> Result<Option
     }
     // What begins with a dash must not be an option.
     command.args(["--", host]).stdin(Stdio::null()).kill_on_drop(true);
-    said(host, timeout(ASKED_WITHIN, command.output()).await.ok())
+    said(timeout(ASKED_WITHIN, command.output()).await.ok())
 }
 
 /// What became of asking; `None` where it took too long.
-fn said(host: &str, output: Option<io::Result<Output>>) -> Result<Option<String>, Failure> {
-    let why = match output {
-        Some(Ok(output)) if output.status.success() => {
-            return Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned()));
+fn said(output: Option<io::Result<Output>>) -> Result<Option<String>, String> {
+    match output {
+        Some(Ok(output)) if output.status.success() => Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned())),
+        Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Some(Ok(output)) => {
+            let complaint = String::from_utf8_lossy(&output.stderr);
+            let lines: Vec<&str> = complaint.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+            Err(if lines.is_empty() { format!("it ended with {}", output.status) } else { lines.join("; ") })
         }
-        Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Some(Ok(output)) => String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        Some(Err(error)) => error.to_string(),
-        None => format!("it took longer than {} s", ASKED_WITHIN.as_secs()),
-    };
-    Err(Failure::new(format!("`ssh -G {host}` does not tell how the host is reached: {why}"))
-        .help("mend the configuration of ssh that it speaks of, or go directly: --jump none"))
+        Some(Err(error)) => Err(error.to_string()),
+        None => Err(format!("it took longer than {} s", ASKED_WITHIN.as_secs())),
+    }
 }
 
 /// What this process is told of its user.
@@ -253,13 +276,21 @@ mod tests {
             let status = std::os::unix::process::ExitStatusExt::from_raw(code << 8);
             Some(Ok(Output { status, stdout: b"port 22\n".to_vec(), stderr: stderr.into() }))
         };
-        assert_eq!(said("b", ended(0, "")).ok(), Some(Some("port 22\n".to_owned())));
-        assert_eq!(said("b", Some(Err(io::ErrorKind::NotFound.into()))).ok(), Some(None));
-        let wrong = [(ended(255, "config line 3: Bad option: Foo"), "Bad option: Foo"), (None, "longer than 5 s")];
-        for (output, words) in wrong {
-            let failure = said("b", output).unwrap_err().to_string();
-            assert!(failure.contains(words) && failure.contains("ssh -G b"), "{failure}");
+        assert_eq!(said(ended(0, "")), Ok(Some("port 22\n".to_owned())));
+        assert_eq!(said(Some(Err(io::ErrorKind::NotFound.into()))), Ok(None));
+        for (output, words) in [
+            (ended(255, "line 3: Bad option: Foo\r\nterminating\n"), "line 3: Bad option: Foo; terminating"),
+            (ended(1, ""), "it ended with exit status: 1"),
+            (None, "it took longer than 5 s"),
+        ] {
+            assert_eq!(said(output), Err(words.to_owned()));
         }
+    }
+
+    #[test]
+    fn what_is_told_is_told_once() {
+        let configs = SshConfigs::default();
+        assert_eq!(["a", "b", "a"].map(|what| configs.first_time(what)), [true, true, false]);
     }
 
     #[test]
