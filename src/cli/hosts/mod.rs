@@ -7,6 +7,8 @@ pub mod nodes;
 mod reach;
 mod ssh_config;
 
+#[cfg(test)]
+pub use self::detour::Detour;
 pub use self::{
     jump::HostArgs,
     reach::{REACHABLE, Reach, THROUGH},

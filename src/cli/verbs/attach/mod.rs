@@ -90,9 +90,10 @@ pub async fn run(context: &Context, args: &Args) -> Result<u8, Failure> {
         // In words, where it has no address or no host key.
         reach.target(named_nodes::one(&cluster, Some(name))?)?;
     }
-    let (wanted, listed) = watch::channel(nodes::candidates(&cluster, &reach, named.as_deref()));
+    let (wanted, listed) = watch::channel(nodes::candidates(&cluster, &reach, named.as_deref(), &[]));
     if wanted.borrow().is_empty() {
-        return Err(named_nodes::not_ready(&cluster, "no manager of it can be reached yet"));
+        let not_yet = || named_nodes::not_ready(&cluster, "no manager of it can be reached yet");
+        return Err(nodes::lost(&cluster, &reach, named.as_deref()).unwrap_or_else(not_yet));
     }
     let socket = match (&args.socket, args.command.as_slice()) {
         (Some(path), _) => LocalSocket::bind(path).await,
