@@ -49,6 +49,8 @@ pub struct Jump {
     pub user: String,
     /// The host keys that prove it. There must be some: none is taken on trust.
     pub known: Vec<HostPin>,
+    /// By which name the user's `known_hosts` have these; none where they were given with it.
+    pub known_as: Option<String>,
     /// The key that opens it, before any that are the user's.
     pub key: Option<ClientKey>,
     /// The socket of the user's agent.
@@ -77,6 +79,7 @@ impl Jump {
             port,
             user: user.to_owned(),
             known: vec![pin],
+            known_as: None,
             key: Some(key),
             agent: None,
             keys: Vec::new(),

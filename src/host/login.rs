@@ -231,7 +231,7 @@ async fn way_there(
     (address, port): (&str, u16),
     patience: Patience,
 ) -> Result<(Way, Ending), ConnectError> {
-    let mut pauses = AFTER_A_DROP.iter();
+    let mut pauses = AFTER_A_DROP.into_iter();
     loop {
         // Of its own: what ended an attempt is not what ends the next.
         let ending = Ending::default();
@@ -374,5 +374,9 @@ pub fn hung_up(place: &str, message: String) -> ConnectError {
 
 /// An address as people write it.
 pub fn place(address: &str, port: u16) -> String {
-    if port == 22 { address.to_owned() } else { format!("{address}:{port}") }
+    match port {
+        22 => address.to_owned(),
+        port if address.contains(':') => format!("[{address}]:{port}"),
+        port => format!("{address}:{port}"),
+    }
 }

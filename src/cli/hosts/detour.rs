@@ -83,11 +83,18 @@ impl Detour {
         let nodes: Vec<&NodeStatus> = cluster.status.iter().flat_map(|s| &s.nodes).collect();
         let all: BTreeSet<&str> = nodes.iter().copied().flat_map(addresses).collect();
         let asked = all.into_iter().map(async |address| (address, context.configs.jump_of(address).await));
+        // Many addresses have the same.
+        let mut ways: BTreeMap<String, Result<Vec<Jump>, Failure>> = BTreeMap::new();
         let (mut configured, mut silent) = (BTreeMap::new(), Vec::new());
         for (address, said) in join_all(asked).await {
             match said {
                 Ok(Some(text)) => {
-                    configured.insert(address.to_owned(), by_proxy_jump(context, address, &text).await);
+                    let way = match ways.get(&text) {
+                        Some(way) => Result::clone(way),
+                        None => by_proxy_jump(context, address, &text).await,
+                    };
+                    ways.insert(text, way.clone());
+                    configured.insert(address.to_owned(), way);
                 }
                 Ok(None) => {}
                 Err(why) => silent.push((address, why)),
@@ -167,6 +174,7 @@ fn jump(name: &str) -> Jump {
         port: 22,
         user: "me".to_owned(),
         known: Vec::new(),
+        known_as: None,
         key: None,
         agent: None,
         keys: Vec::new(),

@@ -4,8 +4,11 @@ use std::{fmt, str::FromStr};
 
 use super::ssh_config::{SshConfig, SshConfigs};
 use crate::{
-    cli::failure::{Failure, exit},
-    host::{Jump, KeyError, known_hosts},
+    cli::{
+        failure::{Failure, exit},
+        shell::quoted,
+    },
+    host::{Jump, KeyError, known_hosts, written},
 };
 
 /// A jump host of a jump host of a jump host: more is a circle.
@@ -94,10 +97,11 @@ impl Route {
     /// # Errors
     /// One of them is not known by a host key, or is reached in a way that is not followed.
     pub async fn jumps(&self, configs: &SshConfigs) -> Result<Vec<Jump>, Failure> {
-        let mut jumps = Vec::new();
+        let mut jumps: Vec<Jump> = Vec::new();
         for stop in self.whole(configs).await? {
             let config = configs.of(&stop.host, stop.user.as_deref(), stop.port).await?;
-            jumps.push(jump(&stop, config)?);
+            let jump = jump(&stop, config, &for_ssh(&jumps, &stop.to_string()))?;
+            jumps.push(jump);
         }
         Ok(jumps)
     }
@@ -113,19 +117,33 @@ impl Route {
             let before: Self = before.parse().map_err(|e| Failure::new(format!("ProxyJump of {first}: {e}")))?;
             stops.splice(0..0, before.0);
         }
-        Err(Failure::new(format!("the ProxyJumps of {} lead in a circle", stops.last().map_or("it", |s| &s.host)))
-            .help("see them: ssh -G HOST | grep -i proxyjump"))
+        let last = stops.last().map_or("it", |stop| &stop.host);
+        Err(Failure::new(format!("the ProxyJumps of {last} lead in a circle"))
+            .help(format!("see them: ssh -G {} | grep -i proxyjump", quoted(last))))
     }
 }
 
-/// A jump host's name as a command line of `ssh` takes it, where a port belongs to a URI.
-pub fn for_ssh(name: &str) -> String {
+/// What `ssh` takes on a shell's line to log in to a jump host, through those before it. A port belongs to a URI.
+pub fn for_ssh(before: &[Jump], name: &str) -> String {
+    // An IPv6 address in a list is in brackets.
+    let in_list = |jump: &Jump| match jump.name.parse::<Stop>() {
+        Ok(Stop { user, host, port }) if host.contains(':') => {
+            let user = user.map(|user| format!("{user}@")).unwrap_or_default();
+            format!("{user}[{host}]{}", port.map(|port| format!(":{port}")).unwrap_or_default())
+        }
+        _ => jump.name.clone(),
+    };
+    let through = match before {
+        [] => String::new(),
+        before => format!("-J {} ", quoted(&before.iter().map(in_list).collect::<Vec<_>>().join(","))),
+    };
     let has_port = name.parse::<Stop>().is_ok_and(|stop| stop.port.is_some());
-    if has_port { format!("ssh://{name}") } else { name.to_owned() }
+    let name = if has_port { format!("ssh://{name}") } else { name.to_owned() };
+    format!("{through}{}", quoted(&name))
 }
 
-/// The jump host that the user's OpenSSH knows so.
-fn jump(stop: &Stop, config: SshConfig) -> Result<Jump, Failure> {
+/// The jump host that the user's OpenSSH knows so. `words` are what `ssh` takes to log in to it.
+fn jump(stop: &Stop, config: SshConfig, words: &str) -> Result<Jump, Failure> {
     if let Some(command) = config.command {
         return Err(Failure::new(format!(
             "the jump host {stop} has a ProxyCommand in the configuration of ssh ({command}), which is not followed"
@@ -137,7 +155,6 @@ fn jump(stop: &Stop, config: SshConfig) -> Result<Jump, Failure> {
         [] => "no file, as the configuration of ssh has it".to_owned(),
         files => files.iter().map(|f| f.display().to_string()).collect::<Vec<_>>().join(", "),
     };
-    let words = for_ssh(&stop.to_string());
     let log_in =
         format!("log in to it once and compare the fingerprint that is shown with the host's own: ssh {words}");
     let known = known_hosts(name, port, &config.known_hosts).map_err(|error| match error {
@@ -153,12 +170,14 @@ fn jump(stop: &Stop, config: SshConfig) -> Result<Jump, Failure> {
         .help(log_in)
         .exit(exit::FAILED));
     }
+    let known_as = Some(written(name, port));
     Ok(Jump {
         name: stop.to_string(),
         address: config.host_name,
         port: config.port,
         user: config.user,
         known,
+        known_as,
         key: None,
         agent: config.agent,
         keys: config.keys,
@@ -169,6 +188,7 @@ fn jump(stop: &Stop, config: SshConfig) -> Result<Jump, Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::{ClientKey, HostId, HostSeed};
 
     #[test]
     fn jump_hosts_are_written_as_for_ssh() {
@@ -185,14 +205,18 @@ mod tests {
         ] {
             assert_eq!(text.parse(), Ok(Route(stops)), "{text}");
         }
-        for (text, shown, words) in [
-            ("me@b", "me@b", "me@b"),
-            ("me@b:2222", "me@b:2222", "ssh://me@b:2222"),
-            ("[fd00::1]:2200", "[fd00::1]:2200", "ssh://[fd00::1]:2200"),
-            ("fd00::1", "fd00::1", "fd00::1"),
+        for (text, shown, words, listed) in [
+            ("me@b", "me@b", "me@b", "-J me@b c"),
+            ("me@b:2222", "me@b:2222", "ssh://me@b:2222", "-J me@b:2222 c"),
+            ("[fd00::1]:2200", "[fd00::1]:2200", "'ssh://[fd00::1]:2200'", "-J '[fd00::1]:2200' c"),
+            ("me@fd00::1", "me@fd00::1", "me@fd00::1", "-J 'me@[fd00::1]' c"),
+            (r"CORP\me@b", r"CORP\me@b", r"'CORP\me@b'", r"-J 'CORP\me@b' c"),
         ] {
             let stop: Stop = text.parse().unwrap();
-            assert_eq!((stop.to_string().as_str(), for_ssh(text).as_str()), (shown, words));
+            assert_eq!((stop.to_string().as_str(), for_ssh(&[], text).as_str()), (shown, words));
+            let pin = HostSeed::generate().host_key(&HostId { cluster: String::new(), slot: String::new(), incarnation: 0 });
+            let before = Jump { name: text.to_owned(), ..Jump::given("b", 22, "me", pin.pin(), ClientKey::generate()) };
+            assert_eq!(for_ssh(&[before], "c"), listed);
         }
         for wrong in ["", "a,", "-oProxyCommand=x", "me@-x", "a b", "a:0", "a:x", "@a", "a;b", "$(a)", "[::1]22"] {
             assert!(wrong.parse::<Route>().is_err(), "{wrong}");
@@ -208,10 +232,11 @@ mod tests {
             known_hosts: vec!["/nowhere/known_hosts".into()],
             ..SshConfig::default()
         };
-        let failure = jump(&stop, config.clone()).unwrap_err();
+        let words = "-J outer ssh://me@bastion:2222";
+        let failure = jump(&stop, config.clone(), words).unwrap_err();
         assert!(failure.what().contains("/nowhere/known_hosts"), "{failure}");
-        assert!(failure.remedies()[0].ends_with("ssh ssh://me@bastion:2222"), "{failure}");
-        let failure = jump(&stop, SshConfig { command: Some("nc x".to_owned()), ..config }).unwrap_err();
+        assert!(failure.remedies()[0].ends_with("ssh -J outer ssh://me@bastion:2222"), "{failure}");
+        let failure = jump(&stop, SshConfig { command: Some("nc x".to_owned()), ..config }, words).unwrap_err();
         assert!(failure.what().contains("ProxyCommand"), "{failure}");
     }
 }

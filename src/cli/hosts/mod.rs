@@ -5,12 +5,14 @@ mod detour;
 mod jump;
 pub mod nodes;
 mod reach;
+mod remedy;
 mod ssh_config;
 
 #[cfg(test)]
 pub use self::detour::Detour;
 pub use self::{
     jump::HostArgs,
-    reach::{REACHABLE, Reach, THROUGH},
+    reach::Reach,
+    remedy::{REACHABLE, THROUGH},
     ssh_config::SshConfigs,
 };

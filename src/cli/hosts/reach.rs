@@ -7,16 +7,17 @@
 
 use std::str;
 
-use super::{detour::Detour, jump::for_ssh};
+use super::{detour::Detour, remedy::not_connected};
 use crate::cli::{Context, failure::Failure, hosts::nodes, kubernetes::Kubernetes};
 use crate::{
     api::{NodeStatus, SwarmCluster, secret_key},
-    host::{ClientKey, ConnectError, Host, HostPin, JumpError, Place, Target},
+    host::{ClientKey, Host, HostPin, Place, Target},
 };
 
 /// What it takes to log in to the hosts of a cluster.
 #[derive(Debug)]
 pub struct Reach {
+    cluster: String,
     key: ClientKey,
     known: Vec<Known>,
     secret: String,
@@ -59,7 +60,8 @@ impl Reach {
             .map(|line| known(line).ok_or_else(|| broken(secret_key::KNOWN_HOSTS, "has a line that does not read")))
             .collect::<Result<_, _>>()?;
         let detour = Detour::of(context, cluster, &known, &key).await?;
-        Ok(Self { key, known, secret, detour })
+        let cluster = cluster.metadata.name.clone().unwrap_or_default();
+        Ok(Self { cluster, key, known, secret, detour })
     }
 
     /// Where the node is, how it is come to, and which key it must show.
@@ -81,8 +83,10 @@ impl Reach {
         };
         let mut places = all.iter().filter_map(place);
         let Some(Place { address, via }) = places.next() else {
-            let unknown = || Failure::new(format!("no way to {} is known", node.name));
-            return Err(self.no_way(node).cloned().unwrap_or_else(unknown));
+            let why = self.no_way(node).map_or("it is not known", Failure::what);
+            let failure = Failure::new(format!("there is no way to {}: {why}", node.name));
+            let remedies = self.no_way(node).map(Failure::remedies).unwrap_or_default();
+            return Err(remedies.iter().fold(failure, |failure, help| failure.help(help)));
         };
         let also = places.collect();
         let target = Target::pinned(&address, self.key.clone(), known.pin.clone());
@@ -120,66 +124,13 @@ impl Reach {
             state(node)
         ))
         .help("the operator writes what it knows over it at its next look, within 20 s: try again then")
-        .help("if it stays so, see that the operator runs, and what it says: kubectl testkit describe")
+        .help(format!("if it stays so, see that the operator runs, and what it says: kubectl testkit describe {}", self.cluster))
     }
 
     /// A connection of its own to the node.
     pub async fn connect(&self, node: &NodeStatus) -> Result<Host, Failure> {
         let target = self.target(node)?;
-        Host::connect_from_afar_for_bulk(&target).await.map_err(|e| not_connected(&node.name, &e))
-    }
-}
-
-/// Why there is no connection to a node, and what to do about it.
-pub fn not_connected(name: &str, error: &ConnectError) -> Failure {
-    let failure = Failure::new(format!("no connection to {name}: {error}"));
-    match error.at_first() {
-        ConnectError::HostKeyMismatch { .. } => {
-            failure.help("try again when the cluster is ready; if it is, somebody may be in between: go no further")
-        }
-        ConnectError::AuthFailed { .. } | ConnectError::HungUp { .. } => failure.help("try again in a minute"),
-        ConnectError::Jump { jump, why } => at_jump(failure, jump, why),
-        ConnectError::Refused { .. }
-        | ConnectError::Unreachable { .. }
-        | ConnectError::Timeout { .. }
-        | ConnectError::AtNone { .. } => failure.help(REACHABLE).help(THROUGH),
-    }
-}
-
-/// What to look at where a host is not reached.
-pub const REACHABLE: &str = "see that this machine may reach the hosts: on EC2, spec.accessCIDRs and \
-                             spec.provider.ec2.connectTo (Public or Private)";
-/// How a host is reached that cannot be reached from here.
-pub const THROUGH: &str = "through a host that may reach them: --jump [USER@]HOST[:PORT], or spec.access.jumpHost";
-
-fn at_jump(failure: Failure, jump: &str, why: &JumpError) -> Failure {
-    match why {
-        JumpError::Key { place, .. } => {
-            failure.help("somebody may be in between: go no further, unless you know that it has a new key").help(
-                format!("then: ssh-keygen -R {}, and ssh to it once, comparing the fingerprint", in_known_hosts(place)),
-            )
-        }
-        JumpError::Dropped { .. } => failure
-            .help("try again in a moment; if many go through it at once, its sshd_config says how many may: MaxStartups")
-            .help(format!("see whether ssh {} works from here; --jump names another one, --jump none none", for_ssh(jump))),
-        JumpError::Login { .. } => {
-            failure.help(format!("see which key lets you in: ssh -v {}; ssh-add gives it to your agent", for_ssh(jump)))
-        }
-        JumpError::Passage { .. } => {
-            failure.help("see that the jump host may reach the hosts: spec.accessCIDRs, and that its sshd forwards TCP")
-        }
-        JumpError::Connect(_) => {
-            let words = for_ssh(jump);
-            failure.help(format!("see whether ssh {words} works from here; --jump names another one, --jump none none"))
-        }
-    }
-}
-
-/// What known_hosts has a place by.
-fn in_known_hosts(place: &str) -> String {
-    match place.split_once(':') {
-        Some((host, port)) if !port.contains(':') => format!("'[{host}]:{port}'"),
-        _ => place.to_owned(),
+        Host::connect_from_afar_for_bulk(&target).await.map_err(|e| not_connected(&node.name, &target, &e))
     }
 }
 
@@ -218,7 +169,7 @@ impl Reach {
             Known { names: names.split(',').map(str::to_owned).collect(), pin: seed.host_key(&id).pin() }
         };
         let known = names.iter().enumerate().map(line).collect();
-        Self { key: ClientKey::generate(), known, secret: "foo-ssh".to_owned(), detour }
+        Self { cluster: "foo".to_owned(), key: ClientKey::generate(), known, secret: "foo-ssh".to_owned(), detour }
     }
 }
 

@@ -10,16 +10,20 @@ const SSH: u16 = 22;
 pub enum KnownHostError {
     /// No line names it.
     #[error(
-        "has no line for {0}: add the ed25519 key of the host, as `ssh-keyscan -t ed25519` prints it, once you have compared it with the host's own"
+        "has no line for {name}: add the ed25519 key of the host, as `{scan}` prints it, once you have compared it with the host's own",
+        name = .0,
+        scan = scan(.0)
     )]
     Unknown(String),
     /// No line that can be read names it.
     #[error(
-        "has no line for {0}, but hashed names, which are not read: write the names as they are (ssh-keyscan without -H)"
+        "has no line for {name}, but hashed names, which are not read: write the names as they are (`{scan}`, without -H)",
+        name = .0,
+        scan = scan(.0)
     )]
     Hashed(String),
     /// Lines name it with keys of other kinds.
-    #[error("has no ed25519 key for {0}: add it, as `ssh-keyscan -t ed25519` prints it")]
+    #[error("has no ed25519 key for {name}: add it, as `{scan}` prints it", name = .0, scan = scan(.0))]
     Kind(String),
     /// Its key is one that was revoked.
     #[error("has the key of {0} as revoked")]
@@ -30,6 +34,14 @@ pub enum KnownHostError {
 #[must_use]
 pub fn written(address: &str, port: u16) -> String {
     if port == SSH { address.to_owned() } else { format!("[{address}]:{port}") }
+}
+
+/// What prints the key of a host of that name, for a shell.
+fn scan(name: &str) -> String {
+    match name.strip_prefix('[').and_then(|rest| rest.split_once("]:")) {
+        Some((address, port)) => format!("ssh-keyscan -t ed25519 -p {port} {address}"),
+        None => format!("ssh-keyscan -t ed25519 {name}"),
+    }
 }
 
 /// The key that a host must show: the first of ed25519 on a line that names it.
@@ -92,5 +104,20 @@ mod tests {
         }
         let hashed = format!("|1|F1E1KeoE/eEWhi10WpGv4OdiO6Y=|3988QV0VE8wmZL7suNrYQLITLCg= {A}");
         assert_eq!(known_host(&hashed, "10.0.0.5", 22), Err(KnownHostError::Hashed("10.0.0.5".to_owned())));
+    }
+
+    #[test]
+    fn what_is_to_be_typed_works_as_it_stands() {
+        for (address, port, words) in [
+            ("10.0.0.5", 22, "`ssh-keyscan -t ed25519 10.0.0.5`"),
+            ("10.0.0.5", 2222, "`ssh-keyscan -t ed25519 -p 2222 10.0.0.5`"),
+            ("fd00::1", 2222, "`ssh-keyscan -t ed25519 -p 2222 fd00::1`"),
+        ] {
+            let name = written(address, port);
+            for error in [KnownHostError::Unknown, KnownHostError::Hashed, KnownHostError::Kind] {
+                let error = error(name.clone()).to_string();
+                assert!(error.contains(words) && error.contains(&name), "{error}");
+            }
+        }
     }
 }
