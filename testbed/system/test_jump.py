@@ -47,7 +47,8 @@ def near(space):
 
 
 def test_a_worker_is_reached_through_the_manager(near, tmp_path):
-    nodes = {node["name"]: node["address"] for node in near.status("swarmcluster", "near")["nodes"]}
+    listed = {node["name"]: node for node in near.status("swarmcluster", "near")["nodes"]}
+    nodes = {name: node["address"] for name, node in listed.items()}
     manager, worker = nodes["near-m0"], nodes["near-w0"]
     known = base64.b64decode(near.get("secret", "near-ssh")["data"]["known_hosts"]).decode()
     person = Person(tmp_path, manager, known)
@@ -75,6 +76,16 @@ def test_a_worker_is_reached_through_the_manager(near, tmp_path):
     # The user's OpenSSH says it, then the cluster, and the command line above both.
     person.write(f"Host {worker}\n  ProxyJump bastion\n")
     assert comes_from() == manager
+    # An ssh that does not tell is said once for all nodes, and costs the detour alone.
+    person.write(f"Nonsense yes\nHost {worker}\n  ProxyJump bastion\n")
+    assert comes_from() != manager
+    told = person.plugin(near, "exec", "near", "--on", "all", "--", "true")
+    assert told.returncode == 0 and told.stderr.count("warning:") == 1 and "configuration option" in told.stderr, told
+    # So does a jump host that cannot be had, where there is no other way; and it is said how to type it.
+    all_of_it = {listed["near-w0"].get(name, worker) for name in ("address", "privateAddress", "publicAddress")}
+    person.write(f"Host {' '.join(all_of_it)}\n  ProxyJump root@192.0.2.9:2222\n")
+    lost = person.plugin(near, "exec", "near", "--on", "all", "--", "true")
+    assert lost.returncode == 255 and "ssh ssh://root@192.0.2.9:2222" in lost.stderr and "near-m0" not in lost.stderr, lost
     person.write("")
     kubectl("patch", "swarmcluster", "near", "-n", near.name, "--type=merge", "-p", '{"spec": {"access": {"jumpHost": "bastion"}}}')
     assert comes_from() == manager
