@@ -5,19 +5,13 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs,
     path::{Path, PathBuf},
-    process::{Output, Stdio},
     sync::{Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
 
-use tokio::{process::Command, time::timeout};
-
+use super::ssh_command::ask;
 use crate::cli::failure::Failure;
-
-/// How long `ssh -G` may take: it runs what `Match exec` has, and looks names up where it is told to.
-const ASKED_WITHIN: Duration = Duration::from_secs(5);
 
 /// What counts for a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -137,36 +131,6 @@ fn in_folder(folder: &str) -> bool {
         .any(|text| text.to_ascii_lowercase().contains("proxyjump"))
 }
 
-/// What `ssh -G` says; nothing where there is no `ssh`. Where it does not tell: why.
-async fn ask(host: &str, user: Option<&str>, port: Option<u16>) -> Result<Option<String>, String> {
-    let mut command = Command::new("ssh");
-    command.arg("-G");
-    if let Some(user) = user {
-        command.args(["-l", user]);
-    }
-    if let Some(port) = port {
-        command.args(["-p", &port.to_string()]);
-    }
-    // What begins with a dash must not be an option.
-    command.args(["--", host]).stdin(Stdio::null()).kill_on_drop(true);
-    said(timeout(ASKED_WITHIN, command.output()).await.ok())
-}
-
-/// What became of asking; `None` where it took too long.
-fn said(output: Option<io::Result<Output>>) -> Result<Option<String>, String> {
-    match output {
-        Some(Ok(output)) if output.status.success() => Ok(Some(String::from_utf8_lossy(&output.stdout).into_owned())),
-        Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-        Some(Ok(output)) => {
-            let complaint = String::from_utf8_lossy(&output.stderr);
-            let lines: Vec<&str> = complaint.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
-            Err(if lines.is_empty() { format!("it ended with {}", output.status) } else { lines.join("; ") })
-        }
-        Some(Err(error)) => Err(error.to_string()),
-        None => Err(format!("it took longer than {} s", ASKED_WITHIN.as_secs())),
-    }
-}
-
 /// What this process is told of its user.
 struct Environment {
     home: Option<PathBuf>,
@@ -268,23 +232,6 @@ mod tests {
             "hostname b\nidentityfile none\nuserknownhostsfile none\nglobalknownhostsfile none\nidentityagent none\n";
         let config = read(Some(said), "b", &environment());
         assert_eq!((config.keys.len(), config.known_hosts.len(), config.agent), (0, 0, None));
-    }
-
-    #[test]
-    fn an_ssh_that_does_not_tell_is_an_error_and_none_is_not() {
-        let ended = |code: i32, stderr: &str| {
-            let status = std::os::unix::process::ExitStatusExt::from_raw(code << 8);
-            Some(Ok(Output { status, stdout: b"port 22\n".to_vec(), stderr: stderr.into() }))
-        };
-        assert_eq!(said(ended(0, "")), Ok(Some("port 22\n".to_owned())));
-        assert_eq!(said(Some(Err(io::ErrorKind::NotFound.into()))), Ok(None));
-        for (output, words) in [
-            (ended(255, "line 3: Bad option: Foo\r\nterminating\n"), "line 3: Bad option: Foo; terminating"),
-            (ended(1, ""), "it ended with exit status: 1"),
-            (None, "it took longer than 5 s"),
-        ] {
-            assert_eq!(said(output), Err(words.to_owned()));
-        }
     }
 
     #[test]
