@@ -37,12 +37,14 @@ where
     while let Some(state) = states.next().await {
         match state {
             Ok(object) => show(object)?,
-            // What is refused stays so; what breaks off is begun again.
-            Err(watcher::Error::WatchStartFailed(e) | watcher::Error::InitialListFailed(e)) if is_refused(&e) => {
-                let namespace = (!all).then_some(kubernetes.namespace.as_str());
-                return Err(kubernetes.explain(&e, &Attempt { verb: "watch", resource, namespace, name: None }));
-            }
-            Err(error) => tracing::debug!(%error, resource, "a watch broke off"),
+            Err(error) => match failed_call(&error) {
+                // What is refused stays so; what breaks off is begun again.
+                Some((verb, cause)) if is_refused(cause) => {
+                    let namespace = (!all).then_some(kubernetes.namespace.as_str());
+                    return Err(kubernetes.explain(cause, &Attempt { verb, resource, namespace, name: None }));
+                }
+                _ => tracing::debug!(%error, resource, "a watch broke off"),
+            },
         }
     }
     Ok(())
@@ -59,37 +61,95 @@ pub async fn until<K, T>(
 where
     K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + 'static,
 {
-    // An API server that restarts is no reason to give up; what it refuses is.
-    let explain = |error: watcher::Error| match error {
-        watcher::Error::InitialListFailed(e) => {
-            Some(kubernetes.explain(&e, &kubernetes.attempt("list", resource, Some(name))))
-        }
-        watcher::Error::WatchStartFailed(e @ kube::Error::Api(_)) => {
-            Some(kubernetes.explain(&e, &kubernetes.attempt("watch", resource, Some(name))))
-        }
-        _ => None,
-    };
-    let mut seen = false;
+    let mut errors = Errors::default();
     let mut states = pin!(watcher::watch_object(api, name).default_backoff());
     loop {
         match states.try_next().await {
             Ok(Some(state)) => {
-                seen = true;
+                errors = Errors { seen: true, refusals: 0 };
                 if let Some(found) = look(state) {
                     return Ok(found);
                 }
             }
             Ok(None) => return Err(Failure::new(format!("the watch of {resource} {name:?} ended"))),
-            // What fails at the first try is for the person; what fails later may pass.
             Err(error) => {
-                if let Some(failure) = explain(error).filter(|_| !seen) {
-                    return Err(failure);
+                if let Some((verb, cause)) = failed_call(&error)
+                    && errors.are_final(is_refused(cause))
+                {
+                    return Err(kubernetes.explain(cause, &kubernetes.attempt(verb, resource, Some(name))));
                 }
             }
         }
     }
 }
 
+/// How often in a row a call is refused until that is the answer: an API server that begins may know nobody yet.
+const REFUSED: u32 = 3;
+
+/// What became of a watch so far.
+#[derive(Debug, Default)]
+struct Errors {
+    /// A state was seen.
+    seen: bool,
+    /// So many calls were refused since.
+    refusals: u32,
+}
+
+impl Errors {
+    /// Whether one more is for the person. What fails at the first try is; what fails later may pass, as when an API
+    /// server restarts; what is refused again and again stays so.
+    fn are_final(&mut self, refused: bool) -> bool {
+        self.refusals = if refused { self.refusals + 1 } else { 0 };
+        !self.seen || self.refusals >= REFUSED
+    }
+}
+
+/// The call that failed, by the verb that RBAC knows it by, and its error.
+fn failed_call(error: &watcher::Error) -> Option<(&'static str, &kube::Error)> {
+    match error {
+        watcher::Error::InitialListFailed(cause) => Some(("list", cause)),
+        watcher::Error::WatchStartFailed(cause) => Some(("watch", cause)),
+        _ => None,
+    }
+}
+
 fn is_refused(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if matches!(status.code, 401 | 403 | 404))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(code: u16) -> kube::Error {
+        kube::Error::Api(kube::core::Status { code, ..Default::default() }.boxed())
+    }
+
+    #[test]
+    fn the_call_that_was_refused_is_named() {
+        for (error, verb, refused) in [
+            (watcher::Error::InitialListFailed(status(403)), "list", true),
+            (watcher::Error::WatchStartFailed(status(403)), "watch", true),
+            (watcher::Error::WatchStartFailed(status(401)), "watch", true),
+            (watcher::Error::WatchStartFailed(status(503)), "watch", false),
+        ] {
+            let (called, cause) = failed_call(&error).unwrap();
+            assert_eq!((called, is_refused(cause)), (verb, refused), "{error}");
+        }
+        assert!(failed_call(&watcher::Error::NoResourceVersion).is_none());
+    }
+
+    #[test]
+    fn what_fails_at_first_or_is_refused_for_good_is_told() {
+        for (seen, refused, told_at) in [
+            (false, &[false][..], Some(0)),
+            (true, &[false, false, false, false], None),
+            // Who may list and not watch would wait for ever.
+            (true, &[true, true, true], Some(2)),
+            (true, &[true, true, false, true, true], None),
+        ] {
+            let mut errors = Errors { seen, refusals: 0 };
+            assert_eq!(refused.iter().position(|refused| errors.are_final(*refused)), told_at, "{seen} {refused:?}");
+        }
+    }
 }
