@@ -89,15 +89,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
-    let failed: Vec<Failure> = ended.into_iter().filter_map(Result::err).collect();
-    let count = failed.len();
-    for failure in &failed {
-        printer.failure(failure);
-    }
-    match count {
-        0 => Ok(()),
-        count => Err(Failure::new(format!("{count} of {} could not be purged", found.go.len()))),
-    }
+    rm::all_of(context, found.go.len(), ended.into_iter().filter_map(Result::err).collect(), "purged")
 }
 
 /// What goes and what stays though it is old enough.
