@@ -81,12 +81,11 @@ async fn perform(context: &Context, args: &Args) -> Result<u8, Failure> {
         }
     };
     let mut object = object(args, &old, failed.as_deref())?;
-    // A cluster that is gone would be waited for until somebody makes it again.
     let named = args.cluster.as_ref().or(old.spec.cluster_ref.as_ref().map(|r| &r.name));
     if args.how.making.dry_run != Some(DryRun::Client)
         && let Some(cluster) = named
     {
-        kubernetes.cluster(cluster).await.map_err(|failure| match &args.cluster {
+        run::is_there(context, &kubernetes, cluster).await.map_err(|failure| match &args.cluster {
             None => failure.help(format!("run on another cluster: kubectl testkit rerun {} --cluster NAME", args.run)),
             Some(_) => failure,
         })?;

@@ -14,7 +14,10 @@ use crate::{
     cli::{
         Context,
         failure::{Failure, exit},
-        kubernetes::making::{self, DryRun},
+        kubernetes::{
+            Kubernetes,
+            making::{self, DryRun},
+        },
     },
 };
 
@@ -74,17 +77,26 @@ pub async fn run(context: &Context, args: &Args) -> Result<u8, Failure> {
 async fn perform(context: &Context, args: &Args) -> Result<u8, Failure> {
     let mut object = object(args)?;
     let kubernetes = context.kubernetes().await?;
-    // A misspelt cluster would be waited for until somebody makes it.
     if args.how.making.dry_run != Some(DryRun::Client)
         && let Some(cluster) = object.pointer("/spec/clusterRef/name").and_then(Value::as_str)
     {
-        match kubernetes.cluster(cluster).await {
-            // Whoever may make runs need not see clusters.
-            Err(failure) if failure.code() == exit::NOT_ALLOWED => context.printer.detail(failure),
-            found => drop(found?),
-        }
+        is_there(context, &kubernetes, cluster).await?;
     }
     make_and_follow(context, &kubernetes, &mut object, &args.how).await
+}
+
+/// Looks whether the cluster of a run is there: one that is misspelt or gone would be waited for until somebody makes it.
+pub(in crate::cli) async fn is_there(
+    context: &Context,
+    kubernetes: &Kubernetes,
+    cluster: &str,
+) -> Result<(), Failure> {
+    match kubernetes.cluster(cluster).await {
+        // Whoever may make runs need not see clusters.
+        Err(failure) if failure.code() == exit::NOT_ALLOWED => context.printer.detail(failure),
+        found => drop(found?),
+    }
+    Ok(())
 }
 
 fn object(args: &Args) -> Result<Value, Failure> {
