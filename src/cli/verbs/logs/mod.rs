@@ -100,7 +100,12 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     match stage(&run) {
         Stage::Ended => print_kept(context, &kubernetes, &run, 0, &part).await,
         Stage::Running { .. } => {
-            Live::default().stream(context, &kubernetes, &run, false, &part).await.map_err(Failure::from)
+            let read = Live::default().stream(context, &kubernetes, &run, false, &part).await.map_err(Failure::from);
+            read.map_err(|failure| match failure.code() {
+                exit::NOT_ALLOWED => failure
+                    .help(format!("or have what is kept of it, when it has ended: kubectl testkit logs {} -f", args.run)),
+                _ => failure,
+            })
         }
         Stage::Waiting => {
             Err(Failure::new(format!("run {:?} has not written anything yet: {}", args.run, message(&run)))
