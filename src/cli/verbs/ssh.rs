@@ -19,7 +19,8 @@ use crate::host::{Said, Session, SessionInput};
   kubectl testkit ssh nightly -- 'docker ps -q | wc -l'    one word is a line for the node's shell
   ssh root@$(kubectl testkit ssh nightly --print)          with a key of your own
 
-A node is named by name, slot (m0), instance id, address, leader, manager or worker.")]
+A node is named by name, slot (m0), instance id, address, leader, manager or worker.
+255 means that it could not be reached, 4 that the API server does not let you look for it.")]
 pub struct Args {
     /// The cluster
     #[arg(add = crate::cli::shell::complete::clusters())]
@@ -40,10 +41,16 @@ pub struct Args {
 
 /// Connects.
 pub async fn run(context: &Context, args: &Args) -> Result<u8, Failure> {
-    perform(context, args).await.map_err(|failure| match failure.code() {
-        exit::FAILED | exit::NOT_ALLOWED if !args.print => failure.exit(exit::NO_COMMAND),
-        _ => failure,
-    })
+    perform(context, args).await.map_err(|failure| failure.exit(code(failure.code(), args.print)))
+}
+
+/// As OpenSSH has it, but for what the API server does not allow: trying again would not help, and every verb says so by
+/// the same code.
+fn code(of_failure: u8, print: bool) -> u8 {
+    match of_failure {
+        exit::FAILED if !print => exit::NO_COMMAND,
+        code => code,
+    }
 }
 
 async fn perform(context: &Context, args: &Args) -> Result<u8, Failure> {
@@ -118,5 +125,23 @@ async fn follow_size(input: &SessionInput) {
     while changes.recv().await.is_some() {
         let now = person::here();
         input.resize(now.columns, now.rows).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_allowed_is_told_from_a_node_that_is_away() {
+        for (of_failure, print, is) in [
+            (exit::FAILED, false, exit::NO_COMMAND),
+            (exit::FAILED, true, exit::FAILED),
+            (exit::NOT_ALLOWED, false, exit::NOT_ALLOWED),
+            (exit::NO_COMMAND, false, exit::NO_COMMAND),
+            (exit::PIPE_CLOSED, false, exit::PIPE_CLOSED),
+        ] {
+            assert_eq!(code(of_failure, print), is, "{of_failure} {print}");
+        }
     }
 }
