@@ -156,6 +156,24 @@ fn people_may_do_what_their_role_says() {
         );
     }
     all(&user("testkit-user"), &[("list", "secrets", here)], false);
+    // A job makes runs, and reads and removes nothing else.
+    namespace.apply(&binding("testkit-ci")).unwrap();
+    let job = [
+        ("create", "e2eruns.testkit.dev", here),
+        ("patch", "e2eruns.testkit.dev", here),
+        ("watch", "swarmclusters.testkit.dev", here),
+        ("get", "configmaps", here),
+    ];
+    all(&user("testkit-ci"), &job, true);
+    let not_of_a_job = [
+        ("get", "secrets", here),
+        ("delete", "e2eruns.testkit.dev", here),
+        ("create", "swarmclusters.testkit.dev", here),
+        ("list", "configmaps", here),
+        ("list", "events", here),
+        ("create", "e2eruns.testkit.dev", "default"),
+    ];
+    all(&user("testkit-ci"), &not_of_a_job, false);
 }
 
 fn user(role: &str) -> String {
