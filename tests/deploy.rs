@@ -13,6 +13,9 @@ use clap::Parser as _;
 use serde_json::Value;
 use testkit::operator::Config;
 
+#[path = "deploy/users.rs"]
+mod users;
+
 /// What the code does with each type that it has a `kube::Api` of, and the rules that come with it: group, resource, the
 /// only name where there is one, verbs.
 type Need = (&'static str, &'static str, &'static str, Option<&'static str>, &'static [&'static str]);

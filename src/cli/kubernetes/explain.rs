@@ -123,11 +123,12 @@ impl<'a> Missing<'a> {
 
     /// That it is missing, and how it is had.
     fn explain(&self, attempt: &Attempt<'_>, what: &str, place: &str, message: &str) -> Failure {
-        if self.verb == "impersonate" {
-            let resource = self.resource;
-            return Failure::new(format!("you may not impersonate {resource} to {what} in {place}: {message}"))
-                .help(format!("leave out --as, or ask for the permission to impersonate {resource}"))
-                .help(format!("check with: kubectl auth can-i impersonate {resource}"))
+        // Some permissions to impersonate are for one way of doing so: impersonate:user-info.
+        if self.verb.starts_with("impersonate") {
+            let Self { verb, resource, .. } = *self;
+            return Failure::new(format!("you may not {verb} {resource} to {what} in {place}: {message}"))
+                .help(format!("leave out --as, or ask for the permission to {verb} {resource}"))
+                .help(format!("check with: kubectl auth can-i {verb} {resource}"))
                 .exit(exit::NOT_ALLOWED);
         }
         let Attempt { verb, resource, namespace, .. } = *attempt;
@@ -240,5 +241,32 @@ mod tests {
             assert_eq!(failure.code(), exit::NOT_ALLOWED, "{failure}");
             assert!(failure.what().contains(message) && !failure.to_string().contains("can-i"), "{failure}");
         }
+    }
+
+    /// Whether the role has it by deploy/base/rbac-users.yaml.
+    fn has(role: &str, verb: &str, resource: &str) -> bool {
+        use serde::Deserialize as _;
+        let aggregated = format!("rbac.authorization.k8s.io/aggregate-to-{role}");
+        let roles = serde_yaml_ng::Deserializer::from_str(include_str!("../../../deploy/base/rbac-users.yaml"));
+        roles
+            .map(|object| serde_json::Value::deserialize(object).unwrap())
+            .filter(|o| o["metadata"]["name"] == role || o["metadata"]["labels"][aggregated.as_str()] == "true")
+            .flat_map(|object| object["rules"].as_array().cloned().unwrap_or_default())
+            .any(|rule| {
+                let lists = |field: &str, word: &str| rule[field].as_array().unwrap().iter().any(|w| w == word);
+                lists("verbs", verb) && lists("resources", resource.split('.').next().unwrap())
+            })
+    }
+
+    #[test]
+    fn a_role_that_is_named_has_the_permission() {
+        for resource in [CLUSTERS, RUNS] {
+            for verb in ["get", "list", "watch", "create", "patch", "delete"] {
+                let role = role(verb, resource).unwrap();
+                assert!(has(role, verb, resource), "{role}: {verb} {resource}");
+            }
+        }
+        assert!(has(role("get", "secrets").unwrap(), "get", "secrets"));
+        assert_eq!((role("list", "secrets"), role("get", "configmaps")), (None, Some("view")));
     }
 }
