@@ -300,6 +300,7 @@ fn against_an_api_server() {
     }
 
     accounts_without_rights(&bed);
+    account_that_may_not_watch(&bed);
     bundle_of_a_young_cluster(&bed);
     ended_run(&bed);
 
@@ -398,6 +399,32 @@ fn ended_run(bed: &Bed) {
     assert_eq!(again["spec"]["clusterRef"]["name"], "nightly");
     assert_eq!(again["metadata"]["labels"]["testkit.dev/rerun-of"], "old");
     assert_eq!(bed.plugin(&["rm", "run/again"]).code, 0);
+}
+
+/// One that may make and list, and neither watch nor delete: what it lacks is said, and nothing is waited for.
+fn account_that_may_not_watch(bed: &Bed) {
+    let group = "rbac.authorization.k8s.io";
+    let version = "rbac.authorization.k8s.io/v1";
+    bed.apply(&serde_json::json!([
+        {"apiVersion": version, "kind": "Role", "metadata": {"name": "lists"}, "rules": [
+            {"apiGroups": ["testkit.dev"], "resources": ["swarmclusters", "e2eruns"], "verbs": ["get", "list", "create"]}]},
+        {"apiVersion": version, "kind": "RoleBinding", "metadata": {"name": "lists"},
+         "roleRef": {"apiGroup": group, "kind": "Role", "name": "lists"},
+         "subjects": [{"apiGroup": group, "kind": "User", "name": "lists-only"}]},
+    ]));
+    let lister = |args: &[&str]| bed.plugin(&[&["--as", "lists-only"], args].concat());
+    // The API server takes a moment to go by a new role.
+    assert!((0..50).any(|_| lister(&["ls"]).code == 0), "{}", lister(&["ls"]).err);
+    for (args, permission) in [
+        (&["create", "unwatched", "--region", "us-east-1", "--wait"][..], "watch swarmclusters.testkit.dev"),
+        (&["rm", "unwatched"], "delete swarmclusters.testkit.dev"),
+        (&["purge", "--older-than", "1s", "--yes"], "delete swarmclusters.testkit.dev"),
+    ] {
+        let refused = lister(args);
+        assert_eq!(refused.code, 4, "{args:?}: {}", refused.err);
+        assert!(refused.err.contains(&format!("you may not {permission}")), "{args:?}: {}", refused.err);
+    }
+    assert_eq!(bed.plugin(&["rm", "unwatched", "--wait"]).code, 0);
 }
 
 /// The results of a run are its own by the run's UID alone.
