@@ -41,7 +41,10 @@ pub struct Args {
 
 /// Connects.
 pub async fn run(context: &Context, args: &Args) -> Result<u8, Failure> {
-    perform(context, args).await.map_err(|failure| failure.exit(code(failure.code(), args.print)))
+    perform(context, args).await.map_err(|failure| {
+        let code = code(failure.code(), args.print);
+        failure.exit(code)
+    })
 }
 
 /// As OpenSSH has it, but for what the API server does not allow: trying again would not help, and every verb says so by
