@@ -20,8 +20,11 @@ pub const FIRST_BYTES: Duration = Duration::from_secs(1);
 /// How long logging in may take of the others' time: about ten round trips of a long way.
 pub const LOGGING_IN: Duration = Duration::from_secs(3);
 
-/// Who comes next, at each address and port.
-static DOORS: LazyLock<Mutex<BTreeMap<(String, u16), Arc<Semaphore>>>> = LazyLock::new(Mutex::default);
+/// Doors by address and port.
+type Doors = BTreeMap<(String, u16), Arc<Semaphore>>;
+
+/// Who comes next, at each of them.
+static DOORS: LazyLock<Mutex<Doors>> = LazyLock::new(Mutex::default);
 
 /// It is given back when it is dropped.
 pub struct Turn(Option<OwnedSemaphorePermit>);
