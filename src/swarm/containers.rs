@@ -192,8 +192,8 @@ impl Engine {
         // Docker counts from 0 for "all of it", and in whole seconds.
         let since = since.map_or(0, |t| i32::try_from(t.as_second()).unwrap_or(i32::MAX));
         let options = LogsOptionsBuilder::new().stdout(true).stderr(true).follow(follow).since(since).build();
-        let lines = self.within(ENDLESS).logs(id, Some(options));
-        Box::pin(lines.map_ok(bollard::container::LogOutput::into_bytes).map_err(SwarmError::from))
+        let lines = self.stream(ENDLESS, |docker| docker.logs(id, Some(options)));
+        lines.map_ok(bollard::container::LogOutput::into_bytes)
     }
 
     /// The same for a person, who may want the time of each line.
@@ -207,8 +207,8 @@ impl Engine {
         let since = since.map_or(0, |t| i32::try_from(t.as_second()).unwrap_or(i32::MAX));
         let options = LogsOptionsBuilder::new().stdout(true).stderr(true);
         let options = options.follow(follow).since(since).timestamps(timestamps).build();
-        let lines = self.within(ENDLESS).logs(id, Some(options));
-        Box::pin(lines.map_ok(bollard::container::LogOutput::into_bytes).map_err(SwarmError::from))
+        let lines = self.stream(ENDLESS, |docker| docker.logs(id, Some(options)));
+        lines.map_ok(bollard::container::LogOutput::into_bytes)
     }
 
     /// The last lines a container wrote, without going through those before.
@@ -218,8 +218,8 @@ impl Engine {
         lines: u32,
     ) -> impl Stream<Item = Result<Bytes, SwarmError>> + Send + Unpin + use<> {
         let options = LogsOptionsBuilder::new().stdout(true).stderr(true).tail(&lines.to_string()).build();
-        let lines = self.within(ENDLESS).logs(id, Some(options));
-        Box::pin(lines.map_ok(bollard::container::LogOutput::into_bytes).map_err(SwarmError::from))
+        let lines = self.stream(ENDLESS, |docker| docker.logs(id, Some(options)));
+        lines.map_ok(bollard::container::LogOutput::into_bytes)
     }
 
     /// Stops a container: asked first, then killed. One that does not run is fine.
@@ -247,7 +247,7 @@ impl Engine {
         path: &str,
     ) -> impl Stream<Item = Result<Bytes, SwarmError>> + Send + Unpin + use<> {
         let options = DownloadFromContainerOptionsBuilder::new().path(path).build();
-        Box::pin(self.within(WORK).download_from_container(id, Some(options)).map_err(SwarmError::from))
+        self.stream(WORK, |docker| docker.download_from_container(id, Some(options)))
     }
 }
 

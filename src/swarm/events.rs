@@ -13,7 +13,7 @@ impl Engine {
     /// Events that come while nobody looks are one.
     pub(super) fn changes(&self, filters: &HashMap<&str, Vec<&str>>) -> impl Stream<Item = ()> + Send + Unpin + use<> {
         let options = EventsOptionsBuilder::new().filters(filters).build();
-        let mut events = Box::pin(self.within(ENDLESS).events(Some(options)));
+        let mut events = self.stream(ENDLESS, |docker| docker.events(Some(options)));
         let (sender, receiver) = mpsc::channel(1);
         // Read at once, whatever the listener does: a stream that is not read stalls the connection.
         tokio::spawn(async move {

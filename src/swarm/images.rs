@@ -101,14 +101,15 @@ impl Engine {
     pub async fn pull(&self, reference: &str, login: Option<&Login>) -> Result<(), SwarmError> {
         let (name, tag) = split(reference);
         let options = CreateImageOptionsBuilder::new().from_image(name).tag(tag).build();
-        let mut progress = Box::pin(self.within(ENDLESS).create_image(Some(options), None, login.map(credentials)));
+        let login = login.map(credentials);
+        let mut progress = self.stream(ENDLESS, |docker| docker.create_image(Some(options), None, login));
         while progress.try_next().await?.is_some() {}
         Ok(())
     }
 
     /// An image as a tar archive, for [`load`](Self::load).
     pub fn export(&self, reference: &str) -> impl Stream<Item = Result<Bytes, SwarmError>> + Send + Unpin + use<> {
-        Box::pin(self.within(ENDLESS).export_image(reference).map_err(SwarmError::from))
+        self.stream(ENDLESS, |docker| docker.export_image(reference))
     }
 
     /// Loads a tar archive of images, compressed or not.
@@ -126,14 +127,14 @@ impl Engine {
             std::io::Error::other(words)
         });
         let options = ImportImageOptionsBuilder::new().quiet(true).build();
-        let mut progress = Box::pin(self.within(ENDLESS).import_image_stream(options, archive, None));
+        let mut progress = self.stream(ENDLESS, |docker| docker.import_image_stream(options, archive, None));
         loop {
             match progress.next().await {
                 None => return Ok(()),
                 Some(Ok(_)) => {}
                 Some(Err(error)) => {
                     let source = failure.get().map(|words| SwarmError::Refused(format!("reading the image: {words}")));
-                    return Err(source.unwrap_or_else(|| error.into()));
+                    return Err(source.unwrap_or(error));
                 }
             }
         }

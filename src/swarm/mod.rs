@@ -18,7 +18,8 @@ mod transport;
 
 use std::{fmt, time::Duration};
 
-use bollard::Docker;
+use bollard::{Docker, errors::Error};
+use futures::{Stream, StreamExt as _, TryStreamExt as _, stream::BoxStream};
 
 pub use containers::{Container, ContainerSpec, ContainerSummary};
 pub use error::SwarmError;
@@ -27,8 +28,15 @@ pub use nodes::{AddressPools, Availability, EngineInfo, JoinRequest, LocalState,
 pub use ports::{Place, Ports, Published, Publisher, Reached, ServicePort, TaskPlace};
 pub use stats::Usage;
 
+use self::transport::{Ask, Grant};
 use crate::host::Host;
 
+/// The most bytes of an answer that is one document, such as what an engine says of a container: some ten KiB are usual.
+const DOCUMENT: u64 = 8 << 20;
+/// The same of a list of all that a swarm runs: some KiB each.
+const LIST: u64 = 32 << 20;
+/// The most bytes of one piece of a stream: engines send the lines of a log in pieces of 16 KiB, and events are shorter.
+const PIECE: u64 = 512 << 10;
 /// Questions: an engine that is well answers within milliseconds.
 const QUICK: Duration = Duration::from_secs(10);
 /// Work the engine does before it answers: Docker itself gives a join 20 s.
@@ -39,7 +47,7 @@ const ENDLESS: Duration = Duration::from_secs(7 * 24 * 3600);
 /// The Docker Engine of a host. Cheap to make: what it keeps is kept with the connection.
 #[derive(Clone)]
 pub struct Engine {
-    docker: Docker,
+    ask: Ask,
     address: String,
 }
 
@@ -48,11 +56,27 @@ impl Engine {
     /// slow to be read must go over a connection of its own, [`Hosts::bulk`](crate::host::Hosts::bulk).
     #[must_use]
     pub fn new(host: &Host) -> Self {
-        Self { docker: host.attached(transport::docker), address: host.address().to_owned() }
+        Self { ask: host.attached(transport::of_host), address: host.address().to_owned() }
     }
 
+    /// For what is answered with a document.
     fn within(&self, limit: Duration) -> Docker {
-        self.docker.clone().with_timeout(limit)
+        transport::docker(&self.ask, Grant::new(DOCUMENT)).with_timeout(limit)
+    }
+
+    /// For what is answered with a list of all that a swarm runs.
+    fn list_within(&self, limit: Duration) -> Docker {
+        transport::docker(&self.ask, Grant::new(LIST)).with_timeout(limit)
+    }
+
+    /// What is answered with a stream of any length: no piece of it is too long to be held.
+    fn stream<T, S>(&self, limit: Duration, ask: impl FnOnce(Docker) -> S) -> BoxStream<'static, Result<T, SwarmError>>
+    where
+        S: Stream<Item = Result<T, Error>> + Send + 'static,
+    {
+        let grant = Grant::new(PIECE);
+        let pieces = ask(transport::docker(&self.ask, grant.clone()).with_timeout(limit));
+        Box::pin(pieces.inspect(move |_| grant.renew()).map_err(SwarmError::from))
     }
 }
 

@@ -263,7 +263,7 @@ impl Engine {
     /// How many tasks keep a node from being drained: those it still has, and those of any
     /// service that are on their way to run somewhere.
     pub async fn tasks_left(&self, node: &str) -> Result<usize, SwarmError> {
-        let tasks = self.within(QUICK).list_tasks(None::<ListTasksOptions>).await?;
+        let tasks = self.list_within(QUICK).list_tasks(None::<ListTasksOptions>).await?;
         let left = tasks.into_iter().filter(|task| {
             let state = task.status.as_ref().and_then(|s| s.state).unwrap_or(TaskState::NEW);
             // What is attached to a network by a single container is listed as well, and is no service's.

@@ -107,7 +107,7 @@ impl Engine {
             let name = container.names.unwrap_or_default().into_iter().next().unwrap_or_default();
             ports.add_container(name.trim_start_matches('/'), &container.ports.unwrap_or_default());
         }
-        match self.within(QUICK).list_services(None::<ListServicesOptions>).await.map_err(SwarmError::from) {
+        match self.list_within(QUICK).list_services(None::<ListServicesOptions>).await.map_err(SwarmError::from) {
             Ok(services) => {
                 for service in services {
                     let name = service.spec.and_then(|s| s.name).unwrap_or_default();
@@ -133,7 +133,7 @@ impl Engine {
 
     /// The TCP ports of a service that every node publishes; `None` where there is no such service.
     pub async fn service_ports(&self, name: &str) -> Result<Option<Vec<ServicePort>>, SwarmError> {
-        let services = self.within(QUICK).list_services(None::<ListServicesOptions>).await?;
+        let services = self.list_within(QUICK).list_services(None::<ListServicesOptions>).await?;
         let named = |s: &bollard::models::Service| {
             s.spec.as_ref().and_then(|s| s.name.as_deref()) == Some(name) || s.id.as_deref() == Some(name)
         };
@@ -145,7 +145,7 @@ impl Engine {
     pub async fn running_tasks(&self, service: &str) -> Result<Vec<TaskPlace>, SwarmError> {
         let filters = HashMap::from([("service", vec![service]), ("desired-state", vec!["running"])]);
         let options = ListTasksOptionsBuilder::new().filters(&filters).build();
-        let tasks = self.within(QUICK).list_tasks(Some(options)).await?;
+        let tasks = self.list_within(QUICK).list_tasks(Some(options)).await?;
         let place = |task: bollard::models::Task| {
             let status = task.status.filter(|s| s.state == Some(TaskState::RUNNING))?;
             let container = status.container_status?.container_id.filter(|id| !id.is_empty())?;
