@@ -5,6 +5,8 @@ mod install;
 mod launch;
 mod start;
 
+use std::{future::Future, time::Duration};
+
 pub use failure::Failure;
 use futures::future::join_all;
 pub use install::REST as INSTALL_REST;
@@ -34,6 +36,10 @@ use crate::{
 
 /// How often in a row the network may be in use before that is told: an interface outlives its instance for a moment.
 const IN_USE: u32 = 3;
+
+/// How long a step may take, with all that is tried again in it. The limits of questions to engines are over where an
+/// answer begins: one without an end must not keep the cluster from its next pass, and so from being deleted.
+const LONGEST: Duration = Duration::from_secs(600);
 
 /// What became of a plan.
 #[derive(Debug, Default)]
@@ -84,7 +90,8 @@ pub async fn act(
     };
     let possible = |a: &&Action| ground.is_some() || !matches!(a, Action::Launch(..) | Action::Init(_));
     let steps = plan.actions.iter().filter(possible);
-    for (action, done) in join_all(steps.map(async |a| (a, actor.take(a, ground.as_ref()).await))).await {
+    let taken = join_all(steps.map(async |a| (a, within(LONGEST, actor.take(a, ground.as_ref())).await)));
+    for (action, done) in taken.await {
         match done {
             Ok(Effect::Waits) => {}
             Ok(Effect::Changed) => outcome.changed = true,
@@ -103,6 +110,12 @@ enum Effect {
     Changed,
     /// The object is gone.
     Released,
+}
+
+/// A step, where it ends in time. All of them may be cut off anywhere.
+async fn within<T>(limit: Duration, step: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+    let late = |_| Failure::Host(format!("it has not ended after {} s", limit.as_secs()));
+    tokio::time::timeout(limit, step).await.map_err(late)?
 }
 
 /// Writes journal and host keys, and makes the Secret when there is none yet.
@@ -336,5 +349,19 @@ pub async fn release_object(context: &Context, cluster: &SwarmCluster) -> Result
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_step_without_an_end_is_a_failure() {
+        let endless = within::<()>(Duration::from_millis(1), std::future::pending()).await;
+        assert!(matches!(endless, Err(Failure::Host(words)) if words.contains("not ended")));
+        assert!(within(LONGEST, async { Ok(7) }).await.is_ok_and(|done| done == 7));
+        let refused = within::<()>(LONGEST, async { Err(Failure::Host("no".to_owned())) }).await;
+        assert!(matches!(refused, Err(Failure::Host(words)) if words == "no"));
     }
 }
