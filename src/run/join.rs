@@ -56,8 +56,11 @@ enum Fate {
 }
 
 impl Fate {
-    fn of(joined: &Joined, there: Option<&E2ERun>) -> Self {
-        let Some(run) = there.filter(|run| run.uid().as_deref() == Some(&joined.uid)) else { return Self::Leaves };
+    fn of(joined: &Joined, key: &str, there: Option<&E2ERun>) -> Self {
+        // What is written is anybody's who may change the object: a run of another key has not this one's verdict.
+        let same =
+            |run: &&E2ERun| run.uid().as_ref() == Some(&joined.uid) && run.spec.dedupe_key.as_deref() == Some(key);
+        let Some(run) = there.filter(same) else { return Self::Leaves };
         let ready = run.status.as_ref().and_then(|s| s.conditions.iter().find(|c| c.type_ == type_::READY));
         match run.has_ended() {
             true if ready.is_some_and(|c| c.reason == reason::CANCELLED) => Self::Leaves,
@@ -84,7 +87,7 @@ pub async fn pass(context: &Context, run: &E2ERun) -> Result<Option<Action>, Err
     let runs: Api<E2ERun> = Api::namespaced(context.client.clone(), &run.namespace().unwrap_or_default());
     if let Some(joined) = &before {
         let there = runs.get_opt(&joined.name).await?;
-        match (Fate::of(joined, there.as_ref()), there) {
+        match (Fate::of(joined, key, there.as_ref()), there) {
             // It was never taken on: then nothing tells of it any more.
             (Fate::Waits, Some(leader)) if !leader.is_taken_on() && context.line.given_up(&joined.uid) => {}
             (Fate::Waits, leader) => {

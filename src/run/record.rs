@@ -76,7 +76,10 @@ impl Record {
     #[must_use]
     pub fn of(run: &E2ERun) -> Self {
         let annotation = |key| run.annotations().get(key).map(String::as_str);
-        let placed = annotation(CONTAINER).and_then(|text| serde_json::from_str(text).ok()).map(|w: Written| Placed {
+        let written = annotation(CONTAINER).and_then(|text| serde_json::from_str(text).ok());
+        // It becomes a part of paths, and of commands that people are told.
+        let written = written.filter(|w: &Written| w.id.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        let placed = written.map(|w| Placed {
             host: HostId { cluster: w.cluster, slot: w.slot, incarnation: w.incarnation },
             container: w.id,
             at: w.at,
@@ -250,6 +253,11 @@ mod tests {
         let mut queued = wanted.clone();
         queued.since.insert(Stage::Queued, at(11));
         assert_eq!(queued.queued(), Some(Duration::from_secs(20)));
+        for id in ["x; reboot", "../../images/suite", "x?force=1", "\u{1b}[1m"] {
+            let placed = Placed { container: id.into(), ..wanted.placed.clone().unwrap() };
+            let forged = changed(run.clone(), &Change::Placed(placed));
+            assert_eq!(Record::of(&forged).placed, None, "{id:?}");
+        }
         let mangled = run.metadata.annotations.as_mut().unwrap();
         mangled.values_mut().for_each(|value| *value = "mangled".into());
         let disturbed = Some("mangled".into());

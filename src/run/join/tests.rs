@@ -48,9 +48,17 @@ fn a_verdict_is_taken_over_and_what_has_none_is_left() {
             Fate::Leaves,
         ),
         ("it is gone", None, Fate::Leaves),
+        (
+            "a run of another key has passed",
+            Some(run(
+                "first",
+                &json!({"spec": {"dedupeKey": "main-0"}, "status": ended("Complete", reason::PASSED)["status"]}),
+            )),
+            Fate::Leaves,
+        ),
         ("another one has its name", Some(run("first", &json!({"metadata": {"uid": "u-other"}}))), Fate::Leaves),
     ] {
-        assert_eq!(Fate::of(&joined, there.as_ref()), fate, "{what}");
+        assert_eq!(Fate::of(&joined, "main-1", there.as_ref()), fate, "{what}");
     }
 }
 

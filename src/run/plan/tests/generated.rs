@@ -104,6 +104,25 @@ proptest! {
     }
 
     #[test]
+    fn no_step_is_taken_on_a_host_of_another_cluster_whatever_is_written(seen in anything(), earlier in any::<bool>()) {
+        let mut seen = seen;
+        // As whoever may change the object may write it.
+        let other = HostId { cluster: "33333333-4444".into(), slot: "m0".into(), incarnation: 0 };
+        if earlier {
+            let attempt = serde_json::json!({
+                "outcome": "Infrastructure", "reason": "InfrastructureFailed", "message": "m", "host": other,
+                "container": "c1", "ran": null, "counts": null, "failed": [], "results": null,
+            });
+            (seen.record.placed, seen.record.attempts) = (None, vec![serde_json::from_value(attempt).unwrap()]);
+        } else {
+            seen.record.placed = Some(Placed { host: other, container: "c1".into(), at: before(60) });
+        }
+        for step in plan(&spec("IfNotPresent"), &seen, now()).steps {
+            prop_assert!(!format!("{step:?}").contains("33333333"), "{step:?}");
+        }
+    }
+
+    #[test]
     fn a_run_that_is_not_over_is_looked_at_again(seen in anything()) {
         let plan = plan(&spec("IfNotPresent"), &seen, now());
         prop_assert!(plan.again.is_some() || !seen.finalizer);
