@@ -16,13 +16,17 @@ use super::{
     slot::Slot,
 };
 use crate::{
-    api::{AddressKind, NodeRole, NodeState, NodeStatus, SwarmCluster, SwarmClusterStatus, condition, set, type_},
+    api::{
+        AddressKind, NodeRole, NodeState, NodeStatus, SwarmCluster, SwarmClusterStatus, condition, set, text, type_,
+    },
     cloud::{Instance, InstanceState},
     swarm::{Availability, LocalState},
 };
 
 /// How long the managers may take to agree on one that has just joined.
 const SETTLED: SignedDuration = SignedDuration::from_secs(10);
+/// The most characters of what is said of a machine, and of an id or a version.
+const WORDS: (usize, usize) = (1024, 128);
 
 /// Writes the status.
 #[must_use]
@@ -118,7 +122,22 @@ fn nodes(cluster: &SwarmCluster, world: &World, members: &Members<'_>, plan: &Pl
             None => node,
         }
     }));
-    nodes
+    nodes.into_iter().map(plain).collect()
+}
+
+/// What hosts, engines and the cloud say of a machine, fit for who looks at the object.
+fn plain(mut node: NodeStatus) -> NodeStatus {
+    let words = [
+        (&mut node.message, WORDS.0),
+        (&mut node.node_id, WORDS.1),
+        (&mut node.engine_version, WORDS.1),
+        (&mut node.instance_id, WORDS.1),
+        (&mut node.instance_type, WORDS.1),
+    ];
+    for (said, most) in words {
+        *said = said.as_deref().map(|said| text::line(said, most));
+    }
+    node
 }
 
 /// Whether a machine is about to fill its slot, by what is decided now.
@@ -285,5 +304,76 @@ pub fn address(instance: &Instance, kind: AddressKind) -> Option<&str> {
     match kind {
         AddressKind::Private => instance.private_address.as_deref(),
         AddressKind::Public => instance.public_address.as_deref(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        api::{SwarmClusterSpec, label, reason},
+        cluster::plan::tests::{NOW, node, whole},
+    };
+
+    fn said(spec: &SwarmClusterSpec, world: &World) -> SwarmClusterStatus {
+        let cluster = SwarmCluster::new("c", spec.clone());
+        status(&cluster, world, &plan::plan(spec, world, NOW), &Outcome::default(), NOW)
+    }
+
+    #[test]
+    fn no_host_steers_a_terminal_or_fills_the_object() {
+        let (spec, mut world) = whole();
+        let hostile = format!("28\u{1b}]0;owned\u{7}\u{9b}31m\n{}", "x".repeat(1 << 20));
+        let nodes = world.nodes.as_mut().unwrap();
+        (nodes[0].engine_version, nodes[1].engine_version) = (hostile.clone(), hostile.clone());
+        nodes[0].hostname.clone_from(&hostile);
+        // What an engine says of itself counts as the id of its node.
+        nodes[1].id.clone_from(&hostile);
+        let worker = world.hosts.values_mut().next_back().unwrap().engine.as_mut().unwrap();
+        (worker.node_id, worker.error) = (Some(hostile.clone()), Some(hostile.clone()));
+        let well = said(&spec, &world);
+        assert!(well.nodes[1].node_id.as_deref().is_some_and(|id| id.starts_with("28")), "{:?}", well.nodes[1].state);
+        world.nodes.as_mut().unwrap().truncate(1);
+        let elsewhere = world.hosts.values_mut().next_back().unwrap().engine.as_mut().unwrap();
+        (elsewhere.cluster_id, elsewhere.state) = (Some(hostile.clone()), LocalState::Error);
+        let unwell = said(&spec, &world);
+        (world.nodes, world.manager) = (None, None);
+        world.swarm_error = Some(hostile);
+        for status in [well, unwell, said(&spec, &world)] {
+            let text = serde_json::to_string(&status).unwrap();
+            assert!(text.len() < 16_000, "{} bytes", text.len());
+            // As JSON has them.
+            assert!(!["\\u00", "\\n", "\u{7f}", "\u{9b}"].iter().any(|mark| text.contains(mark)), "{text}");
+        }
+    }
+
+    #[test]
+    fn who_came_with_a_leaked_token_is_nobody_and_a_vote_of_theirs_is_told() {
+        let (spec, world) = whole();
+        assert!(said(&spec, &world).conditions.iter().any(|c| c.type_ == type_::READY && c.status == "True"));
+        // A manager and a worker at addresses of nobody's, without our labels or with those of another cluster.
+        for (role, cluster) in [
+            (NodeRole::Manager, None),
+            (NodeRole::Worker, None),
+            (NodeRole::Manager, Some("other/c")),
+            (NodeRole::Worker, Some("other/c")),
+        ] {
+            let mut world = world.clone();
+            let mut stranger = node(if role == NodeRole::Manager { "m7.0" } else { "w7.0" }, role);
+            stranger.address = "192.0.2.7".into();
+            if let Some(name) = cluster {
+                stranger.labels.insert(label::CLUSTER.to_owned(), name.to_owned());
+            } else {
+                stranger.labels.clear();
+            }
+            world.nodes.as_mut().unwrap().push(stranger);
+            let planned = plan::plan(&spec, &world, NOW);
+            assert_eq!(planned.actions, [], "{role:?} {cluster:?}");
+            let status = said(&spec, &world);
+            assert_eq!(status.nodes.len(), 2, "it is none of the cluster's");
+            let ready = status.conditions.iter().find(|c| c.type_ == type_::READY).unwrap();
+            let told = if role == NodeRole::Manager { reason::VOTERS } else { reason::READY };
+            assert_eq!(ready.reason, told, "{}", ready.message);
+        }
     }
 }

@@ -32,6 +32,10 @@ use crate::{
 /// What a container has to end that was told to before, and should have ended by now.
 const LAST: Duration = Duration::from_secs(1);
 
+/// How long a step may take. The limits of questions to engines are over where an answer begins: one without an end must
+/// not keep the run from its own.
+const LONGEST: Duration = Duration::from_secs(600);
+
 /// What came of the steps.
 #[derive(Debug, Default)]
 pub struct Outcome {
@@ -65,7 +69,9 @@ pub async fn act(context: &Context, run: &E2ERun, seen: &Observed, plan: &Plan) 
     let api: Api<E2ERun> = Api::namespaced(context.client.clone(), &run.namespace().unwrap_or_default());
     let mut actor = Actor { context, run, seen, api, outcome: &mut outcome };
     for step in &plan.steps {
-        if let Err(failure) = actor.take(step).await? {
+        let taken = tokio::time::timeout(LONGEST, actor.take(step)).await;
+        let late = |_| Ok(Err(format!("a step has not ended after {} s", LONGEST.as_secs())));
+        if let Err(failure) = taken.unwrap_or_else(late)? {
             actor.outcome.failure = Some(failure);
             break;
         }

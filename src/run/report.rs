@@ -25,6 +25,8 @@ use crate::{
 
 /// The most characters of a message: a person reads no more.
 const MESSAGE: usize = 1024;
+/// The most characters of an id, and of what a registry knows an image by.
+const IDS: usize = 512;
 
 /// Writes status, and an Event where the verdict changed.
 ///
@@ -285,8 +287,10 @@ fn base(run: &E2ERun, old: &E2ERunStatus, verdict: Verdict<'_>, now: Timestamp) 
 
 fn tell_container(run: &E2ERun, status: &mut E2ERunStatus, id: &HostId, container: &Container) {
     status.manager = Some(node(run, id));
-    status.container_id = Some(container.id.clone());
-    status.image_id = container.image.clone().filter(|image| !image.is_empty()).or_else(|| status.image_id.take());
+    // As its engine says, on whose host tests were root.
+    status.container_id = Some(text::line(&container.id, IDS));
+    let image = container.image.as_deref().map(|image| text::line(image, IDS)).filter(|image| !image.is_empty());
+    status.image_id = image.or_else(|| status.image_id.take());
     if let ContainerState::Exited(exit) = &container.state {
         status.exit_code = Some(exit.code);
     }

@@ -212,11 +212,18 @@ fn waiting_in_line_is_pending_and_its_time_is_told_when_it_is_over() {
 fn no_message_steers_a_terminal_or_is_without_a_bound() {
     let wild = format!("\u{1b}[31mred\u{7}\n{}", "x".repeat(5000));
     let end = End::without_container(reason::CONTAINER_FAILED, wild.clone());
-    for says in [Says::Waiting(wild.clone()), Says::Stopping(wild), Says::Ended(Box::new(end))] {
+    for says in [Says::Waiting(wild.clone()), Says::Stopping(wild.clone()), Says::Ended(Box::new(end))] {
         let new = status(&run(), &seen(None), &saying(says), &Outcome::default(), at(0)).unwrap();
         let texts = new.conditions.iter().map(|c| c.message.clone()).chain(new.message);
         for text in texts {
             assert!(text.starts_with("red ") && text.chars().count() <= 1024, "{text:?}");
         }
+    }
+    let mut seen = seen(Some(ContainerState::Running));
+    let found = seen.hosts.values_mut().next().and_then(|host| host.container.as_mut()?.as_mut()).unwrap();
+    (found.id, found.image) = (wild.clone(), Some(wild));
+    let new = status(&run(), &seen, &saying(Says::Active(None)), &Outcome::default(), at(0)).unwrap();
+    for text in [new.container_id, new.image_id] {
+        assert!(text.as_ref().is_some_and(|t| t.starts_with("red ") && t.chars().count() <= 512), "{text:?}");
     }
 }
