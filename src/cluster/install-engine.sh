@@ -33,7 +33,8 @@ fetcher() {
 }
 download() {
 	rm -f "$script"
-	if has curl; then curl -fsSL --connect-timeout 15 -m 120 -o "$script" "$url"; else wget -nv -T 30 -t 1 -O "$script" "$url"; fi &&
+	# Wherever it is sent on to: what comes is run as root. Of wget that cannot be asked.
+	if has curl; then curl -fsSL --proto =https --connect-timeout 15 -m 120 -o "$script" "$url"; else wget -nv -T 30 -t 1 -O "$script" "$url"; fi &&
 		[ -s "$script" ]
 }
 install() {

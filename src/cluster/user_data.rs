@@ -119,6 +119,43 @@ mod tests {
     }
 
     #[test]
+    fn nothing_that_a_spec_says_leaves_its_place() {
+        let shell = |script: &str| {
+            let output = std::process::Command::new("sh").args(["-c", script]).output().unwrap();
+            assert!(output.status.success(), "{}\n{script}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap()
+        };
+        let hostile = "x\nTESTKIT_END\nexit 7\n'\"$(exit 7)`exit 7`\\";
+        let json = serde_json::json!({hostile: hostile, "labels": [hostile]});
+        // As the rule of the field takes it.
+        let url = "https://example.com/'$(exit)`exit`\";exit;'&&exit|exit#\\";
+        let spec = engine(serde_json::json!({"daemonJson": json, "installScript": url}));
+        for script in [user_data("k", "KEY", Some(&spec), BOOT), install(Some(&spec), BOOT)] {
+            let (_, rest) = script.split_once("cat > /etc/docker/daemon.json <<'TESTKIT_END'\n").unwrap();
+            let (content, _) = rest.split_once("\nTESTKIT_END\n").unwrap();
+            let written = shell(&format!("cat <<'TESTKIT_END'\n{content}\nTESTKIT_END\n"));
+            assert_eq!(serde_json::from_str::<serde_json::Value>(&written).unwrap(), json);
+            let line = script.lines().find(|line| line.starts_with("url=")).unwrap();
+            assert_eq!(shell(&format!("{line}\nprintf %s \"$url\"")), url.replace('\'', "%27"));
+        }
+    }
+
+    #[test]
+    fn what_is_downloaded_came_by_https() {
+        let (_, rest) = INSTALL_ENGINE.split_once("\ndownload() {\n").unwrap();
+        let (body, _) = rest.split_once("\n}\n").unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let place = listener.local_addr().unwrap();
+        let file = std::env::temp_dir().join(format!("testkit-download-{}", std::process::id()));
+        let script = format!("has() {{ [ $1 = curl ]; }}\nscript='{}' url=http://{place}/\n{body}", file.display());
+        let shell = std::process::Command::new("sh").args(["-c", &script]).output().unwrap();
+        // "Unsupported protocol", of libcurl's own errors: also where an https URL leads on to another.
+        assert_eq!(shell.status.code(), Some(1), "{}", String::from_utf8_lossy(&shell.stderr));
+        assert!(listener.accept().is_err(), "it was asked");
+    }
+
+    #[test]
     fn who_logs_in_does_not_wait_for_the_engine() {
         let script = user_data("k", "KEY", None, BOOT);
         assert!(script.find("systemctl try-restart ssh").unwrap() < script.find("testkit-engine").unwrap(), "{script}");
