@@ -14,6 +14,8 @@ pub const JUNIT: &str = "junit.xml.gz";
 
 /// The verdict, as JSON.
 const SUMMARY: &str = "summary.json";
+/// The most bytes that are unpacked: a document has 64 MiB at most, a log 8 MiB and a line.
+const LARGEST: u64 = 128 << 20;
 
 /// The results of one attempt by itself, where `JUNIT` is that of several.
 pub const OWN_JUNIT: &str = "attempt.junit.xml.gz";
@@ -68,11 +70,22 @@ pub async fn of_attempt(
 async fn in_map(kubernetes: &Kubernetes, map: &str, key: &str) -> Result<Option<Vec<u8>>, Failure> {
     let Some(object) = kubernetes.config_map(map).await? else { return Ok(None) };
     let Some(packed) = object.binary_data.unwrap_or_default().remove(key) else { return Ok(None) };
+    unpacked(&packed.0, LARGEST)
+        .map(Some)
+        .map_err(|e| Failure::new(format!("{key} of ConfigMap {map:?} is broken: {e}")))
+}
+
+/// What is kept, unpacked: of what somebody else has put there it is no more than a machine bears.
+fn unpacked(packed: &[u8], most: u64) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
-    GzDecoder::new(packed.0.as_slice())
-        .read_to_end(&mut bytes)
-        .map_err(|e| Failure::new(format!("{key} of ConfigMap {map:?} is broken: {e}")))?;
-    Ok(Some(bytes))
+    GzDecoder::new(packed).take(most + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > most {
+        return Err(std::io::Error::other(format!(
+            "unpacked it is more than {} MiB, which the operator never wrote",
+            most >> 20
+        )));
+    }
+    Ok(bytes)
 }
 
 /// What of the run's quarantine kept failures from counting, as it was judged.
@@ -91,4 +104,28 @@ pub fn message(run: &E2ERun) -> String {
         .as_ref()
         .and_then(|status| status.message.clone())
         .unwrap_or_else(|| "the operator has not looked at it yet".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::{Compression, write::GzEncoder};
+
+    use super::*;
+
+    fn packed(bytes: &[u8], times: usize) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+        (0..times).for_each(|_| encoder.write_all(bytes).unwrap());
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn what_grows_without_an_end_is_not_unpacked() {
+        assert_eq!(unpacked(&packed(b"log\n", 2), LARGEST).unwrap(), b"log\nlog\n");
+        let bomb = packed(&[0; 4096], 1024);
+        assert!(bomb.len() < 64 << 10, "{}", bomb.len());
+        assert!(unpacked(&bomb, 2 << 20).unwrap_err().to_string().contains("2 MiB"));
+        assert!(unpacked(b"no gzip", LARGEST).is_err());
+    }
 }
