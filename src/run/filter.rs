@@ -10,6 +10,9 @@ use crate::{
 const NAMES: (usize, usize) = (100, 8 * 1024);
 /// The longest label that is read.
 const LABEL: usize = 4096;
+/// The most bytes of a container's arguments: what Linux takes by default, a quarter of the stack (execve(2)). A template
+/// may be an image's, and so may the arguments that it repeats.
+const ARGUMENTS: usize = 2 << 20;
 /// Options that take a value, as the `e2e` suite and Rust's test programs have them: what comes
 /// after one of these is no case's name.
 const WITH_VALUE: [&str; 9] =
@@ -91,8 +94,16 @@ pub fn arguments(filter: &CaseFilter, args: &[String], names: &[String]) -> Resu
             None => name.clone(),
         })
         .collect();
-    let mut all = Vec::new();
+    let joined = names.join(separator.unwrap_or_default());
+    let (mut all, mut left) = (Vec::new(), ARGUMENTS);
     for arg in &template {
+        let size: usize = match arg.as_str() {
+            "{args}" | "{options}" => args.iter().map(String::len).sum(),
+            arg => arg.matches("{names}").count().saturating_mul(joined.len()).saturating_add(arg.len()),
+        };
+        left = left
+            .checked_sub(size)
+            .ok_or_else(|| format!("they make arguments of more than {} MiB of the template", ARGUMENTS >> 20))?;
         match (arg.as_str(), separator) {
             ("{args}", _) => all.extend_from_slice(args),
             ("{options}", _) => all.extend(options(args)),
@@ -106,7 +117,7 @@ pub fn arguments(filter: &CaseFilter, args: &[String], names: &[String]) -> Resu
                     names.len()
                 ));
             }
-            (arg, _) => all.push(arg.replace("{names}", &names.join(separator.unwrap_or_default()))),
+            (arg, _) => all.push(arg.replace("{names}", &joined)),
         }
     }
     Ok(all)
@@ -286,6 +297,21 @@ mod tests {
         ] {
             assert!(of(&none, label).is_err_and(|e| e.contains(words)), "{label:?}: {:?}", of(&none, label));
         }
+    }
+
+    #[test]
+    fn no_label_of_an_image_makes_more_of_names_than_a_machine_bears() {
+        let names: Vec<String> = (0..100).map(|n| format!("{n:080}")).collect();
+        let many = "{names}".repeat(290);
+        let label = json!({"args": [many], "separator": "|".repeat(2000)}).to_string();
+        let hostile = of(&spec(&json!({})), Some(&label)).unwrap();
+        let own = words(&[&"x".repeat(100 << 10)]);
+        let repeated: Vec<&str> = ["{args}"; 400].into_iter().chain(["{names}"]).collect();
+        for (filter, args) in [(hostile, &[][..]), (template(&repeated, None, None), &own[..])] {
+            assert!(arguments(&filter, args, &names).is_err_and(|why| why.contains("more than 2 MiB")));
+        }
+        let once = template(&["{args}", "-k={names}"], Some("|"), None);
+        assert_eq!(arguments(&once, &own, &names).unwrap().len(), 2);
     }
 
     #[test]
