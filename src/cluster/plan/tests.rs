@@ -11,7 +11,7 @@ use crate::{
 
 mod crashes;
 
-pub(super) const NOW: Timestamp = Timestamp::UNIX_EPOCH;
+pub(in crate::cluster) const NOW: Timestamp = Timestamp::UNIX_EPOCH;
 
 pub(super) fn spec(managers: u32, workers: u32) -> SwarmClusterSpec {
     serde_json::from_value(serde_json::json!({
@@ -57,7 +57,7 @@ pub(super) fn engine(state: LocalState, node: Option<&str>, manages: bool) -> Ho
     HostView { connected: true, engine: Some(engine), error: None, rotated: true, pinned: true }
 }
 
-pub(super) fn node(of: &str, role: NodeRole) -> Node {
+pub(in crate::cluster) fn node(of: &str, role: NodeRole) -> Node {
     let host = member(of);
     Node {
         id: of.into(),
@@ -91,7 +91,7 @@ pub(super) fn launched(spec: &SwarmClusterSpec, incarnation: u32) -> Launching {
 }
 
 /// One manager, one worker, all well.
-pub(super) fn whole() -> (SwarmClusterSpec, World) {
+pub(in crate::cluster) fn whole() -> (SwarmClusterSpec, World) {
     let mut world = world(vec![instance("m0", 0, InstanceState::Running), instance("w0", 0, InstanceState::Running)]);
     world.hosts = [
         (member("m0.0"), engine(LocalState::Active, Some("m0.0"), true)),
