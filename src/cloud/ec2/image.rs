@@ -63,19 +63,23 @@ impl Ec2 {
     /// The id of the image that a parameter names.
     async fn parameter(&self, name: &str) -> Result<String, CloudError> {
         let found = self.parameters.get(name).await.map_err(Failure::of("ssm:GetParameters"))?;
-        let value = found.ok_or_else(|| self.no_image(&format!("SSM parameter {name}")))?;
-        if !value.starts_with("ami-") {
-            return Err(CloudError::Invalid(format!(
-                "SSM parameter {name} holds {:?}, which is no image's id: correct spec.provider.ec2.ami.ssmParameter",
-                value.chars().take(32).collect::<String>()
-            )));
-        }
-        Ok(value)
+        id_of(name, found.ok_or_else(|| self.no_image(&format!("SSM parameter {name}")))?)
     }
 
     fn no_image(&self, what: &str) -> CloudError {
         CloudError::Invalid(format!("there is no {what} in {}: correct spec.provider.ec2.ami", self.region))
     }
+}
+
+/// The image's id that a parameter holds. What else it holds is not for whoever may write a spec: the operator's
+/// credentials may read more than theirs.
+fn id_of(parameter: &str, value: String) -> Result<String, CloudError> {
+    let id = value.strip_prefix("ami-").filter(|id| id.len() <= 17 && id.bytes().all(|b| b.is_ascii_hexdigit()));
+    if id.is_none() {
+        let remedy = "correct spec.provider.ec2.ami.ssmParameter";
+        return Err(CloudError::Invalid(format!("SSM parameter {parameter} holds no image's id: {remedy}")));
+    }
+    Ok(value)
 }
 
 /// The image that was made last. AWS writes the dates so that they sort as text.
@@ -94,7 +98,7 @@ fn newest(images: &[Described]) -> Option<Image> {
 mod tests {
     use aws_sdk_ec2::types::{BlockDeviceMapping, EbsBlockDevice};
 
-    use super::{Described, Disk, newest};
+    use super::{CloudError, Described, Disk, id_of, newest};
 
     #[test]
     fn the_newest_image_is_used() {
@@ -109,6 +113,17 @@ mod tests {
         let found = newest(&images).unwrap();
         assert_eq!((found.id.as_str(), found.root_device.as_deref()), ("ami-3", Some("/dev/xvda")));
         assert_eq!(newest(&[]), None);
+    }
+
+    #[test]
+    fn what_a_parameter_holds_that_is_no_image_is_told_to_nobody() {
+        let id = "ami-0123456789abcdef0".to_owned();
+        assert_eq!(id_of("/ours", id.clone()), Ok(id));
+        for value in ["hunter2", "ami-hunter2", "ami-hunter2hunter2hunter2hunter2"] {
+            let refused = id_of("/theirs", value.to_owned()).unwrap_err();
+            let told = |words: &str| words.contains("/theirs") && !words.contains("hunter2");
+            assert!(matches!(&refused, CloudError::Invalid(words) if told(words)), "{refused:?}");
+        }
     }
 
     #[test]
