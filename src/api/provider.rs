@@ -229,6 +229,7 @@ pub struct Machine {
 pub struct SecretRef {
     /// Its name.
     #[schemars(length(min = 1, max = 253))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message("write the name of a Secret in the same namespace, such as lab-ssh"))]
     pub name: String,
 }
 

@@ -263,7 +263,7 @@ pub enum ResultsFormat {
 pub struct ClusterRef {
     /// Its name.
     #[schemars(length(max = 253))]
-    #[x_kube(validation = Rule::new("size(self) > 0").message("write the name of a SwarmCluster in the same namespace"))]
+    #[x_kube(validation = Rule::new("self.matches('^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$')").message("write the name of a SwarmCluster in the same namespace, such as foo"))]
     pub name: String,
 }
 
