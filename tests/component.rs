@@ -16,3 +16,5 @@ mod permissions;
 mod programmes;
 #[path = "component/refusals.rs"]
 mod refusals;
+#[path = "component/tenants.rs"]
+mod tenants;

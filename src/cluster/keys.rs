@@ -454,4 +454,39 @@ mod tests {
         assert_eq!(data[secret_key::KNOWN_HOSTS].0, format!("foo-m0,10.0.0.1 {own}\n").into_bytes());
         assert!(!data.contains_key(secret_key::JOURNAL), "what people read has no journal");
     }
+
+    #[test]
+    fn a_journal_is_the_clusters_by_uid_whatever_else_it_says() {
+        let secret = |kind: &str, name: &str, uid: &str| -> Secret {
+            serde_json::from_value(serde_json::json!({"metadata": {"name": "foo-journal", "ownerReferences": [
+                {"apiVersion": "testkit.dev/v1alpha1", "kind": kind, "name": name, "uid": uid, "controller": true},
+            ]}}))
+            .unwrap()
+        };
+        let bare = Secret { data: Some(BTreeMap::new()), ..Secret::default() };
+        for (secret, wanted) in [
+            (secret("SwarmCluster", "foo", "u"), Whose::Ours),
+            // Of another cluster: that of a name that is taken again, or one that somebody names.
+            (secret("SwarmCluster", "foo", "v"), Whose::Earlier),
+            (secret("SwarmCluster", "bar", "u"), Whose::Foreign),
+            (secret("ConfigMap", "foo", "u"), Whose::Foreign),
+            (bare, Whose::Foreign),
+        ] {
+            assert!(whose(&secret, &cluster()) == wanted, "{:?}", secret.metadata.owner_references);
+        }
+    }
+
+    #[test]
+    fn a_journal_that_cannot_be_read_is_not_taken_for_none() {
+        let keys = keys();
+        let mut data = keys.shown();
+        data.insert(secret_key::JOURNAL.to_owned(), keys.written());
+        let whole = Secret { data: Some(data), ..Secret::default() };
+        assert!(!Keys::parse(&whole).unwrap().journal.restored);
+        for key in [secret_key::JOURNAL, secret_key::PRIVATE_KEY, secret_key::HOST_SEED] {
+            let mut forged = whole.clone();
+            forged.data.as_mut().unwrap().insert(key.to_owned(), bytes("{\"launches\": 7"));
+            assert!(matches!(Keys::parse(&forged), Err(KeysError::Broken { key: of, .. }) if of == key), "{key}");
+        }
+    }
 }

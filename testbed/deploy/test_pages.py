@@ -51,3 +51,26 @@ def test_every_value_that_pages_name_is_there():
         for part in name.split("."):
             assert part in here, f"{name} is no value of the chart"
             here = here[part]
+
+
+def is_tried(path: str, name: str) -> bool:
+    """Whether this is a test there: of Rust's one that is marked so; of Python's one that pytest finds, or a part of one that is called."""
+    file = places.CHECKOUT / path
+    text = file.read_text() if file.is_file() else ""
+    if path.endswith(".rs"):
+        return re.search(rf"#\[(?:tokio::)?test\b[^\n]*\n(?:\s*#\[[^\n]*\n)*\s*(?:async )?fn {name}\(", text) is not None
+    called = "".join(other.read_text() for other in file.parent.glob("test_*.py")) if file.parent.is_dir() else ""
+    return re.search(rf"^def {name}\(", text, re.MULTILINE) is not None and (name.startswith("test_") or re.search(rf"^\s+(?:\w+\.)?{name}\(", called, re.MULTILINE) is not None)
+
+
+def test_every_attack_is_tried_by_a_test_that_there_is():
+    attacks = [row for row in pages.cells("security.md") if "Tried by" in row]
+    assert len(attacks) >= 15
+    for row in attacks:
+        assert all(len(row[column]) > 10 for column in ("Without a defence", "What stops it")), row["Attack"]
+        named = re.findall(r"`([\w./-]+\.(?:rs|py))::(\w+)`", row["Tried by"])
+        assert named and len(named) == row["Tried by"].count("`") // 2, f"{row['Attack']}: {row['Tried by']}"
+        for path, name in named:
+            assert is_tried(path, name), f"{row['Attack']}: there is no test {name} in {path}"
+    assert not is_tried("tests/host.rs", "nobody_wrote_this") and not is_tried("tests/nowhere.rs", "another_host_key_is_refused")
+    assert not is_tried("tests/host.rs", "id"), "a function that is no test is none"

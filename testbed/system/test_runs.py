@@ -24,6 +24,17 @@ printf '<testsuite name="s">%s<testcase name="two">%s</testcase></testsuite>' "$
 KNOWN = """printf '<testsuite name="s"><testcase name="one"/><testcase classname="net" name="known"><failure message="again"/></testcase></testsuite>' > $TESTKIT_RESULTS/junit.xml; exit """
 # It ends when `let_go` lets it, and not before: no machine is too slow to be looked at in time.
 HELD = "until [ -e /go ]; do sleep 0.2; done"
+# The same with curl; and what the metadata of the instance say: to whoever asks for a token, without one, and with it of a role and of the instance.
+CURL = r"""
+parts="bin/sh usr/bin/curl $(ldd /bin/sh /usr/bin/curl | grep -o '/[^ ]*' | grep -v : | sort -u | sed 's,^/,,')"
+tar -C / -chf - $parts | docker import - testkit/curl:v1
+"""
+TOKEN = "curl -s -m 3 -X PUT -H 'X-aws-ec2-metadata-token-ttl-seconds: 60' http://169.254.169.254/latest/api/token"
+ASKS = f"""token=$({TOKEN}); echo "token $?"
+asked() {{ curl -s -m 3 -o /dev/null -w '%{{http_code}}' "$@"; }}
+data=http://169.254.169.254/latest/meta-data with="X-aws-ec2-metadata-token: $token"
+echo "none $(asked $data/instance-id)"; echo "role $(asked -H "$with" $data/iam/security-credentials/)"; echo "id $(asked -H "$with" $data/instance-id)"
+"""
 # It writes what it has two seconds after it is told to end.
 GRACEFUL = f"end() {{ sleep 2; {PASSED}; echo parted; exit 0; }}; trap end TERM; echo begun; sleep 600 & wait"
 
@@ -228,6 +239,18 @@ def a_container_is_given_what_its_spec_says(space, on_host, operator):
     assert token not in told, "a value of a Secret is kept"
 
 
+def a_container_that_asks_for_the_role_of_its_host_gets_none(space, on_host):
+    """On the host's network it is the host for the metadata, and there is no role to be had; behind a bridge it gets no token."""
+    on_host(CURL)
+    space.apply(probe("asks", "runs", ASKS + PASSED, image="testkit/curl:v1"))
+    ends(space, "asks", "Complete", "CasesPassed", passed=1)
+    said = log(space, "asks").splitlines()
+    assert [line for line in ("token 0", "none 401", "role 404", "id 200") if line not in said] == [], said
+    bridged = on_host(f"docker run --rm testkit/curl:v1 {TOKEN}; echo token $?; docker run --rm testkit/curl:v1 {TOKEN.replace(' -X PUT', '')} -o /dev/null -w '%{{http_code}}'")
+    # Of curl: it took too long. The way there is no other than the host's: without PUT it is answered.
+    assert bridged.startswith("token 28\n") and bridged.strip().split()[-1].isdigit() and not bridged.strip().endswith("000"), bridged
+
+
 def the_clock_of_a_host_changes_nothing(space, on_host):
     """It goes 40 minutes ahead and comes back, with a run that begins before, between and after."""
     def turned(minutes):
@@ -274,6 +297,7 @@ def test_every_run_ends_with_its_evidence(space, operator):
     a_case_that_passes_at_the_second_try_is_flaky(space)
     a_known_flake_in_quarantine_is_a_warning(space)
     a_container_is_given_what_its_spec_says(space, on_host, operator)
+    a_container_that_asks_for_the_role_of_its_host_gets_none(space, on_host)
     the_clock_of_a_host_changes_nothing(space, on_host)
     until("no container of a run is left", lambda: on_host("docker ps -aq --filter label=testkit.dev/run-uid") == "", 60)
     an_engine_that_dies_is_not_the_tests_fault(space, on_host)

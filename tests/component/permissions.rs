@@ -149,11 +149,13 @@ fn people_may_do_what_their_role_says() {
         all(&user(role), &look, true);
         all(&user(role), &change, role == "edit");
         all(&user(role), &keys, role != "view");
-        all(
-            &user(role),
-            &[("get", "swarmclusters.testkit.dev", "default"), ("patch", "swarmclusters.testkit.dev#status", here)],
-            false,
-        );
+        all(&user(role), &[("get", "swarmclusters.testkit.dev", "default"), ("get", "secrets", "default")], false);
+        for kind in ["swarmclusters", "e2eruns", "e2eschedules", "e2ematrices"] {
+            for verb in ["patch", "update"] {
+                let status = format!("{kind}.testkit.dev#status");
+                all(&user(role), &[(verb, status.as_str(), here)], false);
+            }
+        }
     }
     all(&user("testkit-user"), &[("list", "secrets", here)], false);
     // A job makes runs, and reads and removes nothing else.

@@ -189,6 +189,7 @@ async fn instances_are_tagged_hardened_and_read_back() {
     let metadata = instance.metadata_options().unwrap();
     assert_eq!(metadata.http_tokens().unwrap().as_str(), "required");
     assert_eq!(metadata.http_put_response_hop_limit(), Some(1));
+    assert!(instance.iam_instance_profile().is_none(), "whoever asks the metadata is given no role");
     let tag = |key: &str| instance.tags().iter().find(|t| t.key() == Some(key)).and_then(|t| t.value());
     assert_eq!(tag("Name"), Some("foo-w3"));
     assert_eq!(tag(label::INSTALLATION), Some("test"));

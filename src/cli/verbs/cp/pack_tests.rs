@@ -100,6 +100,12 @@ fn nothing_lands_outside_whatever_an_archive_says() {
         assert_eq!(fs::read_dir(&outside.0).unwrap().count(), 0, "{attack:?}");
         assert!(!std::env::temp_dir().join("testkit-pack-escaped").exists(), "{attack:?}");
     }
+    // What a kernel has behind a name is nobody's to bring.
+    let (into, no) = (Folder::new("devices"), "");
+    let devices = [(EntryType::Block, "disk", no), (EntryType::Char, "null", no), (EntryType::Fifo, "pipe", no)];
+    let unpacked = unpack(malicious(&devices).as_slice(), &into.0).unwrap();
+    assert_eq!((unpacked.files, unpacked.left_out.len()), (0, 3));
+    assert_eq!(fs::read_dir(&into.0).unwrap().count(), 0);
     // An absolute name is one within the directory.
     let into = Folder::new("absolute");
     unpack(malicious(&[(Regular, "/etc/motd", "x")]).as_slice(), &into.0).unwrap();

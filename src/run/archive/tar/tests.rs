@@ -44,6 +44,35 @@ fn results_are_found_in_the_archive() {
     assert_eq!(unpack(&[][..], "/results"), Outcome::default());
 }
 
+#[test]
+fn what_is_no_file_is_no_result() {
+    use ::tar::EntryType::{Block, Char, Fifo, Link, Regular, Symlink};
+    let mut tar = ::tar::Builder::new(Vec::new());
+    for (kind, name, target) in [
+        (Symlink, "results/a.xml", "/etc/passwd"),
+        (Link, "results/b.xml", "../../etc/passwd"),
+        (Char, "results/c.xml", ""),
+        (Block, "results/d.xml", ""),
+        (Fifo, "results/e.xml", ""),
+        (Regular, "results/../../f.xml", ""),
+    ] {
+        let mut header = ::tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(0o644);
+        header.as_gnu_mut().unwrap().name[..name.len()].copy_from_slice(name.as_bytes());
+        if !target.is_empty() {
+            header.set_link_name_literal(target).unwrap();
+        }
+        let content = if kind == Regular { GOOD } else { &[] };
+        header.set_size(content.len() as u64);
+        header.set_cksum();
+        tar.append(&header, content).unwrap();
+    }
+    let outcome = unpack(tar.into_inner().unwrap().as_slice(), "/results");
+    // Nothing is written anywhere, so a file is a file, whatever it is called.
+    assert_eq!((outcome.passed(), outcome.total(), outcome.problems.len()), (1, 1, 0), "{outcome:?}");
+}
+
 /// Pieces of an archive; how many were taken.
 fn pieces(
     parts: Vec<Result<Bytes, SwarmError>>,
