@@ -62,8 +62,8 @@ pub struct SwarmClusterSpec {
     #[x_kube(validation = Rule::new("has(self.ec2) == has(oldSelf.ec2)").message("the provider cannot be changed: create another SwarmCluster, or delete this one and apply it again"))]
     pub provider: Provider,
 
-    /// Who may reach the hosts over SSH, as CIDR blocks. Swarm's own ports are open within the cluster only.
-    #[serde(default = "anywhere", rename = "accessCIDRs")]
+    /// Who may reach the hosts over SSH, as CIDR blocks: the operator's network and yours. Where it is not written, the operator's own default holds, `--access-cidrs`; where there is none, nothing is launched. Swarm's own ports are open within the cluster only. Machines of `provider.hosts` are not concerned.
+    #[serde(default, rename = "accessCIDRs", skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(max = 43)))]
     #[x_kube(validation = Rule::new("self.size() > 0 && self.all(c, isCIDR(c))").message("write CIDR blocks such as 203.0.113.0/24, or 203.0.113.7/32 for a single address"))]
     pub access_cidrs: Vec<String>,
@@ -355,8 +355,4 @@ fn unhealthy_after() -> Duration {
 
 fn one() -> u32 {
     1
-}
-
-fn anywhere() -> Vec<String> {
-    vec!["0.0.0.0/0".to_owned()]
 }

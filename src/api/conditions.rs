@@ -41,6 +41,8 @@ pub mod reason {
     pub const INSTANCE_ENDED: &str = "InstanceEnded";
     /// `connectTo` is `Public`, and an instance has no public address.
     pub const NO_PUBLIC_ADDRESS: &str = "NoPublicAddress";
+    /// Neither the spec nor the operator says who may reach the hosts.
+    pub const NO_ACCESS_CIDRS: &str = "NoAccessCIDRs";
     /// Nodes are being joined to the swarm.
     pub const JOINING: &str = "Joining";
     /// Machines give way to others, since the spec asks for other ones now.

@@ -29,6 +29,9 @@ pub struct Journal {
     /// By slot, the highest incarnation ever launched, of what is not meant any more: none is used again.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub spent: BTreeMap<String, u32>,
+    /// Who may reach the hosts, as somebody said it last: what they are launched with, and stay so.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub access: Vec<String>,
     /// Machines that existed before, each with the slot it was taken for.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub taken: Vec<Taken>,

@@ -4,6 +4,7 @@
 //! pure. A pass never waits for something that takes time: the inventory, the connections
 //! and the managers' event streams wake the cluster when there is something to see.
 
+mod access;
 mod act;
 mod console;
 mod credentials;
@@ -123,6 +124,7 @@ pub struct Context {
     /// Wakes clusters.
     pub wake: Wake,
     longest_hold: Duration,
+    default_access: Vec<String>,
     watches: Watches,
     joins: Joins,
     notices: Notices,
@@ -147,6 +149,7 @@ impl Context {
             events,
             wake,
             longest_hold: LONGEST_HOLD,
+            default_access: Vec::new(),
             watches: Watches::default(),
             joins,
             notices,
@@ -159,6 +162,12 @@ impl Context {
     #[must_use]
     pub fn holding(self, longest_hold: Duration) -> Self {
         Self { longest_hold, ..self }
+    }
+
+    /// The same, where these networks may reach the hosts of clusters that do not say who may.
+    #[must_use]
+    pub fn reached_from(self, default_access: Vec<String>) -> Self {
+        Self { default_access, ..self }
     }
 
     fn objects(&self, cluster: &SwarmCluster) -> Api<SwarmCluster> {

@@ -10,7 +10,9 @@ use k8s_openapi::jiff::{SignedDuration, Timestamp};
 use kube::{Api, Resource, ResourceExt, api::ListParams};
 
 use super::{
-    Context, Uid, holders,
+    Context, Uid,
+    access::Access,
+    holders,
     journal::{Journal, Recovering},
     keys::{Keys, Places},
     member::{MemberId, Members},
@@ -72,6 +74,7 @@ pub async fn observe(context: &Context, cluster: &SwarmCluster, account: &Accoun
     let given = provider::given(cluster);
     let (hosts, engines) = hosts(&context.hosts, &uid, keys.as_ref()).await;
     let journal = keys.as_ref().map(|k| k.journal.clone());
+    let access = Access::of(&cluster.spec, &context.default_access, journal.as_ref());
     let spoken = listing(journal.as_ref(), instances.as_deref(), &hosts, &engines).await;
     let request = cluster.spec.provider.ec2.as_ref().map(template::request);
     let shortages = request.map(|r| account.shortages.of(plan::all_offerings(&cluster.spec), &r));
@@ -79,6 +82,7 @@ pub async fn observe(context: &Context, cluster: &SwarmCluster, account: &Accoun
         journal,
         instances,
         given,
+        access,
         hosts,
         nodes: spoken.nodes,
         manager: spoken.manager,

@@ -36,6 +36,7 @@ pub use swarm::{Lost, lost};
 use self::adoption::Survey;
 pub use super::world::{Drain, HostView, World};
 use super::{
+    access::Access,
     journal::Journal,
     losses::Losses,
     member::{Member, MemberId, Members, Swarm},
@@ -303,6 +304,9 @@ pub fn plan(spec: &SwarmClusterSpec, world: &World, now: Timestamp) -> Plan {
     // A journal that is gone while machines are there does not tell what was done with them.
     let restored = instances.iter().any(|i| !i.state.is_ended());
     let mut journal = world.journal.clone().unwrap_or(Journal { restored, ..Journal::default() });
+    if let Access::Said(cidrs) = &world.access {
+        journal.access.clone_from(cidrs);
+    }
     let slots = match &world.given {
         Some(given) => {
             if !spec.paused && !roster::held(given, &journal, &world.runs) {
@@ -338,7 +342,8 @@ pub fn plan(spec: &SwarmClusterSpec, world: &World, now: Timestamp) -> Plan {
         }
         roll::compare(&mut pass);
     }
-    if spec.paused {
+    // Where nothing can be launched, nothing goes, either, for which another one would have to come.
+    if spec.paused || world.access == Access::Unsaid {
         return pass.plan;
     }
     if world.given.is_some() {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::{
+    access::Access,
     journal::Journal,
     member::{Member, MemberId},
     memory::{Clock, LaunchMemory},
@@ -25,6 +26,8 @@ pub struct World {
     pub instances: Option<Vec<Instance>>,
     /// The machines that there are, where they are neither made nor ended; `None` where they are.
     pub given: Option<Given>,
+    /// Who may reach the hosts.
+    pub access: Access,
     /// Hosts by slot and incarnation, as far as they are wanted and reached.
     pub hosts: BTreeMap<MemberId, HostView>,
     /// The nodes, as a manager with a majority lists them; `None` where none does.

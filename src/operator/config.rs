@@ -1,4 +1,4 @@
-//! What the process is told at its start. Everything has a default that works.
+//! What the process is told at its start. Everything has a default that works; that of who may reach hosts is nobody.
 
 use std::net::SocketAddr;
 
@@ -43,6 +43,13 @@ pub struct Config {
     /// How long after the end of its ttl the annotation testkit.dev/hold-until can keep a cluster.
     #[arg(long, env = "TESTKIT_MAX_HOLD", value_name = "DURATION", default_value = "24h")]
     pub max_hold: Duration,
+
+    /// Who may reach the hosts of clusters that do not say it (spec.accessCIDRs), such as 203.0.113.0/24,2001:db8::/32.
+    ///
+    /// CIDR blocks, separated by commas: the operator's own network is to be among them. Without
+    /// it, such clusters are not launched, and say so.
+    #[arg(long, env = "TESTKIT_ACCESS_CIDRS", value_name = "CIDR", value_delimiter = ',', value_parser = cidr)]
+    pub access_cidrs: Vec<String>,
 
     /// How to write the log.
     #[arg(long, env = "TESTKIT_LOG_FORMAT", value_enum, default_value_t)]
@@ -104,6 +111,12 @@ fn installation_name(text: &str) -> Result<String, String> {
     Ok(text.to_owned())
 }
 
+/// A CIDR block, as `spec.accessCIDRs` takes it.
+fn cidr(text: &str) -> Result<String, String> {
+    let words = "write CIDR blocks such as 203.0.113.0/24, or 203.0.113.7/32 for a single address, separated by commas";
+    text.trim().parse::<ipnet::IpNet>().map(|block| block.to_string()).map_err(|_| words.to_owned())
+}
+
 impl Config {
     /// The installation's name.
     ///
@@ -123,7 +136,26 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
-    use super::installation_name;
+    use clap::Parser as _;
+
+    use super::{Config, installation_name};
+
+    #[test]
+    fn who_may_reach_hosts_is_said_in_blocks() {
+        let said = |value: &str| Config::try_parse_from(["testkit-operator", "--access-cidrs", value]);
+        let table: [(&str, &[&str]); 3] = [
+            ("203.0.113.0/24", &["203.0.113.0/24"]),
+            ("203.0.113.7/32, 2001:DB8::/32", &["203.0.113.7/32", "2001:db8::/32"]),
+            ("0.0.0.0/0,::/0", &["0.0.0.0/0", "::/0"]),
+        ];
+        for (value, blocks) in table {
+            assert_eq!(said(value).unwrap().access_cidrs, blocks, "{value}");
+        }
+        for wrong in ["", "203.0.113.7", "203.0.113.0/33", "10.0.0.0/8,", "10.0.0.0/8;172.16.0.0/12", "the world"] {
+            let words = said(wrong).unwrap_err().to_string();
+            assert!(words.contains("--access-cidrs") && words.contains("203.0.113.0/24"), "{wrong:?}: {words}");
+        }
+    }
 
     #[test]
     fn an_installation_has_a_name_that_is_no_pattern() {

@@ -63,7 +63,11 @@ pub async fn controllers(config: Config, installation: String, state: State, sto
     let places = Arc::new(cluster::Places::new(client.clone(), home, &installation));
     let context =
         cluster::Context::new(client.clone(), hosts.clone(), clouds.clone(), Arc::clone(&places), events.clone(), wake)
-            .holding(config.max_hold.get());
+            .holding(config.max_hold.get())
+            .reached_from(config.access_cidrs.clone());
+    if config.access_cidrs.is_empty() {
+        tracing::info!("--access-cidrs is not given: clusters without spec.accessCIDRs are not launched");
+    }
     let collector = garbage::Collector {
         client: client.clone(),
         clouds,

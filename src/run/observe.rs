@@ -81,9 +81,10 @@ fn place(context: &Context, run: &E2ERun, seen: &Observed, guests: &Guests) -> P
     }
 }
 
-/// Why a cluster is stalled that nothing but another spec gets further. Of other reasons, such as a quota, which has room
-/// again when other machines end, or credentials that are not there yet, it gets over by itself.
-const FOR_GOOD: [&str; 6] = [
+/// Why a cluster is stalled that nothing but another spec, or another operator, gets further. Of other reasons, such as a
+/// quota, which has room again when other machines end, or credentials that are not there yet, it gets over by itself.
+const FOR_GOOD: [&str; 7] = [
+    reason::NO_ACCESS_CIDRS,
     reason::INVALID_SPEC,
     reason::SWARM_DIFFERS,
     reason::NO_PUBLIC_ADDRESS,

@@ -108,7 +108,9 @@ class Bed:
     def environment(self, user: str = users.ADMINISTRATOR) -> dict[str, str]:
         """What a shell needs to use the bed, with the keys of a user of its EC2 endpoint."""
         variables = {"KUBECONFIG": str(self.run / "kubeconfig"), "TESTBED_NAME": self.name, "TESTBED_RUN": str(self.run),
-                     "TESTKIT_LISTEN": f"127.0.0.1:{self._slot().operator}", **unproxied(os.environ)}
+                     "TESTKIT_LISTEN": f"127.0.0.1:{self._slot().operator}",
+                     # Only this machine has a way to the hosts: specs here need not say who may reach them.
+                     "TESTKIT_ACCESS_CIDRS": "0.0.0.0/0", **unproxied(os.environ)}
         if not self._kubernetes_only():
             url = self.endpoint_url()
             variables |= {"TESTBED_URL": url, "AWS_ENDPOINT_URL": url, "AWS_ENDPOINT_URL_EC2": url, "AWS_REGION": "us-east-1",

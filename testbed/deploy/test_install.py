@@ -152,15 +152,19 @@ def test_a_tenant_installs_its_own_beside_that_of_another(restricted, tmp_path):
 def test_the_access_policy_refuses_what_the_world_may_reach(restricted, tmp_path):
     release("install", tmp_path, {})
     kubectl("wait", "--for=condition=Established", "--timeout=90s", "crd/swarmclusters.testkit.dev")
-    assert eventually(lambda: apply(cluster("before")).returncode == 0)
+    assert eventually(lambda: apply(cluster("before", accessCIDRs=["0.0.0.0/0"])).returncode == 0)
     release("upgrade", tmp_path, {"accessPolicy": {"enabled": True, "within": ["203.0.113.0/24", "2001:db8::/32"]}})
     try:
-        refused = lambda: apply(cluster("world"), "--dry-run=server").stderr  # noqa: E731
+        refused = lambda: apply(cluster("world", accessCIDRs=["0.0.0.0/0"]), "--dry-run=server").stderr  # noqa: E731
         assert eventually(lambda: "say who may reach the hosts" in refused()), refused()
         for cidrs, words in [(["203.0.113.7/32", "2001:db8:1::/48"], ""), (["203.0.113.0/24", "0.0.0.0/1"], "say who may reach"), (["::/0"], "say who may reach"),
                              (["198.51.100.0/24"], "have to be within 203.0.113.0/24"), (["203.0.112.0/23"], "have to be within")]:
             done = apply(cluster("another", accessCIDRs=cidrs), "--dry-run=server")
             assert (done.returncode == 0) == (words == "") and words in done.stderr, (cidrs, done.stderr)
+        # One that does not say it has the operator's default, now and from before.
+        silent = apply(cluster("silent"), "--dry-run=server")
+        assert silent.returncode == 0, silent.stderr
+        kubectl("patch", "swarmcluster", "before", "-n", "default", "--type=merge", "--dry-run=server", "-p", '{"spec": {"accessCIDRs": null}}')
         # One from before is left in peace, as long as nobody says anew who may reach it.
         kubectl("annotate", "swarmcluster", "before", "-n", "default", "testkit.dev/keep=w0", "--overwrite")
         assert "have to be within" in apply(cluster("before", accessCIDRs=["198.51.100.0/24"])).stderr

@@ -52,7 +52,10 @@ STATES = [
     (CLUSTER, "HostUnhealthy", WORKS), (CLUSTER, "HostUnhealthy", STUCK),
     # The majority is out of reach; it is gone; spec.recovery makes it anew.
     (CLUSTER, "NoQuorum", WORKS), (CLUSTER, "NoQuorum", STUCK),
-    (CLUSTER, "NoPublicAddress", STUCK), (CLUSTER, "Paused", PAUSED), (CLUSTER, "Paused", PAUSED_UNWELL),
+    (CLUSTER, "NoPublicAddress", STUCK), (CLUSTER, "NoAccessCIDRs", STUCK),
+    # Of one that is whole it is said beside that.
+    (CLUSTER, "NoAccessCIDRs", READY),
+    (CLUSTER, "Paused", PAUSED), (CLUSTER, "Paused", PAUSED_UNWELL),
     (CLUSTER, "Deleting", GOES), (CLUSTER, "InUse", GOES_STUCK),
     (CLUSTER, "InvalidConfiguration", STUCK), (CLUSTER, "Unauthorized", STUCK), (CLUSTER, "QuotaExceeded", STUCK), (CLUSTER, "SwarmDiffers", STUCK),
     (CLUSTER, "InsufficientCapacity", WORKS), (CLUSTER, "InsufficientCapacity", TRIES), (CLUSTER, "Throttled", WORKS), (CLUSTER, "Throttled", TRIES),

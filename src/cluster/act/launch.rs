@@ -34,10 +34,10 @@ impl Actor<'_> {
         {
             return Ok(None);
         }
-        let spec = NetworkSpec {
-            access_cidrs: self.cluster.spec.access_cidrs.clone(),
-            subnets: self.cloud.ec2.map(|e| e.subnets.clone()).unwrap_or_default(),
-        };
+        // A group without rules for SSH would lock out the operator itself.
+        let Some(access_cidrs) = self.observation.world.access.cidrs() else { return Ok(None) };
+        let subnets = self.cloud.ec2.map(|e| e.subnets.clone()).unwrap_or_default();
+        let spec = NetworkSpec { access_cidrs, subnets };
         if let Some(place) = credentials::place(self.cluster) {
             let noted = self.context.places.note(&place).await;
             noted.map_err(|e| Failure::Host(format!("writing down where is launched: {}", words::of(&e))))?;

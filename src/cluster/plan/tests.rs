@@ -9,6 +9,7 @@ use crate::{
     swarm::{EngineInfo, LocalState, Node},
 };
 
+mod access;
 mod crashes;
 
 pub(in crate::cluster) const NOW: Timestamp = Timestamp::UNIX_EPOCH;

@@ -77,6 +77,11 @@ pub fn verdict(
         let message = "spec.paused is true: nothing is changed until it is false".to_owned();
         return Verdict { ready: all_ready, reconciling: false, stalled: false, reason: reason::PAUSED, message };
     }
+    if let Some(message) = world.access.unsaid() {
+        // Of a cluster that is whole nothing is missed, until something of it is.
+        let reason = reason::NO_ACCESS_CIDRS;
+        return Verdict { ready: all_ready, reconciling: false, stalled: !all_ready, reason, message };
+    }
     if let Some(lost) = lost {
         let recovering = world.journal.as_ref().is_some_and(|j| j.recovery.is_some());
         let message = choices(lost, recovering, nodes);
@@ -126,7 +131,11 @@ pub fn verdict(
         0 => all_there(nodes),
         n => format!("{}; {n} of them as an earlier spec asked for, and left so by hand", all_there(nodes)),
     };
-    Verdict { ready: true, reconciling: false, stalled: false, reason: reason::READY, message }
+    let (reason, message) = match world.access.kept() {
+        Some(words) => (reason::NO_ACCESS_CIDRS, format!("{message}; {words}")),
+        None => (reason::READY, message),
+    };
+    Verdict { ready: true, reconciling: false, stalled: false, reason, message }
 }
 
 /// How far machines are replaced that are not as the spec asks for, and what is waited for.

@@ -92,7 +92,9 @@ fn a_cluster_is_ready_when_it_says_so_of_its_present_spec() {
         conditions.push(stalled);
         view(&cluster).stalled
     };
-    assert_eq!(stalled("False", 2, "BootFailed").as_deref(), Some("joining foo-w0"));
+    for stays in ["BootFailed", "NoAccessCIDRs"] {
+        assert_eq!(stalled("False", 2, stays).as_deref(), Some("joining foo-w0"), "{stays}");
+    }
     let (ready, earlier) = (stalled("True", 2, "BootFailed"), stalled("False", 1, "BootFailed"));
     assert_eq!((ready, earlier, view(&cluster("False", 2)).stalled), (None, None, None));
     for passes in ["QuotaExceeded", "Unauthorized", "NoQuorum"] {
