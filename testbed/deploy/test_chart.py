@@ -19,7 +19,7 @@ OVERLAYS = {
     "hardened": ("testkit-system", {"replicas": 2, "networkPolicy": {"enabled": True}, "accessPolicy": {"enabled": True}}),
 }
 EVERYTHING = {
-    "replicas": 2, "networkPolicy": {"enabled": True, "metricsFrom": [{"namespaceSelector": {}}]}, "imagePullSecrets": [{"name": "registry"}],
+    "accessCIDRs": ["10.0.0.0/8", "2001:db8::/32"], "replicas": 2, "networkPolicy": {"enabled": True, "metricsFrom": [{"namespaceSelector": {}}]}, "imagePullSecrets": [{"name": "registry"}],
     "accessPolicy": {"enabled": True, "within": ["10.0.0.0/8", "2001:db8::/32"]}, "monitoring": {"podMonitor": True, "alerts": True, "dashboard": True},
     "aws": {"roleArn": ROLE}, "podLabels": {"team": "a"}, "podAnnotations": {"x": "z"}, "serviceAccount": {"annotations": {"a": "b"}},
     "nodeSelector": {"kubernetes.io/arch": "amd64"}, "tolerations": [{"operator": "Exists"}], "affinity": {"nodeAffinity": {}},
@@ -77,7 +77,8 @@ def test_every_value_arrives(tmp_path):
     all_of_them = by_key(rendered(tmp_path, EVERYTHING))
     keyed = {kind: each for (kind, _, _), each in all_of_them.items()}
     pod = keyed["Deployment"]["spec"]["template"]
-    assert arguments([keyed["Deployment"]])[2:] == ["--collect-every=10m", "--log=info,testkit::run=debug", "--max-hold=48h", "--unsafe-log-libraries"]
+    assert arguments([keyed["Deployment"]])[2:] == [
+        "--access-cidrs=10.0.0.0/8,2001:db8::/32", "--collect-every=10m", "--log=info,testkit::run=debug", "--max-hold=48h", "--unsafe-log-libraries"]
     assert pod["metadata"]["labels"] == {"app.kubernetes.io/name": "testkit-operator", "team": "a"}
     assert pod["metadata"]["annotations"]["x"] == "z"
     for field in ("nodeSelector", "tolerations", "affinity", "imagePullSecrets"):
@@ -90,6 +91,12 @@ def test_every_value_arrives(tmp_path):
     assert keyed["PrometheusRule"]["spec"] == yaml.safe_load((DEPLOY / "monitoring" / "alerts.yaml").read_text())
     assert json.loads(keyed["ConfigMap"]["data"]["testkit.json"]) == json.loads((DEPLOY / "monitoring" / "dashboard.json").read_text())
     assert keyed["PodMonitor"]["spec"]["selector"]["matchLabels"] == keyed["Deployment"]["spec"]["selector"]["matchLabels"]
+
+
+def test_nobody_may_reach_hosts_before_somebody_says_who(tmp_path):
+    """Neither the chart nor an overlay has a default."""
+    everywhere = [rendered(tmp_path, {}), *map(kustomized, OVERLAYS)]
+    assert not [argument for all_of_them in everywhere for argument in arguments(all_of_them) if "access" in argument]
 
 
 @pytest.mark.parametrize(("image", "named"), [
@@ -123,7 +130,7 @@ def test_labels_and_annotations_that_are_said_twice_are_there_once(tmp_path):
 
 
 @pytest.mark.parametrize("values", [
-    {"replica": 2}, {"replicas": "two"}, {"replicas": -1}, {"scope": "Everywhere"}, {"installation": "prod*"}, {"image": {"digest": "sha256:0"}},
+    {"accessCIDRs": "10.0.0.0/8"}, {"accessCIDRs": ["the world"]}, {"replica": 2}, {"replicas": "two"}, {"replicas": -1}, {"scope": "Everywhere"}, {"installation": "prod*"}, {"image": {"digest": "sha256:0"}},
     {"image": {"repository": ""}}, {"image": {"pullPolicy": "Sometimes"}}, {"aws": {"roleArn": "testkit-operator"}}, {"crds": {"keep": False}},
     {"operator": {"logFormat": "xml"}, }, {"operator": {"collectEvery": "5 minutes"}}, {"operator": {"extraArgs": ["lease"]}},
     {"operator": {"env": [{"name": "POD_NAMESPACE", "value": "x"}]}}, {"accessPolicy": {"within": ["anywhere"]}},

@@ -87,7 +87,8 @@ def test_installed_changed_and_taken_away_while_a_cluster_lives(restricted, tmp_
     columns = definition["spec"]["versions"][0]["additionalPrinterColumns"]
     taken = columns.pop()
     file.write_text(yaml.safe_dump(definition))
-    release("install", tmp_path, {}, chart=earlier)
+    said = release("install", tmp_path, {}, chart=earlier).stdout
+    assert "--set 'accessCIDRs={10.0.0.0/8}'" in said, f"it asks for what it has no default of: {said}"
     columns = lambda: [c["name"] for c in get("crd", "swarmclusters.testkit.dev")["spec"]["versions"][0]["additionalPrinterColumns"]]  # noqa: E731
     assert taken["name"] not in columns()
     kubectl("wait", "--for=condition=Established", "--timeout=90s", "crd/swarmclusters.testkit.dev")
@@ -101,7 +102,8 @@ def test_installed_changed_and_taken_away_while_a_cluster_lives(restricted, tmp_
     admitted = apply(json.dumps(pod), "-n", NAMESPACE, "--dry-run=server")
     assert admitted.returncode == 0, admitted.stderr
 
-    release("upgrade", tmp_path, {"replicas": 2})
+    said = release("upgrade", tmp_path, {"replicas": 2, "accessCIDRs": ["10.0.0.0/8"]}).stdout
+    assert "NOTES:" in said and "accessCIDRs" not in said, said
     assert taken["name"] in columns(), "a definition is upgraded with the release"
     assert get("deployment", "testkit-operator", "-n", NAMESPACE)["spec"]["replicas"] == 2
     assert there("poddisruptionbudget", "testkit-operator", "-n", NAMESPACE) and there("priorityclass", "testkit-operator")
