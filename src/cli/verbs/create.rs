@@ -51,6 +51,9 @@ pub struct Args {
     /// The id of the image to boot, such as ami-0123456789abcdef0 [default: a current Ubuntu]
     #[arg(long, value_name = "ID")]
     ami: Option<String>,
+    /// Who may reach the hosts over SSH, such as 203.0.113.0/24 [default: the operator's own default]
+    #[arg(long, value_name = "CIDR", value_delimiter = ',')]
+    access_cidrs: Vec<String>,
     #[command(flatten)]
     making: Making,
     #[command(flatten)]
@@ -165,6 +168,9 @@ fn object(args: &Args) -> Result<Value, Failure> {
     if !args.instance_type.is_empty() {
         spec["provider"]["ec2"]["instanceTypes"] = json!(args.instance_type);
     }
+    if !args.access_cidrs.is_empty() {
+        spec["accessCIDRs"] = json!(args.access_cidrs);
+    }
     if let Some(ami) = &args.ami {
         spec["provider"]["ec2"]["ami"] = json!({"id": ami});
     }
@@ -208,6 +214,8 @@ mod tests {
             json!({"managers": 3, "ttl": "1h30m", "engine": {"version": "28.5"}, "provider": {"ec2": {"region": "us-east-1"}}})
         );
         assert_eq!(object["metadata"]["name"], "foo");
+        let said = asked(&["foo", "--region", "us-east-1", "--access-cidrs", "203.0.113.0/24,2001:db8::/32"]);
+        assert_eq!(said["spec"]["accessCIDRs"], json!(["203.0.113.0/24", "2001:db8::/32"]));
     }
 
     #[test]
