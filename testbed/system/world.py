@@ -64,19 +64,23 @@ def asked(path, method="GET", body=None):
 
 
 class Operator:
-    """The operator as a process of its own, that can be killed as a machine dies. Its policy is the one that is shipped."""
+    """The operator as a process of its own, that can be killed as a machine dies. Its policy is the one that is shipped.
 
-    def __init__(self, log: Path, *options):
-        self.log, self.options, self.process = log, options, None
+    `without` names variables of the bed that it is not given.
+    """
+
+    def __init__(self, log: Path, *options, without=()):
+        self.log, self.options, self.without, self.process = log, options, without, None
 
     def start(self):
         keys = user("operator")
         keys = {"AWS_ACCESS_KEY_ID": keys["accessKeyId"], "AWS_SECRET_ACCESS_KEY": keys["secretAccessKey"]}
+        bed = {name: value for name, value in os.environ.items() if name not in self.without}
         with open(self.log, "ab") as log:
             log.write(b"--- start\n")
             self.process = subprocess.Popen(
                 ["testkit-operator", "--listen", "127.0.0.1:0", *self.options],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**os.environ, **keys, "RUST_LOG": "info,testkit=debug"},
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env={**bed, **keys, "RUST_LOG": "info,testkit=debug"},
             )
         return self
 
