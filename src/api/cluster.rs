@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Conditions, Duration, Provider,
+    ClusterCost, Conditions, Duration, Provider,
     schema::{any_object, integer, required_by_rule},
 };
 
@@ -31,6 +31,7 @@ use super::{
     printcolumn(name = "Endpoint", type_ = "string", json_path = ".status.endpoint"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Reason", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].reason", priority = 1),
+    printcolumn(name = "Hourly", type_ = "string", json_path = ".status.cost.hourly", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.conditions[?(@.type==\"Ready\")].message", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]
@@ -220,6 +221,9 @@ pub struct SwarmClusterStatus {
     /// When the cluster will be deleted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub expires_at: Option<Time>,
+    /// What it costs, where the operator was given a price table and the machines are EC2's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<ClusterCost>,
     /// The slots of the cluster and what fills them.
     #[serde(default)]
     pub nodes: Vec<NodeStatus>,

@@ -6,6 +6,7 @@
 mod case_names;
 mod cluster;
 mod conditions;
+mod cost;
 mod duration;
 mod made;
 mod matrix;
@@ -31,6 +32,7 @@ pub use cluster::{
     SwarmClusterStatus, UpdateSpec,
 };
 pub use conditions::{Conditions, condition, event_note, is_true, reason, set, type_};
+pub use cost::{CURRENCY, ClusterCost, RunCost, Usd};
 pub use duration::Duration;
 pub use made::MadeRun;
 pub use matrix::{Axes, Combination, E2EMatrix, E2EMatrixSpec, E2EMatrixStatus, MOST};

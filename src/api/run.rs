@@ -61,6 +61,7 @@ const UNCHANGED: &str = unchanged!(
     printcolumn(name = "Duration", type_ = "string", json_path = ".status.duration"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
     printcolumn(name = "Quarantined", type_ = "integer", json_path = ".status.quarantined", priority = 1),
+    printcolumn(name = "Cost", type_ = "string", json_path = ".status.cost.amount", priority = 1),
     printcolumn(name = "Message", type_ = "string", json_path = ".status.message", priority = 1)
 )]
 #[serde(rename_all = "camelCase")]

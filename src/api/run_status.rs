@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AttemptStatus, Conditions, MadeRun, is_true, schema::integer, type_};
+use super::{AttemptStatus, Conditions, MadeRun, RunCost, is_true, schema::integer, type_};
 
 /// What happened.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -66,6 +66,9 @@ pub struct E2ERunStatus {
     /// How long the container ran, such as `3m12s`; of several, from the start of the first to the end of the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub duration: Option<String>,
+    /// What its cluster cost while the container ran (`duration`), at what that cost an hour when the run ended. Only of a run that had a cluster of known price to itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cost: Option<RunCost>,
     /// The manager the container ran on, such as `foo-m0`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub manager: Option<String>,

@@ -77,6 +77,8 @@ pub fn status(
         endpoint: nodes.iter().find(|n| n.leader).and_then(|n| n.address.clone()),
         ssh_secret: world.journal.is_some().then(|| cluster.ssh_secret_name()),
         expires_at: plan::expiry(spec, world).map(Time),
+        // It hangs on nothing else of the status, and stands until it is said anew.
+        cost: cluster.status.as_ref().and_then(|s| s.cost.clone()),
         nodes,
     }
 }
