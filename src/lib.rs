@@ -10,6 +10,7 @@
 //! - [`host`]: one multiplexed SSH connection a host, with pinned host keys.
 //! - [`metrics`]: what the operator counts.
 //! - [`operator`]: wires the rooms into one process.
+//! - [`prices`]: the price table that the operator is given.
 //! - [`programme`]: the controllers of the kinds that only make E2ERuns.
 //! - [`proxy`]: which proxy leads to the API server.
 //! - [`refusal`]: what it means when the API server does not make an object.
@@ -30,6 +31,7 @@ pub mod forward;
 pub mod host;
 pub mod metrics;
 pub mod operator;
+pub mod prices;
 pub mod programme;
 pub mod proxy;
 pub mod refusal;
