@@ -182,3 +182,13 @@ fn what_is_logged_changes_by_signals_and_never_has_a_library_below_info() {
     let said = operator.said();
     assert_eq!(said.lines().find(foreign), None, "it was asked for debug of everything");
 }
+
+#[test]
+fn a_price_table_that_is_none_keeps_it_from_starting() {
+    let table = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(format!("{}-prices.yaml", std::process::id()));
+    fs::write(&table, "regions: {us-east-1: {instances: {t3.medium: {onDemand: cheap}}}}").unwrap();
+    let done = Command::new(program()).arg("--prices").arg(&table).env("KUBECONFIG", "/nowhere").output().unwrap();
+    let said = String::from_utf8_lossy(&done.stderr);
+    let words = "(--prices): regions.us-east-1.instances.t3.medium.onDemand: \"cheap\" is no price";
+    assert!(!done.status.success() && said.contains(words), "{said}");
+}

@@ -8,7 +8,10 @@ use std::{
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::{keys::Keys, member::MemberId};
-use crate::cloud::{CloudError, Instance, InstanceState, Lack, Offering};
+use crate::{
+    api::ClusterCost,
+    cloud::{CloudError, Instance, InstanceState, Lack, Offering},
+};
 
 /// A look that comes later than this counts as if it had come then: what happened to a process
 /// that was stopped, or to a machine that slept, is no fault of a host. Twice the longest pause
@@ -55,6 +58,8 @@ pub struct Memory {
     pub terms: String,
     /// The reason of the verdict that this process wrote last: the object at hand may be older.
     pub verdict: Option<String>,
+    /// What was last written of the cost, likewise.
+    pub cost: Option<ClusterCost>,
 }
 
 impl Memory {

@@ -7,6 +7,7 @@
 mod access;
 mod act;
 mod console;
+mod cost;
 mod credentials;
 mod holders;
 mod joins;
@@ -70,6 +71,7 @@ use crate::{
     events::Events,
     host::Hosts,
     metrics::metrics,
+    prices::Prices,
     swarm::Node,
 };
 
@@ -125,6 +127,7 @@ pub struct Context {
     pub wake: Wake,
     longest_hold: Duration,
     default_access: Vec<String>,
+    prices: Option<Prices>,
     watches: Watches,
     joins: Joins,
     notices: Notices,
@@ -150,6 +153,7 @@ impl Context {
             wake,
             longest_hold: LONGEST_HOLD,
             default_access: Vec::new(),
+            prices: None,
             watches: Watches::default(),
             joins,
             notices,
@@ -168,6 +172,12 @@ impl Context {
     #[must_use]
     pub fn reached_from(self, default_access: Vec<String>) -> Self {
         Self { default_access, ..self }
+    }
+
+    /// The same, where it is told what clusters cost by this table.
+    #[must_use]
+    pub fn priced_by(self, prices: Option<Prices>) -> Self {
+        Self { prices, ..self }
     }
 
     fn objects(&self, cluster: &SwarmCluster) -> Api<SwarmCluster> {
@@ -212,6 +222,7 @@ impl Context {
 
     fn forget(&self, uid: &Uid) {
         metrics().clusters.forget(uid);
+        metrics().costs.forget(uid);
         self.memory.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
         self.watches.forget(uid);
         self.joins.forget(uid);

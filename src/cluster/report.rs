@@ -9,6 +9,7 @@ use kube::{
 use super::{
     Context,
     act::Outcome,
+    cost::cost,
     losses::Cause,
     plan::{Plan, World},
     status, template,
@@ -47,9 +48,14 @@ pub async fn report(
     outcome: &Outcome,
     now: Timestamp,
 ) -> Result<bool, kube::Error> {
-    let new = status::status(cluster, world, plan, outcome, now);
+    let uid = cluster.uid().unwrap_or_default();
+    let said = context.remember(&uid, |memory| memory.cost.clone());
+    let said = said.or_else(|| cluster.status.as_ref()?.cost.clone());
+    let cost = cost(&cluster.spec, world.instances.as_deref(), context.prices.as_ref(), said.as_ref(), now);
+    let new = SwarmClusterStatus { cost, ..status::status(cluster, world, plan, outcome, now) };
     let ready = is_true(&new.conditions, type_::READY);
     metrics().clusters.note(cluster, &new, now);
+    metrics().costs.note(cluster, new.cost.as_ref(), now);
     for (slot, losses) in plan.lost.iter().filter(|_| outcome.saved) {
         let stalls = losses.stalls(&template::terms(&cluster.spec));
         let updating = plan.updating.contains(slot);
@@ -58,16 +64,15 @@ pub async fn report(
         // One that makes room for another came to nothing by our own will.
         let type_ = if losses.cause == Cause::Outdated { Severity::Normal } else { Severity::Warning };
         publish(context, cluster, type_, trouble.reason(), &note, Some(about(&losses.instance))).await;
-        context.remember(&cluster.uid().unwrap_or_default(), |memory| memory.told = Some(trouble.reason()));
+        context.remember(&uid, |memory| memory.told = Some(trouble.reason()));
     }
     for (id, note) in plan.taken_back.iter().filter(|_| outcome.saved) {
         publish(context, cluster, Severity::Warning, reason::SPOT_INTERRUPTION, note, Some(about(id))).await;
-        context.remember(&cluster.uid().unwrap_or_default(), |memory| memory.told = Some(reason::SPOT_INTERRUPTION));
+        context.remember(&uid, |memory| memory.told = Some(reason::SPOT_INTERRUPTION));
     }
     for (told, note) in plan.news.iter().filter(|_| outcome.saved) {
         publish(context, cluster, Severity::Warning, told, note, None).await;
         if *told == reason::EXPIRES_SOON {
-            let uid = cluster.uid().unwrap_or_default();
             context.remember(&uid, |memory| memory.warned = new.expires_at.as_ref().map(|t| t.0));
         }
     }
@@ -88,9 +93,9 @@ pub async fn report(
         Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(ready),
         Err(error) => return Err(error),
     }
+    context.remember(&uid, |memory| memory.cost.clone_from(&new.cost));
     let verdict = |s: &SwarmClusterStatus| s.conditions.iter().find(|c| c.type_ == type_::READY).cloned();
     let Some(now) = verdict(&new) else { return Ok(ready) };
-    let uid = cluster.uid().unwrap_or_default();
     let (wrote, told) = context
         .remember(&uid, |memory| (memory.verdict.replace(now.reason.clone()), memory.told == Some(&*now.reason)));
     let before = wrote.or_else(|| cluster.status.as_ref().and_then(verdict).map(|old| old.reason));

@@ -3,6 +3,7 @@
 //! One registry a process, at the bottom of all rooms: to observe something is one line where it happens.
 
 mod clusters;
+mod costs;
 
 use std::{
     fmt,
@@ -12,6 +13,7 @@ use std::{
 };
 
 use clusters::Clusters;
+use costs::Costs;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram, info::Info},
@@ -39,6 +41,8 @@ pub struct Metrics {
     registry: Registry,
     /// Clusters by state, and how long they took to be ready.
     pub clusters: Clusters,
+    /// What clusters cost.
+    pub costs: Costs,
     leader: Gauge,
     passes: Family<Kind, Histogram, fn() -> Histogram>,
     failed: Family<Kind, Counter>,
@@ -97,6 +101,7 @@ impl Metrics {
         registry.register("build", "What runs here", Info::new(Build { version: env!("CARGO_PKG_VERSION") }));
         let all = Self {
             clusters: Clusters::new(&mut registry),
+            costs: Costs::new(&mut registry),
             leader: Gauge::default(),
             passes: Family::new_with_constructor(|| Histogram::new(PASSES)),
             failed: Family::default(),

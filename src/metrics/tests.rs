@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::*;
-use crate::api::{SwarmCluster, SwarmClusterStatus, condition, reason};
+use crate::api::{ClusterCost, SwarmCluster, SwarmClusterStatus, condition, reason};
 
 const PAGE: &str = include_str!("../../docs/metrics.md");
 
@@ -12,7 +12,29 @@ fn used() -> Metrics {
     let all = Metrics::new();
     all.run(None, &ended(Phase::Failed, type_::FAILED, reason::CASES_FAILED));
     all.call("RunInstances", Some(("RequestLimitExceeded", true)));
+    for second in [0, 10] {
+        all.costs.note(&cluster_in("ci", "a"), Some(&cost("0.36")), at(second));
+    }
     all
+}
+
+fn at(second: i64) -> Timestamp {
+    Timestamp::from_second(second).unwrap()
+}
+
+fn cluster_in(namespace: &str, uid: &str) -> SwarmCluster {
+    let object = serde_json::json!({
+        "apiVersion": "testkit.dev/v1alpha1", "kind": "SwarmCluster",
+        "metadata": {"name": uid, "namespace": namespace, "uid": uid},
+        "spec": {"provider": {"ec2": {"region": "us-east-1"}}},
+    });
+    serde_json::from_value(object).unwrap()
+}
+
+/// What has cost a dollar at the beginning, and this much an hour since.
+fn cost(hourly: &str) -> ClusterCost {
+    let cost = serde_json::json!({"currency": "USD", "hourly": hourly, "accrued": "1", "accruedAt": "1970-01-01T00:00:00Z"});
+    serde_json::from_value(cost).unwrap()
 }
 
 fn ended(phase: Phase, type_: &str, reason: &str) -> E2ERunStatus {
@@ -148,4 +170,39 @@ fn clusters_are_counted_by_state_and_their_way_to_ready_measured_once() {
     all.clusters.forget("a");
     all.clusters.forget("unknown");
     assert_eq!((state("deleting"), state("paused")), (0.0, 1.0));
+}
+
+#[test]
+fn what_clusters_cost_is_summed_up_by_namespace() {
+    let all = Metrics::new();
+    let of = |name: &str, namespace: &str| value(&all, &format!("{name}{{cluster_namespace=\"{namespace}\"}}"));
+    let told = |namespace: &str| {
+        (
+            of("testkit_cost_usd_per_hour", namespace),
+            of("testkit_cost_usd_total", namespace),
+            of("testkit_clusters_unpriced", namespace),
+        )
+    };
+    let note = |namespace: &str, uid: &str, cost: Option<&ClusterCost>, second: i64| {
+        all.costs.note(&cluster_in(namespace, uid), cost, at(second));
+    };
+    assert_eq!(told("ci"), (None, None, None));
+    note("ci", "a", Some(&cost("0.5")), 0);
+    note("ci", "b", Some(&cost("0.25")), 0);
+    note("qa", "c", Some(&cost("4")), 0);
+    assert_eq!(told("ci"), (Some(0.75), None, Some(0.0)), "what it cost before it was seen is not counted");
+    for second in [1800, 3600, 3600] {
+        note("ci", "a", Some(&cost("0.5")), second);
+    }
+    note("ci", "b", Some(&cost("0.25")), 3600);
+    assert_eq!(told("ci"), (Some(0.75), Some(0.75), Some(0.0)));
+    let unknown = ClusterCost { unpriced: vec!["m7i.large".to_owned()], ..ClusterCost::default() };
+    note("ci", "b", Some(&unknown), 7200);
+    assert_eq!(told("ci"), (Some(0.5), Some(0.75), Some(1.0)), "a cluster of unknown price is in no sum");
+    note("ci", "b", Some(&cost("0.25")), 7200);
+    assert_eq!(told("ci"), (Some(0.75), Some(0.75), Some(0.0)), "nor is it counted once it is known again");
+    all.costs.forget("a");
+    note("ci", "b", None, 7200);
+    assert_eq!(told("ci"), (None, Some(0.75), None), "a namespace without clusters has no series but what was counted");
+    assert_eq!(told("qa"), (Some(4.0), None, Some(0.0)));
 }

@@ -1,12 +1,12 @@
 //! What the process is told at its start. Everything has a default that works; that of who may reach hosts is nobody.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use anyhow::Context as _;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{Api, Client, ResourceExt};
 
-use crate::api::Duration;
+use crate::{api::Duration, prices::Prices};
 
 /// Turns SwarmClusters into Docker Swarms on EC2 and runs end-to-end tests on them.
 ///
@@ -50,6 +50,12 @@ pub struct Config {
     /// it, such clusters are not launched, and say so.
     #[arg(long, env = "TESTKIT_ACCESS_CIDRS", value_name = "CIDR", value_delimiter = ',', value_parser = cidr)]
     pub access_cidrs: Vec<String>,
+
+    /// A price table, by which status and metrics tell what clusters and runs cost. It is read at the start.
+    ///
+    /// YAML or JSON; docs/cost.md has its format. Without it, nothing is told of cost.
+    #[arg(long, env = "TESTKIT_PRICES", value_name = "FILE")]
+    pub prices: Option<PathBuf>,
 
     /// How to write the log.
     #[arg(long, env = "TESTKIT_LOG_FORMAT", value_enum, default_value_t)]
@@ -118,6 +124,14 @@ fn cidr(text: &str) -> Result<String, String> {
 }
 
 impl Config {
+    /// The price table, where there is one.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is none.
+    pub fn price_table(&self) -> anyhow::Result<Option<Prices>> {
+        self.prices.as_deref().map(Prices::read).transpose()
+    }
+
     /// The installation's name.
     ///
     /// # Errors

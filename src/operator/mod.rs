@@ -26,7 +26,7 @@ use tokio::{
 };
 
 use self::health::State;
-use crate::{fence::Fence, metrics::metrics, proxy};
+use crate::{fence::Fence, metrics::metrics, prices::Prices, proxy};
 
 /// How long passes under way may take to end when the process is told to. What is cut off then is found by the next
 /// operator, as after a crash.
@@ -40,9 +40,11 @@ const CUT: Duration = Duration::from_millis(300);
 /// What kept it from starting, or the loss of the Lease: the process must end then, for
 /// another one may be at work already.
 pub fn run(config: &Config) -> anyhow::Result<()> {
+    // A table that is none is found out before anything else: also by who stands by.
+    let prices = config.price_table()?;
     let front = Builder::new_current_thread().enable_all().build().context("no thread for the election")?;
     let work = Builder::new_multi_thread().enable_all().thread_name("work").build().context("no threads to work")?;
-    let (elector, result) = front.block_on(lead_and_work(config, work.handle()));
+    let (elector, result) = front.block_on(lead_and_work(config, prices, work.handle()));
     work.shutdown_timeout(CUT);
     if let Some(elector) = elector {
         front.block_on(elector.release());
@@ -51,7 +53,11 @@ pub fn run(config: &Config) -> anyhow::Result<()> {
 }
 
 /// Until the work is over, for whatever reason; who took part in the election has something to release then.
-async fn lead_and_work(config: &Config, work: &Handle) -> (Option<Elector>, anyhow::Result<()>) {
+async fn lead_and_work(
+    config: &Config,
+    prices: Option<Prices>,
+    work: &Handle,
+) -> (Option<Elector>, anyhow::Result<()>) {
     let mut elector = None;
     let result = async {
         let log = config.start_log()?;
@@ -64,7 +70,7 @@ async fn lead_and_work(config: &Config, work: &Handle) -> (Option<Elector>, anyh
             .context("no connection to Kubernetes: set KUBECONFIG, or run inside a cluster with a ServiceAccount")?;
         let client = Client::try_from(server)?;
         tokio::spawn(api_server::keep_looking(client.clone(), state.clone()));
-        work_when_leading(config, work, client, &state, &mut elector, stop).await
+        work_when_leading(config, prices, work, client, &state, &mut elector, stop).await
     };
     let result = result.await;
     (elector, result)
@@ -72,6 +78,7 @@ async fn lead_and_work(config: &Config, work: &Handle) -> (Option<Elector>, anyh
 
 async fn work_when_leading(
     config: &Config,
+    prices: Option<Prices>,
     work: &Handle,
     client: Client,
     state: &State,
@@ -96,7 +103,7 @@ async fn work_when_leading(
         }
     }
     tracing::info!(installation, "operator at work");
-    let mut controllers = work.spawn(work::controllers(config.clone(), installation, state.clone(), stop.clone()));
+    let mut controllers = work.spawn(work::controllers(config.clone(), prices, installation, state.clone(), stop.clone()));
     state.works();
     metrics().leads(true);
     let lost = async {

@@ -24,6 +24,7 @@ use crate::{
     events::Events,
     fence::Fence,
     host::Hosts,
+    prices::Prices,
     programme, proxy, run,
 };
 
@@ -34,7 +35,13 @@ type BoxError = Box<dyn std::error::Error + Send + Sync>;
 const BEAT: Duration = Duration::from_secs(5);
 
 /// Works until `stop` resolves and the passes under way have ended.
-pub async fn controllers(config: Config, installation: String, state: State, stop: Stop) -> anyhow::Result<()> {
+pub async fn controllers(
+    config: Config,
+    prices: Option<Prices>,
+    installation: String,
+    state: State,
+    stop: Stop,
+) -> anyhow::Result<()> {
     tokio::spawn(async move {
         loop {
             state.beat();
@@ -64,7 +71,8 @@ pub async fn controllers(config: Config, installation: String, state: State, sto
     let context =
         cluster::Context::new(client.clone(), hosts.clone(), clouds.clone(), Arc::clone(&places), events.clone(), wake)
             .holding(config.max_hold.get())
-            .reached_from(config.access_cidrs.clone());
+            .reached_from(config.access_cidrs.clone())
+            .priced_by(prices);
     if config.access_cidrs.is_empty() {
         tracing::info!("--access-cidrs is not given: clusters without spec.accessCIDRs are not launched");
     }
