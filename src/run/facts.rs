@@ -10,7 +10,11 @@ use super::{
     variables::{Lack, Variables},
     verdict::End,
 };
-use crate::{api::E2ERunSpec, host::HostId, swarm::Image};
+use crate::{
+    api::{E2ERunSpec, Usd},
+    host::HostId,
+    swarm::Image,
+};
 
 /// Everything the decision depends on.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +78,8 @@ pub struct ClusterView {
     pub slots: Vec<String>,
     /// The slot of the leader.
     pub leader: Option<String>,
+    /// What it costs an hour, where that is known.
+    pub hourly: Option<Usd>,
 }
 
 impl Observed {

@@ -170,8 +170,9 @@ fn taken_over(run: &E2ERun, leader: &E2ERun, now: Timestamp) -> E2ERunStatus {
         conditions: said.conditions,
         message: said.message,
         joined: Some(leader.name_any()),
-        // What became of its line and its cluster is its own.
+        // What became of its line and its cluster is its own, and it cost nothing beside the other one.
         queued: None,
+        cost: None,
         ..of
     }
 }

@@ -125,6 +125,7 @@ fn view(cluster: &SwarmCluster) -> ClusterView {
         not_ready,
         slots,
         leader,
+        hourly: status.and_then(|s| s.cost.as_ref()?.hourly),
         ..ClusterView::default()
     }
 }

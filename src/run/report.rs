@@ -17,7 +17,9 @@ use super::{
     verdict::{End, took},
 };
 use crate::{
-    api::{AttemptStatus, Conditions, E2ERun, E2ERunStatus, MANAGER, Phase, condition, reason, set, text, type_},
+    api::{
+        AttemptStatus, Conditions, E2ERun, E2ERunStatus, MANAGER, Phase, RunCost, Sharing, condition, reason, set, text, type_,
+    },
     events::Severity,
     host::HostId,
     metrics::metrics,
@@ -137,7 +139,9 @@ fn status(run: &E2ERun, seen: &Observed, plan: &Plan, outcome: &Outcome, now: Ti
         (None, Says::Ended(end)) => {
             let container = end.container.clone().or(located);
             let end = with_cluster((**end).clone(), kept(run, seen, end.complete, now));
-            Some(with_time_in_line(seen, ended(run, old, &End { container, ..end }, now)))
+            let status = ended(run, old, &End { container, ..end }, now);
+            let cost = cost(run, seen, &status);
+            Some(with_time_in_line(seen, E2ERunStatus { cost, ..status }))
         }
         (None, says) => {
             let since = seen.record.began().or(outcome.begun).or(seen.record.started());
@@ -155,6 +159,16 @@ fn status(run: &E2ERun, seen: &Observed, plan: &Plan, outcome: &Outcome, now: Ti
 fn with_time_in_line(seen: &Observed, mut status: E2ERunStatus) -> E2ERunStatus {
     status.queued = seen.record.queued().map(took);
     status
+}
+
+/// What a run cost that has ended: its cluster for as long as its container ran. Where others may have been beside it,
+/// nobody knows whose part is whose, and nothing is said.
+fn cost(run: &E2ERun, seen: &Observed, status: &E2ERunStatus) -> Option<RunCost> {
+    // Shards of one run are beside each other, unless each has a cluster of its own.
+    let divided = run.divided_from().is_some() && run.spec.cluster_template.is_none();
+    let alone = run.spec.sharing == Sharing::Exclusive && !divided;
+    let hourly = seen.cluster.as_ref().filter(|_| alone)?.hourly?;
+    Some(RunCost::of(hourly, status.started_at.as_ref()?.0, status.finished_at.as_ref()?.0))
 }
 
 /// The attempts, as status tells them.

@@ -209,6 +209,39 @@ fn waiting_in_line_is_pending_and_its_time_is_told_when_it_is_over() {
 }
 
 #[test]
+fn a_run_that_had_its_cluster_to_itself_tells_what_that_cost() {
+    let template = serde_json::json!({"spec": {"provider": {"ec2": {"region": "us-east-1"}}}});
+    let (there, own) = (serde_json::json!({"clusterRef": {"name": "foo"}}), serde_json::json!({"clusterTemplate": template}));
+    let of = |spec: &serde_json::Value, sharing: &str, shard: bool| -> E2ERun {
+        let mut spec = spec.clone();
+        (spec["image"], spec["sharing"]) = ("suite:1".into(), sharing.into());
+        let parent = serde_json::json!([{"apiVersion": "testkit.dev/v1alpha1", "kind": "E2ERun", "name": "p", "uid": "p", "controller": true}]);
+        let owners = if shard { parent } else { serde_json::json!([]) };
+        let metadata = serde_json::json!({"name": "nightly", "namespace": "ci", "uid": "u1", "ownerReferences": owners});
+        let run: E2ERun = serde_json::from_value(serde_json::json!({"metadata": metadata, "spec": spec})).unwrap();
+        run.named()
+    };
+    let half_an_hour = Some((at(5_250), Duration::from_millis(1_800_000)));
+    let table = [
+        (of(&there, "Exclusive", false), Some("0.36"), half_an_hour, Some("0.18")),
+        (of(&own, "Exclusive", false), Some("0.36"), half_an_hour, Some("0.18")),
+        (of(&own, "Exclusive", true), Some("0.36"), half_an_hour, Some("0.18")),
+        (of(&there, "Exclusive", true), Some("0.36"), half_an_hour, None),
+        (of(&there, "Shared", false), Some("0.36"), half_an_hour, None),
+        (of(&there, "Exclusive", false), None, half_an_hour, None),
+        (of(&there, "Exclusive", false), Some("0.36"), None, None),
+    ];
+    for (run, hourly, ran, amount) in table {
+        let hourly = hourly.map(|text| text.parse().unwrap());
+        let seen = Observed { cluster: Some(ClusterView { hourly, ..ClusterView::default() }), ..Observed::default() };
+        let end = End { ran, ..End::without_container(reason::CASES_FAILED, "1 of 2 cases failed".into()) };
+        let new = status(&run, &seen, &saying(Says::Ended(Box::new(end))), &Outcome::default(), at(9_000)).unwrap();
+        let told = new.cost.map(|cost| (cost.amount.to_string(), cost.currency));
+        assert_eq!(told, amount.map(|amount| (amount.to_owned(), "USD".to_owned())), "{run:?}");
+    }
+}
+
+#[test]
 fn no_message_steers_a_terminal_or_is_without_a_bound() {
     let wild = format!("\u{1b}[31mred\u{7}\n{}", "x".repeat(5000));
     let end = End::without_container(reason::CONTAINER_FAILED, wild.clone());
