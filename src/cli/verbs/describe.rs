@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
-use crate::api::{AttemptStatus, E2ERun, MadeRun, NodeState, Phase, SwarmCluster, reason, type_};
+use crate::api::{AttemptStatus, ClusterCost, E2ERun, MadeRun, NodeState, Phase, SwarmCluster, reason, type_};
 use crate::cli::{
     Context,
     failure::Failure,
@@ -80,6 +80,7 @@ fn of_cluster(printer: &Printer, cluster: &SwarmCluster, runs: &[E2ERun], now: j
             ("Workers", status.workers),
             ("Engine", status.engine_version),
             ("Leader at", status.endpoint),
+            ("Cost", status.cost.map(|cost| priced(&cost, now))),
             ("Paused", cluster.spec.paused.then(|| "yes".to_owned())),
         ],
     );
@@ -121,6 +122,16 @@ fn of_cluster(printer: &Printer, cluster: &SwarmCluster, runs: &[E2ERun], now: j
     text
 }
 
+/// What a cluster costs, and has cost by now.
+fn priced(cost: &ClusterCost, now: jiff::Timestamp) -> String {
+    let ClusterCost { currency, hourly, unpriced, since, .. } = cost;
+    let (Some(hourly), Some(accrued)) = (hourly, cost.accrued_by(now)) else {
+        return format!("not known: the operator's price table has no price for {}", unpriced.join(", "));
+    };
+    let since = since.as_ref().map(|since| format!(" since {}", since.0)).unwrap_or_default();
+    format!("{hourly} {currency} an hour, {accrued} {currency}{since}")
+}
+
 fn of_run(printer: &Printer, run: &E2ERun, now: jiff::Timestamp) -> String {
     let status = run.status.clone().unwrap_or_default();
     let count = |n: Option<u32>| n.map(|n| n.to_string());
@@ -142,6 +153,7 @@ fn of_run(printer: &Printer, run: &E2ERun, now: jiff::Timestamp) -> String {
             ("Skipped", count(status.skipped)),
             ("Exit code", status.exit_code.map(|c| c.to_string())),
             ("Duration", status.duration),
+            ("Cost", status.cost.map(|cost| format!("{} {}", cost.amount, cost.currency))),
             ("Manager", status.manager),
             ("Container", status.container_id),
             ("Results", status.results),
@@ -301,4 +313,30 @@ fn section(text: &mut String, part: &str) {
 
 fn how_old(object: &impl ResourceExt, now: jiff::Timestamp) -> Option<String> {
     object.creation_timestamp().map(|t| age(now.duration_since(t.0).try_into().unwrap_or_default()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_it_costs_is_told_as_of_now_or_why_it_is_not_known() {
+        let at = |second| jiff::Timestamp::from_second(second).unwrap();
+        for (cost, words) in [
+            (
+                serde_json::json!({
+                    "currency": "USD", "hourly": "0.36", "accrued": "1.5",
+                    "accruedAt": "1970-01-01T01:00:00Z", "since": "1970-01-01T00:00:00Z",
+                }),
+                "0.36 USD an hour, 1.68 USD since 1970-01-01T00:00:00Z",
+            ),
+            (
+                serde_json::json!({"currency": "USD", "unpriced": ["c7g.large (spot)", "m7i.large"]}),
+                "not known: the operator's price table has no price for c7g.large (spot), m7i.large",
+            ),
+        ] {
+            let cost: ClusterCost = serde_json::from_value(cost).unwrap();
+            assert_eq!(priced(&cost, at(5400)), words);
+        }
+    }
 }

@@ -22,7 +22,7 @@ pub fn cluster_table(clusters: &[SwarmCluster], shown: &Columns, now: jiff::Time
         headings.insert(0, "NAMESPACE");
     }
     if shown.wide {
-        headings.extend(["ENDPOINT", "REASON"]);
+        headings.extend(["ENDPOINT", "HOURLY", "ACCRUED", "REASON"]);
     }
     headings.push("MESSAGE");
     let mut table = Table::new(&headings);
@@ -52,7 +52,13 @@ pub fn cluster_table(clusters: &[SwarmCluster], shown: &Columns, now: jiff::Time
             since(cluster, now),
         ]);
         if shown.wide {
-            cells.extend([Cell::optional(status.endpoint), Cell::optional(ready.map(|c| &c.reason))]);
+            let cost = status.cost.as_ref();
+            cells.extend([
+                Cell::optional(status.endpoint),
+                Cell::optional(cost.and_then(|c| c.hourly)),
+                Cell::optional(cost.and_then(|c| c.accrued_by(now))),
+                Cell::optional(ready.map(|c| &c.reason)),
+            ]);
         }
         cells.push(Cell::styled(
             if tone == Style::Bad { Style::Bad } else { Style::Plain },
@@ -79,7 +85,7 @@ pub fn run_table(runs: &[E2ERun], shown: &Columns, now: jiff::Timestamp) -> Tabl
         headings.insert(0, "NAMESPACE");
     }
     if shown.wide {
-        headings.extend(["IMAGE", "MANAGER"]);
+        headings.extend(["IMAGE", "MANAGER", "COST"]);
     }
     headings.push("MESSAGE");
     let mut table = Table::new(&headings);
@@ -107,7 +113,11 @@ pub fn run_table(runs: &[E2ERun], shown: &Columns, now: jiff::Timestamp) -> Tabl
             since(run, now),
         ]);
         if shown.wide {
-            cells.extend([run.spec.image.clone().into(), Cell::optional(status.manager)]);
+            cells.extend([
+                run.spec.image.clone().into(),
+                Cell::optional(status.manager),
+                Cell::optional(status.cost.map(|c| c.amount)),
+            ]);
         }
         cells.push(match status.message {
             Some(message) if status.phase != Some(Phase::Complete) => message.into(),
