@@ -18,8 +18,11 @@ OVERLAYS = {
     "irsa": ("testkit-system", {"aws": {"roleArn": ROLE}}),
     "hardened": ("testkit-system", {"replicas": 2, "networkPolicy": {"enabled": True}, "accessPolicy": {"enabled": True}}),
 }
+# In docs/cost.md it is explained.
+PRICES = {"regions": {"us-east-1": {"instances": {"t3.medium": {"onDemand": "0.0416", "spot": "0.0125"}}, "volumes": {"gp3": "0.08"}}, "*": {}}}
 EVERYTHING = {
-    "accessCIDRs": ["10.0.0.0/8", "2001:db8::/32"], "replicas": 2, "networkPolicy": {"enabled": True, "metricsFrom": [{"namespaceSelector": {}}]}, "imagePullSecrets": [{"name": "registry"}],
+    "accessCIDRs": ["10.0.0.0/8", "2001:db8::/32"], "prices": PRICES,
+    "replicas": 2, "networkPolicy": {"enabled": True, "metricsFrom": [{"namespaceSelector": {}}]}, "imagePullSecrets": [{"name": "registry"}],
     "accessPolicy": {"enabled": True, "within": ["10.0.0.0/8", "2001:db8::/32"]}, "monitoring": {"podMonitor": True, "alerts": True, "dashboard": True},
     "aws": {"roleArn": ROLE}, "podLabels": {"team": "a"}, "podAnnotations": {"x": "z"}, "serviceAccount": {"annotations": {"a": "b"}},
     "nodeSelector": {"kubernetes.io/arch": "amd64"}, "tolerations": [{"operator": "Exists"}], "affinity": {"nodeAffinity": {}},
@@ -78,7 +81,9 @@ def test_every_value_arrives(tmp_path):
     keyed = {kind: each for (kind, _, _), each in all_of_them.items()}
     pod = keyed["Deployment"]["spec"]["template"]
     assert arguments([keyed["Deployment"]])[2:] == [
-        "--access-cidrs=10.0.0.0/8,2001:db8::/32", "--collect-every=10m", "--log=info,testkit::run=debug", "--max-hold=48h", "--unsafe-log-libraries"]
+        "--access-cidrs=10.0.0.0/8,2001:db8::/32", "--collect-every=10m", "--log=info,testkit::run=debug", "--max-hold=48h", "--prices=/etc/testkit/prices.yaml",
+        "--unsafe-log-libraries",
+    ]
     assert pod["metadata"]["labels"] == {"app.kubernetes.io/name": "testkit-operator", "team": "a"}
     assert pod["metadata"]["annotations"]["x"] == "z"
     for field in ("nodeSelector", "tolerations", "affinity", "imagePullSecrets"):
@@ -89,7 +94,8 @@ def test_every_value_arrives(tmp_path):
     [_, within] = all_of_them["ValidatingAdmissionPolicy", "", "testkit-access"]["spec"]["validations"]
     assert "['10.0.0.0/8', '2001:db8::/32']" in within["expression"] and "10.0.0.0/8, 2001:db8::/32" in within["message"]
     assert keyed["PrometheusRule"]["spec"] == yaml.safe_load((DEPLOY / "monitoring" / "alerts.yaml").read_text())
-    assert json.loads(keyed["ConfigMap"]["data"]["testkit.json"]) == json.loads((DEPLOY / "monitoring" / "dashboard.json").read_text())
+    [board] = [each for (kind, _, name), each in all_of_them.items() if kind == "ConfigMap" and name != "testkit-operator-prices"]
+    assert json.loads(board["data"]["testkit.json"]) == json.loads((DEPLOY / "monitoring" / "dashboard.json").read_text())
     assert keyed["PodMonitor"]["spec"]["selector"]["matchLabels"] == keyed["Deployment"]["spec"]["selector"]["matchLabels"]
 
 
@@ -97,6 +103,19 @@ def test_nobody_may_reach_hosts_before_somebody_says_who(tmp_path):
     """Neither the chart nor an overlay has a default."""
     everywhere = [rendered(tmp_path, {}), *map(kustomized, OVERLAYS)]
     assert not [argument for all_of_them in everywhere for argument in arguments(all_of_them) if "access" in argument]
+
+
+def test_a_price_table_is_mounted_and_another_one_has_the_pods_replaced(tmp_path):
+    first, second = rendered(tmp_path, {"prices": PRICES}), rendered(tmp_path, {"prices": {"regions": {}}})
+    [table] = [each for each in first if each["metadata"]["name"] == "testkit-operator-prices"]
+    [(file, text)] = table["data"].items()
+    assert yaml.safe_load(text) == PRICES
+    [mount] = container(first)["volumeMounts"]
+    assert f"--prices={mount['mountPath']}/{file}" in arguments(first)
+    templates = [each["spec"]["template"] for both in (first, second) for each in both if each["kind"] == "Deployment"]
+    assert [v["configMap"]["name"] for v in templates[0]["spec"]["volumes"] if v["name"] == mount["name"]] == [table["metadata"]["name"]]
+    assert templates[0]["metadata"]["annotations"] != templates[1]["metadata"]["annotations"]
+    assert not any(word in json.dumps(rendered(tmp_path, {})) for word in ("--prices", "operator-prices", "testkit.dev/prices"))
 
 
 @pytest.mark.parametrize(("image", "named"), [
@@ -135,6 +154,8 @@ def test_labels_and_annotations_that_are_said_twice_are_there_once(tmp_path):
     {"operator": {"logFormat": "xml"}, }, {"operator": {"collectEvery": "5 minutes"}}, {"operator": {"extraArgs": ["lease"]}},
     {"operator": {"env": [{"name": "POD_NAMESPACE", "value": "x"}]}}, {"accessPolicy": {"within": ["anywhere"]}},
     {"accessPolicy": {"within": ["10.0.0.0/8'] || ['"]}}, {"networkPolicy": {"egressPorts": [0]}}, {"networkPolicy": {"egressPorts": []}},
+    {"prices": {"region": {}}}, {"prices": {"regions": {"useast1": {}}}}, {"prices": {"regions": {"us-east-1": {"instances": {"t3.medium": {"onDemand": 0.0416}}}}}},
+    {"prices": {"regions": {"us-east-1": {"instances": {"t3.medium": {"spot": "0.0125"}}}}}}, {"prices": {"regions": {"us-east-1": {"volumes": {"io2": "1"}}}}},
     {"resources": {"limit": {}}}, {"podLabels": {"a": 1}}, {"monitoring": {"alerts": "yes"}}, {"imagePullSecrets": ["registry"]},
 ], ids=json.dumps)
 def test_what_no_value_can_be_is_refused(values, tmp_path):
