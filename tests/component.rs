@@ -6,6 +6,8 @@
 mod acceptance;
 #[path = "component/api_server.rs"]
 mod api_server;
+#[path = "component/budget.rs"]
+mod budget;
 #[path = "component/election.rs"]
 mod election;
 #[path = "component/objects.rs"]
