@@ -88,7 +88,8 @@ mod tests {
     fn the_spec_says_it_before_the_operator_and_nobody_opens_what_was_not_said() {
         let (one, two, three) = (cidrs(&["192.0.2.0/24"]), cidrs(&["198.51.100.0/24"]), cidrs(&["203.0.113.0/24"]));
         // What the spec, the operator and the journal say.
-        let table: [(&[&str], &[String], &[String], Access); 5] = [
+        type Row<'a> = (&'a [&'a str], &'a [String], &'a [String], Access);
+        let table: [Row<'_>; 5] = [
             (&["192.0.2.0/24"], &two, &three, Access::Said(one)),
             (&[], &two, &three, Access::Said(two.clone())),
             (&[], &two, &[], Access::Said(two.clone())),
