@@ -139,7 +139,7 @@ mod tests {
         };
         let (mine, other) = (run("11111111-2222"), run("33333333-4444"));
         let made = cluster(&mine, mine.spec.cluster_template.as_ref().unwrap());
-        assert_eq!((made.name_any().as_str(), made.spec.managers), ("nightly-11111", 3));
+        assert_eq!((made.name_any().as_str(), made.spec.managers), ("nightly-11111111", 3));
         assert_eq!((&*made.labels()["team"], &*made.labels()[label::RUN_UID]), ("net", "11111111-2222"));
         assert_eq!(made.annotations()["why"], "x");
         assert!(is_of(&made, &mine) && !is_of(&made, &other));

@@ -216,6 +216,9 @@ fn a_run_that_had_its_cluster_to_itself_tells_what_that_cost() {
         let mut spec = spec.clone();
         (spec["image"], spec["sharing"]) = ("suite:1".into(), sharing.into());
         let parent = serde_json::json!([{"apiVersion": "testkit.dev/v1alpha1", "kind": "E2ERun", "name": "p", "uid": "p", "controller": true}]);
+        if shard {
+            spec["shard"] = serde_json::json!({"index": 1, "total": 2});
+        }
         let owners = if shard { parent } else { serde_json::json!([]) };
         let metadata = serde_json::json!({"name": "nightly", "namespace": "ci", "uid": "u1", "ownerReferences": owners});
         let run: E2ERun = serde_json::from_value(serde_json::json!({"metadata": metadata, "spec": spec})).unwrap();
