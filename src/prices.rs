@@ -201,7 +201,8 @@ regions:
     #[test]
     fn a_volume_costs_its_part_of_a_month() {
         let prices: Prices = TABLE.parse().unwrap();
-        let volume = |size_gib, type_: Option<&str>| Volume { size_gib, type_: type_.map(str::to_owned), device_name: None };
+        let volume =
+            |size_gib, type_: Option<&str>| Volume { size_gib, type_: type_.map(str::to_owned), device_name: None };
         for (region, volume, price) in [
             ("us-east-1", volume(8, Some("gp3")), usd("0.000877")),
             ("us-east-1", volume(730, Some("gp3")), usd("0.08")),
@@ -231,7 +232,10 @@ regions:
             (of("t3.medium: {spot: \"0.01\"}"), vec!["t3.medium", "missing field `onDemand`", "line 4"]),
             (of("t3.medium: {ondemand: \"1\"}"), vec!["t3.medium", "unknown field `ondemand`", "line 4"]),
             (of("t3.medium: \"0.0416\""), vec!["t3.medium", "such as {onDemand: \"0.0416\"}", "line 4"]),
-            (of("t3.medium: {onDemand: \"1\"}\n      t3.medium: {onDemand: \"2\"}"), vec!["\"t3.medium\" is there twice"]),
+            (
+                of("t3.medium: {onDemand: \"1\"}\n      t3.medium: {onDemand: \"2\"}"),
+                vec!["\"t3.medium\" is there twice"],
+            ),
             ("regions: {us-east-1: {volumes: {io2: \"1\"}}}".to_owned(), vec!["\"io2\"", "gp3, gp2 or standard"]),
         ] {
             let error = text.parse::<Prices>().unwrap_err();

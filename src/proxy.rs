@@ -81,7 +81,8 @@ fn is_here(host: &str) -> bool {
 
 /// The context of a kubeconfig that is chosen.
 fn context<'a>(file: &'a Kubeconfig, options: &KubeConfigOptions) -> Result<&'a Context, KubeconfigError> {
-    let name = options.context.as_ref().or(file.current_context.as_ref()).ok_or(KubeconfigError::CurrentContextNotSet)?;
+    let name =
+        options.context.as_ref().or(file.current_context.as_ref()).ok_or(KubeconfigError::CurrentContextNotSet)?;
     let named = file.contexts.iter().find(|named| named.name == *name);
     named.and_then(|named| named.context.as_ref()).ok_or_else(|| KubeconfigError::LoadContext(name.clone()))
 }
@@ -273,7 +274,11 @@ mod tests {
                 read.map_err(|e| e.to_string())
             };
             let ours = shown(read_ourselves(&file, &options));
-            assert_eq!(ours, shown(Config::from_custom_kubeconfig(file.clone(), &options).await), "{context} {cluster} {user}");
+            assert_eq!(
+                ours,
+                shown(Config::from_custom_kubeconfig(file.clone(), &options).await),
+                "{context} {cluster} {user}"
+            );
             assert_eq!(ours.is_ok(), !["nope", "d", "e", "f"].contains(&context), "{context}: {ours:?}");
         }
         std::fs::remove_dir_all(folder).unwrap();

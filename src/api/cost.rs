@@ -69,7 +69,9 @@ impl std::str::FromStr for Usd {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let wrong = || {
-            format!("{text:?} is no price: write US dollars as a decimal with at most six digits after the point, such as \"0.0416\"")
+            format!(
+                "{text:?} is no price: write US dollars as a decimal with at most six digits after the point, such as \"0.0416\""
+            )
         };
         let (whole, part) = text.split_once('.').unwrap_or((text, "0"));
         let number = |digits: &str, most: usize| {
@@ -212,7 +214,9 @@ mod tests {
 
     #[test]
     fn what_is_no_amount_is_refused_with_what_to_write() {
-        for text in ["", ".", ".5", "1.", "-1", "+1", "1e-3", "0.0000001", "1,5", "1 USD", "0x1", "1000000000000", "1.2.3"] {
+        for text in
+            ["", ".", ".5", "1.", "-1", "+1", "1e-3", "0.0000001", "1,5", "1 USD", "0x1", "1000000000000", "1.2.3"]
+        {
             let error = text.parse::<Usd>().unwrap_err();
             assert!(error.contains("such as \"0.0416\""), "{text}: {error}");
         }

@@ -33,9 +33,8 @@ pub fn cost(
         let unpriced = unpriced.into_iter().collect();
         return Some(ClusterCost { currency: CURRENCY.to_owned(), unpriced, ..ClusterCost::default() });
     }
-    let machines: Vec<Machine> = live()
-        .filter_map(|i| Some(Machine { launched: i.launched_at, hourly: price(ec2, prices, i).ok()? }))
-        .collect();
+    let machines: Vec<Machine> =
+        live().filter_map(|i| Some(Machine { launched: i.launched_at, hourly: price(ec2, prices, i).ok()? })).collect();
     let point = before.and_then(Point::of);
     let hourly: Usd = machines.iter().map(|m| m.hourly).sum();
     let at = next_point(&machines, point.as_ref(), whole(now).0);
@@ -105,7 +104,9 @@ fn price(ec2: &Ec2Provider, prices: &Prices, instance: &Instance) -> Result<Usd,
     }
     let of = &instance.instance_type;
     let hourly = prices.instance(&ec2.region, of, instance.spot);
-    hourly.map(|hourly| hourly.plus(volume)).ok_or_else(|| format!("{of}{}", if instance.spot { " (spot)" } else { "" }))
+    hourly
+        .map(|hourly| hourly.plus(volume))
+        .ok_or_else(|| format!("{of}{}", if instance.spot { " (spot)" } else { "" }))
 }
 
 #[cfg(test)]
@@ -181,7 +182,12 @@ mod tests {
             (vec![(10, vec![m0()]), (100, vec![m0(), later()])], "0.72", "0.015", "0.735"),
             // One ends: to when that was seen.
             (vec![(10, vec![m0(), w0()]), (110, vec![m0(), in_state(ShuttingDown, w0())])], "0.36", "0.033", "0.393"),
-            (vec![(10, vec![m0(), w0()]), (110, vec![m0()]), (210, vec![m0(), in_state(Terminated, w0())])], "0.36", "0.033", "0.393"),
+            (
+                vec![(10, vec![m0(), w0()]), (110, vec![m0()]), (210, vec![m0(), in_state(Terminated, w0())])],
+                "0.36",
+                "0.033",
+                "0.393",
+            ),
             // One takes the place of another of the same price.
             (vec![(10, vec![m0()]), (100, vec![later()])], "0.36", "0.015", "0.375"),
             // All end.
@@ -221,7 +227,10 @@ mod tests {
         ];
         for (instances, hourly, unpriced) in table {
             let said = told(&plain(), &[(10, instances)]).unwrap();
-            assert_eq!((said.hourly, said.unpriced), (hourly.map(usd), unpriced.iter().map(|u| (*u).to_owned()).collect::<Vec<_>>()));
+            assert_eq!(
+                (said.hourly, said.unpriced),
+                (hourly.map(usd), unpriced.iter().map(|u| (*u).to_owned()).collect::<Vec<_>>())
+            );
             assert_eq!(said.accrued.is_some(), hourly.is_some());
         }
         // Once it is known again, it is counted anew, of the machines that are there.
@@ -234,7 +243,8 @@ mod tests {
         let prices: Prices = TABLE.parse().unwrap();
         let machines = [machine("m0", "t3.medium", 0)];
         let hosts: SwarmClusterSpec =
-            serde_json::from_value(json!({"provider": {"hosts": {"secretRef": {"name": "lab"}, "machines": []}}})).unwrap();
+            serde_json::from_value(json!({"provider": {"hosts": {"secretRef": {"name": "lab"}, "machines": []}}}))
+                .unwrap();
         assert_eq!(cost(&plain(), Some(&machines), None, None, at(10)), None, "no table");
         assert_eq!(cost(&hosts, Some(&machines), Some(&prices), None, at(10)), None, "machines of somebody's own");
         assert_eq!(cost(&plain(), Some(&[]), Some(&prices), None, at(10)), None, "no machine yet");

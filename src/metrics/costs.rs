@@ -94,8 +94,7 @@ impl Costs {
 
     /// Sums up a namespace. One without clusters has no series.
     fn tell(&self, known: &HashMap<String, Known>, namespace: String) {
-        let here: Vec<Option<Usd>> =
-            known.values().filter(|k| k.namespace == namespace).map(|k| k.hourly).collect();
+        let here: Vec<Option<Usd>> = known.values().filter(|k| k.namespace == namespace).map(|k| k.hourly).collect();
         let place = Place { cluster_namespace: namespace };
         if here.is_empty() {
             self.hourly.remove(&place);

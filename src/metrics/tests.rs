@@ -33,7 +33,8 @@ fn cluster_in(namespace: &str, uid: &str) -> SwarmCluster {
 
 /// What has cost a dollar at the beginning, and this much an hour since.
 fn cost(hourly: &str) -> ClusterCost {
-    let cost = serde_json::json!({"currency": "USD", "hourly": hourly, "accrued": "1", "accruedAt": "1970-01-01T00:00:00Z"});
+    let cost =
+        serde_json::json!({"currency": "USD", "hourly": hourly, "accrued": "1", "accruedAt": "1970-01-01T00:00:00Z"});
     serde_json::from_value(cost).unwrap()
 }
 

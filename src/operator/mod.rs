@@ -103,7 +103,8 @@ async fn work_when_leading(
         }
     }
     tracing::info!(installation, "operator at work");
-    let mut controllers = work.spawn(work::controllers(config.clone(), prices, installation, state.clone(), stop.clone()));
+    let mut controllers =
+        work.spawn(work::controllers(config.clone(), prices, installation, state.clone(), stop.clone()));
     state.works();
     metrics().leads(true);
     let lost = async {

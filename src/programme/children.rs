@@ -209,11 +209,7 @@ fn goes(there: &E2ERun, run: &E2ERun) -> bool {
 ///
 /// # Errors
 /// Where the API server does not answer.
-pub async fn listed(
-    runs: &Api<E2ERun>,
-    (label, maker): (&str, &str),
-    owner: &str,
-) -> Result<Vec<Child>, kube::Error> {
+pub async fn listed(runs: &Api<E2ERun>, (label, maker): (&str, &str), owner: &str) -> Result<Vec<Child>, kube::Error> {
     let made = runs.list(&ListParams::default().labels(&format!("{label}={maker}"))).await?;
     Ok(made.iter().filter(|run| is_of(run, owner)).map(Child::of).collect())
 }
@@ -222,12 +218,7 @@ pub async fn listed(
 ///
 /// # Errors
 /// Where the API server refuses.
-pub async fn label(
-    runs: &Api<E2ERun>,
-    name: &str,
-    uid: &str,
-    (label, value): (&str, &str),
-) -> Result<(), kube::Error> {
+pub async fn label(runs: &Api<E2ERun>, name: &str, uid: &str, (label, value): (&str, &str)) -> Result<(), kube::Error> {
     let patch = Patch::Merge(json!({"metadata": {"uid": uid, "labels": {label: value}}}));
     gone_is_fine(runs.patch(name, &PatchParams::default(), &patch).await)
 }

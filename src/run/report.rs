@@ -18,7 +18,8 @@ use super::{
 };
 use crate::{
     api::{
-        AttemptStatus, Conditions, E2ERun, E2ERunStatus, MANAGER, Phase, RunCost, Sharing, condition, reason, set, text, type_,
+        AttemptStatus, Conditions, E2ERun, E2ERunStatus, MANAGER, Phase, RunCost, Sharing, condition, reason, set,
+        text, type_,
     },
     events::Severity,
     host::HostId,

@@ -161,8 +161,8 @@ def test_labels_and_annotations_that_are_said_twice_are_there_once(tmp_path):
 def test_what_no_value_can_be_is_refused(values, tmp_path):
     done = template(tmp_path, values, "testkit-system", check=False)
     assert done.returncode != 0 and "values don't meet the specifications of the schema" in done.stderr, done.stderr
-    # It names the value that is wrong.
-    assert next(iter(values)) in done.stderr
+    # It names the value that is wrong, or the name that is none.
+    assert next(iter(values)) in done.stderr or "invalid propertyName" in done.stderr
 
 
 def test_every_value_has_a_comment_and_a_schema():

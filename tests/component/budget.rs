@@ -36,7 +36,11 @@ fn a_cluster_that_costs_more_than_the_budget_has_is_refused() {
             json!({"spec": {"managers": 3, "workers": 10}}),
             Some("its 13 machines may cost 0.5408 USD an hour, and a cluster in this namespace at most 0.50"),
         ),
-        ("13 cheaper ones", merged(&ec2(json!({"instanceTypes": ["t3a.medium"]})), &json!({"spec": {"workers": 12}})), None),
+        (
+            "13 cheaper ones",
+            merged(&ec2(json!({"instanceTypes": ["t3a.medium"]})), &json!({"spec": {"workers": 12}})),
+            None,
+        ),
         (
             "one that may be dearer",
             merged(&ec2(json!({"instanceTypes": ["t3a.medium", "t3.medium"]})), &json!({"spec": {"workers": 12}})),

@@ -108,7 +108,9 @@ impl Detour {
         let detour = Self::Configured(configured);
         for (address, failure) in detour.passed_over(&nodes) {
             if context.configs.first_time(failure.what()) {
-                context.printer.warn(format_args!("{address} is not tried, and the node's other address is: {failure}"));
+                context
+                    .printer
+                    .warn(format_args!("{address} is not tried, and the node's other address is: {failure}"));
             }
         }
         detour
@@ -241,12 +243,16 @@ mod tests {
     fn an_ssh_that_does_not_tell_is_told_once_for_all_addresses() {
         let why = "it took longer than 5 s";
         for (addresses, words) in [
-            (&["10.0.0.1"][..], Some("`ssh -G 10.0.0.1` does not tell how it is reached: it took longer than 5 s; 10.0.0.1 may have")),
+            (
+                &["10.0.0.1"][..],
+                Some("`ssh -G 10.0.0.1` does not tell how it is reached: it took longer than 5 s; 10.0.0.1 may have"),
+            ),
             (&["10.0.0.1", "10.0.0.2"], Some("; 10.0.0.1 and one other address may have a ProxyJump")),
             (&["10.0.0.1", "10.0.0.2", "10.0.0.3"], Some("; 10.0.0.1 and 2 other addresses may have a ProxyJump")),
             (&[], None),
         ] {
-            let silent: Vec<(&str, String)> = addresses.iter().map(|address: &&str| (*address, why.to_owned())).collect();
+            let silent: Vec<(&str, String)> =
+                addresses.iter().map(|address: &&str| (*address, why.to_owned())).collect();
             match (directly(&silent), words) {
                 (Some((cause, warning)), Some(words)) => assert!(cause == why && warning.contains(words), "{warning}"),
                 (found, words) => assert_eq!(found.is_some(), words.is_some(), "{addresses:?}"),

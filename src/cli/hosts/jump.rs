@@ -214,7 +214,8 @@ mod tests {
         ] {
             let stop: Stop = text.parse().unwrap();
             assert_eq!((stop.to_string().as_str(), for_ssh(&[], text).as_str()), (shown, words));
-            let pin = HostSeed::generate().host_key(&HostId { cluster: String::new(), slot: String::new(), incarnation: 0 });
+            let pin =
+                HostSeed::generate().host_key(&HostId { cluster: String::new(), slot: String::new(), incarnation: 0 });
             let before = Jump { name: text.to_owned(), ..Jump::given("b", 22, "me", pin.pin(), ClientKey::generate()) };
             assert_eq!(for_ssh(&[before], "c"), listed);
         }

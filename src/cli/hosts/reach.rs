@@ -124,7 +124,10 @@ impl Reach {
             state(node)
         ))
         .help("the operator writes what it knows over it at its next look, within 20 s: try again then")
-        .help(format!("if it stays so, see that the operator runs, and what it says: kubectl testkit describe {}", self.cluster))
+        .help(format!(
+            "if it stays so, see that the operator runs, and what it says: kubectl testkit describe {}",
+            self.cluster
+        ))
     }
 
     /// A connection of its own to the node.

@@ -34,7 +34,8 @@ fn at_jump(failure: Failure, target: &Target, name: &str, why: &JumpError) -> Fa
     let see = format!("see whether ssh {words} works from here; --jump names another one, --jump none none");
     match why {
         JumpError::Key { .. } => {
-            let failure = failure.help("somebody may be in between: go no further, unless you know that it has a new key");
+            let failure =
+                failure.help("somebody may be in between: go no further, unless you know that it has a new key");
             match jump.and_then(|jump| jump.known_as.as_deref()) {
                 Some(known_as) => failure.help(format!(
                     "then: ssh-keygen -R {} && ssh {words}, and compare the fingerprint with the host's own",
@@ -46,7 +47,9 @@ fn at_jump(failure: Failure, target: &Target, name: &str, why: &JumpError) -> Fa
             }
         }
         JumpError::Dropped { .. } => failure
-            .help("try again in a moment; if many go through it at once, its sshd_config says how many may: MaxStartups")
+            .help(
+                "try again in a moment; if many go through it at once, its sshd_config says how many may: MaxStartups",
+            )
             .help(see),
         JumpError::Login { .. } => {
             failure.help(format!("see which key lets you in: ssh -v {words}; ssh-add gives it to your agent"))
@@ -76,7 +79,9 @@ mod tests {
 
     #[test]
     fn what_is_to_be_typed_works_as_it_stands() {
-        let pin = HostSeed::generate().host_key(&HostId { cluster: String::new(), slot: String::new(), incarnation: 0 }).pin();
+        let pin = HostSeed::generate()
+            .host_key(&HostId { cluster: String::new(), slot: String::new(), incarnation: 0 })
+            .pin();
         let given = |name: &str| Jump::given(name, 22, "me", pin.clone(), ClientKey::generate());
         let jump = |name: &str, known_as: &str| Jump {
             name: name.to_owned(),
@@ -84,7 +89,8 @@ mod tests {
             ..given("somewhere")
         };
         let key = || JumpError::Key { place: "10.0.0.9".to_owned(), presented: "SHA256:x".to_owned() };
-        let login = || JumpError::Login { place: "10.0.0.9".to_owned(), user: "me".to_owned(), tried: "a key".to_owned() };
+        let login =
+            || JumpError::Login { place: "10.0.0.9".to_owned(), user: "me".to_owned(), tried: "a key".to_owned() };
         let nowhere = || ConnectError::Refused { address: "10.0.0.9".to_owned(), message: "no".to_owned() };
         let connect = || JumpError::Connect(Box::new(nowhere()));
         let dropped = || JumpError::Dropped { place: "10.0.0.9".to_owned(), message: "Disconnected".to_owned() };

@@ -206,17 +206,27 @@ mod tests {
     async fn a_missing_permission_is_named_with_the_role_that_has_it() {
         let kubernetes = kubernetes();
         let said = |user: &str, verb: &str, resource: &str| {
-            format!("x is forbidden: User \"{user}\" cannot {verb} resource \"{resource}\" in API group \"\" in the namespace \"a\"")
+            format!(
+                "x is forbidden: User \"{user}\" cannot {verb} resource \"{resource}\" in API group \"\" in the namespace \"a\""
+            )
         };
         for (user, verb, resource, gives) in [
             ("jane", "get", "secrets", "--clusterrole=testkit-user --user=jane -n a"),
-            ("system:serviceaccount:ci:runner", "create", RUNS, "--clusterrole=testkit-ci --serviceaccount=ci:runner -n a"),
+            (
+                "system:serviceaccount:ci:runner",
+                "create",
+                RUNS,
+                "--clusterrole=testkit-ci --serviceaccount=ci:runner -n a",
+            ),
             ("https://id.example/#jane", "delete", CLUSTERS, "--clusterrole=edit --user=USER -n a"),
             ("jane", "list", "events", "--clusterrole=view --user=jane -n a"),
         ] {
             let failure = refused(&kubernetes, &kubernetes.attempt(verb, resource, None), &said(user, verb, resource));
             assert_eq!(failure.code(), exit::NOT_ALLOWED, "{failure}");
-            assert!(failure.what().starts_with(&format!("you may not {verb} {resource} in namespace \"a\"")), "{failure}");
+            assert!(
+                failure.what().starts_with(&format!("you may not {verb} {resource} in namespace \"a\"")),
+                "{failure}"
+            );
             assert_eq!(failure.remedies()[1], format!("check with: kubectl auth can-i {verb} {resource} -n a"));
             assert!(failure.remedies()[2].ends_with(gives), "{failure}");
         }
@@ -224,7 +234,8 @@ mod tests {
         let failure = refused(&kubernetes, &everywhere, &said("jane", "list", "e2eruns"));
         assert!(failure.remedies()[2].contains("one namespace with -n"), "{failure}");
         // Whoever may not act as somebody lacks that permission and no other.
-        let failure = refused(&kubernetes, &kubernetes.attempt("list", RUNS, None), &said("jane", "impersonate", "users"));
+        let failure =
+            refused(&kubernetes, &kubernetes.attempt("list", RUNS, None), &said("jane", "impersonate", "users"));
         assert!(failure.what().starts_with("you may not impersonate users") && failure.code() == 4, "{failure}");
         assert!(!failure.to_string().contains("ask for the permission to list"), "{failure}");
     }

@@ -64,8 +64,7 @@ FqLysFo+WzVlHJlbRjBtYovT3p3LnsedsRTT/BdkHgCLQWnAHky3HqerYv6uXjWYbup+dD
 akbBT5AKsxgzOfVw==
 -----END OPENSSH PRIVATE KEY-----
 ";
-    const LOCKED_PUBLIC: &str =
-        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPLPA5j2jbo6PqIrKQJVE/9cUhkHC135luM6Mpg6xsKL";
+    const LOCKED_PUBLIC: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIPLPA5j2jbo6PqIrKQJVE/9cUhkHC135luM6Mpg6xsKL";
     /// A key in hardware.
     const HARDWARE: &str = "sk-ssh-ed25519@openssh.com AAAAGnNrLXNzaC1lZDI1NTE5QG9wZW5zc2guY29tAAAAICFo/k5LU8863u66YC9eUO2170QduohPURkQnbLa/dczAAAABHNzaDo= me@home";
 
@@ -75,7 +74,8 @@ akbBT5AKsxgzOfVw==
 
     #[test]
     fn files_say_which_of_the_agents_keys_come_first_and_whether_others_come() {
-        let lines: Vec<String> = (0..3).map(|_| ClientKey::generate().public_line("")).chain([HARDWARE.to_owned()]).collect();
+        let lines: Vec<String> =
+            (0..3).map(|_| ClientKey::generate().public_line("")).chain([HARDWARE.to_owned()]).collect();
         let agent: Vec<PublicKey> = lines.iter().map(|line| public(line)).collect();
         // What files name, whether others are offered, and which are, by their place in the agent.
         for (named, only, offered) in [

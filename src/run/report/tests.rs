@@ -211,7 +211,8 @@ fn waiting_in_line_is_pending_and_its_time_is_told_when_it_is_over() {
 #[test]
 fn a_run_that_had_its_cluster_to_itself_tells_what_that_cost() {
     let template = serde_json::json!({"spec": {"provider": {"ec2": {"region": "us-east-1"}}}});
-    let (there, own) = (serde_json::json!({"clusterRef": {"name": "foo"}}), serde_json::json!({"clusterTemplate": template}));
+    let (there, own) =
+        (serde_json::json!({"clusterRef": {"name": "foo"}}), serde_json::json!({"clusterTemplate": template}));
     let of = |spec: &serde_json::Value, sharing: &str, shard: bool| -> E2ERun {
         let mut spec = spec.clone();
         (spec["image"], spec["sharing"]) = ("suite:1".into(), sharing.into());
@@ -220,7 +221,8 @@ fn a_run_that_had_its_cluster_to_itself_tells_what_that_cost() {
             spec["shard"] = serde_json::json!({"index": 1, "total": 2});
         }
         let owners = if shard { parent } else { serde_json::json!([]) };
-        let metadata = serde_json::json!({"name": "nightly", "namespace": "ci", "uid": "u1", "ownerReferences": owners});
+        let metadata =
+            serde_json::json!({"name": "nightly", "namespace": "ci", "uid": "u1", "ownerReferences": owners});
         let run: E2ERun = serde_json::from_value(serde_json::json!({"metadata": metadata, "spec": spec})).unwrap();
         run.named()
     };

@@ -64,8 +64,9 @@ impl Noticing<'_> {
     /// They are not for now; each reason is said once.
     fn fails(&self, failure: &Failure) {
         if self.troubles.borrow_mut().insert(failure.to_string()) {
-            self.printer
-                .warn(format_args!("managers that are replaced are not noticed for now, and it is tried again: {failure}"));
+            self.printer.warn(format_args!(
+                "managers that are replaced are not noticed for now, and it is tried again: {failure}"
+            ));
         }
     }
 
@@ -160,9 +161,7 @@ mod tests {
     use crate::cli::hosts::Detour;
 
     fn cluster(nodes: &[(&str, &str, bool)]) -> SwarmCluster {
-        let node = |(name, address, leader): &(&str, &str, bool)| {
-            serde_json::json!({"name": name, "role": "Manager", "state": "Ready", "address": address, "leader": leader})
-        };
+        let node = |(name, address, leader): &(&str, &str, bool)| serde_json::json!({"name": name, "role": "Manager", "state": "Ready", "address": address, "leader": leader});
         serde_json::from_value(serde_json::json!({
             "apiVersion": "testkit.dev/v1alpha1", "kind": "SwarmCluster", "metadata": {"name": "foo"},
             "spec": {"provider": {"ec2": {"region": "us-east-1"}}},

@@ -102,8 +102,10 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
         Stage::Running { .. } => {
             let read = Live::default().stream(context, &kubernetes, &run, false, &part).await.map_err(Failure::from);
             read.map_err(|failure| match failure.code() {
-                exit::NOT_ALLOWED => failure
-                    .help(format!("or have what is kept of it, when it has ended: kubectl testkit logs {} -f", args.run)),
+                exit::NOT_ALLOWED => failure.help(format!(
+                    "or have what is kept of it, when it has ended: kubectl testkit logs {} -f",
+                    args.run
+                )),
                 _ => failure,
             })
         }

@@ -86,11 +86,7 @@ async fn perform(context: &Context, args: &Args) -> Result<u8, Failure> {
 }
 
 /// Looks whether the cluster of a run is there: one that is misspelt or gone would be waited for until somebody makes it.
-pub(in crate::cli) async fn is_there(
-    context: &Context,
-    kubernetes: &Kubernetes,
-    cluster: &str,
-) -> Result<(), Failure> {
+pub(in crate::cli) async fn is_there(context: &Context, kubernetes: &Kubernetes, cluster: &str) -> Result<(), Failure> {
     match kubernetes.cluster(cluster).await {
         // Whoever may make runs need not see clusters.
         Err(failure) if failure.code() == exit::NOT_ALLOWED => context.printer.detail(failure),

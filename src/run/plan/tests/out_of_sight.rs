@@ -92,7 +92,11 @@ fn the_clock_of_a_host_changes_no_verdict() {
         seen.record.since.insert(Stage::Running, before(ours));
         let plan = plan(&spec("Never"), &seen, now());
         let [Step::Keep(.., course)] = plan.steps.as_slice() else { panic!("{plan:?}") };
-        assert_eq!(course.ran, Some((before(ours.max(i64::try_from(told).unwrap())), Duration::from_secs(told))), "{ours} {theirs}");
+        assert_eq!(
+            course.ran,
+            Some((before(ours.max(i64::try_from(told).unwrap())), Duration::from_secs(told))),
+            "{ours} {theirs}"
+        );
         assert_eq!(course.overdue, overdue, "{ours} {theirs}");
     }
 }
