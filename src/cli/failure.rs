@@ -52,6 +52,18 @@ impl Failure {
         Self { what: String::new(), help: Vec::new(), exit, usage: false }
     }
 
+    /// What a verb fails with that does the same to several objects: one failure is the verb's; of more each is said,
+    /// and their count is the verb's, with the exit code that all of them have.
+    pub fn of_several(mut failures: Vec<Self>, of: usize, done: &str, say: impl FnMut(&Self)) -> Result<(), Self> {
+        if failures.len() < 2 {
+            return failures.pop().map_or(Ok(()), Err);
+        }
+        failures.iter().for_each(say);
+        let same = failures.iter().all(|failure| failure.exit == failures[0].exit);
+        let code = if same { failures[0].exit } else { exit::FAILED };
+        Err(Self::new(format!("{} of {of} are not {done}", failures.len())).exit(code))
+    }
+
     /// What to do about it; may be given more than once.
     #[must_use]
     pub fn help(mut self, help: impl Into<String>) -> Self {
@@ -122,7 +134,23 @@ pub fn words(error: &(dyn std::error::Error + 'static)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::exit::of_status;
+    use super::{Failure, exit::of_status};
+
+    #[test]
+    fn several_failures_have_the_code_of_all() {
+        for (codes, code, said) in [
+            (&[4][..], Some(4), 0),
+            (&[], None, 0),
+            (&[4, 4], Some(4), 2),
+            (&[4, 1], Some(1), 2),
+            (&[2, 2, 4], Some(1), 3),
+        ] {
+            let failures = codes.iter().map(|code| Failure::new("x").exit(*code)).collect();
+            let mut told = 0;
+            let ended = Failure::of_several(failures, 5, "removed", |_| told += 1);
+            assert_eq!((ended.err().map(|failure| failure.code()), told), (code, said), "{codes:?}");
+        }
+    }
 
     #[test]
     fn a_code_that_is_none_is_255() {

@@ -7,8 +7,8 @@ use super::{find, granted, read};
 const PAGE: &str = include_str!("../../docs/users.md");
 const LOOK: [&str; 3] = ["get", "list", "watch"];
 
-/// What Kubernetes' own roles let people look at, of what the plugin asks for: plugin/pkg/auth/authorizer/rbac/bootstrappolicy
-/// of Kubernetes. The rest of what they have of it is aggregated to them by ours.
+/// What Kubernetes' own roles let people look at, of what the plugin asks for: policy.go in
+/// plugin/pkg/auth/authorizer/rbac/bootstrappolicy of Kubernetes. All else that they have of it is added by ours.
 const OF_KUBERNETES: [(&str, &[&str]); 3] = [
     ("admin", &["configmaps", "events", "secrets"]),
     ("edit", &["configmaps", "events", "secrets"]),

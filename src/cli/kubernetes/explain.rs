@@ -162,8 +162,8 @@ impl<'a> Missing<'a> {
     }
 }
 
-/// The least of the roles for people that has a permission: Kubernetes' own, with what deploy/base/rbac-users.yaml adds to
-/// them, and those that are made there. docs/users.md has what each may do.
+/// The least of the roles for people that has a permission: Kubernetes' own, with what deploy/base/rbac-users.yaml adds
+/// to them, and those that are made there. docs/users.md has what each may do.
 fn role(verb: &str, resource: &str) -> Option<&'static str> {
     let looks = matches!(verb, "get" | "list" | "watch");
     match resource {

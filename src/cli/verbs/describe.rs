@@ -48,14 +48,12 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
         }
         false => {
             let cluster = kubernetes.cluster(name).await?;
-            let mut runs = match kubernetes.list::<E2ERun>(RUNS, false, &Pick::default()).await {
-                Ok(runs) => runs,
-                // The story without its runs is better than none.
-                Err(failure) => {
-                    printer.warn(format_args!("its runs are not shown: {}", failure.what()));
-                    Vec::new()
-                }
-            };
+            let runs = kubernetes.list::<E2ERun>(RUNS, false, &Pick::default()).await;
+            // The story without its runs is better than none.
+            let mut runs = runs.unwrap_or_else(|failure| {
+                printer.warn(format_args!("its runs are not shown: {}", failure.what()));
+                Vec::new()
+            });
             runs.retain(|run| run.cluster_name() == name);
             let mut text = of_cluster(printer, &cluster, &runs, now);
             text.push_str(&events_of(&kubernetes, printer, cluster.uid(), now).await?);

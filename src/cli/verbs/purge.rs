@@ -89,7 +89,8 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
         .buffer_unordered(AT_ONCE)
         .collect()
         .await;
-    rm::all_of(context, found.go.len(), ended.into_iter().filter_map(Result::err).collect(), "purged")
+    let failures = ended.into_iter().filter_map(Result::err).collect();
+    Failure::of_several(failures, found.go.len(), "purged", |failure| printer.failure(failure))
 }
 
 /// What goes and what stays though it is old enough.

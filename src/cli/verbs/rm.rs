@@ -77,7 +77,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
             removed.iter().map(|(one, uid)| gone_within(context, &kubernetes, one, uid.as_deref(), args.waiting));
         failures.extend(futures::future::join_all(waits).await.into_iter().filter_map(Result::err));
     }
-    all_of(context, doomed.len(), failures, "removed")
+    Failure::of_several(failures, doomed.len(), "removed", |failure| context.printer.failure(failure))
 }
 
 /// What is to be removed.
@@ -94,32 +94,6 @@ enum Deleted {
     Now(Option<String>),
     /// It was gone already, and that is as it should be.
     Gone,
-}
-
-/// One failure is the verb's; of several each is said, and the count is the verb's, with the exit code that all of them
-/// have.
-pub(in crate::cli) fn all_of(
-    context: &Context,
-    of: usize,
-    mut failures: Vec<Failure>,
-    done: &str,
-) -> Result<(), Failure> {
-    match (failures.len(), failures.pop()) {
-        (_, None) => Ok(()),
-        (1, Some(failure)) => Err(failure),
-        (count, Some(last)) => {
-            failures.push(last);
-            failures.iter().for_each(|failure| context.printer.failure(failure));
-            Err(Failure::new(format!("{count} of {of} are not {done}")).exit(common(&failures)))
-        }
-    }
-}
-
-/// The exit code that all have, or that of any failure.
-fn common(failures: &[Failure]) -> u8 {
-    let mut codes = failures.iter().map(Failure::code);
-    let first = codes.next().unwrap_or(exit::FAILED);
-    if codes.all(|code| code == first) { first } else { exit::FAILED }
 }
 
 /// All of a kind that the selector picks.
@@ -264,14 +238,6 @@ mod tests {
             (&["rm", "a", "--wait", "--dry-run"], false),
         ] {
             assert_eq!(Line::try_parse_from(words).is_ok(), right, "{words:?}");
-        }
-    }
-
-    #[test]
-    fn several_failures_have_the_code_of_all() {
-        for (codes, code) in [(&[4, 4][..], 4), (&[4, 1], 1), (&[2, 2, 4], 1), (&[1, 1], 1)] {
-            let failures: Vec<Failure> = codes.iter().map(|code| Failure::new("x").exit(*code)).collect();
-            assert_eq!(common(&failures), code, "{codes:?}");
         }
     }
 
