@@ -71,18 +71,26 @@ pub fn journal_secret(cluster: &str) -> String {
 
 /// The most characters of a SwarmCluster's name, as its own rule has it, and those of them that tell runs of one name apart.
 const CLUSTER_NAME: (usize, usize) = (40, 8);
+/// So many told them apart before: too few for a namespace of some hundred runs.
+const EARLIER: usize = 5;
 
 /// The name of the SwarmCluster that a run makes: the run's own as far as that may be the name of one, and a part of
-/// the run's UID, so that a run which is made anew under its name does not meet the cluster of the one before.
+/// the run's UID, so that a run which is made anew under its name does not meet the cluster of the one before. `told` is
+/// the name that its status has: a cluster that was made under an earlier name of it keeps that.
 #[must_use]
-pub fn cluster_of_run(run: &str, uid: &str) -> String {
-    let part: String = uid.chars().filter(char::is_ascii_alphanumeric).take(CLUSTER_NAME.1).collect();
+pub fn cluster_of_run(run: &str, uid: &str, told: Option<&str>) -> String {
+    let earlier = cluster_by(run, uid, EARLIER);
+    if told == Some(earlier.as_str()) { earlier } else { cluster_by(run, uid, CLUSTER_NAME.1) }
+}
+
+fn cluster_by(run: &str, uid: &str, digits: usize) -> String {
+    let part: String = uid.chars().filter(char::is_ascii_alphanumeric).take(digits).collect();
     let letter = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_lowercase() } else { '-' };
     let mut name: String = run.chars().map(letter).collect();
     if !name.starts_with(|c: char| c.is_ascii_lowercase()) {
         name.insert_str(0, "run-");
     }
-    name.truncate(CLUSTER_NAME.0 - CLUSTER_NAME.1 - 1);
+    name.truncate(CLUSTER_NAME.0 - digits - 1);
     format!("{}-{}", name.trim_end_matches('-'), part.to_ascii_lowercase())
 }
 
@@ -148,10 +156,12 @@ mod tests {
             ("a.b-", "a-b-3f2a19c0"),
             (long.as_str(), cut.as_str()),
         ] {
-            let made = cluster_of_run(run, uid);
+            let made = cluster_of_run(run, uid, None);
             assert_eq!(made, cluster);
+            assert_eq!(cluster_of_run(run, uid, Some("foo-3f2a1")), cluster, "of what is not its own");
             assert!(made.len() <= 40, "{made}");
         }
-        assert_ne!(cluster_of_run("nightly", uid), cluster_of_run("nightly", "77777777"));
+        assert_ne!(cluster_of_run("nightly", uid, None), cluster_of_run("nightly", "77777777", None));
+        assert_eq!(cluster_of_run("nightly", uid, Some("nightly-3f2a1")), "nightly-3f2a1");
     }
 }

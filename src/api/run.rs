@@ -353,7 +353,10 @@ impl E2ERun {
         let of = |field: &Option<String>| field.clone().unwrap_or_default();
         match &self.spec.cluster_ref {
             Some(there) => there.name.clone(),
-            None => names::cluster_of_run(&of(&self.metadata.name), &of(&self.metadata.uid)),
+            None => {
+                let told = self.status.as_ref().and_then(|status| status.cluster.as_deref());
+                names::cluster_of_run(&of(&self.metadata.name), &of(&self.metadata.uid), told)
+            }
         }
     }
 
