@@ -31,7 +31,7 @@ use crate::{
     api::{FINALIZER, NodeRole, SwarmCluster, label},
     cloud::{Instance, Owner, Removal},
     host::{HostId, Target},
-    swarm::{Engine, JoinRequest},
+    swarm::{Engine, JoinRequest, SwarmError},
 };
 
 /// How often in a row the network may be in use before that is told: an interface outlives its instance for a moment.
@@ -40,6 +40,8 @@ const IN_USE: u32 = 3;
 /// How long a step may take, with all that is tried again in it. The limits of questions to engines are over where an
 /// answer begins: one without an end must not keep the cluster from its next pass, and so from being deleted.
 const LONGEST: Duration = Duration::from_secs(600);
+/// The same of a join: two questions, of which Docker itself gives the longer one 20 s.
+const JOINED: Duration = Duration::from_secs(120);
 
 /// What became of a plan.
 #[derive(Debug, Default)]
@@ -268,13 +270,17 @@ impl Actor<'_> {
     fn join(&self, host: &MemberId, via: &MemberId, remotes: &[String]) -> Result<Effect, Failure> {
         let (engine, manager) = (self.engine(host)?.clone(), self.engine(via)?.clone());
         let (role, remote, advertise) = (host.slot.role, remotes.to_vec(), self.advertise(host)?);
-        self.context.joins.ensure(Keys::host_id(&self.owner.uid, *host), async move {
+        let joined = async move {
             let tokens = manager.tokens().await?;
             let token = match role {
                 NodeRole::Manager => tokens.manager,
                 NodeRole::Worker => tokens.worker,
             };
             engine.join(&JoinRequest { remote, token, advertise }).await
+        };
+        self.context.joins.ensure(Keys::host_id(&self.owner.uid, *host), async move {
+            let late = |_| SwarmError::Unreachable(format!("it has not ended after {} s", JOINED.as_secs()));
+            tokio::time::timeout(JOINED, joined).await.map_err(late)?
         })?;
         Ok(Effect::Waits)
     }
