@@ -344,6 +344,9 @@ pub fn plan(spec: &SwarmClusterSpec, world: &World, now: Timestamp) -> Plan {
     }
     // Where nothing can be launched, nothing goes, either, for which another one would have to come.
     if spec.paused || world.access == Access::Unsaid {
+        // Who may reach the hosts is kept all the same: it may not be said any more when the cluster goes on.
+        let before = world.journal.as_ref().filter(|journal| journal.access != pass.journal.access);
+        pass.plan.save = before.map(|journal| Journal { access: pass.journal.access.clone(), ..journal.clone() });
         return pass.plan;
     }
     if world.given.is_some() {

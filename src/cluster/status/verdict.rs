@@ -78,9 +78,9 @@ pub fn verdict(
         return Verdict { ready: all_ready, reconciling: false, stalled: false, reason: reason::PAUSED, message };
     }
     if let Some(message) = world.access.unsaid() {
-        // Of a cluster that is whole nothing is missed, until something of it is.
-        let reason = reason::NO_ACCESS_CIDRS;
-        return Verdict { ready: all_ready, reconciling: false, stalled: !all_ready, reason, message };
+        // Of a cluster that is whole nothing is missed, until something of it is, or is to be another.
+        let (reason, stalled) = (reason::NO_ACCESS_CIDRS, !all_ready || !plan.outdated.is_empty());
+        return Verdict { ready: all_ready, reconciling: false, stalled, reason, message };
     }
     if let Some(lost) = lost {
         let recovering = world.journal.as_ref().is_some_and(|j| j.recovery.is_some());

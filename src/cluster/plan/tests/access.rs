@@ -48,6 +48,11 @@ fn what_is_said_anew_is_written_down_and_what_is_not_said_any_more_stays_there()
     }
     world.access = Access::Kept(vec!["198.51.100.0/24".into(), "2001:db8::/32".into()]);
     assert_eq!(plan(&spec, &world, NOW).save, None);
+    let paused = SwarmClusterSpec { paused: true, ..spec };
+    world.access = said(&["192.0.2.0/24"]);
+    let kept = plan(&paused, &world, NOW);
+    assert_eq!(kept.save.map(|journal| journal.access), Some(vec!["192.0.2.0/24".to_owned()]));
+    assert_eq!(kept.actions, []);
 }
 
 #[test]
