@@ -126,7 +126,10 @@ pub async fn gone(
             None => drop(gone.insert(one.run.clone())),
             Some(run) if run.labels().get(label).is_none_or(|is| is != maker) => {
                 let uid = one.uid.as_deref().unwrap_or_default();
-                children::label(runs, &one.run, uid, (label, maker)).await?;
+                // What is wrong with one run is in the way of no other.
+                if let Err(error) = children::label(runs, &one.run, uid, (label, maker)).await {
+                    tracing::warn!(run = one.run, label, %error, "a run lost its label, and cannot be given it again");
+                }
             }
             Some(_) => {}
         }
