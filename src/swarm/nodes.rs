@@ -166,7 +166,7 @@ impl Engine {
 
     /// Every node, as this manager knows them.
     pub async fn nodes(&self) -> Result<Vec<Node>, SwarmError> {
-        let nodes = self.within(QUICK).list_nodes(None::<ListNodesOptions>).await?;
+        let nodes = self.list_within(QUICK).list_nodes(None::<ListNodesOptions>).await?;
         Ok(nodes.into_iter().map(Node::from).collect())
     }
 

@@ -98,10 +98,11 @@ impl Grant {
         Self { most, of: Arc::default() }
     }
 
-    /// As many again: what came so far is used.
+    /// As many again: what came so far is used. Never less than there is: the last of an answer may be used when the
+    /// connection already has another one.
     pub fn renew(&self) {
         if let Some(allowance) = self.of.get() {
-            allowance.set(self.most);
+            allowance.raise(self.most);
         }
     }
 
@@ -125,6 +126,10 @@ impl Allowance {
     fn set(&self, most: u64) {
         // A head comes before the next answer has its grant.
         self.0.store(most.saturating_add(HEAD), Ordering::Relaxed);
+    }
+
+    fn raise(&self, most: u64) {
+        self.0.fetch_max(most.saturating_add(HEAD), Ordering::Relaxed);
     }
 
     fn spend(&self, bytes: usize) -> io::Result<()> {
