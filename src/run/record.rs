@@ -78,19 +78,23 @@ impl Record {
         let annotation = |key| run.annotations().get(key).map(String::as_str);
         let written = annotation(CONTAINER).and_then(|text| serde_json::from_str(text).ok());
         // It becomes a part of paths, and of commands that people are told.
-        let written = written.filter(|w: &Written| w.id.bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        let is_id = |id: &str| !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        let written = written.filter(|w: &Written| is_id(&w.id));
         let placed = written.map(|w| Placed {
             host: HostId { cluster: w.cluster, slot: w.slot, incarnation: w.incarnation },
             container: w.id,
             at: w.at,
         });
+        let attempts = annotation(ATTEMPTS).and_then(|text| serde_json::from_str(text).ok());
+        let mut attempts: Vec<Attempt> = attempts.unwrap_or_default();
+        attempts.iter_mut().for_each(|one| one.container = one.container.take().filter(|id| is_id(id)));
         let began = |stage: Stage| Some((stage, annotation(stage.annotation())?.parse().ok()?));
         Self {
             placed,
             since: Stage::ALL.into_iter().filter_map(began).collect(),
             cut: annotation(CUT).and_then(|why| serde_json::from_value(json!(why)).ok()),
             disturbed: annotation(DISTURBED).map(str::to_owned),
-            attempts: annotation(ATTEMPTS).and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default(),
+            attempts,
         }
     }
 
@@ -253,7 +257,7 @@ mod tests {
         let mut queued = wanted.clone();
         queued.since.insert(Stage::Queued, at(11));
         assert_eq!(queued.queued(), Some(Duration::from_secs(20)));
-        for id in ["x; reboot", "../../images/suite", "x?force=1", "\u{1b}[1m"] {
+        for id in ["", "x; reboot", "../../images/suite", "x?force=1", "\u{1b}[1m"] {
             let placed = Placed { container: id.into(), ..wanted.placed.clone().unwrap() };
             let forged = changed(run.clone(), &Change::Placed(placed));
             assert_eq!(Record::of(&forged).placed, None, "{id:?}");
