@@ -52,7 +52,12 @@ impl Namespace {
         kubectl(&["patch", "-n", &self.0, object, "--type=merge", &patch], None).map(drop)
     }
 
-    /// The same by somebody.
+    /// Deletes an object.
+    pub fn delete(&self, object: &str) -> Result<(), String> {
+        kubectl(&["delete", "-n", &self.0, object], None).map(drop)
+    }
+
+    /// A merge patch by somebody.
     pub fn patch_as(&self, who: &str, object: &str, patch: &Value) -> Result<(), String> {
         let patch = format!("--patch={patch}");
         kubectl(&["patch", "-n", &self.0, "--as", who, object, "--type=merge", &patch], None).map(drop)

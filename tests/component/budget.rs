@@ -67,6 +67,15 @@ fn a_cluster_that_costs_more_than_the_budget_has_is_refused() {
     namespace.patch("swarmcluster/before", &json!({"metadata": {"annotations": {"testkit.dev/keep": "w0"}}})).unwrap();
     let said = namespace.patch("swarmcluster/before", &json!({"spec": {"workers": 19}})).unwrap_err();
     assert!(said.contains("its 20 machines may cost 0.832 USD an hour"), "{said}");
+
+    // Without the amounts no cluster comes, and those that are there can be let go.
+    namespace.delete("configmap/testkit-budget").unwrap();
+    let since = Instant::now();
+    while namespace.try_apply(&cluster()).is_ok() {
+        assert!(since.elapsed() < PATIENCE, "clusters are taken without a budget");
+        sleep(Duration::from_millis(200));
+    }
+    namespace.patch("swarmcluster/before", &json!({"metadata": {"finalizers": []}})).unwrap();
 }
 
 /// The sample, for this namespace in place of those that it names.
