@@ -1,6 +1,9 @@
 //! Following one object until something is so, by a watch: nothing here asks again and again.
 
-use std::pin::pin;
+use std::{
+    pin::pin,
+    time::{Duration, Instant},
+};
 
 use futures::{StreamExt, TryStreamExt};
 use kube::{
@@ -66,7 +69,7 @@ where
     loop {
         match states.try_next().await {
             Ok(Some(state)) => {
-                errors = Errors { seen: true, refusals: 0 };
+                errors = Errors { seen: Some(Instant::now()), ..Errors::default() };
                 if let Some(found) = look(state) {
                     return Ok(found);
                 }
@@ -74,7 +77,7 @@ where
             Ok(None) => return Err(Failure::new(format!("the watch of {resource} {name:?} ended"))),
             Err(error) => {
                 if let Some((verb, cause)) = failed_call(&error)
-                    && errors.are_final(is_refused(cause))
+                    && errors.are_final(is_refused(cause), Instant::now())
                 {
                     return Err(kubernetes.explain(cause, &kubernetes.attempt(verb, resource, Some(name))));
                 }
@@ -83,24 +86,41 @@ where
     }
 }
 
-/// How often in a row a call is refused until that is the answer: an API server that begins may know nobody yet.
+/// How often in a row a call is refused until that is the answer, where that is so from the first on: who may list, and not
+/// watch.
 const REFUSED: u32 = 3;
+/// The same of a watch that worked: an API server that begins may know nobody yet. That is about two minutes.
+const REFUSED_LATER: u32 = 10;
+/// Whoever may list and not watch is refused so soon after the list.
+const AT_ONCE: Duration = Duration::from_secs(10);
+/// Refusals that are so far apart are not in a row: twice the longest pause of a watch, with its jitter.
+const APART: Duration = Duration::from_secs(120);
 
 /// What became of a watch so far.
 #[derive(Debug, Default)]
 struct Errors {
-    /// A state was seen.
-    seen: bool,
-    /// So many calls were refused since.
+    /// When a state was seen last.
+    seen: Option<Instant>,
+    /// When a call was refused last, where nothing else came after it.
+    last: Option<Instant>,
+    /// It had worked before it was refused.
+    worked: bool,
+    /// So many calls were refused in a row.
     refusals: u32,
 }
 
 impl Errors {
     /// Whether one more is for the person. What fails at the first try is; what fails later may pass, as when an API
     /// server restarts; what is refused again and again stays so.
-    fn are_final(&mut self, refused: bool) -> bool {
+    fn are_final(&mut self, refused: bool, now: Instant) -> bool {
+        let Some(seen) = self.seen else { return true };
+        let in_a_row = self.last.is_some_and(|last| now.duration_since(last) < APART);
+        if refused && !in_a_row {
+            (self.refusals, self.worked) = (0, now.duration_since(seen) > AT_ONCE);
+        }
         self.refusals = if refused { self.refusals + 1 } else { 0 };
-        !self.seen || self.refusals >= REFUSED
+        self.last = refused.then_some(now);
+        self.refusals >= if self.worked { REFUSED_LATER } else { REFUSED }
     }
 }
 
@@ -141,15 +161,27 @@ mod tests {
 
     #[test]
     fn what_fails_at_first_or_is_refused_for_good_is_told() {
-        for (seen, refused, told_at) in [
-            (false, &[false][..], Some(0)),
-            (true, &[false, false, false, false], None),
+        // Seconds from the last state to the first call that failed, and from each to the next.
+        for (seen, first, every, refused, told_at) in [
+            (false, 0, 1, &[false][..], Some(0)),
+            (true, 0, 1, &[false; 4], None),
             // Who may list and not watch would wait for ever.
-            (true, &[true, true, true], Some(2)),
-            (true, &[true, true, false, true, true], None),
+            (true, 1, 1, &[true; 3], Some(2)),
+            (true, 1, 1, &[true, true, false, true, true], None),
+            // An API server that begins is waited for where the watch had worked.
+            (true, 600, 10, &[true; 9], None),
+            (true, 600, 10, &[true; 10], Some(9)),
+            (true, 600, 3600, &[true; 30], None),
         ] {
-            let mut errors = Errors { seen, refusals: 0 };
-            assert_eq!(refused.iter().position(|refused| errors.are_final(*refused)), told_at, "{seen} {refused:?}");
+            let begin = Instant::now();
+            let mut errors = Errors { seen: seen.then_some(begin), ..Errors::default() };
+            let mut at = begin + Duration::from_secs(first);
+            let mut told = refused.iter().map(|refused| {
+                let is_final = errors.are_final(*refused, at);
+                at += Duration::from_secs(every);
+                is_final
+            });
+            assert_eq!(told.position(|is_final| is_final), told_at, "{seen} {first} {every} {refused:?}");
         }
     }
 }
