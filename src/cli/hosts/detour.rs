@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use futures::future::join_all;
+use tokio::sync::Semaphore;
 
 use super::{
     jump::Route,
@@ -13,6 +14,9 @@ use crate::{
     cli::{Context, failure::Failure},
     host::{ClientKey, Jump, written},
 };
+
+/// So many programs are asked at once, each of which may run others: a cluster has some hundred addresses.
+const AT_ONCE: usize = 8;
 
 /// The hosts that are gone through.
 #[derive(Debug)]
@@ -82,7 +86,12 @@ impl Detour {
     async fn configured(context: &Context, cluster: &SwarmCluster) -> Self {
         let nodes: Vec<&NodeStatus> = cluster.status.iter().flat_map(|s| &s.nodes).collect();
         let all: BTreeSet<&str> = nodes.iter().copied().flat_map(addresses).collect();
-        let asked = all.into_iter().map(async |address| (address, context.configs.jump_of(address).await));
+        let at_once = Semaphore::new(AT_ONCE);
+        let asked = all.into_iter().map(async |address| {
+            // Its time begins with its turn.
+            let _turn = at_once.acquire().await;
+            (address, context.configs.jump_of(address).await)
+        });
         // Many addresses have the same.
         let mut ways: BTreeMap<String, Result<Vec<Jump>, Failure>> = BTreeMap::new();
         let (mut configured, mut silent) = (BTreeMap::new(), Vec::new());

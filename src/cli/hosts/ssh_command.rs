@@ -28,6 +28,18 @@ pub async fn ask(host: &str, user: Option<&str>, port: Option<u16>) -> Result<Op
     said(within(ASKED_WITHIN, command).await)
 }
 
+/// A group of processes that ends where nobody waited for its end: also where whoever asked is gone.
+struct Group(Option<Pid>);
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(group) = self.0.take() {
+            // It may have ended in this moment.
+            let _ = kill_process_group(group, Signal::KILL);
+        }
+    }
+}
+
 /// What a command says; `None` where it takes too long: then it ends, and so does what it has begun (as a `Match exec` does).
 async fn within(limit: Duration, mut command: Command) -> Option<io::Result<Output>> {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
@@ -35,12 +47,11 @@ async fn within(limit: Duration, mut command: Command) -> Option<io::Result<Outp
         Ok(child) => child,
         Err(error) => return Some(Err(error)),
     };
-    let group = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+    let mut group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
     let mut output = pin!(child.wait_with_output());
     let in_time = timeout(limit, &mut output).await.ok();
-    if let Some(group) = group.filter(|_| in_time.is_none()) {
-        // It may have ended in this moment.
-        let _ = kill_process_group(group, Signal::KILL);
+    if in_time.is_some() {
+        group.0 = None;
     }
     in_time
 }
