@@ -73,11 +73,13 @@ impl Costs {
             self.forget(&uid);
             return;
         };
-        let accrued = cost.accrued_by(now);
         let mut known = self.known();
-        let before = known.insert(uid, Known { namespace: namespace.clone(), hourly: cost.hourly, accrued });
+        let before = known.get(&uid).and_then(|known| known.accrued);
+        // A clock that was set back counts nothing a second time.
+        let accrued = cost.accrued_by(now).map(|by_now| before.map_or(by_now, |before| by_now.max(before)));
+        known.insert(uid, Known { namespace: namespace.clone(), hourly: cost.hourly, accrued });
         // Of one that was not known a moment ago, what it cost until then was counted by nobody, or by a process before this one.
-        if let (Some(before), Some(accrued)) = (before.and_then(|b| b.accrued), accrued) {
+        if let (Some(before), Some(accrued)) = (before, accrued) {
             let place = Place { cluster_namespace: namespace.clone() };
             self.accrued.get_or_create(&place).inc_by(dollars(accrued.beyond(before)));
         }
