@@ -192,7 +192,7 @@ impl Context {
     /// refused before is asked for again at once.
     fn look(&self, cluster: &SwarmCluster, account: &Account, world: &World) -> Memory {
         let engines = world.hosts.iter().filter(|(_, h)| h.engine.is_some()).map(|(id, _)| *id).collect();
-        let terms = template::terms(&cluster.spec);
+        let terms = template::terms(&cluster.spec, &world.access);
         let (well, drains) = observe::wellness(world);
         self.remember(&cluster.uid().unwrap_or_default(), |memory| {
             if memory.terms != terms {

@@ -391,7 +391,7 @@ fn go_on(pass: &mut Pass<'_>) {
 
 /// Tells of losses until another instance has made up for them.
 fn tell_losses(pass: &mut Pass<'_>) {
-    let terms = terms(pass.spec);
+    let terms = terms(pass.spec, &pass.world.access);
     for slot in pass.slots.clone() {
         let next = pass.journal.successors.get(&slot.to_string());
         let next = next.map(|l| MemberId { slot, incarnation: l.incarnation });

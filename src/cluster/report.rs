@@ -57,7 +57,7 @@ pub async fn report(
     metrics().clusters.note(cluster, &new, now);
     metrics().costs.note(cluster, new.cost.as_ref(), now);
     for (slot, losses) in plan.lost.iter().filter(|_| outcome.saved) {
-        let stalls = losses.stalls(&template::terms(&cluster.spec));
+        let stalls = losses.stalls(&template::terms(&cluster.spec, &world.access));
         let updating = plan.updating.contains(slot);
         let trouble = Trouble::Lost { losses: losses.clone(), stalls, updating };
         let note = trouble.words(&format!("{}-{slot}", cluster.name_any()), &[]);

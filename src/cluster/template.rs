@@ -6,7 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use super::journal::Launching;
+use super::{access::Access, journal::Launching};
 use crate::api::{Ec2Provider, NodeRole, SwarmClusterSpec};
 
 /// What of a spec makes a host, beside its offering: by the field a person writes, a fingerprint of
@@ -71,8 +71,9 @@ pub fn parts<'de, D: Deserializer<'de>>(d: D) -> Result<Template, D::Error> {
 
 /// Of everything that decides whether an instance becomes an engine that is reached in time.
 #[must_use]
-pub fn terms(spec: &SwarmClusterSpec) -> String {
-    fingerprint(&json!([spec.provider, spec.engine, spec.access_cidrs, spec.boot_timeout]))
+pub fn terms(spec: &SwarmClusterSpec, access: &Access) -> String {
+    let cidrs = access.cidrs().unwrap_or_default();
+    fingerprint(&json!([spec.provider, spec.engine, cidrs, spec.boot_timeout]))
 }
 
 /// Of what a launch asks for beside its offering: whether it is permitted may hang on all of it.

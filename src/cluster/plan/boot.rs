@@ -159,13 +159,13 @@ pub fn note_ended(pass: &mut Pass<'_>, instances: &[Instance], slot: Slot, launc
 /// When the next instance of a slot is due, where the last one was lost.
 #[must_use]
 pub fn due(pass: &Pass<'_>, slot: Slot) -> Option<Timestamp> {
-    pass.journal.losses.get(&slot.to_string()).map(|l| l.next(&terms(pass.spec), pass.now))
+    pass.journal.losses.get(&slot.to_string()).map(|l| l.next(&terms(pass.spec, &pass.world.access), pass.now))
 }
 
 /// Writes a loss down, to be told.
 pub fn lose(pass: &mut Pass<'_>, host: MemberId, id: &str, cause: Cause) {
     let key = host.slot.to_string();
-    let (at, spec) = (pass.now, terms(pass.spec));
+    let (at, spec) = (pass.now, terms(pass.spec, &pass.world.access));
     let loss = Losses { count: 0, incarnation: host.incarnation, instance: id.to_owned(), cause, at, spec };
     let losses = Losses::more(pass.journal.losses.get(&key), loss);
     pass.plan.lost.insert(host.slot, losses.clone());

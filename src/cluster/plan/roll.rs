@@ -179,7 +179,7 @@ fn standing(pass: &Pass<'_>, role: NodeRole) -> Standing {
 
 /// Slots whose last instance came to nothing by this very spec, and was not made up for.
 fn failing(pass: &Pass<'_>) -> BTreeSet<Slot> {
-    let terms = terms(pass.spec);
+    let terms = terms(pass.spec, &pass.world.access);
     let fails = |slot: &Slot| {
         let Some(losses) = pass.journal.losses.get(&slot.to_string()) else { return false };
         let later = pass.members.holder(*slot).is_some_and(|m| m.id.incarnation > losses.incarnation);

@@ -146,7 +146,7 @@ fn nothing_begins_that_may_not_and_it_is_said_why() {
                 let journal = world.journal.as_mut().unwrap();
                 journal.launches.insert("w0".into(), launched(spec, 0));
                 let cause = Cause::not_booted(spec.boot_timeout, None, "");
-                let (at, spec) = (NOW, terms(spec));
+                let (at, spec) = (NOW, terms(spec, &world.access));
                 let lost = Losses { count: 1, incarnation: 1, instance: "i".into(), cause, at, spec };
                 journal.losses.insert("w0".into(), lost);
             },
