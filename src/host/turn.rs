@@ -35,6 +35,8 @@ impl Turn {
         let door = {
             // Nothing panics while it holds this lock.
             let mut doors = DOORS.lock().unwrap_or_else(PoisonError::into_inner);
+            // Who waits for a turn and who has one hold the door.
+            doors.retain(|_, door| Arc::strong_count(door) > 1);
             let door = doors.entry((address.to_owned(), port));
             door.or_insert_with(|| Arc::new(Semaphore::new(AT_ONCE))).clone()
         };
