@@ -96,6 +96,8 @@ pub async fn follow_cluster(
     let noticing = Noticing { printer: &context.printer, troubles: RefCell::default() };
     let watching = async {
         let mut pauses = DefaultBackoff::default();
+        // Apart from what the others say: who may not watch is shown the cluster each time all the same.
+        let mut told = BTreeSet::new();
         loop {
             let gone = follow::until(kubernetes, kubernetes.clusters(), CLUSTERS, name, |state| match state {
                 Some(cluster) => {
@@ -106,7 +108,10 @@ pub async fn follow_cluster(
             });
             match gone.await {
                 Ok(()) => return Failure::new(format!("cluster {name:?} was deleted")),
-                Err(failure) => noticing.fails(&failure),
+                Err(failure) if told.insert(failure.to_string()) => context.printer.warn(format_args!(
+                    "managers that are replaced may be noticed late, and it is tried again: {failure}"
+                )),
+                Err(_) => {}
             }
             sleep(pause(&mut pauses)).await;
         }
