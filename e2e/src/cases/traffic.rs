@@ -1,7 +1,7 @@
 //! What users of a service notice while it changes: nothing.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
@@ -34,7 +34,7 @@ const ASKING: usize = 8;
 async fn scaling_down(t: Test) -> Result<()> {
     let service = slow_server(&t).replicas(4).create().await?;
     service.running(4).await?;
-    let answered = unharmed(&t, &service, async {
+    let answered = unharmed(&t, &service, 4, async {
         service.scale(1).await?;
         service.running(1).await.map(|_| ())
     });
@@ -48,7 +48,7 @@ async fn updating(t: Test) -> Result<()> {
     let update = Update { parallelism: Some(1), order: Some(Order::START_FIRST), ..Default::default() };
     let service = slow_server(&t).replicas(2).with(|spec| spec.update_config = Some(update)).create().await?;
     let old = containers(&service.running(2).await?)?;
-    let answered = unharmed(&t, &service, async {
+    let answered = unharmed(&t, &service, 2, async {
         service.renew().await?;
         service.updated(State::COMPLETED).await?;
         service.running(2).await.map(|_| ())
@@ -64,17 +64,24 @@ fn slow_server(t: &Test) -> Builder {
     t.service("web").args(&["test-server", "--request-time", ANSWER_AFTER]).published().health_checked(5)
 }
 
-/// Asks a published port without a pause while something is done, and tells who answered how often. The first
-/// request without an answer is an error.
+/// Asks a published port without a pause while something is done, once so many tasks are asked there, and tells who
+/// answered how often. The first request without an answer is an error.
 async fn unharmed(
     t: &Test,
     service: &Service,
+    tasks: usize,
     change: impl Future<Output = Result<()>>,
 ) -> Result<BTreeMap<String, usize>> {
     let node = t.usable().await?.into_iter().next().context("no node is ready and active")?;
     let url = format!("http://{}:{}/", node.address, service.port().await?);
-    let all = || futures::future::try_join_all((0..ASKING).map(|_| t.get(&url)));
-    t.until("the port answers", ANSWERED_WITHIN, all).await?;
+    // The node hears of each task by itself, and of some later than of others.
+    t.until("all tasks are asked at the port", ANSWERED_WITHIN, || async {
+        let answers = futures::future::try_join_all((0..ASKING).map(|_| t.get(&url))).await?;
+        let asked: BTreeSet<String> = answers.into_iter().collect();
+        ensure!(asked.len() == tasks, "{tasks} tasks are to be asked, and are {asked:?}");
+        Ok(())
+    })
+    .await?;
     let over = AtomicBool::new(false);
     let asking = futures::future::try_join_all((0..ASKING).map(async |_| {
         let mut answered = BTreeMap::<String, usize>::new();
