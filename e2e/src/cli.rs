@@ -164,6 +164,13 @@ pub(crate) enum Command {
         #[command(flatten)]
         tls: tls::ClientArgs,
     },
+    /// Ask a server without a pause, so many times at once, print each answer as a line, and end when standard input does
+    #[command(hide = true)]
+    Ask {
+        url: String,
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        at_once: usize,
+    },
     /// End with 0 when a server answers 200: a health check for images without a shell
     Health {
         #[arg(default_value = "http://127.0.0.1:80/")]

@@ -5,11 +5,13 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::IpAddr,
+    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use bytes::Bytes;
+use futures::future::try_join_all;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::{Request, StatusCode, Uri, header};
 use hyper_util::rt::TokioIo;
@@ -94,6 +96,29 @@ pub(crate) async fn count_with(url: &str, times: usize, tls: &ClientArgs) -> Res
         *answers.entry(answer).or_default() += 1;
     }
     Ok(answers)
+}
+
+/// Asks without a pause, so many times at once, until it is over; what is under way then is still answered. The first
+/// error ends it.
+pub(crate) async fn keep_asking(
+    url: &str,
+    at_once: usize,
+    over: impl Future<Output = ()>,
+    answered: impl Fn(String),
+) -> Result<()> {
+    let (ended, answered) = (AtomicBool::new(false), &answered);
+    let asking = try_join_all((0..at_once).map(async |_| {
+        while !ended.load(Ordering::Relaxed) {
+            answered(get(url).await?);
+        }
+        anyhow::Ok(())
+    }));
+    let over = async {
+        over.await;
+        ended.store(true, Ordering::Relaxed);
+        Ok(())
+    };
+    tokio::try_join!(asking, over).map(|_| ())
 }
 
 /// The addresses a name has. Having none is an error.

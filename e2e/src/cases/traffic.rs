@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::atomic::{AtomicBool, Ordering},
     time::Duration,
 };
 
@@ -65,7 +64,7 @@ fn slow_server(t: &Test) -> Builder {
 }
 
 /// Asks a published port without a pause while something is done, once so many tasks are asked there, and tells who
-/// answered how often. The first request without an answer is an error.
+/// answered how often from then on. The first request without an answer is an error.
 async fn unharmed(
     t: &Test,
     service: &Service,
@@ -82,23 +81,28 @@ async fn unharmed(
         Ok(())
     })
     .await?;
-    let over = AtomicBool::new(false);
-    let asking = futures::future::try_join_all((0..ASKING).map(async |_| {
-        let mut answered = BTreeMap::<String, usize>::new();
-        while !over.load(Ordering::Relaxed) {
-            *answered.entry(t.get(&url).await.context("a request was lost")?).or_default() += 1;
+    let mut asking = t.asking(&url, ASKING).await?;
+    // Who answered asks the next one at once: when all tasks have, requests are under way at all of them.
+    let wave = async {
+        let mut asked = BTreeSet::new();
+        while asked.len() < tasks {
+            asked.insert(asking.next().await?.context("the asking ended")?);
         }
-        anyhow::Ok(answered)
-    }));
-    let change = async {
-        let end = change.await;
-        over.store(true, Ordering::Relaxed);
-        end
+        anyhow::Ok(())
     };
-    let (answers, ()) = tokio::try_join!(asking, change)?;
+    t.within("all tasks have answered once more", ANSWERED_WITHIN, wave).await??;
     let mut answered = BTreeMap::<String, usize>::new();
-    for (name, count) in answers.into_iter().flatten() {
-        *answered.entry(name).or_default() += count;
+    tokio::pin!(change);
+    let changed = loop {
+        tokio::select! {
+            end = &mut change => break end,
+            answer = asking.next() => *answered.entry(answer?.context("the asking ended")?).or_default() += 1,
+        }
+    };
+    changed?;
+    asking.end();
+    while let Some(name) = asking.next().await? {
+        *answered.entry(name).or_default() += 1;
     }
     t.note(format_args!("{} requests were answered: {answered:?}", answered.values().sum::<usize>()));
     Ok(answered)

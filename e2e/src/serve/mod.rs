@@ -17,6 +17,7 @@ use std::{
 
 use anyhow::{Result, bail, ensure};
 use bollard::Docker;
+use tokio::sync::oneshot;
 
 use crate::{
     cli::{Command, MannerArgs},
@@ -58,6 +59,7 @@ pub(crate) async fn command(command: Command) -> ExitCode {
         },
         Command::TestServiceDiscovery { name, expect, within } => discover(&name, expect, within).await,
         Command::Get { url, count, tls } => get(&url, count, &tls).await,
+        Command::Ask { url, at_once } => ask(&url, at_once).await,
         Command::Health { url, tls } => probe::get_with(&url, &tls).await.map(|_| ()),
         Command::Capture { texts } => match tokio::task::spawn_blocking(move || capture::capture(&texts)).await {
             Ok(end) => end,
@@ -152,6 +154,21 @@ async fn get(url: &str, count: Option<usize>, tls: &ClientArgs) -> Result<()> {
         Some(count) => say(&serde_json::to_string(&probe::count_with(url, count, tls).await?)?),
     }
     Ok(())
+}
+
+/// Asks until standard input ends; requests that are under way then are still answered.
+async fn ask(url: &str, at_once: usize) -> Result<()> {
+    let (ended, ends) = oneshot::channel::<()>();
+    // No thread of the runtime, which would not end before this one does.
+    std::thread::spawn(move || {
+        // Whatever ends it, nobody is there any more who could say more.
+        let _ = std::io::stdin().read_line(&mut String::new());
+        drop(ended);
+    });
+    let over = async {
+        let _ = ends.await;
+    };
+    probe::keep_asking(url, at_once, over, |answer| say(&answer)).await
 }
 
 async fn discover(name: &str, expect: Option<usize>, within: Duration) -> Result<()> {

@@ -3,6 +3,7 @@
 //! They speak the engine's own types where those are short enough, and know nothing of particular cases.
 
 pub(crate) mod ask;
+pub(crate) mod asking;
 pub(crate) mod container;
 pub(crate) mod network;
 pub(crate) mod node;
