@@ -228,6 +228,11 @@ impl Homes {
         self.best(avoid, |s| s.manager.then_some((s.hears, s.swarm, s.leader)))
     }
 
+    /// The same, but home before the leader.
+    fn manager_at_home(&self, avoid: Option<&str>) -> Option<&str> {
+        self.best(avoid, |s| s.manager.then_some((s.hears, s.swarm, self.home() == Some(&s.name), s.leader)))
+    }
+
     /// Whoever answers, home before others.
     fn anyone(&self, avoid: Option<&str>) -> Option<&str> {
         self.best(avoid, |s| Some((s.hears && s.engine, self.home() == Some(&s.name), s.manager)))

@@ -151,7 +151,7 @@ fn freezes() -> impl Strategy<Value = Vec<Freeze>> {
 }
 
 fn asked() -> impl Strategy<Value = Vec<Asked>> {
-    let owner = prop_oneof![Just(Owner::Engine), Just(Owner::Swarm), Just(Owner::Anyone)];
+    let owner = prop_oneof![Just(Owner::Engine), Just(Owner::Swarm), Just(Owner::SwarmAndHome), Just(Owner::Anyone)];
     let one = (0..25_000_u64, owner, any::<bool>()).prop_map(|(at, owner, again)| Asked {
         at: at / TICK * TICK,
         owner,

@@ -64,6 +64,7 @@ impl Question {
         let other = match self.owner {
             Owner::Engine => return self.at_home(homes),
             Owner::Swarm => homes.manager(avoid).or_else(|| homes.manager(None)),
+            Owner::SwarmAndHome => homes.manager_at_home(avoid).or_else(|| homes.manager_at_home(None)),
             Owner::Anyone => homes.anyone(avoid).or_else(|| homes.anyone(None)),
         };
         other.map_or(Place::Wait, |name| Place::At(name.to_owned()))
@@ -84,7 +85,7 @@ impl Question {
     pub fn elsewhere(&self, homes: &Homes, silent: &str) -> Option<String> {
         let other = match self.owner {
             Owner::Engine => None,
-            Owner::Swarm => homes.manager(Some(silent)),
+            Owner::Swarm | Owner::SwarmAndHome => homes.manager(Some(silent)),
             Owner::Anyone => homes.anyone(Some(silent)),
         };
         let answers = |name: &&str| homes.sight(name).is_some_and(|s| s.hears);

@@ -110,3 +110,13 @@ fn the_swarm_is_asked_of_a_manager_that_answers_and_of_the_leader_first() {
     homes.look(S(0), all(&["w0"]), &wanted(), false);
     assert_eq!(homes.manager(None), None, "a worker knows nothing of the swarm");
 }
+
+#[test]
+fn what_home_may_refuse_of_the_swarm_is_asked_of_home_while_it_answers() {
+    let mut homes = at_m0(Pin::Free);
+    assert_eq!((homes.manager_at_home(None), homes.manager(None)), (Some("m0"), Some("m1")));
+    let mut sights = all(&["m0", "m1"]);
+    sights[0].hears = false;
+    homes.look(S(1), sights, &wanted(), false);
+    assert_eq!((homes.home(), homes.manager_at_home(None)), (Some("m0"), Some("m1")));
+}

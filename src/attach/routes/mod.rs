@@ -54,7 +54,10 @@ impl Route {
             Whose::ByScope => query(&head.path).contains("scope=swarm"),
             Whose::ByFilter => asks_for_overlays(query(&head.path)),
             Whose::ById => is_a_swarms_id(path(&head.path)),
-            Whose::ByBody(is_a_swarms) => serde_json::from_slice(body).is_ok_and(|body| is_a_swarms(&body)),
+            Whose::ByBody(is_a_swarms) => {
+                let swarms = serde_json::from_slice(body).is_ok_and(|body| is_a_swarms(&body));
+                return if swarms { Owner::SwarmAndHome } else { Owner::Engine };
+            }
         };
         if swarms { Owner::Swarm } else { Owner::Engine }
     }

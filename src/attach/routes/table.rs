@@ -15,6 +15,9 @@ pub enum Owner {
     Engine,
     /// The swarm: every manager says the same.
     Swarm,
+    /// The swarm, and the engine that is asked has a word in it: it makes no overlay network of a name that a network of
+    /// its own has. Therefore home is asked as long as it answers, and then any manager.
+    SwarmAndHome,
     /// Nobody: every engine says the same.
     Anyone,
 }
@@ -31,7 +34,7 @@ pub enum Whose {
     ByFilter,
     /// The swarm's where it names an id of the swarm; a name may be anybody's.
     ById,
-    /// The swarm's where its body says so.
+    /// The swarm's where its body says so, and its engine may refuse it.
     ByBody(fn(&Value) -> bool),
 }
 
