@@ -1,30 +1,36 @@
 #!/usr/bin/env python3
-"""The page of the suite's results, from the JUnit files of its runs: case by engine, with times. Nothing in its tables is typed.
+"""The page of the suite's results: case by engine, with times. Nothing in its tables is typed.
 
-usage: suite_table.py FOLDER    writes the page to standard output
+usage: suite_table.py FOLDER RECORD PAGE    adds the runs of FOLDER to RECORD, and writes PAGE from that
 
-A file is named ENGINE-SHAPE-TIME.xml; SHAPE is MANAGERS+WORKERS, and `-outside` where the suite ran on the machine and not in
-a container, `-disruptive` where those cases ran so, and only they. A file of that name with `.slow` for `.xml` says what took
-longer in it than in the rounds before. A file `notes.md` beside them is what a person has to say about the runs, and comes first
-on the page.
+FOLDER has the JUnit files of runs on this machine, which goes one day; RECORD has a line of JSON for each run there ever was, and
+is part of the repository. A file is named ENGINE-SHAPE-TIME.xml; SHAPE is MANAGERS+WORKERS, and `-outside` where the suite ran on
+the machine and not in a container, `-disruptive` where those cases ran so, and only they. A file of that name with `.slow` for
+`.xml` says what took longer in it than in the rounds before. What a person has to say about the runs stands on the page before
+the first table, and stays there.
 """
+import json
 import re
 import statistics
 import sys
 import xml.etree.ElementTree as xml
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 ENGINES = ("28.5", "26.1", "20.10")
 NAME = re.compile(r"(?P<engine>[\d.]+)-(?P<shape>\d+\+\d+)(?:-(?P<kind>outside|disruptive))?-(?P<time>\d{8}T\d{6}Z)\.xml")
 HEAD = """# What the suite was seen to do
 
-Written by `testbed/suite` from the JUnit files of the runs named here; in its tables no figure is typed. A run is an `E2ERun`
-on a cluster of the test bed, or where it says so the suite on the machine itself, through an attached socket. Several nodes
-are in two zones, and what their security group does not allow does not pass. The cluster's hosts share the two cores of one
-machine with each other and with whatever else runs there: times tell how cases compare, not how fast an engine is.
+Written by `testbed/suite` from [suite-rounds.jsonl](suite-rounds.jsonl), to which it adds what the JUnit file of each run
+says; in the tables no figure is typed. A run is an `E2ERun` on a cluster of the test bed, or where it says so the suite on the
+machine itself, through an attached socket. Several nodes are in two zones, and what their security group does not allow does
+not pass. The cluster's hosts share the two cores of one machine with each other and with whatever else runs there: times tell
+how cases compare, not how fast an engine is.
 """
+
+
+FIRST_TABLE = "## The runs\n"
 
 
 @dataclass
@@ -35,13 +41,13 @@ class Run:
     time: str
     version: str
     seconds: float
-    cases: dict  # name -> (end, seconds, reason)
+    count: dict  # passed, failed, skipped
+    cases: dict  # name -> (end, seconds, reason); of the runs before there was a record only those that failed, without seconds
     slower: list  # what took longer than before, in the words of `e2e compare`
 
     @property
-    def count(self):
-        ends = [end for end, _, _ in self.cases.values()]
-        return {end: ends.count(end) for end in ("passed", "failed", "skipped")}
+    def key(self):
+        return self.time, self.engine, self.shape, self.kind
 
 
 def read(path: Path) -> Run:
@@ -57,10 +63,16 @@ def read(path: Path) -> Run:
         end = "failed" if failure is not None else "skipped" if skipped is not None else "passed"
         told = failure if failure is not None else skipped
         cases[case.get("name")] = (end, float(case.get("time")), told.get("message", "") if told is not None else "")
+    ends = [end for end, _, _ in cases.values()]
+    count = {end: ends.count(end) for end in ("passed", "failed", "skipped")}
     slow = path.with_suffix(".slow")
     told = slow.read_text().splitlines() if slow.exists() else []
     slower = [" ".join(line.split()) for line in dict.fromkeys(told) if "->" in line or "times)" in line]
-    return Run(named["engine"], named["shape"], named["kind"] or "", named["time"], properties.get("engine", "?"), float(suite.get("time")), cases, slower)
+    return Run(named["engine"], named["shape"], named["kind"] or "", named["time"], properties.get("engine", "?"), float(suite.get("time")), count, cases, slower)
+
+
+def recorded(record: Path) -> list:
+    return [Run(**json.loads(line)) for line in record.read_text().splitlines()] if record.exists() else []
 
 
 def minutes(seconds):
@@ -73,18 +85,23 @@ def cell(text):
     return text.replace("|", "\\|").replace("`", "'")[:200]
 
 
+def stamp(run):
+    return f"{run.time[:4]}-{run.time[4:6]}-{run.time[6:8]} {run.time[9:11]}:{run.time[11:13]}"
+
+
 def rounds(runs):
-    yield "## The runs\n"
+    yield FIRST_TABLE
     yield "| Engine | Managers + workers | When | Cases | Passed | Failed | Skipped | Minutes | In a row |"
     yield "|---|---|---|---|---|---|---|---|---|"
     in_a_row = defaultdict(int)
     for run in runs:
         # A run of some of the cases says nothing about a row of whole ones.
-        group = (run.engine, run.shape, run.kind, len(run.cases))
+        every = sum(run.count.values())
+        group = (run.engine, run.shape, run.kind, every)
         in_a_row[group] = 0 if run.count["failed"] or run.slower else in_a_row[group] + 1
         count = run.count
         shape = run.shape.replace("+", " + ") + {"": "", "outside": ", from outside", "disruptive": ", the disruptive"}[run.kind]
-        yield (f"| {run.version} | {shape} | {run.time[:4]}-{run.time[4:6]}-{run.time[6:8]} {run.time[9:11]}:{run.time[11:13]} | {len(run.cases)} | {count['passed']} | {count['failed']} "
+        yield (f"| {run.version} | {shape} | {stamp(run)} | {every} | {count['passed']} | {count['failed']} "
                f"| {count['skipped']} | {minutes(run.seconds)} | {in_a_row[group]} |")
 
 
@@ -107,9 +124,12 @@ def slower(runs):
 
 
 def table(runs):
+    runs = [run for run in runs if len(run.cases) == sum(run.count.values())]
+    if not runs:
+        return
     engines = [engine for engine in ENGINES if any(run.engine == engine for run in runs)]
     yield "\n## Case by engine\n"
-    yield "How often a case passed of how often it ran, and the median of its seconds; why it was skipped where it never ran.\n"
+    yield f"How often a case passed of how often it ran, and the median of its seconds; why it was skipped where it never ran. Of the runs since {stamp(runs[0])}.\n"
     yield "| Case | " + " | ".join(engines) + " |"
     yield "|---" * (len(engines) + 1) + "|"
     names = dict.fromkeys(name for run in runs for name in run.cases)
@@ -127,7 +147,7 @@ def table(runs):
 
 
 def slowest(runs):
-    latest = next((run for run in reversed(runs) if run.engine == ENGINES[0] and not run.kind), None)
+    latest = next((run for run in reversed(runs) if run.engine == ENGINES[0] and not run.kind and len(run.cases) == sum(run.count.values())), None)
     if latest:
         yield f"\n## The slowest ten of the last run on {latest.version}\n"
         yield "| Case | Seconds |"
@@ -136,19 +156,25 @@ def slowest(runs):
             yield f"| `{name}` | {seconds:.1f} |"
 
 
+def said(page: Path) -> str:
+    """What a person wrote between the head and the first table."""
+    text = page.read_text() if page.exists() else ""
+    begin, end = text.find("\n\n", text.find("\nWritten by ")), text.find(FIRST_TABLE)
+    return text[begin:end].strip() if 0 <= begin < end else ""
+
+
 def main():
-    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
+    if len(sys.argv) != 4 or sys.argv[1].startswith("-"):
         sys.exit(__doc__)
-    runs = sorted((read(path) for path in Path(sys.argv[1]).glob("*.xml")), key=lambda run: run.time)
+    folder, record, page = map(Path, sys.argv[1:])
+    runs = {run.key: run for run in [*recorded(record), *map(read, folder.glob("*.xml"))]}
+    runs = [run for _, run in sorted(runs.items())]
     if not runs:
-        sys.exit(f"{sys.argv[1]} has no results; `testbed/suite` makes some")
-    print(HEAD)
-    notes = Path(sys.argv[1]) / "notes.md"
-    if notes.exists():
-        print(notes.read_text())
-    for part in (rounds, failures, slower, slowest, table):
-        if lines := list(part(runs)):
-            print("\n".join(lines))
+        sys.exit(f"{folder} and {record} have no results; `testbed/suite` makes some")
+    record.write_text("".join(f"{json.dumps(asdict(run))}\n" for run in runs))
+    parts = [HEAD, said(page) + "\n"]
+    parts += [line for part in (rounds, failures, slower, slowest, table) for line in part(runs)]
+    page.write_text("\n".join(parts) + "\n")
 
 
 if __name__ == "__main__":
