@@ -4,7 +4,11 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::{harness::shard::Shard, serve::membership::RejoinArgs, tls};
+use crate::{
+    harness::{durations::Durations, shard::Shard},
+    serve::membership::RejoinArgs,
+    tls,
+};
 
 /// End-to-end tests of Docker Engine's orchestration, through its public API alone.
 #[derive(Debug, Parser)]
@@ -45,6 +49,10 @@ pub(crate) struct RunArgs {
     pub(crate) shard_index: Option<usize>,
     #[arg(long, env = "TESTKIT_SHARD_TOTAL", hide = true, requires = "shard_index")]
     pub(crate) shard_total: Option<usize>,
+    /// Divide the cases by how long they took before, so that the parts take about as long as each other: seconds by
+    /// their names, as JSON, the same for all parts
+    #[arg(long, value_name = "JSON", env = "TESTKIT_DURATIONS", hide_env_values = true)]
+    pub(crate) durations: Option<Durations>,
     /// Have cases end, cut off and restart the nodes' hosts (with --disruptive) by this command, which is called with
     /// `kill`, `reboot`, `partition`, `heal`, `restart-engine`, `leave` or `unlock` (the key is its input) and a
     /// node's address
@@ -321,6 +329,15 @@ mod tests {
             assert!(part(&["--shard", wrong]).is_err(), "{wrong}");
         }
         assert!(part(&told[..2]).is_err(), "how many there are is not told");
+    }
+
+    #[test]
+    fn how_long_cases_took_is_told_by_their_names() {
+        let told = |text: &str| Cli::try_parse_from(["e2e", "--durations", text]).map(|cli| cli.run.durations);
+        let known = r#"{"ServicesScale": 12.5}"#;
+        assert_eq!(told(known).unwrap(), Some(known.parse().unwrap()));
+        let refused = told("soon").unwrap_err().to_string();
+        assert!(refused.contains("seconds by the name of the case"), "{refused}");
     }
 
     #[test]

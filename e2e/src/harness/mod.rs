@@ -5,6 +5,7 @@
 pub(crate) mod case;
 pub(crate) mod cleanup;
 mod diagnosis;
+pub(crate) mod durations;
 mod found;
 pub(crate) mod hosts;
 mod interrupt;

@@ -82,7 +82,8 @@ pub(crate) fn run(runtime: &Runtime, args: &RunArgs) -> ExitCode {
     };
     let asked = case::select(all, &args.filters, &args.skip, args.exact, disruptive);
     let unknown = asked.is_empty();
-    let chosen = shard.choose(asked);
+    let durations = args.durations.clone().unwrap_or_default();
+    let chosen = shard.choose(asked, &durations, args.test_threads);
     if args.list {
         let trials = chosen.into_iter().map(|case| Trial::test(case.name, || Ok(()))).collect();
         let _ = libtest_mimic::run(&arguments, trials);
