@@ -52,7 +52,7 @@ pub use run::{
 pub use run_status::{CaseFailure, E2ERunStatus, Phase};
 pub use run_template::RunTemplate;
 pub use schedule::{ConcurrencyPolicy, E2ESchedule, E2EScheduleSpec, E2EScheduleStatus};
-pub use shards::Shard;
+pub use shards::{BalancedBy, DURATIONS, DURATIONS_KEY, Shard};
 pub use suite::repository;
 pub use template::{ClusterPolicy, ClusterTemplate, TemplateMetadata};
 pub use variables::{EnvFromSource, EnvVar, EnvVarSource, KeySelector, LocalObjectReference, ObjectSelector};

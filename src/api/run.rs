@@ -131,7 +131,7 @@ pub struct E2ERunSpec {
     #[schemars(length(max = 256))]
     pub args: Vec<String>,
 
-    /// Environment of the container. `TESTKIT_RESULTS`, `TESTKIT_IMAGE`, `TESTKIT_SHARD_INDEX` and `TESTKIT_SHARD_TOTAL` are set by the operator.
+    /// Environment of the container. `TESTKIT_RESULTS`, `TESTKIT_IMAGE`, `TESTKIT_SHARD_INDEX` and `TESTKIT_SHARD_TOTAL` are set by the operator, and so is `TESTKIT_DURATIONS` on the runs that `shards` makes where it is not here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 256))]
     pub env: Vec<EnvVar>,

@@ -4,7 +4,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{AttemptStatus, Conditions, MadeRun, RunCost, is_true, schema::integer, type_};
+use super::{AttemptStatus, BalancedBy, Conditions, MadeRun, RunCost, is_true, schema::integer, type_};
 
 /// What happened.
 #[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
@@ -87,6 +87,9 @@ pub struct E2ERunStatus {
     /// The runs of `spec.shards`, in order, and how each stands.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shards: Vec<MadeRun>,
+    /// By what the runs of `spec.shards` divide the cases, where their image takes it; written before the first of them is made.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub balanced_by: Option<BalancedBy>,
 }
 
 /// A case that failed.

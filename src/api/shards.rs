@@ -1,12 +1,49 @@
 //! A run whose cases are divided among several containers.
 
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::schema::{integer, required_by_rule};
+use super::{
+    E2ERun, EnvVar, EnvVarSource, KeySelector,
+    schema::{integer, required_by_rule},
+};
 
 /// The variable with the number of the shard, and that with how many there are.
 const NAMES: (&str, &str) = ("TESTKIT_SHARD_INDEX", "TESTKIT_SHARD_TOTAL");
+
+/// The variable of a shard with how long the cases took before: seconds by name, as JSON.
+pub const DURATIONS: &str = "TESTKIT_DURATIONS";
+/// The key of the ConfigMap that it comes from.
+pub const DURATIONS_KEY: &str = "durations.json";
+
+/// By what the shards of a run divide its cases, where their image takes it.
+#[derive(JsonSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
+#[serde(rename_all = "camelCase")]
+pub struct BalancedBy {
+    /// Of how many cases the shards are told how long they took (`TESTKIT_DURATIONS`); 0 where they are told of none.
+    #[schemars(schema_with = "integer")]
+    pub cases: u32,
+    /// The earlier runs of the suite in which they took so long, the latest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub runs: Vec<String>,
+}
+
+impl E2ERun {
+    /// The name of the ConfigMap with how long the cases took before that its shards run.
+    #[must_use]
+    pub fn durations_name(&self) -> String {
+        format!("{}-durations", self.metadata.name.as_deref().unwrap_or_default())
+    }
+
+    /// The variable that tells a shard of it.
+    #[must_use]
+    pub fn durations(&self) -> EnvVar {
+        let key = KeySelector { name: self.durations_name(), key: DURATIONS_KEY.to_owned(), optional: None };
+        let from = EnvVarSource { config_map_key_ref: Some(key), secret_key_ref: None };
+        EnvVar { name: DURATIONS.to_owned(), value: None, value_from: Some(from) }
+    }
+}
 
 /// Which part of the cases a container runs: one of so many.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]

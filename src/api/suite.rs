@@ -1,6 +1,6 @@
 //! Which runs are runs of one suite.
 
-use super::{E2ERun, label};
+use super::{E2ERun, E2ERunStatus, ResultsFormat, label, reason, type_};
 
 impl E2ERun {
     /// The suite that the run is of: what its label `testkit.dev/suite` says, or else its image without tag and digest.
@@ -11,6 +11,23 @@ impl E2ERun {
             Some(suite) => suite,
             None => repository(&self.spec.image),
         }
+    }
+
+    /// Its status, where it has ended and has cases of its own: what shards ran is told by the run that they are of.
+    #[must_use]
+    pub fn with_cases(&self) -> Option<&E2ERunStatus> {
+        if self.spec.results.format == ResultsFormat::ExitCode || self.spec.shard.is_some() {
+            return None;
+        }
+        self.status.as_ref().filter(|status| status.has_ended() && status.joined.is_none())
+    }
+
+    /// Whether somebody or something else ended it: then a case that failed says nothing of itself.
+    #[must_use]
+    pub fn was_cut_off(&self) -> bool {
+        let ready = self.status.iter().flat_map(|s| &s.conditions).find(|c| c.type_ == type_::READY);
+        let cut = [reason::CANCELLED, reason::CLUSTER_GONE, reason::INFRASTRUCTURE, reason::CONTAINER_LOST];
+        ready.is_some_and(|ready| cut.contains(&ready.reason.as_str()))
     }
 }
 

@@ -9,6 +9,7 @@ mod again;
 mod case;
 mod collect;
 mod decode;
+mod durations;
 mod excused;
 mod junit;
 mod lines;
@@ -27,6 +28,7 @@ use flate2::read::GzDecoder;
 pub use self::{
     again::again,
     case::{Case, Verdict},
+    durations::Durations,
     excused::excused,
     lines::ends_all,
     outputs::{Output, each, outputs},

@@ -99,7 +99,7 @@ def test_a_matrix_runs_each_combination_and_ends_at_the_first_failure(space, ope
 
 # Each of four shards has a case of its own, but the last one has none; the second one waits until it is let go.
 PART = f"""i=$TESTKIT_SHARD_INDEX; echo "shard $0"; [ $i != 2 ] || {{ {HELD}; }}
-""" + """[ $i = 4 ] && set -- '' || set -- "<testcase name='case-$i'/>"
+""" + """[ $i = 4 ] && set -- '' || set -- "<testcase name='case-$i' time='$i.5'/>"
 printf '<testsuite name="s">%s</testsuite>' "$1" > $TESTKIT_RESULTS/junit.xml"""
 
 
@@ -130,6 +130,23 @@ printf '<testsuite name="s"><testcase name="case-%s">%s</testcase></testsuite>' 
     assert refused.returncode and "cannot be changed" in refused.stderr, refused.stderr
 
 
+def shards_are_told_how_long_cases_took(space, operator):
+    """By the runs before, and all shards the same: the operator is killed when that is kept, and another run ends meanwhile."""
+    told = """echo "took $TESTKIT_DURATIONS"
+printf '<testsuite name="s"><testcase name="case-%s"/></testsuite>' $TESTKIT_SHARD_INDEX > $TESTKIT_RESULTS/junit.xml"""
+    space.apply(probe("timed", "runs", told, shards=2))
+    there = ("get", "configmap", "timed-durations", "-n", space.name)
+    until("what is known is kept", lambda: not kubectl(*there, check=False).returncode, 60, every=0.05)
+    operator.kill()
+    operator.start()
+    status = ends(space, "timed", "Complete", "CasesPassed", "2 cases passed", passed=2, failed=0)
+    assert "four" in status["balancedBy"]["runs"] and status["balancedBy"]["cases"] >= 3, status
+    kept = space.get("configmap", "timed-durations")
+    assert kept["immutable"] and '"case-3":3.500,"case-2":2.500,"case-1":1.500' in kept["data"]["durations.json"], kept
+    for n in (1, 2):
+        assert f"took {kept['data']['durations.json']}" in log(space, f"timed-{n}of2")
+
+
 def test_four_shards_are_one_run(space, operator):
     """They are beside each other on one cluster though the run is exclusive; the operator is killed while they run, and before it tells of their end."""
     on_host = made(space, "runs")
@@ -156,6 +173,7 @@ def test_four_shards_are_one_run(space, operator):
     assert all(junit.count(f'name="case-{n}"') == 1 and f'name="testkit.shard" value="{n}"' in junit for n in (1, 2, 3)), junit
     assert "shard 2/4" in log(space, "four-2of4") and "kubectl testkit logs four-2of4" in log(space, "four")
     ends(space, "other", "Complete", "CasesPassed", passed=1)
+    shards_are_told_how_long_cases_took(space, operator)
     # They go with it, and so does what they left.
     space.delete("e2erun", "four")
     until("its shards are gone with it", lambda: not shards_of(space, "four"), 60)

@@ -3,7 +3,7 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
-use crate::api::{AttemptStatus, ClusterCost, E2ERun, MadeRun, NodeState, Phase, SwarmCluster, reason, type_};
+use crate::api::{AttemptStatus, BalancedBy, ClusterCost, E2ERun, MadeRun, NodeState, Phase, SwarmCluster, reason, type_};
 use crate::cli::{
     Context,
     failure::Failure,
@@ -155,6 +155,7 @@ fn of_run(printer: &Printer, run: &E2ERun, now: jiff::Timestamp) -> String {
             ("Manager", status.manager),
             ("Container", status.container_id),
             ("Results", status.results),
+            ("Balanced by", status.balanced_by.and_then(balanced)),
         ],
     );
     text.push_str(&conditions(printer, &status.conditions, now));
@@ -171,6 +172,11 @@ fn of_run(printer: &Printer, run: &E2ERun, now: jiff::Timestamp) -> String {
         }
     }
     text
+}
+
+/// By what its shards divide the cases.
+fn balanced(by: BalancedBy) -> Option<String> {
+    (by.cases > 0).then(|| format!("how long {} cases took in {}", by.cases, by.runs.join(", ")))
 }
 
 /// A line a shard.

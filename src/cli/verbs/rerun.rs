@@ -13,7 +13,7 @@ use crate::cli::{
     },
 };
 use crate::{
-    api::{CaseFilter, Duration, E2ERun, Tool, label},
+    api::{CaseFilter, DURATIONS, Duration, E2ERun, Tool, label},
     results::{Outcome, Verdict},
     run::filter,
 };
@@ -132,6 +132,9 @@ fn object(args: &Args, old: &E2ERun, failed: Option<&[String]>) -> Result<Value,
         if failed.is_some() {
             // Which cases to run is said by name.
             fields.retain(|field, _| !["shards", "shard"].contains(&field.as_str()));
+            if let Some(Value::Array(env)) = fields.get_mut("env") {
+                env.retain(|variable| variable["name"] != DURATIONS);
+            }
         }
     }
     if let Some(cluster) = &args.cluster {
@@ -234,6 +237,7 @@ mod tests {
             let mut spec = serde_json::to_value(&old.spec).unwrap();
             spec.as_object_mut().unwrap().extend(field.as_object().unwrap().clone());
             old.spec = serde_json::from_value(spec).unwrap();
+            old.spec.env.push(old.durations());
             let args = Line::parse_from(["rerun", "nightly-x7k2p"]).args;
             let again = super::object(&args, &old, None).unwrap();
             let (name, value) = field.as_object().unwrap().iter().next().unwrap();
@@ -241,6 +245,7 @@ mod tests {
             assert!(again["metadata"]["labels"].get(label::SHARD_OF).is_none(), "{again}");
             let failed = super::object(&args, &old, Some(&["A".to_owned()])).unwrap();
             assert!(failed["spec"].get("shards").is_none() && failed["spec"].get("shard").is_none(), "{failed}");
+            assert_eq!(failed["spec"]["env"], json!([{"name": "A", "value": "b"}]), "that is of those who divide");
         }
     }
 

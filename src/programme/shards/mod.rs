@@ -1,6 +1,7 @@
 //! The controller of E2ERuns with `spec.shards`: an E2ERun for each part of the cases, then one verdict and one JUnit of
 //! all. Observe, plan, act, gather, report; this file only drives.
 
+mod durations;
 mod gather;
 mod plan;
 mod report;
@@ -86,6 +87,12 @@ async fn reconcile(run: Arc<E2ERun>, context: Arc<Context>) -> Result<Action, Er
         seen.children = children::listed(&runs, (label::SHARD_OF, &name), &run.uid().unwrap_or_default()).await?;
         plan = plan::plan(&name, &run.spec, &seen, Timestamp::now());
     }
+    if is_first(&run, &plan) {
+        let by = durations::prepare(&context.client, &run).await?;
+        report::report(&context, &run, plan.stand, &Said::Divides { by }).await?;
+        // The shards are made by the pass that reads that.
+        return Ok(Action::await_change());
+    }
     let (outcome, failed) = act(&context, &run, &plan).await;
     let stand = outcome.told(plan.stand);
     let said = if stand.iter().all(is_over) {
@@ -104,6 +111,12 @@ async fn reconcile(run: Arc<E2ERun>, context: Arc<Context>) -> Result<Action, Er
         return Err(error.into());
     }
     Ok(again.map_or_else(Action::await_change, Action::requeue))
+}
+
+/// Whether no shard was made, and it is not written down by what they are to divide their cases.
+fn is_first(run: &E2ERun, plan: &Plan) -> bool {
+    let decided = run.status.as_ref().is_some_and(|status| status.balanced_by.is_some());
+    !decided && !plan.make.is_empty() && plan.stand.iter().all(|one| one.uid.is_none())
 }
 
 /// The object, what the watch of its runs tells, and by a look of its own whether one is gone that was there.
@@ -131,6 +144,9 @@ fn shard_of(run: &E2ERun, plan: &Plan, number: usize) -> Option<E2ERun> {
     let (shard, stand) = (plan.shards.get(number)?, plan.stand.get(number)?);
     let mut spec = run.spec.clone();
     (spec.shards, spec.shard, spec.dedupe_key, spec.cancel) = (None, Some(*shard), None, false);
+    if run.status.as_ref().and_then(|status| status.balanced_by.as_ref()).is_some_and(|by| by.cases > 0) {
+        spec.env.push(run.durations());
+    }
     let mark = Mark {
         owner: run.controller_owner_ref(&()).unwrap_or_default(),
         labels: BTreeMap::from([(label::SHARD_OF.to_owned(), run.name_any())]),

@@ -7,7 +7,7 @@ use kube::ResourceExt;
 
 use super::verdict::Verdict;
 use crate::{
-    api::{E2ERun, E2ERunStatus, MadeRun, Phase, condition, reason, set, text, type_},
+    api::{BalancedBy, E2ERun, E2ERunStatus, MadeRun, Phase, condition, reason, set, text, type_},
     metrics::metrics,
     programme::{
         Context,
@@ -26,6 +26,11 @@ const ACTION: &str = "Run";
 /// What there is to say.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Said<'a> {
+    /// None is made yet: by what they will divide the cases is written down first.
+    Divides {
+        /// That.
+        by: BalancedBy,
+    },
     /// Not all shards have ended.
     Goes {
         /// Why those that are missing are not made, in words.
@@ -65,7 +70,7 @@ impl Said<'_> {
     pub const fn again(&self) -> Option<Duration> {
         match self {
             Self::Unkept { again, .. } => Some(*again),
-            Self::Goes { .. } | Self::Ended(_) => None,
+            Self::Divides { .. } | Self::Goes { .. } | Self::Ended(_) => None,
         }
     }
 }
@@ -116,7 +121,12 @@ pub(super) fn status(run: &E2ERun, stand: Vec<MadeRun>, said: &Said<'_>, now: Ti
         cluster: run.spec.cluster_ref.as_ref().map(|cluster| cluster.name.clone()),
         ..E2ERunStatus::default()
     };
+    let mut balanced_by = run.status.as_ref().and_then(|status| status.balanced_by.clone());
     let new = match said {
+        Said::Divides { by } => {
+            balanced_by = Some(by.clone());
+            base(&on(reason::RUNNING, progress(&stand, &[])), Phase::Pending)
+        }
         Said::Goes { waits, children } => {
             let begun = stand.iter().any(|one| is_over(one) || one.phase == Phase::Running);
             let phase = if begun { Phase::Running } else { Phase::Pending };
@@ -131,7 +141,7 @@ pub(super) fn status(run: &E2ERun, stand: Vec<MadeRun>, said: &Said<'_>, now: Ti
         }
         Said::Ended(end) => ended(run, end, base, now),
     };
-    E2ERunStatus { shards: stand, ..new }
+    E2ERunStatus { shards: stand, balanced_by, ..new }
 }
 
 fn ended(

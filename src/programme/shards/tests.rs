@@ -9,7 +9,7 @@ use super::{
     *,
 };
 use crate::{
-    api::{CaseFailure, MadeRun, Phase, Shard, is_true, reason},
+    api::{BalancedBy, CaseFailure, DURATIONS, MadeRun, Phase, Shard, is_true, reason},
     programme::children::{self, Child},
     results::{Tally, Together},
 };
@@ -120,6 +120,41 @@ fn a_shard_is_as_its_run_and_knows_which_it_is() {
     let mut wanted = run.spec.clone();
     (wanted.shards, wanted.shard) = (None, Some(Shard { index: 2, total: 4 }));
     assert_eq!(shard.spec, wanted);
+}
+
+/// By what the shards divide their cases is written down before the first one is made, and no shard is told otherwise.
+#[test]
+fn all_shards_are_told_the_same_of_how_long_cases_took() {
+    let by = |cases| BalancedBy { cases, runs: vec!["q".to_owned()] };
+    let said = |run: &E2ERun, said: &Said<'_>| {
+        let stand = plan("r", &run.spec, &Seen::default(), at(0)).stand;
+        status(run, stand, said, at(0))
+    };
+    let goes = Said::Goes { waits: None, children: &[] };
+    for cases in [0, 41] {
+        let mut run = divided(&json!({"env": [{"name": "A", "value": "1"}]}));
+        let first = |run: &E2ERun, stands: &str| {
+            let seen = Seen { children: children(stands), ..Seen::default() };
+            is_first(run, &plan("r", &run.spec, &seen, at(0)))
+        };
+        assert!(first(&run, "") && !first(&run, "r") && !first(&run, "rrrr"), "what an earlier operator made has none");
+        assert_eq!(said(&run, &goes).balanced_by, None);
+        run.status = Some(said(&run, &Said::Divides { by: by(cases) }));
+        assert_eq!(run.status.as_ref().map(|status| status.phase), Some(Some(Phase::Pending)));
+        assert!(!first(&run, ""));
+        assert_eq!(said(&run, &goes).balanced_by, Some(by(cases)), "it stays");
+        let plan = plan("r", &run.spec, &Seen::default(), at(0));
+        let shards: Vec<_> = plan.make.iter().map(|number| shard_of(&run, &plan, *number).unwrap()).collect();
+        assert_eq!(shards.len(), 4);
+        for shard in &shards {
+            assert_eq!(shard.spec.env, shards[0].spec.env);
+            let told = shard.spec.env.iter().any(|variable| variable.name == DURATIONS);
+            assert_eq!((told, shard.spec.env[0].name.as_str()), (cases > 0, "A"));
+        }
+        run.spec.cancel = true;
+        run.status = None;
+        assert!(!first(&run, ""), "nothing is made any more");
+    }
 }
 
 fn tally(passed: usize, flaky: usize, failed: usize, skipped: usize) -> Tally {

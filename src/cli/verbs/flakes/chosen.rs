@@ -6,7 +6,7 @@ use jiff::Timestamp;
 use kube::ResourceExt;
 
 use super::history::{Key, Past, Suite};
-use crate::api::{E2ERun, ResultsFormat, reason, type_};
+use crate::api::E2ERun;
 
 /// The last runs of each suite that ended.
 #[derive(Debug, Default)]
@@ -32,7 +32,7 @@ impl Chosen {
     /// Takes a run into account.
     pub fn take(&mut self, run: &E2ERun) {
         let Some(past) = past(run) else { return };
-        if was_cut_off(run) {
+        if run.was_cut_off() {
             self.cut_off += 1;
             return;
         }
@@ -53,11 +53,7 @@ impl Chosen {
 
 /// A run that ended, and whose cases are its own.
 fn past(run: &E2ERun) -> Option<Past> {
-    // What shards ran is told by the run that they are of.
-    if run.spec.results.format == ResultsFormat::ExitCode || run.spec.shard.is_some() {
-        return None;
-    }
-    let status = run.status.as_ref().filter(|status| status.has_ended() && status.joined.is_none())?;
+    let status = run.with_cases()?;
     let ended = status.finished_at.as_ref().or(run.metadata.creation_timestamp.as_ref())?.0;
     let counts = [status.passed, status.failed, status.flaky, status.skipped, status.quarantined];
     Some(Past {
@@ -71,11 +67,4 @@ fn past(run: &E2ERun) -> Option<Past> {
         counted: counts.into_iter().flatten().map(|count| usize::try_from(count).unwrap_or(usize::MAX)).sum(),
         quarantine: run.spec.quarantine.clone(),
     })
-}
-
-/// Whether somebody or something else ended it: then a case that failed says nothing of itself.
-fn was_cut_off(run: &E2ERun) -> bool {
-    let ready = run.status.iter().flat_map(|s| &s.conditions).find(|c| c.type_ == type_::READY);
-    let cut = [reason::CANCELLED, reason::CLUSTER_GONE, reason::INFRASTRUCTURE, reason::CONTAINER_LOST];
-    ready.is_some_and(|ready| cut.contains(&ready.reason.as_str()))
 }
