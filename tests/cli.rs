@@ -395,7 +395,8 @@ fn ended_run(bed: &Bed) {
     assert_eq!((made.code, made.out.as_str()), (0, "e2erun.testkit.dev/again created\n"), "{}", made.err);
     let again = bed.kubectl(&["get", "e2erun", "again", "-n", &bed.namespace, "-o", "json"]).out;
     let again: serde_json::Value = serde_json::from_str(&again).unwrap();
-    assert_eq!(again["spec"]["args"], serde_json::json!(["--skip", "Lb", "--exact", "Bad"]));
+    assert_eq!(again["spec"]["args"], serde_json::json!(["Services", "--skip", "Lb"]));
+    assert_eq!(again["spec"]["cases"], serde_json::json!(["Bad"]));
     assert_eq!(again["spec"]["clusterRef"]["name"], "nightly");
     assert_eq!(again["metadata"]["labels"]["testkit.dev/rerun-of"], "old");
     assert_eq!(bed.plugin(&["rm", "run/again"]).code, 0);

@@ -32,6 +32,7 @@ const UNCHANGED: &str = unchanged!(
     "gracePeriod",
     "results",
     "retries",
+    "cases",
     "quarantine",
     "shards",
     "shard"
@@ -76,6 +77,7 @@ const UNCHANGED: &str = unchanged!(
     validation = Rule::new("!has(self.quarantine) || size(self.quarantine) == 0 || !has(self.results) || !has(self.results.format) || self.results.format != 'ExitCode'").message("write quarantine only where cases are counted: results.format: ExitCode counts none").field_path(".quarantine"),
     validation = Rule::new("!has(self.shards) || !has(self.shard)").message("write shards for a run whose cases are divided, or shard for one of its parts, and not both").field_path(".shard"),
     validation = Rule::new("!has(self.shards) || !has(self.dedupeKey)").message("write no dedupeKey beside shards: another run cannot join one that is several").field_path(".dedupeKey"),
+    validation = Rule::new("!has(self.shards) || !has(self.cases) || size(self.cases) == 0").message("write no cases beside shards: a few that are named are not divided").field_path(".cases"),
     validation = Rule::new("!has(self.shards) || !has(self.quarantine) || size(self.quarantine) == 0").message("write no quarantine beside shards: a shard takes each case of it that another one runs for a name that nothing has").field_path(".quarantine"),
     validation = Rule::new("!has(self.shards) || !has(self.results) || !has(self.results.format) || self.results.format != 'ExitCode'").message("write shards only where cases are counted: by exit codes nobody sees whether each shard ran its own cases, or all of them").field_path(".shards"),
     validation = Rule::new("has(self.image)").message("write the image to run, such as image: dockerswarm/e2e:latest")
@@ -165,6 +167,12 @@ pub struct E2ERunSpec {
     /// What is done again before the run is given up.
     #[serde(default)]
     pub retries: Retries,
+
+    /// Run these cases alone, at most 1,000, named as their tool knows them. The image is given the names as a retry of failed cases is: by `retries.filter`, or its label; where neither says how, as Rust's test programs take them. By default all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000), inner(length(max = 1024)))]
+    #[x_kube(validation = Rule::new("self.all(name, size(name) > 0)").message("write names of cases, such as ServicesScale"))]
+    pub cases: Vec<String>,
 
     /// Cases that are known to fail at times, at most 100. One that fails before its `until` is a warning: it is counted apart (`status.quarantined`), and does not make the run red.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]

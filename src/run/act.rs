@@ -235,12 +235,13 @@ impl Actor<'_> {
         };
         let found = self.image_on(id).cloned().unwrap_or_default();
         let (run, attempts) = (self.run, &self.seen.record.attempts);
-        let args = match container::arguments(&run.spec, attempt::only(attempts), &found) {
+        let args = match container::arguments(&run.spec, attempts, &found) {
             Ok(args) => args,
             Err(words) => {
                 let remedy = "Correct spec.retries.filter, or the label of the image, and create another E2ERun";
                 self.outcome.fatal = Some((reason::INVALID_SPEC, remedy));
-                return Ok(Err(format!("the cases that failed cannot be run again: {words}")));
+                let which = if attempt::only(attempts).is_none() { "of spec.cases" } else { "that failed" };
+                return Ok(Err(format!("the cases {which} cannot be run alone: {words}")));
             }
         };
         let (image, attempt) = (known_as(&found, &run.spec.image), attempts.len() + 1);
@@ -248,7 +249,8 @@ impl Actor<'_> {
             Ok(created) => {
                 let state = ContainerState::Created { error: None };
                 let filter = found.labels.get(label::CASE_FILTER).cloned();
-                let container = Container { id: created, state, image: Some(image), attempt, filter };
+                let started = Vec::new();
+                let container = Container { id: created, state, image: Some(image), attempt, filter, started };
                 self.begin(&engine, id, &container).await
             }
             Err(error) => {

@@ -4,7 +4,11 @@ use std::collections::BTreeMap;
 
 use kube::ResourceExt;
 
-use super::{filter, variables::Variables};
+use super::{
+    attempt::{self, Attempt},
+    filter,
+    variables::Variables,
+};
 use crate::{
     api::{E2ERun, E2ERunSpec, Quantity, Shard, label},
     swarm::{ContainerSpec, Image},
@@ -13,21 +17,27 @@ use crate::{
 /// Which part of the cases a container is to run. Of those that are named to it all: which part they are in is known,
 /// and a tool that divided them again would leave some out.
 #[must_use]
-pub fn shard(spec: &E2ERunSpec, only: Option<&[String]>) -> Shard {
-    spec.shard.filter(|_| only.is_none()).unwrap_or(Shard::WHOLE)
+pub fn shard(spec: &E2ERunSpec, attempts: &[Attempt]) -> Shard {
+    let named = attempt::only(attempts).is_some() || !spec.cases.is_empty();
+    spec.shard.filter(|_| !named).unwrap_or(Shard::WHOLE)
 }
 
-/// The arguments of a container that is to run these cases alone, or all.
+/// The arguments of a container after these attempts: it is to run the cases that failed in them, else those that the
+/// spec names, or all.
 ///
 /// # Errors
 /// In words, where the image cannot be told these cases.
-pub fn arguments(spec: &E2ERunSpec, only: Option<&[String]>, image: &Image) -> Result<Vec<String>, String> {
-    let shard = shard(spec, only);
+pub fn arguments(spec: &E2ERunSpec, attempts: &[Attempt], image: &Image) -> Result<Vec<String>, String> {
+    let shard = shard(spec, attempts);
     let args: Vec<String> = spec.args.iter().map(|arg| shard.expanded(arg)).collect();
-    let Some(names) = only else { return Ok(args) };
-    let filter = filter::of(spec, image.labels.get(label::CASE_FILTER).map(String::as_str))?;
+    let label = image.labels.get(label::CASE_FILTER).map(String::as_str);
+    let (filter, names) = match attempt::only(attempts) {
+        Some(failed) => (filter::of(spec, label), failed),
+        None if spec.cases.is_empty() => return Ok(args),
+        None => (filter::of_named(spec, label), spec.cases.as_slice()),
+    };
     // Arguments take the place of those that the image has.
-    filter::arguments(&filter, if args.is_empty() { &image.args } else { &args }, names)
+    filter::arguments(&filter?, if args.is_empty() { &image.args } else { &args }, names)
 }
 
 /// The container of an attempt of a run. Its name is no other attempt's, so that none is made twice on a host.
@@ -65,6 +75,14 @@ mod tests {
 
     use super::*;
 
+    /// What is written of an attempt in which this case failed.
+    fn failed(name: &str) -> Attempt {
+        serde_json::from_value(json!({
+            "outcome": "Test", "reason": "CasesFailed", "message": "", "failed": [name],
+        }))
+        .unwrap()
+    }
+
     fn run(args: &[&str]) -> E2ERun {
         serde_json::from_value(json!({
             "metadata": {"name": "nightly", "namespace": "ci", "uid": "11111111-2222"},
@@ -84,28 +102,50 @@ mod tests {
     fn cases_alone_are_named_after_the_arguments_of_the_run_or_of_the_image() {
         let labels = BTreeMap::from([(label::CASE_FILTER.to_owned(), "Pytest".to_owned())]);
         let image = Image { labels, args: vec!["tests".to_owned()], ..Image::default() };
-        let names = ["a".to_owned()];
-        let of = |args: &[&str], only: Option<&[String]>| arguments(&run(args).spec, only, &image).unwrap();
-        assert_eq!(of(&[], None), Vec::<String>::new());
-        assert_eq!(of(&["-v"], None), ["-v"]);
-        assert_eq!(of(&[], Some(&names)), ["tests", "-k", "a"]);
-        assert_eq!(of(&["-v"], Some(&names)), ["-v", "-k", "a"]);
-        assert!(arguments(&run(&[]).spec, Some(&names), &Image::default()).is_err());
+        let again = [failed("a")];
+        let of = |args: &[&str], attempts: &[Attempt]| arguments(&run(args).spec, attempts, &image).unwrap();
+        assert_eq!(of(&[], &[]), Vec::<String>::new());
+        assert_eq!(of(&["-v"], &[]), ["-v"]);
+        assert_eq!(of(&[], &again), ["tests", "-k", "a"]);
+        assert_eq!(of(&["-v"], &again), ["-v", "-k", "a"]);
+        assert!(arguments(&run(&[]).spec, &again, &Image::default()).is_err());
+    }
+
+    #[test]
+    fn what_the_spec_names_is_run_alone_with_what_else_the_image_is_given() {
+        let image = |label: Option<&str>, args: &[&str]| Image {
+            labels: label.map(|label| (label::CASE_FILTER.to_owned(), label.to_owned())).into_iter().collect(),
+            args: args.iter().map(ToString::to_string).collect(),
+            ..Image::default()
+        };
+        let mut run = run(&[]);
+        run.spec.cases = vec!["a".to_owned(), "b".to_owned()];
+        let of = |spec: &E2ERunSpec, image: &Image, attempts: &[Attempt]| arguments(spec, attempts, image);
+        let pytest = image(Some("Pytest"), &["tests", "-v"]);
+        assert_eq!(of(&run.spec, &pytest, &[]).unwrap(), ["tests", "-v", "-k", "a or b"]);
+        assert_eq!(of(&run.spec, &pytest, &[failed("b")]).unwrap(), ["tests", "-v", "-k", "b"]);
+        let silent = image(None, &["Services", "--disruptive"]);
+        assert_eq!(of(&run.spec, &silent, &[]).unwrap(), ["--disruptive", "--exact", "a", "b"], "as the e2e suite takes them");
+        assert!(of(&run.spec, &image(Some("PyTest"), &[]), &[]).is_err(), "what it says is not passed over");
+        run.spec.retries.filter = Some(serde_json::from_value(json!({"tool": "Jest"})).unwrap());
+        assert_eq!(of(&run.spec, &pytest, &[]).unwrap(), ["tests", "-v", "-t", "(^| )(a|b)$"]);
+        run.spec.shard = Some(Shard { index: 2, total: 4 });
+        assert_eq!(shard(&run.spec, &[]), Shard::WHOLE);
     }
 
     #[test]
     fn a_shard_is_told_which_it_is_and_those_that_are_named_are_not_divided_again() {
         let labels = BTreeMap::from([(label::CASE_FILTER.to_owned(), "Pytest".to_owned())]);
         let image = Image { labels, args: vec!["$(TESTKIT_SHARD_INDEX)".to_owned()], ..Image::default() };
-        let names = ["a".to_owned()];
+        let names = [failed("a")];
         let mut run = run(&["--splits=$(TESTKIT_SHARD_TOTAL)", "--group=$(TESTKIT_SHARD_INDEX)"]);
-        assert_eq!(arguments(&run.spec, None, &image).unwrap(), ["--splits=1", "--group=1"]);
+        assert_eq!(arguments(&run.spec, &[], &image).unwrap(), ["--splits=1", "--group=1"]);
         run.spec.shard = Some(Shard { index: 2, total: 4 });
-        assert_eq!(arguments(&run.spec, None, &image).unwrap(), ["--splits=4", "--group=2"]);
-        assert_eq!(arguments(&run.spec, Some(&names), &image).unwrap(), ["--splits=1", "--group=1", "-k", "a"]);
-        assert_eq!(shard(&run.spec, Some(&names)), Shard::WHOLE);
+        assert_eq!(arguments(&run.spec, &[], &image).unwrap(), ["--splits=4", "--group=2"]);
+        assert_eq!(arguments(&run.spec, &names, &image).unwrap(), ["--splits=1", "--group=1", "-k", "a"]);
+        assert_eq!(shard(&run.spec, &names), Shard::WHOLE);
         run.spec.args.clear();
-        let own = arguments(&run.spec, Some(&names), &image).unwrap();
+        let own = arguments(&run.spec, &names, &image).unwrap();
         assert_eq!(own, ["$(TESTKIT_SHARD_INDEX)", "-k", "a"], "what the image has is not looked at");
     }
 }

@@ -124,6 +124,8 @@ pub struct Container {
     pub attempt: usize,
     /// How its image is told which cases to run, as the image itself says.
     pub filter: Option<String>,
+    /// What it is started with: the words of its program and its arguments, those that its image has included.
+    pub started: Vec<String>,
 }
 
 /// How far a container is.

@@ -49,6 +49,18 @@ pub fn of(spec: &E2ERunSpec, labelled: Option<&str>) -> Result<CaseFilter, Strin
     }
 }
 
+/// The same for cases that the spec names: where nothing tells, names are given as the `e2e` suite and Rust's test programs
+/// take them.
+///
+/// # Errors
+/// In words, where the label is broken.
+pub fn of_named(spec: &E2ERunSpec, labelled: Option<&str>) -> Result<CaseFilter, String> {
+    if spec.retries.filter.is_none() && labelled.is_none_or(|text| text.trim().is_empty()) {
+        return Ok(CaseFilter { tool: Some(Tool::Libtest), ..CaseFilter::default() });
+    }
+    of(spec, labelled)
+}
+
 /// The names of the cases that failed and count, each once, as their tool knows them; to be run again.
 ///
 /// # Errors

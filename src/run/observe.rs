@@ -6,7 +6,7 @@ use futures::future::{join, join_all};
 use kube::{Api, ResourceExt};
 
 use super::{
-    Context, attempt, container,
+    Context, container,
     facts::{ClusterView, Container, ContainerState, Exit, HostView, Observed},
     jobs::Work,
     own,
@@ -49,7 +49,7 @@ pub async fn observe(context: &Context, run: &E2ERun) -> Result<Observed, kube::
     seen.trouble = context.jobs.failed(&uid, &Work::Steps);
     seen.cut_off = context.jobs.failed(&uid, &Work::Follow);
     if seen.record.placed.is_none() && !seen.deleting && !seen.finished && !run.spec.cancel {
-        let shard = container::shard(&run.spec, attempt::only(&seen.record.attempts));
+        let shard = container::shard(&run.spec, &seen.record.attempts);
         seen.variables = Some(variables::read(&context.client, run, shard).await?);
     }
     let namespace = run.namespace().unwrap_or_default();
@@ -251,7 +251,8 @@ fn of_engine(container: swarm::Container) -> Container {
     };
     let labelled = |key| container.labels.get(key).cloned();
     let (image, filter) = (labelled(label::IMAGE), labelled(label::CASE_FILTER));
-    Container { image, filter, attempt: attempt_of(&container.labels), id: container.id, state }
+    let attempt = attempt_of(&container.labels);
+    Container { image, filter, attempt, id: container.id, state, started: container.started }
 }
 
 /// The engine of a host, or why there is none.

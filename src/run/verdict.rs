@@ -41,7 +41,7 @@ pub fn judge(
     let filter = filter::of(spec, at.1.filter.as_deref());
     let tool = filter.as_ref().ok().and_then(|filter| filter.tool);
     // What a failure has kept from being run is not made good by its being known.
-    let stopped = whole::stopped(&spec.args, tool, outcome, log).filter(|_| !spec.quarantine.is_empty());
+    let stopped = whole::stopped(&at.1.started, tool, outcome, log).filter(|_| !spec.quarantine.is_empty());
     let items = if stopped.is_some() { &[][..] } else { &spec.quarantine };
     let quarantine = Quarantine::of(items, outcome, now);
     let (reason, message) = Judge { spec, course, outcome, log, quarantine: &quarantine, tool }.verdict(&at.1.state);
@@ -49,7 +49,7 @@ pub fn judge(
     let cases_failed = reason == reason::CASES_FAILED && spec.retries.failed_cases > 0;
     let names = || {
         let filter = filter.as_ref().map_err(Clone::clone)?;
-        match whole::cut_short(&at.1.state, course, &spec.args, filter, outcome, log) {
+        match whole::cut_short(&at.1.state, course, &at.1.started, filter, outcome, log) {
             Some(words) => Err(words),
             None => filter::failed(outcome, filter, |case| !quarantine.excuses(case)),
         }

@@ -91,6 +91,8 @@ pub struct Container {
     pub finished_at: Option<Timestamp>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// The words of its program and its arguments, whoever gave them.
+    pub started: Vec<String>,
 }
 
 impl Engine {
@@ -155,7 +157,7 @@ impl Engine {
     pub async fn inspect(&self, id: &str) -> Result<Container, SwarmError> {
         let found = self.within(QUICK).inspect_container(id, None::<InspectContainerOptions>).await?;
         let state = found.state.unwrap_or_default();
-        let labels = found.config.and_then(|c| c.labels).unwrap_or_default();
+        let config = found.config.unwrap_or_default();
         Ok(Container {
             id: found.id.unwrap_or_default(),
             name: plain(found.name),
@@ -165,7 +167,8 @@ impl Engine {
             error: state.error.unwrap_or_default(),
             started_at: moment(state.started_at.as_deref()),
             finished_at: moment(state.finished_at.as_deref()),
-            labels: labels.into_iter().collect(),
+            labels: config.labels.unwrap_or_default().into_iter().collect(),
+            started: [config.entrypoint, config.cmd].into_iter().flatten().flatten().collect(),
         })
     }
 

@@ -176,6 +176,27 @@ def a_case_that_passes_at_the_second_try_is_flaky(space):
     assert "attempts" not in ends(space, "unnamed", "Failed", "CasesFailed", "not run again", "testkit.dev/case-filter", failed=1)
 
 
+# An image with arguments of its own, which says how it is given names; two of its cases, or the one that it is told to run, which passes alone.
+OWN = r"""cat > /tmp/own <<'END'
+[ "$1" = kept ] && only=$2 || exit 9
+[ "$only" = two ] && set -- '' || set -- '<testcase name="one"/>' '<failure message="not yet"/>'
+printf '<testsuite name="s">%s<testcase name="two">%s</testcase></testsuite>' "$@" > $TESTKIT_RESULTS/junit.xml; [ "$only" = two ]
+END
+id=$(docker create testkit/probe:v1 /bin/sh) && docker cp /tmp/own $id:/own && docker commit --change 'CMD ["/bin/sh", "/own", "kept"]' \
+  --change "LABEL testkit.dev/case-filter='{\"args\": [\"{args}\", \"{names}\"]}'" $id testkit/own:v1 && docker rm $id
+"""
+
+
+def what_failed_is_made_again_with_what_the_image_has(space, on_host):
+    """Its arguments and its label: neither the plugin nor the spec knows them."""
+    on_host(OWN)
+    space.apply(probe("own", "runs", "", image="testkit/own:v1", args=[]))
+    ends(space, "own", "Failed", "CasesFailed", "1 of 2 cases failed: two", passed=1, failed=1)
+    kubectl("testkit", "rerun", "own", "--failed", "--name", "own-again", "-n", space.name)
+    assert space.get("e2erun", "own-again")["spec"]["cases"] == ["two"]
+    ends(space, "own-again", "Complete", "CasesPassed", "1 case passed", passed=1, failed=0)
+
+
 def a_known_flake_in_quarantine_is_a_warning(space):
     """It passes where nothing else failed; after its end the quarantine is none, and it hides nothing else."""
     known = lambda until, **more: [{"name": "net.known", "owner": "net-team", "until": until, **more}]
@@ -295,6 +316,7 @@ def test_every_run_ends_with_its_evidence(space, operator):
     what_is_told_to_end_has_its_grace(space)
     only_what_ran_and_is_in_order_passes(space)
     a_case_that_passes_at_the_second_try_is_flaky(space)
+    what_failed_is_made_again_with_what_the_image_has(space, on_host)
     a_known_flake_in_quarantine_is_a_warning(space)
     a_container_is_given_what_its_spec_says(space, on_host, operator)
     a_container_that_asks_for_the_role_of_its_host_gets_none(space, on_host)

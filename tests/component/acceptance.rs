@@ -72,6 +72,7 @@ fn right_clusters_are_taken() {
         json!({"sharing": "Shared"}),
         json!({"dedupeKey": "team/suite:1@sha256-3f2a"}),
         json!({"shards": 1}),
+        json!({"cases": ["ServicesScale", "TestA/x y", "é"]}),
         json!({"shards": 32, "sharing": "Shared", "args": ["--shard=$(TESTKIT_SHARD_INDEX)/$(TESTKIT_SHARD_TOTAL)"]}),
         json!({"shards": 4, "clusterRef": null, "clusterTemplate": {"spec": cluster()["spec"]}, "clusterPolicy": "KeepOnFailure"}),
         json!({"shard": {"index": 32, "total": 32}, "dedupeKey": "main", "results": {"format": "ExitCode"}}),

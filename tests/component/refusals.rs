@@ -465,6 +465,12 @@ fn wrong_runs_are_refused_with_what_to_write() {
                 &["spec.dedupeKey", "write no dedupeKey beside shards"],
             ),
             (
+                "shards of a few cases",
+                json!({"spec": {"shards": 4, "cases": ["a"]}}),
+                &["spec.cases", "write no cases beside shards"],
+            ),
+            ("a case without a name", json!({"spec": {"cases": ["a", ""]}}), &["spec.cases", "write names of cases"]),
+            (
                 "shards with a quarantine",
                 json!({"spec": {"shards": 4, "quarantine": [{"name": "a", "owner": "net-team", "until": "2126-12-24"}]}}),
                 &["spec.quarantine", "write no quarantine beside shards"],

@@ -13,9 +13,8 @@ use crate::cli::{
     },
 };
 use crate::{
-    api::{CaseFilter, DURATIONS, Duration, E2ERun, Tool, label},
+    api::{DURATIONS, Duration, E2ERun, label},
     results::{Outcome, Verdict},
-    run::filter,
 };
 
 /// Make a run again: all of it, or the cases that failed; exits as run does
@@ -25,10 +24,11 @@ use crate::{
   kubectl testkit rerun nightly-x7k2p --failed            only the cases that failed
   kubectl testkit rerun nightly-x7k2p --cluster other     on another cluster
 
-The new run has the spec of the old one. With --failed its arguments name the failed cases as
-spec.retries.filter says; without one they are the old run's options, then --exact and the names, as
-the e2e suite and Rust's test programs take them. For an image with other habits write its arguments
-after --, with {} where the names shall be.
+The new run has the spec of the old one. With --failed it names the failed cases (spec.cases), and the
+operator gives them to the image beside its arguments, or those that the image has: as
+spec.retries.filter says, or the image's label testkit.dev/case-filter; where neither does, as the e2e
+suite and Rust's test programs take them. For an image with other habits write its arguments after --,
+with {} where the names shall be.
 The failed cases are read from the kept results: the old cluster and container need not be there.
 
 Ctrl-C cancels the run; a second one within two seconds leaves it running.
@@ -100,10 +100,9 @@ async fn perform(context: &Context, args: &Args) -> Result<u8, Failure> {
 fn failed(old: &E2ERun, junit: &[u8]) -> Result<Vec<String>, Failure> {
     let outcome = Outcome::of_kept(junit);
     let mut names: Vec<String> = Vec::new();
-    // Who is asked by a filter is asked as the tool knows its cases.
-    let own = old.spec.retries.filter.is_some();
     for case in outcome.cases.iter().filter(|case| matches!(case.verdict, Verdict::Failed(_))) {
-        let name = if own && !case.own_name().is_empty() { case.own_name() } else { &case.name };
+        // As the tool knows it.
+        let name = if case.own_name().is_empty() { &case.name } else { case.own_name() };
         if !names.iter().any(|known| known == name) {
             names.push(name.to_owned());
         }
@@ -131,7 +130,7 @@ fn object(args: &Args, old: &E2ERun, failed: Option<&[String]>) -> Result<Value,
         fields.remove("dedupeKey");
         if failed.is_some() {
             // Which cases to run is said by name.
-            fields.retain(|field, _| !["shards", "shard"].contains(&field.as_str()));
+            fields.retain(|field, _| !["shards", "shard", "cases"].contains(&field.as_str()));
             if let Some(Value::Array(env)) = fields.get_mut("env") {
                 env.retain(|variable| variable["name"] != DURATIONS);
             }
@@ -149,7 +148,8 @@ fn object(args: &Args, old: &E2ERun, failed: Option<&[String]>) -> Result<Value,
     match (failed, args.args.as_slice()) {
         (None, []) => {}
         (None, words) => spec["args"] = json!(words),
-        (Some(names), []) => spec["args"] = json!(only(old, names)?),
+        // The operator knows the image, and so what arguments it has, and how it is given names.
+        (Some(names), []) => spec["cases"] = json!(names),
         (Some(names), words) => {
             let filled: Vec<&String> =
                 words.iter().flat_map(|word| if word == "{}" { names.iter().collect() } else { vec![word] }).collect();
@@ -167,16 +167,6 @@ fn object(args: &Args, old: &E2ERun, failed: Option<&[String]>) -> Result<Value,
         None => json!({"generateName": format!("{first}-"), "labels": labels}),
     };
     Ok(json!({"apiVersion": "testkit.dev/v1alpha1", "kind": "E2ERun", "metadata": metadata, "spec": spec}))
-}
-
-/// The arguments that have these cases run alone.
-fn only(old: &E2ERun, names: &[String]) -> Result<Vec<String>, Failure> {
-    let filter = old.spec.retries.filter.clone();
-    let filter = filter.unwrap_or_else(|| CaseFilter { tool: Some(Tool::Libtest), ..CaseFilter::default() });
-    filter::arguments(&filter, &old.spec.args, names).map_err(|why| {
-        Failure::new(format!("the cases cannot be given to the image of run {:?}: {why}", old.name_any()))
-            .help("write its arguments after --, with {} where the names shall be")
-    })
 }
 
 #[cfg(test)]
@@ -217,16 +207,20 @@ mod tests {
     }
 
     #[test]
-    fn only_failed_cases_keep_the_options_and_lose_the_filters() {
+    fn failed_cases_are_named_and_the_arguments_stay_whoever_has_them() {
         let again = asked(&["--failed"], Some(&["ServicesScale", "ServicesList"]));
-        let words = ["--disruptive", "--skip", "Lb", "--format=json", "--exact", "ServicesScale", "ServicesList"];
-        assert_eq!(again["spec"]["args"], json!(words));
+        assert_eq!(again["spec"]["cases"], json!(["ServicesScale", "ServicesList"]));
+        assert_eq!(again["spec"]["args"], json!(old().spec.args));
         let again = asked(&["--failed", "--", "-k", "{}", "-v"], Some(&["a", "b"]));
         assert_eq!(again["spec"]["args"], json!(["-k", "a", "b", "-v"]));
+        assert!(again["spec"].get("cases").is_none(), "they are among the arguments");
         let mut old = old();
-        old.spec.retries.filter = Some(CaseFilter { tool: Some(Tool::Pytest), ..CaseFilter::default() });
-        let names = ["a", "b"].map(str::to_owned);
-        assert_eq!(only(&old, &names).unwrap()[old.spec.args.len()..], ["-k", "a or b"]);
+        (old.spec.args, old.spec.cases) = (Vec::new(), vec!["A".to_owned(), "B".to_owned()]);
+        let args = |line: &[&str]| Line::parse_from([&["rerun", "nightly-x7k2p"], line].concat()).args;
+        let again = object(&args(&["--failed"]), &old, Some(&["B".to_owned()])).unwrap();
+        assert!(again["spec"].get("args").is_none_or(|args| args == &json!([])), "the image has its own: {again}");
+        assert_eq!(again["spec"]["cases"], json!(["B"]));
+        assert_eq!(object(&args(&[]), &old, None).unwrap()["spec"]["cases"], json!(["A", "B"]));
     }
 
     #[test]

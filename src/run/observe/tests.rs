@@ -15,6 +15,7 @@ fn container(running: bool, started_at: Option<Timestamp>, error: &str) -> Conta
         started_at,
         finished_at: None,
         labels: BTreeMap::new(),
+        started: Vec::new(),
     };
     of_engine(container).state
 }
@@ -50,6 +51,7 @@ fn of_a_hosts_clock_only_a_difference_is_taken() {
             started_at: Some(at(started)),
             finished_at: Some(at(finished)),
             labels: BTreeMap::new(),
+            started: Vec::new(),
         };
         let ContainerState::Exited(exit) = of_engine(container).state else { panic!("it ended") };
         assert_eq!(exit.ran.as_secs(), ran);

@@ -112,6 +112,7 @@ fn seen(sight: &Sight, record: &Record, deleting: bool, finished: bool) -> Obser
         image: None,
         attempt: record.number(),
         filter: None,
+        started: Vec::new(),
     });
     let view = HostView {
         up: sight.host > 1,

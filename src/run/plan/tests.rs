@@ -74,7 +74,7 @@ fn ready() -> Observed {
 }
 
 fn container(state: ContainerState) -> Container {
-    Container { id: "c1".to_owned(), state, image: None, attempt: 1, filter: None }
+    Container { id: "c1".to_owned(), state, image: None, attempt: 1, filter: None, started: Vec::new() }
 }
 
 fn exited(code: i64) -> ContainerState {

@@ -41,6 +41,7 @@ fn seen(state: Option<ContainerState>) -> Observed {
         image: Some("suite@sha256:ab".into()),
         attempt: 1,
         filter: None,
+        started: Vec::new(),
     }));
     Observed { hosts: BTreeMap::from([(host(), HostView { container, ..HostView::default() })]), ..Observed::default() }
 }
@@ -55,7 +56,7 @@ fn what_has_not_changed_is_not_written() {
     let running = ContainerState::Running;
     let exit = Exit { ran: SignedDuration::from_millis(3_500), code: 1, out_of_memory: false, error: None };
     let container =
-        Container { id: "c1".into(), state: ContainerState::Exited(exit), image: None, attempt: 1, filter: None };
+        Container { id: "c1".into(), state: ContainerState::Exited(exit), image: None, attempt: 1, filter: None, started: Vec::new() };
     let end = End {
         counts: Some(Counts { passed: 1, failed: 1, skipped: 0, flaky: 0, quarantined: 0 }),
         container: Some((host(), container)),

@@ -27,8 +27,8 @@ fn judged_by(results: &serde_json::Value, exit: Exit, course: &Course, xml: Opti
 fn judged_of(spec: &E2ERunSpec, exit: Exit, course: &Course, xml: Option<&str>, log: &str) -> End {
     let files = xml.map(|xml| ("e2e.xml".to_owned(), xml.as_bytes().to_vec())).into_iter().collect::<BTreeMap<_, _>>();
     let at = HostId { cluster: "u".into(), slot: "m0".into(), incarnation: 0 };
-    let container =
-        Container { id: "c".into(), state: ContainerState::Exited(exit), image: None, attempt: 1, filter: None };
+    let (state, started) = (ContainerState::Exited(exit), spec.args.clone());
+    let container = Container { id: "c".into(), state, image: None, attempt: 1, filter: None, started };
     judge(spec, (at, container), course, &Outcome::of_files(&files), log.as_bytes(), Timestamp::UNIX_EPOCH)
 }
 

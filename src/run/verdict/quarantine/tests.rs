@@ -46,7 +46,8 @@ fn exit(code: i64) -> Exit {
 fn ended(spec: &E2ERunSpec, exit: Exit, course: &Course, xml: &str, log: &str) -> End {
     let at = HostId { cluster: "u".into(), slot: "m0".into(), incarnation: 0 };
     let state = ContainerState::Exited(exit);
-    let container = Container { id: "c".into(), state, image: None, attempt: 1, filter: None };
+    let started = spec.args.clone();
+    let container = Container { id: "c".into(), state, image: None, attempt: 1, filter: None, started };
     judge(spec, (at, container), course, &outcome(xml), log.as_bytes(), NOW.parse().unwrap())
 }
 
