@@ -1,7 +1,8 @@
 //! Which proxy leads to the API server: chosen as kubectl chooses it.
 //!
-//! The library (kube 5.0) asks whether `NO_PROXY` names the proxy, where everybody else asks whether it names the server; and it
-//! refuses a kubeconfig where it cannot read an entry of that, where everybody else passes over the entry.
+//! The library (kube 5.0) asks whether `NO_PROXY` names the proxy, where everybody else asks whether it names the server; it
+//! refuses a kubeconfig where it cannot read an entry of that, where everybody else passes over the entry; and a proxy that it
+//! cannot read it refuses also where none leads to the server, without a word of whose it is.
 
 use std::env;
 
@@ -12,15 +13,26 @@ use kube::{
     config::{Cluster, Context, ExecAuthCluster, InferConfigError, KubeConfigOptions, Kubeconfig, KubeconfigError},
 };
 
-/// What the environment says of proxies: each of them once in capitals, and once not.
-#[derive(Clone, Debug, Default)]
+/// What the environment says of proxies: each of them once in capitals, and once not, as the name tells that is beside
+/// the value.
+#[derive(Clone, Default)]
 pub struct Surroundings {
     /// `HTTPS_PROXY`
-    pub https: Option<String>,
+    pub https: Option<(String, String)>,
     /// `HTTP_PROXY`
-    pub http: Option<String>,
+    pub http: Option<(String, String)>,
     /// `NO_PROXY`
-    pub none: Option<String>,
+    pub none: Option<(String, String)>,
+}
+
+/// What is to be a proxy, and is none.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{source_name} is {value:?}, which is no address of a proxy: write one such as http://proxy.example.com:3128 or socks5://proxy.example.com:1080")]
+pub struct NoAddress {
+    /// Who says it.
+    source_name: String,
+    /// What it says, without credentials.
+    value: String,
 }
 
 impl Surroundings {
@@ -28,7 +40,10 @@ impl Surroundings {
     #[must_use]
     pub fn here() -> Self {
         let of = |name: &str| {
-            let set = |name: String| env::var(name).ok().filter(|value| !value.trim().is_empty());
+            let set = |name: String| {
+                let value = env::var(&name).ok().filter(|value| !value.trim().is_empty())?;
+                Some((name, value))
+            };
             set(name.to_owned()).or_else(|| set(name.to_ascii_lowercase()))
         };
         Self { https: of("HTTPS_PROXY"), http: of("HTTP_PROXY"), none: of("NO_PROXY") }
@@ -36,24 +51,28 @@ impl Surroundings {
 
     /// The proxy that leads to a server: what its kubeconfig says, whatever else is said; else the environment's, but never
     /// to this machine itself or to what `NO_PROXY` names (Go's `http.ProxyFromEnvironment`).
-    #[must_use]
-    pub fn proxy(&self, server: &Uri, said: Option<&str>) -> Option<Uri> {
+    ///
+    /// # Errors
+    /// What counts is no address of a proxy. To go there without one is what somebody may have meant to keep from happening.
+    pub fn proxy(&self, server: &Uri, said: Option<&str>) -> Result<Option<Uri>, NoAddress> {
         if let Some(said) = said.filter(|said| !said.is_empty()) {
-            return said.parse().ok();
+            return address("proxy-url of the kubeconfig", said, said).map(Some);
         }
         let proxy = if server.scheme_str() == Some("http") { &self.http } else { &self.https };
-        let proxy = proxy.as_deref()?.trim();
+        let (Some((name, value)), Some(host)) = (proxy, server.host()) else { return Ok(None) };
         let apart = Matcher::builder().all("http://any").no(self.apart(server)).build();
-        if is_here(server.host()?) || apart.intercept(server).is_none() {
-            return None;
+        if is_here(host) || apart.intercept(server).is_none() {
+            return Ok(None);
         }
-        if proxy.contains("://") { proxy.parse().ok() } else { format!("http://{proxy}").parse().ok() }
+        let proxy = value.trim();
+        let whole = if proxy.contains("://") { proxy.to_owned() } else { format!("http://{proxy}") };
+        address(name, value, &whole).map(Some)
     }
 
     /// The entries of `NO_PROXY` that count at the server's port, without it.
     fn apart(&self, server: &Uri) -> String {
         let port = server.port_u16().unwrap_or(if server.scheme_str() == Some("http") { 80 } else { 443 });
-        let entries = self.none.as_deref().unwrap_or_default().split(',').map(str::trim).filter(|e| !e.is_empty());
+        let entries = self.none.as_ref().map_or("", |(_, value)| value).split(',').map(str::trim).filter(|e| !e.is_empty());
         let of_port = |entry: &str| match entry.rsplit_once(':') {
             // More colons than one are those of an IPv6 address, unless it is in brackets.
             Some((name, at)) if !name.contains(':') || name.ends_with(']') => match at.parse::<u16>() {
@@ -69,6 +88,29 @@ impl Surroundings {
             bare.strip_prefix("*.").map_or_else(|| bare.to_owned(), |domain| format!(".{domain}"))
         });
         entries.collect::<Vec<_>>().join(",")
+    }
+}
+
+/// The address of a proxy, of a kind that there is a client for.
+fn address(source_name: &str, value: &str, whole: &str) -> Result<Uri, NoAddress> {
+    let no_address = || NoAddress { source_name: source_name.to_owned(), value: without_credentials(value) };
+    let uri: Uri = whole.parse().map_err(|_| no_address())?;
+    let known = matches!(uri.scheme_str(), Some("http" | "https" | "socks5"));
+    // What is no number after a colon is passed over by the library, and the port would be another one.
+    let at = uri.authority().map_or("", |authority| authority.as_str().rsplit('@').next().unwrap_or_default());
+    let port = at.strip_prefix(uri.host().unwrap_or_default()).unwrap_or_default();
+    let right = port.is_empty() || port.strip_prefix(':').is_some_and(|port| port.parse::<u16>().is_ok());
+    if known && right && uri.host().is_some_and(|host| !host.is_empty()) { Ok(uri) } else { Err(no_address()) }
+}
+
+/// A value that may be an address, without what stands before the last `@` in it.
+fn without_credentials(value: &str) -> String {
+    match value.rsplit_once('@') {
+        Some((before, after)) => match before.split_once("://") {
+            Some((scheme, _)) => format!("{scheme}://…@{after}"),
+            None => format!("…@{after}"),
+        },
+        None => value.to_owned(),
     }
 }
 
@@ -108,7 +150,7 @@ pub fn said<'a>(file: &'a Kubeconfig, options: &KubeConfigOptions) -> Option<&'a
 /// It has no such context, or something in it cannot be used.
 pub async fn read(file: Kubeconfig, options: &KubeConfigOptions) -> Result<Config, KubeconfigError> {
     let read = match Config::from_custom_kubeconfig(file.clone(), options).await {
-        Err(KubeconfigError::ParseNoProxy(_)) => read_ourselves(&file, options),
+        Err(KubeconfigError::ParseNoProxy(_) | KubeconfigError::ParseProxyUrl(_)) => read_ourselves(&file, options),
         read => read,
     };
     read.map(|mut config| {
@@ -149,17 +191,28 @@ fn read_ourselves(file: &Kubeconfig, options: &KubeConfigOptions) -> Result<Conf
 /// The API server that a process is to talk to which is told nothing: as the kubeconfig says, or the one whose pod it is in.
 ///
 /// # Errors
-/// There is neither.
-pub async fn infer() -> Result<Config, InferConfigError> {
+/// There is neither, or what is to be a proxy is none.
+pub async fn infer() -> Result<Config, Unfit> {
     let options = KubeConfigOptions::default();
     if let Ok(file) = Kubeconfig::read() {
         let proxy = said(&file, &options).map(str::to_owned);
         if let Ok(mut config) = read(file, &options).await {
-            config.proxy_url = Surroundings::here().proxy(&config.cluster_url, proxy.as_deref());
+            config.proxy_url = Surroundings::here().proxy(&config.cluster_url, proxy.as_deref())?;
             return Ok(config);
         }
     }
-    Config::infer().await
+    Ok(Config::infer().await?)
+}
+
+/// Why there is no API server to talk to.
+#[derive(Debug, thiserror::Error)]
+pub enum Unfit {
+    /// Nothing says which one.
+    #[error("no connection to Kubernetes: set KUBECONFIG, or run inside a cluster with a ServiceAccount")]
+    Nowhere(#[from] InferConfigError),
+    /// Of the way there something wrong is said.
+    #[error(transparent)]
+    Proxy(#[from] NoAddress),
 }
 
 #[cfg(test)]
@@ -202,9 +255,38 @@ mod tests {
         ];
         for (https, none, said, server, proxy) in table {
             let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-            let surroundings = Surroundings { https: some(https), http: None, none: some(none) };
-            let found = surroundings.proxy(&server.parse().unwrap(), some(said).as_deref());
+            let named = |name: &str, text: &str| some(text).map(|value| (name.to_owned(), value));
+            let surroundings =
+                Surroundings { https: named("HTTPS_PROXY", https), http: None, none: named("NO_PROXY", none) };
+            let found = surroundings.proxy(&server.parse().unwrap(), some(said).as_deref()).unwrap();
             assert_eq!(found.map(|uri| uri.to_string()).as_deref(), proxy, "{https} {none} {said} {server}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_address_is_refused_where_it_counts_and_shows_no_credentials() {
+        let of = |value: &str| Surroundings { https: Some(("https_proxy".to_owned(), value.to_owned())), ..Surroundings::default() };
+        let (there, here): (Uri, Uri) = ("https://k8s.example.com".parse().unwrap(), "https://127.0.0.1:6443".parse().unwrap());
+        for (value, shown) in [
+            ("http://pro xy:3128", "http://pro xy:3128"),
+            ("http://me:secret@pro xy:3128", "http://…@pro xy:3128"),
+            ("me:secret/@:@pro xy", "…@pro xy"),
+            ("http://proxy:port", "http://proxy:port"),
+            ("http://proxy:99999", "http://proxy:99999"),
+            ("http://me:secret@proxy:port", "http://…@proxy:port"),
+            ("http://[::1:3128", "http://[::1:3128"),
+            ("http://:3128", "http://:3128"),
+            ("http://", "http://"),
+            ("ftp://me:secret@proxy:21", "ftp://…@proxy:21"),
+        ] {
+            let refused = of(value).proxy(&there, None).unwrap_err().to_string();
+            assert!(refused.starts_with(&format!("https_proxy is {shown:?}")) && !refused.contains("secret"), "{refused}");
+            let said = Surroundings::default().proxy(&there, Some(value)).unwrap_err().to_string();
+            assert!(said.starts_with(&format!("proxy-url of the kubeconfig is {shown:?}")), "{said}");
+            assert_eq!(of(value).proxy(&here, None), Ok(None), "none leads there: {value}");
+        }
+        for value in ["http://[fd00::1]:3128", "http://[fd00::1]", "HTTP://proxy", "https://me:p%40@proxy:443/", "proxy"] {
+            assert!(of(value).proxy(&there, None).unwrap().is_some(), "{value}");
         }
     }
 

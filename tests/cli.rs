@@ -130,6 +130,16 @@ fn kubectls_options_say_who_asks_whom() {
     let alone = plugin(&["ls", "--server", "127.0.0.1:9", "--token", "hunter2"], &[]);
     assert!(alone.err.contains("http://127.0.0.1:9 (the server of --server)"), "{}", alone.err);
     assert!(!alone.err.contains("hunter2"));
+    // Nobody is asked past a proxy that is meant and cannot be read.
+    let way = ("HTTPS_PROXY", "http://me:hunter2@pro xy:3128");
+    for environment in [&[way][..], &[way, ("KUBECONFIG", file.path())]] {
+        let past = plugin(&["ls", "--server", "https://192.0.2.1:9"], environment);
+        assert!(past.code == 1 && past.err.contains("HTTPS_PROXY is \"http://…@pro xy:3128\""), "{}", past.err);
+        assert!(!past.err.contains("hunter2"), "{}", past.err);
+        // None leads to this machine.
+        let here = plugin(&["ls", "--server", "https://127.0.0.1:9"], environment);
+        assert!(here.err.contains("https://127.0.0.1:9"), "{}", here.err);
+    }
     for wrong in [&["ls", "--as-group", "x"][..], &["ls", "--request-timeout", "soon"]] {
         assert_eq!(plugin(wrong, &[]).code, 2, "{wrong:?}");
     }

@@ -65,10 +65,7 @@ async fn lead_and_work(
         tokio::spawn(log.follow_signals());
         let state = State::new(config.lease.is_some());
         tokio::spawn(http::serve(config.listen, state.clone()).await?);
-        let server = proxy::infer()
-            .await
-            .context("no connection to Kubernetes: set KUBECONFIG, or run inside a cluster with a ServiceAccount")?;
-        let client = Client::try_from(server)?;
+        let client = Client::try_from(proxy::infer().await?)?;
         tokio::spawn(api_server::keep_looking(client.clone(), state.clone()));
         work_when_leading(config, prices, work, client, &state, &mut elector, stop).await
     };

@@ -13,7 +13,7 @@ use crate::{
         failure::{Failure, words},
         suggest,
     },
-    proxy::{self, Surroundings},
+    proxy,
 };
 
 /// The kubeconfig kubectl would read, or none.
@@ -78,15 +78,7 @@ pub(super) async fn used(
     if let Some(user) = options.user.as_ref().filter(|user| !known.users.contains(user)) {
         return Err(unknown("user", user, &known.users));
     }
-    let proxy = proxy::said(&file, options).map(str::to_owned);
-    let config = proxy::read(file, options).await.map_err(|e| unusable(&e, context, &known))?;
-    Ok(through(config, proxy.as_deref()))
-}
-
-/// The same by the proxy that leads there, if one does.
-pub(super) fn through(mut config: Config, said: Option<&str>) -> Config {
-    config.proxy_url = Surroundings::here().proxy(&config.cluster_url, said);
-    config
+    proxy::read(file, options).await.map_err(|e| unusable(&e, context, &known))
 }
 
 /// What stands for a server that is named without a context.
@@ -100,9 +92,8 @@ pub(super) async fn of_server(
     options: &KubeConfigOptions,
 ) -> Result<Config, Failure> {
     if options.user.is_none() && options.cluster.is_none() {
-        return Ok(through(Config::new(server), None));
+        return Ok(Config::new(server));
     }
-    let proxy = proxy::said(&file, options).map(str::to_owned);
     let cluster = Cluster { server: Some(server.to_string()), ..Cluster::default() };
     file.clusters.push(NamedCluster { name: NAMED.to_owned(), cluster: Some(cluster), ..NamedCluster::default() });
     let context = Context { cluster: NAMED.to_owned(), user: options.user.clone(), ..Context::default() };
@@ -110,7 +101,7 @@ pub(super) async fn of_server(
     let options = KubeConfigOptions { context: Some(NAMED.to_owned()), ..options.clone() };
     let mut config = used(file, &options, Some(NAMED)).await?;
     config.cluster_url = server;
-    Ok(through(config, proxy.as_deref()))
+    Ok(config)
 }
 
 /// The names in a kubeconfig.

@@ -19,7 +19,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use kube::{Api, Client, Config, Resource, api::ListParams};
 use serde::de::DeserializeOwned;
 
-use self::kubeconfig::{no_kubeconfig, of_server, through, used};
+use self::kubeconfig::{no_kubeconfig, of_server, used};
 pub use self::{
     explain::Attempt,
     kubeconfig::kubeconfig,
@@ -31,6 +31,7 @@ pub use self::{
 use crate::{
     api::{E2ERun, SwarmCluster},
     cli::failure::{Failure, words},
+    proxy::{self, Surroundings},
 };
 
 /// How many objects to ask the API server for at a time.
@@ -56,17 +57,23 @@ impl Kubernetes {
         let named = args.context.clone().or_else(|| file.as_ref()?.current_context.clone());
         // What `kubectl config unset` leaves.
         let named = named.filter(|name| !name.is_empty());
+        let proxy = file.as_ref().and_then(|file| proxy::said(file, &args.of_kubeconfig())).map(str::to_owned);
+        let in_pod = file.is_none() && args.server.is_none();
         let (mut config, context) = match (file, args.server()?) {
             // Who names a server needs no context; who names a user is that user all the same.
             (file, Some(server)) if named.is_none() => {
                 (of_server(file.unwrap_or_default(), server, &args.of_kubeconfig()).await?, None)
             }
-            (None, Some(server)) => (through(Config::new(server), None), None),
+            (None, Some(server)) => (Config::new(server), None),
             (Some(file), _) => (used(file, &args.of_kubeconfig(), named.as_deref()).await?, named),
             // In a pod kubectl uses the service account; so do we.
             (None, None) => (Config::incluster().map_err(|_| no_kubeconfig())?, None),
         };
         args.apply(&mut config)?;
+        if !in_pod {
+            let way = Surroundings::here().proxy(&config.cluster_url, proxy.as_deref());
+            config.proxy_url = way.map_err(|no_address| Failure::new(no_address.to_string()))?;
+        }
         let namespace = args.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
         let server = config.cluster_url.to_string().trim_end_matches('/').to_owned();
         let client = Client::try_from(config).map_err(|e| {
