@@ -7,7 +7,7 @@ use std::{
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::{keys::Keys, member::MemberId};
+use super::{keys::Keys, member::MemberId, pace::Pace};
 use crate::{
     api::ClusterCost,
     cloud::{CloudError, Instance, InstanceState, Lack, Offering},
@@ -46,6 +46,8 @@ pub struct Memory {
     pub keys: Option<Keys>,
     /// Passes that failed in a row.
     pub failures: u32,
+    /// How soon a pass follows one that changed something.
+    pub pace: Pace,
     /// How often in a row the network could not be removed.
     pub in_use: u32,
     /// When this process first saw that the cluster is being deleted.

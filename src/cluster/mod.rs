@@ -19,6 +19,7 @@ mod member;
 mod memory;
 mod notices;
 mod observe;
+mod pace;
 mod places;
 pub mod plan;
 mod pools;
@@ -300,7 +301,8 @@ async fn reconcile(cluster: Arc<SwarmCluster>, context: Arc<Context>) -> Result<
         context.watches.follow(&uid, manager, engine, &context.wake);
     }
     let pause = context.pause(&uid, !outcome.failures.is_empty());
-    let next = next_look(&plan, &outcome, ready, pause, now);
+    let soon = if outcome.changed { context.remember(&uid, |m| m.pace.next(Instant::now())) } else { Duration::ZERO };
+    let next = next_look(&plan, &outcome, ready, (pause, soon), now);
     Ok(controller::Action::requeue(if silent || !ready && outcome.failures.is_empty() && settles(world) {
         next.min(SETTLING)
     } else {
@@ -363,13 +365,19 @@ fn settles(world: &World) -> bool {
     world.nodes.iter().flatten().any(unsettled)
 }
 
-/// When to look again though nothing wakes us.
-fn next_look(plan: &Plan, outcome: &Outcome, ready: bool, pause: Duration, now: Timestamp) -> Duration {
+/// When to look again though nothing wakes us: after so long where something failed, and so soon where something changed.
+fn next_look(
+    plan: &Plan,
+    outcome: &Outcome,
+    ready: bool,
+    (pause, soon): (Duration, Duration),
+    now: Timestamp,
+) -> Duration {
     if !outcome.failures.is_empty() {
         return pause;
     }
     if outcome.changed {
-        return Duration::ZERO;
+        return soon;
     }
     let fallback = if ready { FALLBACK.1 } else { FALLBACK.0 };
     let planned = plan.again_at.map(|at| Duration::try_from(at.duration_since(now)).unwrap_or_default());
