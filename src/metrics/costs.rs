@@ -3,6 +3,7 @@
 use std::{
     collections::HashMap,
     sync::{Mutex, MutexGuard, PoisonError, atomic::AtomicU64},
+    time::{Duration, Instant},
 };
 
 use k8s_openapi::jiff::Timestamp;
@@ -15,12 +16,24 @@ use prometheus_client::{
 
 use crate::api::{ClusterCost, SwarmCluster, Usd};
 
+/// How long what was counted of a namespace is told after its last cluster is gone: whoever asks from time to time has heard
+/// all of it by then, and namespaces that are made for a day are no series for the life of the process.
+pub(super) const KEPT: Duration = Duration::from_secs(3600);
+
 /// What clusters cost.
 pub struct Costs {
     hourly: Family<Place, Gauge<f64, AtomicU64>>,
     accrued: Family<Place, Counter<f64, AtomicU64>>,
     unpriced: Family<Place, Gauge>,
-    known: Mutex<HashMap<String, Known>>,
+    known: Mutex<All>,
+}
+
+#[derive(Default)]
+struct All {
+    /// By the cluster's UID.
+    clusters: HashMap<String, Known>,
+    /// Since when there is no cluster any more in a namespace where there were some.
+    left: HashMap<String, Instant>,
 }
 
 /// Not `namespace`: that is the operator's own, which Prometheus adds.
@@ -62,7 +75,7 @@ impl Costs {
         all
     }
 
-    fn known(&self) -> MutexGuard<'_, HashMap<String, Known>> {
+    fn known(&self) -> MutexGuard<'_, All> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -74,35 +87,49 @@ impl Costs {
             return;
         };
         let mut known = self.known();
-        let before = known.get(&uid).and_then(|known| known.accrued);
+        let before = known.clusters.get(&uid).and_then(|known| known.accrued);
         // A clock that was set back counts nothing a second time.
         let accrued = cost.accrued_by(now).map(|by_now| before.map_or(by_now, |before| by_now.max(before)));
-        known.insert(uid, Known { namespace: namespace.clone(), hourly: cost.hourly, accrued });
+        known.clusters.insert(uid, Known { namespace: namespace.clone(), hourly: cost.hourly, accrued });
         // Of one that was not known a moment ago, what it cost until then was counted by nobody, or by a process before this one.
         if let (Some(before), Some(accrued)) = (before, accrued) {
             let place = Place { cluster_namespace: namespace.clone() };
             self.accrued.get_or_create(&place).inc_by(dollars(accrued.beyond(before)));
         }
-        self.tell(&known, namespace);
+        self.tell(&mut known, namespace);
     }
 
     /// A cluster is gone, or nothing is said any more of what it costs.
     pub fn forget(&self, uid: &str) {
         let mut known = self.known();
-        if let Some(before) = known.remove(uid) {
-            self.tell(&known, before.namespace);
+        if let Some(before) = known.clusters.remove(uid) {
+            self.tell(&mut known, before.namespace);
         }
     }
 
-    /// Sums up a namespace. One without clusters has no series.
-    fn tell(&self, known: &HashMap<String, Known>, namespace: String) {
-        let here: Vec<Option<Usd>> = known.values().filter(|k| k.namespace == namespace).map(|k| k.hourly).collect();
-        let place = Place { cluster_namespace: namespace };
+    /// Forgets what was counted of namespaces that have had no cluster for long enough.
+    pub(super) fn prune(&self, now: Instant) {
+        self.known().left.retain(|namespace, since| {
+            let told = now.saturating_duration_since(*since) < KEPT;
+            if !told {
+                self.accrued.remove(&Place { cluster_namespace: namespace.clone() });
+            }
+            told
+        });
+    }
+
+    /// Sums up a namespace. One without clusters has no series but that of what was counted, for a while.
+    fn tell(&self, known: &mut All, namespace: String) {
+        let here = known.clusters.values().filter(|k| k.namespace == namespace);
+        let here: Vec<Option<Usd>> = here.map(|k| k.hourly).collect();
+        let place = Place { cluster_namespace: namespace.clone() };
         if here.is_empty() {
             self.hourly.remove(&place);
             self.unpriced.remove(&place);
+            known.left.insert(namespace, Instant::now());
             return;
         }
+        known.left.remove(&namespace);
         let unpriced = here.iter().filter(|hourly| hourly.is_none()).count();
         self.hourly.get_or_create(&place).set(dollars(here.into_iter().flatten().sum()));
         self.unpriced.get_or_create(&place).set(i64::try_from(unpriced).unwrap_or(i64::MAX));

@@ -137,6 +137,7 @@ impl Metrics {
     /// All of it, as OpenMetrics.
     #[must_use]
     pub fn text(&self) -> String {
+        self.costs.prune(Instant::now());
         let mut text = String::new();
         // Writing into a String does not fail.
         let _ = encode(&mut text, &self.registry);

@@ -206,4 +206,17 @@ fn what_clusters_cost_is_summed_up_by_namespace() {
     note("ci", "b", None, 7200);
     assert_eq!(told("ci"), (None, Some(0.75), None), "a namespace without clusters has no series but what was counted");
     assert_eq!(told("qa"), (Some(4.0), None, Some(0.0)));
+
+    let now = Instant::now();
+    all.costs.prune(now + costs::KEPT / 2);
+    assert_eq!(told("ci").1, Some(0.75), "whoever asks seldom hears of it, too");
+    note("qa", "c", Some(&cost("4")), 3600);
+    all.costs.prune(now + costs::KEPT * 2);
+    assert_eq!((told("ci"), told("qa")), ((None, None, None), (Some(4.0), Some(4.0), Some(0.0))));
+    // One that comes back counts anew, and stays as long as there is a cluster.
+    for second in [0, 3600] {
+        note("ci", "d", Some(&cost("0.5")), second);
+    }
+    all.costs.prune(now + costs::KEPT * 2);
+    assert_eq!(told("ci"), (Some(0.5), Some(0.5), Some(0.0)));
 }
