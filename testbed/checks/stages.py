@@ -151,7 +151,7 @@ class Stages:
                               *((f"system-install-{name}", [bed, "install", "--name", name, *programs]) for name in beds)]:
             if self._run(name, command, 20 * MINUTE)[0]:
                 return counting.one_failure(f"{SYSTEM}: {name} failed")
-        beside = () if len(beds) == 1 else ("--numprocesses", str(len(beds)), "--dist", "loadgroup")
+        beside = () if len(beds) == 1 else ("--numprocesses", str(len(beds)))
         environment = Bed(BED).shell() | {"TESTKIT_E2E_IMAGE": str(image), "TESTKIT_BEDS": " ".join(beds)}
         return self._pytest(SYSTEM, places.TESTBED / "system", 40 * MINUTE, environment, *beside)
 

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 from bed_cli.beds import Bed
 from long_tests import pytest_addoption, pytest_collection_modifyitems, pytest_configure  # noqa: F401 (pytest finds them here)
+from together import pytest_xdist_make_scheduler  # noqa: F401 (likewise)
 
 import world
 

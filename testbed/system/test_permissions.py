@@ -1,7 +1,8 @@
 """Each action of each statement of the shipped policy is taken away from a user of its own: the object names what it misses.
 
 Every row is a SwarmCluster with credentials of its own (spec.provider.ec2.credentials). All of them are there at once, with
-instances that have no hosts, and go when their users have the whole policy again. docs/aws.md has the table.
+instances that have no hosts, and go when their users have the whole policy again: so one worker runs them all (together.py).
+docs/aws.md has the table.
 """
 import copy
 import json
@@ -12,8 +13,6 @@ import pytest
 import world
 from world import asked, cluster, kubectl, until
 
-# They share their rows.
-pytestmark = pytest.mark.xdist_group("permissions")
 REPOSITORY = Path(__file__).resolve().parents[2]
 SHIPPED = json.loads((REPOSITORY / "deploy" / "iam-policy.json").read_text())
 # When the operator asks for an action: at once, unless something else stands here.
