@@ -47,6 +47,12 @@ pub mod cluster {
 #[path = "../../src/cli"]
 pub mod cli {
     pub mod failure;
+    pub mod hosts {
+        pub mod route;
+        pub mod ssh_config {
+            pub mod said;
+        }
+    }
     pub mod output {
         pub mod path;
     }
@@ -69,6 +75,33 @@ pub mod cli {
         }
         pub mod top {
             pub mod node;
+        }
+    }
+}
+
+#[path = "../../src/host"]
+pub mod host {
+    pub mod known_hosts {
+        pub mod text;
+    }
+
+    use base64::{Engine as _, engine::general_purpose::STANDARD};
+
+    /// A host key of ed25519, by its letters. It is as hard to please as the library, which takes one blank between two words.
+    #[derive(Clone, Debug, PartialEq, Eq)]
+    pub struct HostPin(pub String);
+
+    impl HostPin {
+        pub fn from_openssh(line: &str) -> Result<Self, String> {
+            let mut words = line.trim().split(' ');
+            let (Some("ssh-ed25519"), Some(key)) = (words.next(), words.next()) else { return Err(line.to_owned()) };
+            let bytes = STANDARD.decode(key).map_err(|error| error.to_string())?;
+            let head = b"\0\0\0\x0bssh-ed25519\0\0\0\x20";
+            if bytes.len() == head.len() + 32 && bytes.starts_with(head) {
+                Ok(Self(format!("ssh-ed25519 {key}")))
+            } else {
+                Err(line.to_owned())
+            }
         }
     }
 }

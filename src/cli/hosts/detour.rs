@@ -6,8 +6,8 @@ use futures::future::join_all;
 use tokio::sync::Semaphore;
 
 use super::{
-    jump::Route,
     reach::{Known, addresses},
+    route::Route,
 };
 use crate::{
     api::{NodeStatus, SwarmCluster, secret_key},

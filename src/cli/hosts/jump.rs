@@ -1,8 +1,9 @@
 //! Which hosts are gone through on the way to a cluster's hosts, and how to log in there.
 
-use std::{fmt, str::FromStr};
-
-use super::ssh_config::{SshConfig, SshConfigs};
+use super::{
+    route::{Route, Stop},
+    ssh_config::{SshConfig, SshConfigs},
+};
 use crate::{
     cli::{
         failure::{Failure, exit},
@@ -22,73 +23,6 @@ pub struct HostArgs {
     /// else ProxyJump of ~/.ssh/config]
     #[arg(short = 'J', long, global = true, value_name = "[USER@]HOST[:PORT],…", hide_short_help = true)]
     pub jump: Option<Route>,
-}
-
-/// The hosts to go through, the first of them from here; none for no detour.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Route(Vec<Stop>);
-
-/// A host as somebody named it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Stop {
-    user: Option<String>,
-    host: String,
-    port: Option<u16>,
-}
-
-impl FromStr for Route {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        if text.trim().eq_ignore_ascii_case("none") {
-            return Ok(Self::default());
-        }
-        text.split(',').map(|stop| stop.trim().parse()).collect::<Result<_, _>>().map(Self)
-    }
-}
-
-impl FromStr for Stop {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong =
-            || format!("{text:?} is no jump host: write [USER@]HOST[:PORT], such as me@bastion.example.com:2222");
-        let bare = text.strip_prefix("ssh://").unwrap_or(text).trim_end_matches('/');
-        let (user, place) = match bare.rsplit_once('@') {
-            Some((user, place)) => (Some(user), place),
-            None => (None, bare),
-        };
-        let (host, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-            Some((host, "")) => (host, None),
-            Some((host, rest)) => (host, Some(rest.strip_prefix(':').ok_or_else(wrong)?)),
-            // More colons than one are those of an IPv6 address.
-            None if place.matches(':').count() > 1 => (place, None),
-            None => place.split_once(':').map_or((place, None), |(host, port)| (host, Some(port))),
-        };
-        let port = port.map(|port| port.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(wrong)).transpose()?;
-        // What is handed on to ssh must be neither an option nor anything else than a name.
-        let is_name = |name: &str| {
-            name.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':')
-                && name.chars().all(|c| c.is_ascii_alphanumeric() || ".-_:%\\+".contains(c))
-        };
-        if !is_name(host) || user.is_some_and(|user| !is_name(user)) {
-            return Err(wrong());
-        }
-        Ok(Self { user: user.map(str::to_owned), host: host.to_owned(), port })
-    }
-}
-
-impl fmt::Display for Stop {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(user) = &self.user {
-            write!(f, "{user}@")?;
-        }
-        match self.port {
-            Some(port) if self.host.contains(':') => write!(f, "[{}]:{port}", self.host),
-            Some(port) => write!(f, "{}:{port}", self.host),
-            None => f.write_str(&self.host),
-        }
-    }
 }
 
 impl Route {
@@ -192,19 +126,6 @@ mod tests {
 
     #[test]
     fn jump_hosts_are_written_as_for_ssh() {
-        let stop =
-            |user: Option<&str>, host: &str, port| Stop { user: user.map(str::to_owned), host: host.to_owned(), port };
-        for (text, stops) in [
-            ("bastion", vec![stop(None, "bastion", None)]),
-            ("me@bastion.example.com:2222", vec![stop(Some("me"), "bastion.example.com", Some(2222))]),
-            ("a, me@b:22", vec![stop(None, "a", None), stop(Some("me"), "b", Some(22))]),
-            ("[fd00::1]:2200", vec![stop(None, "fd00::1", Some(2200))]),
-            ("fd00::1", vec![stop(None, "fd00::1", None)]),
-            ("ssh://me@b:23/", vec![stop(Some("me"), "b", Some(23))]),
-            ("None", vec![]),
-        ] {
-            assert_eq!(text.parse(), Ok(Route(stops)), "{text}");
-        }
         for (text, shown, words, listed) in [
             ("me@b", "me@b", "me@b", "-J me@b c"),
             ("me@b:2222", "me@b:2222", "ssh://me@b:2222", "-J me@b:2222 c"),
@@ -218,9 +139,6 @@ mod tests {
                 HostSeed::generate().host_key(&HostId { cluster: String::new(), slot: String::new(), incarnation: 0 });
             let before = Jump { name: text.to_owned(), ..Jump::given("b", 22, "me", pin.pin(), ClientKey::generate()) };
             assert_eq!(for_ssh(&[before], "c"), listed);
-        }
-        for wrong in ["", "a,", "-oProxyCommand=x", "me@-x", "a b", "a:0", "a:x", "@a", "a;b", "$(a)", "[::1]22"] {
-            assert!(wrong.parse::<Route>().is_err(), "{wrong}");
         }
     }
 

@@ -6,6 +6,7 @@ mod jump;
 pub mod nodes;
 mod reach;
 mod remedy;
+mod route;
 mod ssh_command;
 mod ssh_config;
 

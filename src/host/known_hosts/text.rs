@@ -59,14 +59,14 @@ pub fn known_host(text: &str, address: &str, port: u16) -> Result<HostPin, Known
         let Some((names, key)) = line.split_once(char::is_whitespace) else { continue };
         hashed |= names.starts_with('|');
         if marker == Some("@revoked") {
-            revoked.extend(HostPin::from_openssh(key.trim()));
+            revoked.extend(key_of(key));
         }
         // A certificate authority signs keys, and is none of a host's.
         if marker.is_some() || !names.split(',').any(|n| n.eq_ignore_ascii_case(&name)) {
             continue;
         }
         named = true;
-        found = found.or_else(|| HostPin::from_openssh(key.trim()).ok());
+        found = found.or_else(|| key_of(key));
     }
     match found {
         Some(pin) if revoked.contains(&pin) => Err(KnownHostError::Revoked(name)),
@@ -75,6 +75,13 @@ pub fn known_host(text: &str, address: &str, port: u16) -> Result<HostPin, Known
         None if hashed => Err(KnownHostError::Hashed(name)),
         None => Err(KnownHostError::Unknown(name)),
     }
+}
+
+/// The key at the end of a line. Between its words may be any blanks, as ssh itself reads them.
+fn key_of(words: &str) -> Option<HostPin> {
+    let mut words = words.split_whitespace();
+    let (kind, key) = (words.next()?, words.next()?);
+    HostPin::from_openssh(&format!("{kind} {key}")).ok()
 }
 
 #[cfg(test)]
@@ -104,6 +111,16 @@ mod tests {
         }
         let hashed = format!("|1|F1E1KeoE/eEWhi10WpGv4OdiO6Y=|3988QV0VE8wmZL7suNrYQLITLCg= {A}");
         assert_eq!(known_host(&hashed, "10.0.0.5", 22), Err(KnownHostError::Hashed("10.0.0.5".to_owned())));
+    }
+
+    #[test]
+    fn blanks_of_any_kind_are_between_words() {
+        for blank in ["  ", "\t", " \t "] {
+            let [line, revoked] = ["10.0.0.5 ", "@revoked * "].map(|names| format!("{names}{A} a comment").replace(' ', blank));
+            assert_eq!(known_host(&line, "10.0.0.5", 22), Ok(HostPin::from_openssh(A).unwrap()), "{line:?}");
+            let both = format!("10.0.0.5 {A}\n{revoked}\r\n");
+            assert_eq!(known_host(&both, "10.0.0.5", 22), Err(KnownHostError::Revoked("10.0.0.5".to_owned())), "{both:?}");
+        }
     }
 
     #[test]
