@@ -27,7 +27,9 @@ pub struct Surroundings {
 
 /// What is to be a proxy, and is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{source_name} is {value:?}, which is no address of a proxy: write one such as http://proxy.example.com:3128 or socks5://proxy.example.com:1080")]
+#[error(
+    "{source_name} is {value:?}, which is no address of a proxy: write one such as http://proxy.example.com:3128 or socks5://proxy.example.com:1080"
+)]
 pub struct NoAddress {
     /// Who says it.
     source_name: String,
@@ -72,7 +74,8 @@ impl Surroundings {
     /// The entries of `NO_PROXY` that count at the server's port, without it.
     fn apart(&self, server: &Uri) -> String {
         let port = server.port_u16().unwrap_or(if server.scheme_str() == Some("http") { 80 } else { 443 });
-        let entries = self.none.as_ref().map_or("", |(_, value)| value).split(',').map(str::trim).filter(|e| !e.is_empty());
+        let entries =
+            self.none.as_ref().map_or("", |(_, value)| value).split(',').map(str::trim).filter(|e| !e.is_empty());
         let of_port = |entry: &str| match entry.rsplit_once(':') {
             // More colons than one are those of an IPv6 address, unless it is in brackets.
             Some((name, at)) if !name.contains(':') || name.ends_with(']') => match at.parse::<u16>() {
@@ -265,8 +268,12 @@ mod tests {
 
     #[test]
     fn what_is_no_address_is_refused_where_it_counts_and_shows_no_credentials() {
-        let of = |value: &str| Surroundings { https: Some(("https_proxy".to_owned(), value.to_owned())), ..Surroundings::default() };
-        let (there, here): (Uri, Uri) = ("https://k8s.example.com".parse().unwrap(), "https://127.0.0.1:6443".parse().unwrap());
+        let of = |value: &str| Surroundings {
+            https: Some(("https_proxy".to_owned(), value.to_owned())),
+            ..Surroundings::default()
+        };
+        let (there, here): (Uri, Uri) =
+            ("https://k8s.example.com".parse().unwrap(), "https://127.0.0.1:6443".parse().unwrap());
         for (value, shown) in [
             ("http://pro xy:3128", "http://pro xy:3128"),
             ("http://me:secret@pro xy:3128", "http://…@pro xy:3128"),
@@ -280,12 +287,17 @@ mod tests {
             ("ftp://me:secret@proxy:21", "ftp://…@proxy:21"),
         ] {
             let refused = of(value).proxy(&there, None).unwrap_err().to_string();
-            assert!(refused.starts_with(&format!("https_proxy is {shown:?}")) && !refused.contains("secret"), "{refused}");
+            assert!(
+                refused.starts_with(&format!("https_proxy is {shown:?}")) && !refused.contains("secret"),
+                "{refused}"
+            );
             let said = Surroundings::default().proxy(&there, Some(value)).unwrap_err().to_string();
             assert!(said.starts_with(&format!("proxy-url of the kubeconfig is {shown:?}")), "{said}");
             assert_eq!(of(value).proxy(&here, None), Ok(None), "none leads there: {value}");
         }
-        for value in ["http://[fd00::1]:3128", "http://[fd00::1]", "HTTP://proxy", "https://me:p%40@proxy:443/", "proxy"] {
+        for value in
+            ["http://[fd00::1]:3128", "http://[fd00::1]", "HTTP://proxy", "https://me:p%40@proxy:443/", "proxy"]
+        {
             assert!(of(value).proxy(&there, None).unwrap().is_some(), "{value}");
         }
     }

@@ -125,7 +125,11 @@ mod tests {
         assert_eq!(of(&run.spec, &pytest, &[]).unwrap(), ["tests", "-v", "-k", "a or b"]);
         assert_eq!(of(&run.spec, &pytest, &[failed("b")]).unwrap(), ["tests", "-v", "-k", "b"]);
         let silent = image(None, &["Services", "--disruptive"]);
-        assert_eq!(of(&run.spec, &silent, &[]).unwrap(), ["--disruptive", "--exact", "a", "b"], "as the e2e suite takes them");
+        assert_eq!(
+            of(&run.spec, &silent, &[]).unwrap(),
+            ["--disruptive", "--exact", "a", "b"],
+            "as the e2e suite takes them"
+        );
         assert!(of(&run.spec, &image(Some("PyTest"), &[]), &[]).is_err(), "what it says is not passed over");
         run.spec.retries.filter = Some(serde_json::from_value(json!({"tool": "Jest"})).unwrap());
         assert_eq!(of(&run.spec, &pytest, &[]).unwrap(), ["tests", "-v", "-t", "(^| )(a|b)$"]);

@@ -15,8 +15,18 @@ const LABEL: usize = 4096;
 const ARGUMENTS: usize = 2 << 20;
 /// Options that take a value, as the `e2e` suite and Rust's test programs have them: what comes
 /// after one of these is no case's name.
-const WITH_VALUE: [&str; 10] =
-    ["--skip", "--shard", "--durations", "--test-threads", "--format", "--color", "--logfile", "--image", "--host", "--shuffle-seed"];
+const WITH_VALUE: [&str; 10] = [
+    "--skip",
+    "--shard",
+    "--durations",
+    "--test-threads",
+    "--format",
+    "--color",
+    "--logfile",
+    "--image",
+    "--host",
+    "--shuffle-seed",
+];
 
 /// The filter of a run: what its spec says, or else the label of its image.
 ///

@@ -128,6 +128,35 @@ fn the_shards_of_a_run_stay_as_they_are() {
     namespace.apply(&merged(&divided, &spec(json!({"cancel": true})))).unwrap();
 }
 
+/// A variable without a value was stored with an empty one once: a manifest that was applied then is applied now, too.
+#[test]
+fn a_variable_without_a_value_is_as_one_that_is_empty_and_nothing_else_is() {
+    let namespace = Namespace::new("variables");
+    let env = |name: &str, env: Value| {
+        merged(&merged(&run(), &json!({"metadata": {"name": name}})), &spec(json!({ "env": env })))
+    };
+    let of_secret = json!({"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}});
+    let (empty, none) = (json!({"name": "A", "value": ""}), json!({"name": "A"}));
+    for (name, before, now) in [("without", &empty, &none), ("with", &none, &empty)] {
+        namespace.apply(&env(name, json!([before, of_secret]))).unwrap();
+        let stored = namespace.apply(&env(name, json!([now, of_secret]))).unwrap_or_else(|e| panic!("{name}: {e}"));
+        assert_eq!(stored["spec"]["env"][0], *now, "{name}");
+        for (what, changed) in [
+            ("a value", json!([{"name": "A", "value": "1"}, of_secret])),
+            ("another name", json!([{"name": "C"}, of_secret])),
+            ("another order", json!([of_secret, now])),
+            ("one less", json!([now])),
+            ("one more", json!([now, of_secret, now])),
+            ("none", Value::Null),
+            ("another key", json!([now, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "l"}}}])),
+            ("another source", json!([now, {"name": "B", "valueFrom": {"configMapKeyRef": {"name": "s", "key": "k"}}}])),
+            ("no source", json!([now, {"name": "B"}])),
+        ] {
+            said(what, namespace.apply(&env(name, changed)), &["a run cannot be changed", "another E2ERun"]);
+        }
+    }
+}
+
 /// A matrix whose runs make their clusters.
 fn with_clusters(change: &Value) -> Value {
     let own = runs(json!({"clusterRef": null, "clusterTemplate": {"spec": cluster()["spec"]}}));

@@ -51,11 +51,14 @@ impl Shard {
     /// takes the time of as many others as run at once.
     fn by_time(self, cases: &[Case], took: &[u64], threads: u16) -> Vec<&'static str> {
         // None weighs nothing: those that take no time are dealt out as well.
-        let weight = |case: &Case, took: u64| u128::from(took.max(1)) * if case.disruptive { u128::from(threads) } else { 1 };
-        let mut cases: Vec<_> = cases.iter().zip(took).map(|(case, took)| (Reverse(weight(case, *took)), case.name)).collect();
+        let weight =
+            |case: &Case, took: u64| u128::from(took.max(1)) * if case.disruptive { u128::from(threads) } else { 1 };
+        let mut cases: Vec<_> =
+            cases.iter().zip(took).map(|(case, took)| (Reverse(weight(case, *took)), case.name)).collect();
         cases.sort_unstable();
         // With fewer cases than parts the later parts have none.
-        let mut parts: BinaryHeap<_> = (1..=self.total.min(cases.len())).map(|index| Reverse((0_u128, index))).collect();
+        let mut parts: BinaryHeap<_> =
+            (1..=self.total.min(cases.len())).map(|index| Reverse((0_u128, index))).collect();
         let mut ours = Vec::new();
         for (Reverse(weight), name) in cases {
             let Some(mut least) = parts.peek_mut() else { break };
@@ -198,9 +201,12 @@ mod tests {
     fn even(names: &[&'static str], durations: &Durations, dealt: &[BTreeSet<&'static str>], world: usize) {
         let all = cases(names);
         let Some(took) = durations.of(&all) else { return };
-        let weight = |case: &Case, took: u64| u128::from(took.max(1)) * if case.disruptive { u128::from(THREADS) } else { 1 };
+        let weight =
+            |case: &Case, took: u64| u128::from(took.max(1)) * if case.disruptive { u128::from(THREADS) } else { 1 };
         let weights: Vec<_> = all.iter().zip(took).map(|(case, took)| (case.name, weight(case, took))).collect();
-        let load = |part: &BTreeSet<&str>| weights.iter().filter(|(name, _)| part.contains(name)).map(|(_, w)| w).sum::<u128>();
+        let load = |part: &BTreeSet<&str>| {
+            weights.iter().filter(|(name, _)| part.contains(name)).map(|(_, w)| w).sum::<u128>()
+        };
         let least = dealt.iter().map(load).min().unwrap_or(0);
         for part in dealt {
             let lightest = weights.iter().filter(|(name, _)| part.contains(name)).map(|(_, w)| *w).min().unwrap_or(0);

@@ -3,7 +3,9 @@
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::ResourceExt;
 
-use crate::api::{AttemptStatus, BalancedBy, ClusterCost, E2ERun, MadeRun, NodeState, Phase, SwarmCluster, reason, type_};
+use crate::api::{
+    AttemptStatus, BalancedBy, ClusterCost, E2ERun, MadeRun, NodeState, Phase, SwarmCluster, reason, type_,
+};
 use crate::cli::{
     Context,
     failure::Failure,

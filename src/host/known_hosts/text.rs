@@ -116,10 +116,15 @@ mod tests {
     #[test]
     fn blanks_of_any_kind_are_between_words() {
         for blank in ["  ", "\t", " \t "] {
-            let [line, revoked] = ["10.0.0.5 ", "@revoked * "].map(|names| format!("{names}{A} a comment").replace(' ', blank));
+            let [line, revoked] =
+                ["10.0.0.5 ", "@revoked * "].map(|names| format!("{names}{A} a comment").replace(' ', blank));
             assert_eq!(known_host(&line, "10.0.0.5", 22), Ok(HostPin::from_openssh(A).unwrap()), "{line:?}");
             let both = format!("10.0.0.5 {A}\n{revoked}\r\n");
-            assert_eq!(known_host(&both, "10.0.0.5", 22), Err(KnownHostError::Revoked("10.0.0.5".to_owned())), "{both:?}");
+            assert_eq!(
+                known_host(&both, "10.0.0.5", 22),
+                Err(KnownHostError::Revoked("10.0.0.5".to_owned())),
+                "{both:?}"
+            );
         }
     }
 

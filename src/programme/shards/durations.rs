@@ -3,11 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::{
-    api::core::v1::ConfigMap,
-    apimachinery::pkg::apis::meta::v1::OwnerReference,
-    jiff::Timestamp,
-};
+use k8s_openapi::{api::core::v1::ConfigMap, apimachinery::pkg::apis::meta::v1::OwnerReference, jiff::Timestamp};
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{DeleteParams, ListParams, ObjectMeta, PostParams, Preconditions},
@@ -96,7 +92,9 @@ struct Last(BTreeMap<(Timestamp, String), E2ERun>);
 
 impl Last {
     fn take(&mut self, past: E2ERun) {
-        let Some(status) = past.with_cases().filter(|status| status.results.is_some() && !past.was_cut_off()) else { return };
+        let Some(status) = past.with_cases().filter(|status| status.results.is_some() && !past.was_cut_off()) else {
+            return;
+        };
         let Some(ended) = status.finished_at.as_ref().map(|at| at.0) else { return };
         self.0.insert((ended, past.name_any()), past);
         if self.0.len() > RUNS {
@@ -117,7 +115,12 @@ async fn keep(client: &Client, run: &E2ERun, by: BalancedBy, table: String) -> R
             Ok(_) => return Ok(by),
             Err(kube::Error::Api(refused)) if refused.code == 409 => {}
             Err(kube::Error::Api(refused)) if (400..500).contains(&refused.code) && refused.code != 429 => {
-                tracing::warn!(run = run.name_any(), name, error = refused.message, "durations of cases cannot be kept");
+                tracing::warn!(
+                    run = run.name_any(),
+                    name,
+                    error = refused.message,
+                    "durations of cases cannot be kept"
+                );
                 return Ok(BalancedBy::default());
             }
             Err(error) => return Err(error),

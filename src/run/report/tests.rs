@@ -55,8 +55,14 @@ fn stored(status: E2ERunStatus) -> E2ERunStatus {
 fn what_has_not_changed_is_not_written() {
     let running = ContainerState::Running;
     let exit = Exit { ran: SignedDuration::from_millis(3_500), code: 1, out_of_memory: false, error: None };
-    let container =
-        Container { id: "c1".into(), state: ContainerState::Exited(exit), image: None, attempt: 1, filter: None, started: Vec::new() };
+    let container = Container {
+        id: "c1".into(),
+        state: ContainerState::Exited(exit),
+        image: None,
+        attempt: 1,
+        filter: None,
+        started: Vec::new(),
+    };
     let end = End {
         counts: Some(Counts { passed: 1, failed: 1, skipped: 0, flaky: 0, quarantined: 0 }),
         container: Some((host(), container)),
