@@ -1,18 +1,22 @@
 //! Spot instances that EC2 takes back. It says so two minutes ahead at most, and that time is used: a successor is
 //! launched at once, beside whatever else is being replaced and over the budget of updates, since the machine goes in any
 //! case; it takes over and the other one drains as after any change of the spec. What is not done half a minute
-//! before the end is not waited for: a worker gives up its tasks then, a manager whose successor votes its vote, and what is
-//! left EC2 ends.
+//! before the end is not waited for: a worker gives up its tasks then, and what is left EC2 ends. For managers the rule is: a
+//! successor first; in that half minute nobody is given a vote any more who goes, and who has one gives it up where the
+//! successor votes, or where the majority would go with those that go, whatever run is under way.
 //!
 //! That a machine is taken back is no fault of its slot: nothing of it counts as a loss.
 
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
-use super::{Pass, Wait};
+use super::{
+    Pass, Wait,
+    gate::{alive, majority},
+};
 use crate::{
     api::NodeRole,
     cloud::{InstanceState, notice::AHEAD},
-    cluster::member::{Member, MemberId},
+    cluster::member::{Heard, Member, MemberId},
 };
 
 /// How long before its end a worker gives up its tasks though no successor is ready: time for tasks to stop (Docker
@@ -82,19 +86,36 @@ pub fn rescue(pass: &mut Pass<'_>) {
 
 /// Whether a worker is taken back so soon that its tasks go elsewhere now, whoever is there.
 pub fn imminent(pass: &Pass<'_>, member: &Member<'_>) -> bool {
-    let soon = |at: Timestamp| at.duration_since(pass.now) <= LAST;
     let free = pass.world.runs.is_empty() && !pass.world.kept.contains(&member.id.slot);
-    member.id.slot.role == NodeRole::Worker && free && end(pass, member).is_some_and(soon)
+    member.id.slot.role == NodeRole::Worker && free && soon(pass, member)
 }
 
-/// Whether a manager is taken back so soon that it gives up its vote now, before its tasks and whoever uses it: its
-/// successor has one, and when EC2 ends it while both vote, the majority of one voter more has to do without it.
-pub fn steps_down(pass: &Pass<'_>, member: &Member<'_>) -> bool {
+/// Whether a manager is taken back so soon that nothing of its vote waits for anything any more.
+pub fn parts(pass: &Pass<'_>, member: &Member<'_>) -> bool {
     let slot = member.id.slot;
-    let soon = |at: Timestamp| at.duration_since(pass.now) <= LAST;
-    let succeeded = || pass.members.holder(slot).is_some_and(|next| next.healthy() && next.votes().is_yes());
-    let goes = slot.role == NodeRole::Manager && !member.holds && !pass.world.kept.contains(&slot);
-    goes && end(pass, member).is_some_and(soon) && succeeded()
+    slot.role == NodeRole::Manager && !pass.world.kept.contains(&slot) && soon(pass, member)
+}
+
+/// Whether such a manager gives up its vote now, before its tasks and whoever uses it. Its successor has one: when EC2 ends
+/// it while both vote, the majority of one voter more has to do without it. Or the majority would go with it.
+pub fn steps_down(pass: &Pass<'_>, heard: &Heard<'_>, member: &Member<'_>) -> bool {
+    let next = pass.members.holder(member.id.slot).filter(|next| next.id != member.id);
+    let succeeded = next.is_some_and(|next| next.healthy() && next.votes().is_yes());
+    parts(pass, member) && (succeeded || majority_goes(pass, heard))
+}
+
+/// Whether those that answer would be no majority any more without those that are taken back in a moment, and would be one
+/// if these had no vote.
+fn majority_goes(pass: &Pass<'_>, heard: &Heard<'_>) -> bool {
+    let goes = |id: &str| pass.members.iter().any(|m| m.node.yes().is_some_and(|n| n.id == id) && soon(pass, m));
+    let voters = heard.nodes.iter().filter(|n| n.voter);
+    let stay = voters.clone().filter(|n| alive(n, heard) && !goes(&n.id)).count();
+    stay > 0 && stay < majority(voters.count())
+}
+
+/// Whether it is over in a moment.
+fn soon(pass: &Pass<'_>, member: &Member<'_>) -> bool {
+    end(pass, member).is_some_and(|at| at.duration_since(pass.now) <= LAST)
 }
 
 /// When a machine is taken back, where that was heard.

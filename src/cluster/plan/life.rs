@@ -36,6 +36,7 @@ pub fn tend(pass: &mut Pass<'_>, heard: &Heard<'_>) {
     }
     call_off(pass, heard, &doomed, gate);
     lay(pass, heard, gate);
+    part(pass, heard, &doomed, gate);
     let leaves = |pass: &Pass<'_>, m: &Member<'_>| !pass.meant(m);
     for member in pass.members.meant() {
         if leaves(pass, member) || doomed.iter().any(|(id, _)| *id == member.id) {
@@ -46,6 +47,7 @@ pub fn tend(pass: &mut Pass<'_>, heard: &Heard<'_>) {
             Known::Yes(node) if node.ready && interruption::imminent(pass, member) => {
                 drained(pass, heard, member.id, node);
             }
+            _ if interruption::parts(pass, member) => {}
             Known::Yes(node) => settle(pass, heard, member, node, gate),
             Known::No | Known::Unknown => welcome(pass, heard, member, gate),
         }
@@ -119,6 +121,28 @@ fn lay(pass: &mut Pass<'_>, heard: &Heard<'_>, gate: &mut Gate) {
             pass.take(Action::RemoveNode { via: heard.via, node: ghost.id.clone() });
         } else if ghost.role == NodeRole::Manager && gate.remove(ghost, heard).is_ok() {
             pass.take(role(heard, ghost, NodeRole::Worker));
+        }
+    }
+}
+
+/// Managers that are taken back in a moment give up their votes where that keeps the majority, and are given none.
+fn part(pass: &mut Pass<'_>, heard: &Heard<'_>, doomed: &[(MemberId, Cause)], gate: &mut Gate) {
+    let parts = |m: &&Member<'_>| pass.meant(m) && interruption::parts(pass, m) && !doomed.iter().any(|(id, _)| *id == m.id);
+    let mut parts: Vec<_> = pass.members.meant().filter(parts).collect();
+    parts.sort_by_key(|m| (m.node.yes().is_some_and(|n| n.leader), m.id));
+    for member in parts {
+        let Known::Yes(node) = member.node else { continue };
+        match (node.role, node.voter) {
+            (NodeRole::Manager, true) if interruption::steps_down(pass, heard, member) => match gate.remove(node, heard) {
+                Ok(()) => pass.take(role(heard, node, NodeRole::Worker)),
+                Err(why) => pass.waits(member.id, why),
+            },
+            (NodeRole::Manager, false) => pass.take(role(heard, node, NodeRole::Worker)),
+            // It cannot be any more, and would hold up every other change.
+            (NodeRole::Worker, true) if !gate.bears(alive(node, heard)) => {
+                pass.take(role(heard, node, NodeRole::Manager));
+            }
+            _ => {}
         }
     }
 }
@@ -198,7 +222,7 @@ fn settle(pass: &mut Pass<'_>, heard: &Heard<'_>, member: &Member<'_>, node: &No
 
 /// Out of the cluster: drained, without a vote, ended.
 fn retire(pass: &mut Pass<'_>, heard: &Heard<'_>, member: &Member<'_>, cause: Option<Cause>, gate: &mut Gate) {
-    let steps_down = interruption::steps_down(pass, member);
+    let steps_down = interruption::steps_down(pass, heard, member);
     if let Some(why) = roll::stays(pass, member).filter(|_| cause.is_none() && !steps_down) {
         return pass.waits(member.id, why);
     }

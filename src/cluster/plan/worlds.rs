@@ -25,8 +25,8 @@ struct Script {
 
 fn accident() -> impl Strategy<Value = Accident> {
     use Accident::{
-        Age, Change, Crash, CutOff, Demote, Die, Drain, Elsewhere, Forget, Freeze, Heal, Leave, Promote, Remove, Scale,
-        Skip, Stop, TakeBack, Thaw,
+        Age, Change, Crash, CutOff, Demote, Die, Drain, Elsewhere, Forget, Freeze, Heal, Leave, Promote, Remove, Run,
+        Scale, Skip, Stop, TakeBack, Thaw,
     };
     prop_oneof![
         Just(Die),
@@ -35,6 +35,7 @@ fn accident() -> impl Strategy<Value = Accident> {
         Just(Stop),
         Just(TakeBack),
         Just(TakeBack),
+        Just(Run),
         Just(Leave),
         Just(Leave),
         Just(Leave),
@@ -140,18 +141,36 @@ fn two_leave_together() -> Script {
     Script { managers: 5, workers: 0, update, kept: None, accidents }
 }
 
+/// Of the managers of a swarm so many are taken back together during a run, and nobody succeeds them in time.
+fn taken_back_together(managers: u32, many: usize) -> Script {
+    let update = UpdateSpec { max_surge: 1, max_unavailable: 0 };
+    let mut accidents = vec![(Accident::Run, 0, 0)];
+    accidents.extend((0..many).map(|nth| (Accident::TakeBack, nth, 0)));
+    // None of those that are launched ever becomes an engine.
+    accidents.push((Accident::Change(sim::BAD), 0, 40));
+    Script { managers, workers: 1, update, kept: None, accidents }
+}
+
+#[test]
+fn those_that_are_taken_back_leave_a_majority_behind() {
+    for (managers, many) in [(3, 1), (3, 2), (5, 2), (5, 3), (5, 4), (7, 6)] {
+        let lived = live(&taken_back_together(managers, many), None);
+        assert_eq!(lived, Ok(()), "{many} of {managers}");
+    }
+}
+
 #[test]
 fn planted_bugs_are_found() {
     use proptest::{strategy::ValueTree, test_runner::TestRunner};
     let mut runner = TestRunner::deterministic();
     let scripts: Vec<_> = (0..1_000).map(|_| script().new_tree(&mut runner).unwrap().current()).collect();
-    let together = two_leave_together();
+    let together = [two_leave_together(), taken_back_together(3, 2)];
     for bug in bugs::ALL {
         // By the bug, and not by something that is wrong without it.
         let finds = |script: &&_| live(script, Some(bug)).is_err() && live(script, None).is_ok();
         let first = FOUND_BY.iter().find(|(rare, _)| *rare == bug).map(|(_, world)| &scripts[*world]);
         assert!(
-            first.into_iter().chain([&together]).chain(&scripts).find(finds).is_some(),
+            first.into_iter().chain(&together).chain(&scripts).find(finds).is_some(),
             "{bug:?} is found by no world"
         );
     }

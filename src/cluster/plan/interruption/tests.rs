@@ -117,6 +117,91 @@ fn a_manager_gives_up_its_vote_before_its_end_whoever_uses_it() {
     assert_eq!(plan(&spec, &world, at(92)).actions, [drain]);
 }
 
+/// So many managers, all well.
+fn managers(count: u32) -> (SwarmClusterSpec, World) {
+    let (mut spec, mut world) = whole();
+    spec.managers = count;
+    for slot in (1..count).map(|index| format!("m{index}")) {
+        let id = format!("{slot}.0");
+        world.instances.as_mut().unwrap().push(instance(&slot, 0, InstanceState::Running));
+        world.hosts.insert(member(&id), engine(LocalState::Active, Some(&id), true));
+        world.nodes.as_mut().unwrap().push(node(&id, NodeRole::Manager));
+        world.journal.as_mut().unwrap().launches.insert(slot, launched(&spec, 0));
+    }
+    world.instances.as_mut().unwrap().iter_mut().for_each(|i| i.spot = true);
+    world.notices = world.hosts.keys().map(|id| (*id, Notice::default())).collect();
+    (spec, world)
+}
+
+#[test]
+fn managers_that_would_take_the_majority_with_them_give_up_their_votes() {
+    type Change<'a> = &'a dyn Fn(&mut World);
+    let gone = |world: &mut World, id: &str| {
+        let node = world.nodes.as_mut().unwrap().iter_mut().find(|n| n.id == id).unwrap();
+        (node.role, node.voter, node.reachable) = (NodeRole::Worker, false, false);
+    };
+    let silent = |world: &mut World, id: &str| {
+        let node = world.nodes.as_mut().unwrap().iter_mut().find(|n| n.id == id).unwrap();
+        (node.ready, node.reachable) = (false, false);
+    };
+    // How many managers there are, which of them are taken back and in how many seconds, what else is so, and who gives up its
+    // vote in this pass: one at a time, the leader (m0) last.
+    type Row<'a> = (&'a str, u32, &'a [(&'a str, i64)], Change<'a>, &'a [&'a str]);
+    let table: [Row<'_>; 14] = [
+        ("one of three", 3, &[("m1", 20)], &|_| {}, &[]),
+        ("two of three", 3, &[("m0", 20), ("m1", 20)], &|_| {}, &["m1.0"]),
+        ("there is time for their successors", 3, &[("m0", 31), ("m1", 31)], &|_| {}, &[]),
+        ("the other one stays for longer", 3, &[("m0", 20), ("m1", 60)], &|_| {}, &[]),
+        ("a run is under way", 3, &[("m0", 20), ("m1", 20)], &|w| w.runs = vec!["nightly".into()], &["m1.0"]),
+        ("the next one", 3, &[("m0", 15), ("m1", 15)], &|w| gone(w, "m1.0"), &["m0.0"]),
+        (
+            "both have, and are given none again",
+            3,
+            &[("m0", 10), ("m1", 10)],
+            &|w| {
+                gone(w, "m0.0");
+                gone(w, "m1.0");
+                w.manager = Some(member("m2.0"));
+            },
+            &[],
+        ),
+        ("all of them", 3, &[("m0", 20), ("m1", 20), ("m2", 20)], &|_| {}, &[]),
+        ("the only one", 1, &[("m0", 20)], &|_| {}, &[]),
+        ("a person keeps one", 3, &[("m0", 20), ("m1", 20)], &|w| _ = w.kept.insert(member("m1.0").slot), &["m0.0"]),
+        ("who would stay does not answer", 3, &[("m0", 20), ("m1", 20)], &|w| silent(w, "m2.0"), &[]),
+        ("two of five", 5, &[("m1", 20), ("m2", 20)], &|_| {}, &[]),
+        ("two of five, and a third is dead", 5, &[("m1", 20), ("m2", 20)], &|w| silent(w, "m4.0"), &["m1.0"]),
+        ("three of five", 5, &[("m1", 20), ("m2", 20), ("m3", 20)], &|_| {}, &["m1.0"]),
+    ];
+    for (what, count, taken, change, demoted) in table {
+        let (spec, mut world) = managers(count);
+        for (slot, seconds) in taken {
+            world.notices.insert(member(&format!("{slot}.0")), told(*seconds));
+        }
+        change(&mut world);
+        let plan = plan(&spec, &world, NOW);
+        let roles = plan.actions.iter().filter_map(|a| match a {
+            Action::Update { node, role: Some(role), .. } => Some((node.as_str(), *role)),
+            _ => None,
+        });
+        let wanted: Vec<_> = demoted.iter().map(|id| (*id, NodeRole::Worker)).collect();
+        assert_eq!(roles.collect::<Vec<_>>(), wanted, "{what}: {plan:?}");
+    }
+}
+
+#[test]
+fn nobody_is_given_a_vote_who_is_taken_back_in_a_moment() {
+    // Of three managers the last one has not joined; with a second vote the first one could not be without it.
+    let join = |seconds: i64| {
+        let (spec, mut world) = managers(2);
+        world.hosts.insert(member("m1.0"), engine(LocalState::Inactive, None, false));
+        world.nodes.as_mut().unwrap().retain(|n| n.id != "m1.0");
+        world.notices.insert(member("m1.0"), told(seconds));
+        plan(&spec, &world, NOW).actions.iter().any(|a| matches!(a, Action::Join { .. }))
+    };
+    assert_eq!([60, 31, 30, 1].map(join), [true, true, false, false]);
+}
+
 #[test]
 fn who_is_taken_back_and_what_is_done_about_it() {
     type Change<'a> = &'a dyn Fn(&mut SwarmClusterSpec, &mut World);

@@ -77,10 +77,12 @@ pub enum Bug {
     EndOnNotice,
     /// More machines come beside the others than there is room for.
     SurgeWithoutBound,
+    /// Who is taken back keeps its vote to the end.
+    VoteToTheEnd,
 }
 
 /// All of them.
-pub const ALL: [Bug; 32] = [
+pub const ALL: [Bug; 33] = [
     Bug::RejoinAtOnce,
     Bug::JoinWithoutMargin,
     Bug::RolesAtOnce,
@@ -113,6 +115,7 @@ pub const ALL: [Bug; 32] = [
     Bug::DrainOnNotice,
     Bug::EndOnNotice,
     Bug::SurgeWithoutBound,
+    Bug::VoteToTheEnd,
 ];
 
 impl Bug {
@@ -257,6 +260,11 @@ impl Bug {
                 let goes = members.holders().filter(|m| m.ends.is_yes());
                 let ends: Vec<_> = goes.map(|m| Action::Terminate(vec![m.instance.id.clone()])).collect();
                 plan.actions.extend(ends);
+            }
+            Self::VoteToTheEnd => {
+                let goes = |id: &str| members.iter().any(|m| m.ends.is_yes() && m.node.yes().is_some_and(|n| n.id == id));
+                let keeps = |a: &Action| matches!(a, Action::Update { node, role: Some(NodeRole::Worker), .. } if goes(node));
+                plan.actions.retain(|a| !keeps(a));
             }
             Self::NeverUndo => {
                 let before = world.journal.iter().flat_map(|j| &j.successors);

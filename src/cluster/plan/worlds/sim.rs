@@ -10,6 +10,7 @@ use std::{
 };
 
 pub use accidents::Accident;
+use promises::LAST;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
 
 use super::{
@@ -33,8 +34,8 @@ use crate::{
     swarm::{Availability, EngineInfo, LocalState, Node},
 };
 
-/// The time from one pass to the next, in seconds.
-const STEP: i64 = 20;
+/// The time from one pass to the next, in seconds, and in the last moments of one that is taken back.
+const STEP: (i64, i64) = (20, 5);
 
 /// How many passes a world may take to converge: two hours and some more.
 const PASSES: usize = 400;
@@ -99,6 +100,10 @@ pub struct Sim {
     dies: bool,
     /// What this operator has heard of machines that are taken back.
     notices: BTreeMap<MemberId, Notice>,
+    /// A run is under way.
+    runs: bool,
+    /// For how many passes in a row all that vote answer and are reached, and one of them goes in a moment.
+    calm: u32,
 }
 
 impl Sim {
@@ -120,6 +125,8 @@ impl Sim {
             kept,
             dies: false,
             notices: BTreeMap::new(),
+            runs: false,
+            calm: 0,
         }
     }
 
@@ -184,6 +191,7 @@ impl Sim {
             deleting: self.deleting,
             looked: true,
             kept: self.kept.into_iter().collect(),
+            runs: self.runs.then(|| "nightly".to_owned()).into_iter().collect(),
             ..World::default()
         };
         for (id, machine) in self.machines.iter().filter(|(_, m)| m.state == InstanceState::Running) {
@@ -275,7 +283,11 @@ impl Sim {
 
     /// One pass of the operator.
     pub fn pass(&mut self) -> Result<Plan, String> {
-        self.now += STEP;
+        let ends = self.machines.values().filter(|m| !m.state.is_ended()).filter_map(|m| m.ends);
+        let near = ends.map(|at| at - self.now).any(|left| (1..=STEP.0 + LAST).contains(&left));
+        self.now += if near { STEP.1 } else { STEP.0 };
+        // Raft does at once what it is told.
+        self.raft();
         self.take_back()?;
         self.raft();
         let mut world = self.observe();
@@ -290,6 +302,7 @@ impl Sim {
             self.journal = Some(journal.clone());
         }
         self.count_chances(&world, &plan);
+        self.calm = if self.is_calm() { self.calm + 1 } else { 0 };
         self.machines.values_mut().filter(|m| m.state.is_ended()).for_each(|m| m.buried = true);
         let lives = if self.dies { plan.actions.len() / 2 } else { plan.actions.len() };
         if std::mem::take(&mut self.dies) {
@@ -304,6 +317,7 @@ impl Sim {
     /// Passes until nothing is left to do, or it is said why not.
     pub fn settle(&mut self) -> Result<(), String> {
         let mut last = Plan::default();
+        self.runs = false;
         for _ in 0..PASSES {
             last = self.pass()?;
             let world = self.observe();

@@ -40,6 +40,8 @@ pub enum Accident {
     Crash,
     /// An hour goes by in which nobody looks: the cloud lists what has ended no more.
     Age,
+    /// A run begins, and goes on until nothing more happens.
+    Run,
     /// Another size is asked for.
     Scale(u32, u32),
     /// Other machines are asked for.
@@ -49,7 +51,12 @@ pub enum Accident {
 impl Sim {
     /// Something happens to the nth machine that lives.
     pub fn happen(&mut self, accident: Accident, nth: usize) {
+        self.calm = 0;
         match accident {
+            Accident::Run => {
+                self.runs = true;
+                return;
+            }
             Accident::Scale(managers, workers) => {
                 (self.spec.managers, self.spec.workers) = (managers, workers);
                 return;
@@ -122,11 +129,12 @@ impl Sim {
     pub(super) fn take_back(&mut self) -> Result<(), String> {
         let due = |m: &Machine| !m.state.is_ended() && m.ends.is_some_and(|at| at <= self.now);
         let due: Vec<MemberId> = self.machines.iter().filter(|(_, m)| due(m)).map(|(id, _)| *id).collect();
+        let with: Vec<usize> = self.ours.iter().copied().filter(|swarm| self.quorum(*swarm)).collect();
         for id in due {
             self.may_be_missed(id)?;
             self.machines.get_mut(&id).unwrap().state = InstanceState::Terminated;
         }
-        Ok(())
+        with.into_iter().try_for_each(|swarm| self.may_lose_quorum(swarm))
     }
 
     /// The operator begins anew.

@@ -3,6 +3,11 @@
 use super::*;
 use crate::api::label;
 
+/// How long before its end one that is taken back goes in a moment, in seconds.
+pub(super) const LAST: i64 = 30;
+/// So many passes are enough for those that go to give up their votes, one after the other.
+const ENOUGH: u32 = 5;
+
 impl Sim {
     /// No machine of a living voter is ended, nor that of any voter while there is no quorum.
     pub(super) fn may_end(&self, instance: &str) -> Result<(), String> {
@@ -77,7 +82,7 @@ impl Sim {
             return Err(format!("{id} is drained, and a person keeps it"));
         }
         // Half a minute before it is taken back.
-        if self.machines[&id].ends.is_some_and(|at| at - self.now <= 30) {
+        if self.goes(&self.machines[&id]) {
             return Ok(());
         }
         let of_worker = |n: &str| {
@@ -105,11 +110,12 @@ impl Sim {
         if self.kept == Some(id.slot) {
             return Err(format!("{id} is demoted, and a person keeps it"));
         }
-        // Half a minute before it is taken back, where its successor votes: it is missed in any case, and with its vote so is
-        // a part of the majority.
-        let soon = self.machines[&id].ends.is_some_and(|at| at - self.now <= 30);
+        // Half a minute before it is taken back, where its successor votes, or those that stay are no majority: it is missed in
+        // any case, and with its vote so is a part of the majority.
+        let soon = self.goes(&self.machines[&id]);
         let succeeds = |n: &str| self.works(swarm, n).is_some_and(|next| next.slot == id.slot && next != id);
-        if soon && self.swarms[swarm].iter().any(|(n, m)| n != node && votes(m) && succeeds(n)) {
+        let succeeded = || self.swarms[swarm].iter().any(|(n, m)| n != node && votes(m) && succeeds(n));
+        if soon && (succeeded() || self.staying(swarm) < majority(self.votes(swarm).0)) {
             return Ok(());
         }
         let others = self.swarms[swarm].iter().filter(|(n, m)| *n != node && votes(m) && self.alive(swarm, n)).count();
@@ -120,6 +126,36 @@ impl Sim {
         } else {
             Err(format!("{others} of {wanted} managers would be left without {id}"))
         }
+    }
+
+    /// Whether a machine is taken back in a moment.
+    fn goes(&self, machine: &Machine) -> bool {
+        machine.ends.is_some_and(|at| at - self.now <= LAST)
+    }
+
+    /// How many voters answer, and are not taken back in a moment.
+    fn staying(&self, swarm: usize) -> usize {
+        let is_it = |m: &Machine, node: &str| m.node.as_ref().is_some_and(|(s, n)| *s == swarm && n == node);
+        let stays = |node: &str| !self.machines.values().any(|m| is_it(m, node) && self.goes(m));
+        self.swarms[swarm].iter().filter(|(id, n)| n.voter && self.alive(swarm, id) && stays(id)).count()
+    }
+
+    /// Whether all that vote answer and are reached, and one of them is taken back in a moment, but others are not.
+    pub(super) fn is_calm(&self) -> bool {
+        let reached = |swarm: usize, id: &str| self.works(swarm, id).is_some_and(|of| self.kept != Some(of.slot));
+        self.ours.iter().all(|swarm| {
+            let mut voters = self.swarms[*swarm].iter().filter(|(_, n)| n.voter);
+            let staying = self.staying(*swarm);
+            voters.all(|(id, _)| reached(*swarm, id)) && staying > 0 && staying < self.votes(*swarm).0
+        })
+    }
+
+    /// Those that are taken back may only take the majority with them where nothing could be done about it.
+    pub(super) fn may_lose_quorum(&self, swarm: usize) -> Result<(), String> {
+        if self.quorum(swarm) || self.calm < ENOUGH || self.votes(swarm).1 == 0 {
+            return Ok(());
+        }
+        Err(format!("in {} passes nobody that is taken back gave up its vote: {:?}", self.calm, self.votes(swarm)))
     }
 
     /// Counts the passes in which a successor of one that is taken back could have been asked for.
