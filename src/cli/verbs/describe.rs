@@ -157,7 +157,7 @@ fn of_run(printer: &Printer, run: &E2ERun, now: jiff::Timestamp) -> String {
             ("Manager", status.manager),
             ("Container", status.container_id),
             ("Results", status.results),
-            ("Balanced by", status.balanced_by.and_then(balanced)),
+            ("Balanced by", status.balanced_by.as_ref().and_then(balanced)),
         ],
     );
     text.push_str(&conditions(printer, &status.conditions, now));
@@ -177,7 +177,7 @@ fn of_run(printer: &Printer, run: &E2ERun, now: jiff::Timestamp) -> String {
 }
 
 /// By what its shards divide the cases.
-fn balanced(by: BalancedBy) -> Option<String> {
+fn balanced(by: &BalancedBy) -> Option<String> {
     (by.cases > 0).then(|| format!("how long {} cases took in {}", by.cases, by.runs.join(", ")))
 }
 
