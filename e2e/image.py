@@ -1,8 +1,10 @@
-"""Writes an image archive of one static binary, as `docker load` of every engine since 1.10 reads it.
+"""Writes the image that a Dockerfile's last stage describes as an archive, without Docker: `docker load` of every engine since 1.10 reads it,
+and so does `ctr images import`.
 
-usage: image.py BINARY OUT.tar TAG ARCHITECTURE
+usage: image.py DOCKERFILE OUT.tar TAG ARCHITECTURE NAME=FILE...
 
-Times and owners are fixed, so that the same binary gives the same image, which engines then know by its id.
+The stage is made from scratch, of files that a stage before it has built: each is given by the last part of its name there.
+Times and owners are fixed, so that the same files give the same image, which engines then know by its id.
 The archive is put in place in one step, and left alone when it is what it would be.
 """
 
@@ -10,6 +12,7 @@ import hashlib
 import io
 import json
 import os
+import shlex
 import sys
 import tarfile
 
@@ -31,16 +34,50 @@ def tar(files):
     return buffer.getvalue()
 
 
-def image(binary, tag, architecture):
-    layer = tar([("e2e", binary, 0o755)])
+def last_stage(dockerfile):
+    """The configuration of the image, and where in it each file of the build is: pairs of its name there and the path here."""
+    with open(dockerfile) as file:
+        lines = [line.strip() for line in file.read().replace("\\\n", " ").splitlines()]
+    steps = [line.split(None, 1) for line in lines if line and not line.startswith("#")]
+    begins = max(number for number, (word, _) in enumerate(steps) if word == "FROM")
+    if steps[begins][1] != "scratch":
+        sys.exit(f"image.py: the last stage of {dockerfile} is made from {steps[begins][1]}; only what is made from scratch needs no registry")
+    config, copies = {}, []
+    for word, rest in steps[begins + 1 :]:
+        words = shlex.split(rest)
+        if word == "COPY" and len(words) == 3 and words[0].startswith("--from="):
+            copies.append((words[1].rsplit("/", 1)[1], words[2].lstrip("/")))
+        elif word == "ENTRYPOINT" and rest.startswith("["):
+            config["Entrypoint"] = json.loads(rest)
+        elif word == "USER":
+            config["User"] = rest
+        elif word == "EXPOSE":
+            config["ExposedPorts"] = {port if "/" in port else f"{port}/tcp": {} for port in words}
+        elif word == "LABEL":
+            config.setdefault("Labels", {}).update(pair.split("=", 1) for pair in words)
+        else:
+            sys.exit(f"image.py: cannot do what {dockerfile} says: {word} {rest}")
+    return config, copies
+
+
+def image(dockerfile, tag, architecture, given):
+    """The archive; `given` has the path of each file by its name."""
+    config, copies = last_stage(dockerfile)
+    files = []
+    for name, path in copies:
+        if name not in given:
+            sys.exit(f"image.py: {dockerfile} copies {name}; say where it is: {name}=FILE")
+        with open(given[name], "rb") as file:
+            files.append((path, file.read(), 0o755 if f"/{path}" in config["Entrypoint"] else 0o644))
+    layer = tar(files)
     layer_id = hashlib.sha256(layer).hexdigest()
     config = {
         "architecture": architecture,
         "os": "linux",
         "created": EPOCH,
-        "config": {"Entrypoint": ["/e2e"], "ExposedPorts": {"80/tcp": {}}, "Labels": {"testkit.dev/case-filter": "Libtest"}},
+        "config": config,
         "rootfs": {"type": "layers", "diff_ids": [f"sha256:{layer_id}"]},
-        "history": [{"created": EPOCH, "created_by": "e2e/image.sh"}],
+        "history": [{"created": EPOCH, "created_by": "image.py"}],
     }
     config = json.dumps(config, sort_keys=True).encode()
     config_name = hashlib.sha256(config).hexdigest() + ".json"
@@ -53,11 +90,10 @@ def image(binary, tag, architecture):
     ])
 
 
-def main(binary_path, out, tag, architecture):
+def main(dockerfile, out, tag, architecture, *given):
     if ":" not in tag.rsplit("/", 1)[-1]:
         sys.exit(f"image.py: {tag} names no tag; write for example {tag}:latest")
-    with open(binary_path, "rb") as file:
-        archive = image(file.read(), tag, architecture)
+    archive = image(dockerfile, tag, architecture, dict(pair.split("=", 1) for pair in given))
     try:
         with open(out, "rb") as file:
             if file.read() == archive:
@@ -73,6 +109,6 @@ def main(binary_path, out, tag, architecture):
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 5:
+    if len(sys.argv) < 5 or any("=" not in pair for pair in sys.argv[5:]):
         sys.exit(__doc__)
     main(*sys.argv[1:])

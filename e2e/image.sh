@@ -41,4 +41,4 @@ if [ $profile = dev ]; then
     strip -o "$binary.stripped" "$binary"
     binary=$binary.stripped
 fi
-python3 "$here/image.py" "$binary" "$out" "$tag" "$architecture"
+python3 "$here/image.py" "$here/Dockerfile" "$out" "$tag" "$architecture" "e2e=$binary"
