@@ -9,11 +9,12 @@ from .endpoint import Endpoint
 from .errors import BedError, Ended
 from .http import unproxied
 from .kubernetes import ControlPlane
+from .node import Node
 from .process import Daemon, boot_id
 
 # A process that someone ran in the bed, such as the operator, may have something to finish.
 GUEST_ENDS_WITHIN = 15
-OWN = ("etcd", "kube-apiserver", "kube-controller-manager", "ec2")
+OWN = ("etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "ec2", "relay")
 
 
 class Bed:
@@ -42,10 +43,11 @@ class Bed:
         slot = registry.find(self.run)
         if slot is None or not self.run.is_dir():
             return []
-        return [ControlPlane(self.run, slot)] + ([] if self._kubernetes_only() else [Endpoint(self.run, slot)])
+        plane, endpoint = ControlPlane(self.run, slot, self.has_node()), Endpoint(self.run, slot)
+        return [plane] + ([] if self._kubernetes_only() else [endpoint]) + ([Node(self.run, plane, endpoint)] if self.has_node() else [])
 
-    def up(self, kubernetes_only: bool) -> list[str]:
-        """Starts what does not answer; the names of what had to be started."""
+    def up(self, kubernetes_only: bool, node: bool = False) -> list[str]:
+        """Starts what does not answer; the names of what had to be started. What the bed once had it has."""
         slot = registry.allocate(self.run)
         if self.run.is_dir() and not self._of_this_boot():
             # The machine went down under it: nothing runs, and the data was never synced.
@@ -53,10 +55,11 @@ class Bed:
         self.bin.mkdir(mode=0o700, parents=True, exist_ok=True)
         self.run.chmod(0o700)
         (self.run / "boot").write_text(boot_id())
-        kubectl = self.bin / "kubectl"
-        kubectl.unlink(missing_ok=True)
-        kubectl.symlink_to(places.kubernetes_binary("kubectl"))
-        plane = ControlPlane(self.run, slot)
+        self._link("kubectl", places.kubernetes_binary("kubectl"))
+        if node:
+            (self.run / "with-node").touch()
+            self._link("helm", places.helm())
+        plane = ControlPlane(self.run, slot, self.has_node())
         started = []
         try:
             if plane.ensure():
@@ -67,13 +70,15 @@ class Bed:
             plane.destroy()
             plane.ensure()
             started.append("Kubernetes")
-        if not kubernetes_only:
+        if not kubernetes_only or self.has_node():
             (self.run / "with-hosts").touch()
             endpoint = Endpoint(self.run, slot)
             if endpoint.ensure():
                 started.append("EC2 endpoint")
             # What the operator takes for the name of its installation, unless told another.
             users.admit(endpoint.url, plane.uid_of_namespace("kube-system"))
+            if self.has_node() and Node(self.run, plane, endpoint).ensure():
+                started.append("node")
         return started
 
     def down(self) -> bool:
@@ -155,6 +160,18 @@ class Bed:
         if name in OWN:
             raise BedError(f"{name} is the bed's own; `testbed/bed down` ends it")
         Daemon(self.run, name).stop(grace=GUEST_ENDS_WITHIN)
+
+    def _link(self, name: str, program: Path) -> None:
+        link = self.bin / name
+        link.unlink(missing_ok=True)
+        link.symlink_to(program)
+
+    def node(self) -> Node:
+        slot = self._slot()
+        return Node(self.run, ControlPlane(self.run, slot, True), Endpoint(self.run, slot))
+
+    def has_node(self) -> bool:
+        return (self.run / "with-node").exists()
 
     def _slot(self) -> registry.Slot:
         slot = registry.find(self.run)

@@ -42,7 +42,7 @@ class Finding:
 def examine(to_build: list, whats: tuple[str, ...]) -> list[Finding]:
     """`to_build`: the setup steps to come; a thing that only they need is not asked for without them. `whats`: of `setup.WHATS`."""
     names, asked = {step.name for step in to_build}, set(whats)
-    hosts, cargo = asked & {"bed", "up", "demo"}, asked & {"rust", "checks", "demo"}
+    hosts, cargo = asked & {"bed", "up", "node", "demo"}, asked & {"rust", "checks", "demo"}
     findings = [_system(), _python(needed="Python packages" in names)]
     if hosts or "Debian packages" in names:
         findings += [_root(), _debian()]

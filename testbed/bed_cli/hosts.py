@@ -6,7 +6,7 @@ import subprocess
 import urllib.parse
 from pathlib import Path
 
-from . import http
+from . import http, node
 from .beds import Bed
 from .errors import BedError
 
@@ -111,6 +111,8 @@ class Hosts:
     def _ssh(self, word: str, user: str, command: list[str]) -> list:
         """ssh with the key and the host keys that the operator keeps in the Secret of the host's cluster."""
         host = self.find(word)
+        if host["id"] == node.NAME:
+            return self.bed.node().ssh(user, command)
         tags = next(instance["tags"] for instance in self.instances() if instance["id"] == host["id"])
         namespace, _, cluster = tags.get(CLUSTER_TAG, "").partition("/")
         if not cluster:

@@ -11,10 +11,10 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _no_proxy = urllib.request.ProxyHandler({})
 
 
-def unproxied(environment) -> dict[str, str]:
-    """Variables that keep clients from asking a proxy for the bed's own servers, beside what they are kept from already."""
+def unproxied(environment, *more: str) -> dict[str, str]:
+    """Variables that keep clients from asking a proxy for the bed's own servers, and what more is named, beside what they are kept from already."""
     kept = [entry.strip() for name in ("NO_PROXY", "no_proxy") for entry in environment.get(name, "").split(",")]
-    entries = ",".join(dict.fromkeys([entry for entry in kept if entry] + list(LOOPBACK)))
+    entries = ",".join(dict.fromkeys([entry for entry in kept if entry] + [*LOOPBACK, *more]))
     return {"NO_PROXY": entries, "no_proxy": entries}
 
 

@@ -36,6 +36,8 @@ def parser() -> argparse.ArgumentParser:
     prepare.add_argument("--then", metavar="SECONDS", type=float, default=0, help="what comes after it takes so long, which belongs to the time that is left in all")
     up = verb("up", do_up, "start the bed, or repair it; nothing to do when it runs", parents=(named, engines))
     up.add_argument("--kubernetes-only", action="store_true", help="no EC2 endpoint and no hosts")
+    up.add_argument("--node", action="store_true", help="and a node of Kubernetes, so that Deployments have pods")
+    verb("node-load", do_node_load, "give the node the images of an archive, as `docker save` writes them").add_argument("archive", metavar="ARCHIVE", type=Path)
     verb("down", do_down, "end the bed and remove everything of it").add_argument("--all", action="store_true", help="every bed of this checkout")
     verb("status", do_status, "what runs and what answers; exit code 0 only for a bed that is up").add_argument("-o", dest="output", choices=("json",))
     env = verb("env", do_env, 'print shell exports, for: eval "$(testbed/bed env)"')
@@ -110,10 +112,18 @@ def do_setup(options) -> int:
 
 def do_up(options) -> int:
     bed, began = Bed(options.name), time.monotonic()
-    setup.ensure((setup.KUBERNETES if options.kubernetes_only else setup.UP,), _engines(options))
+    if options.node and options.kubernetes_only:
+        raise BedError("--node is a host, and --kubernetes-only asks for none")
+    whats = [setup.KUBERNETES if options.kubernetes_only else setup.UP] + [setup.NODE] * (options.node or bed.has_node())
+    setup.ensure(tuple(whats), _engines(options))
     with bed.locked():
-        started = bed.up(options.kubernetes_only)
+        started = bed.up(options.kubernetes_only, options.node)
     print(f"bed {bed.name!r} is up: {'started ' + ' and '.join(started) if started else 'it was already'} ({time.monotonic() - began:.1f} s)")
+    return 0
+
+
+def do_node_load(options) -> int:
+    print(Bed(options.name).node().load(options.archive))
     return 0
 
 

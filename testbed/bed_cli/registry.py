@@ -53,6 +53,10 @@ class Slot:
         return self._port(5)
 
     @property
+    def scheduler(self) -> int:
+        return self._port(6)
+
+    @property
     def net(self) -> str:
         """The hosts' addresses."""
         return f"10.{64 + self.number}.0.0/16"
@@ -68,7 +72,7 @@ class Slot:
 
     def free(self) -> bool:
         """Nobody outside the registry is in the way: another user's beds, or a network that happens to be the same."""
-        for offset in range(6):
+        for offset in range(7):
             with socket.socket() as probe:
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
                 try:

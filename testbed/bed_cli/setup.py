@@ -8,17 +8,18 @@ import sys
 
 from . import doctor, places, registry, rust
 from .errors import BedError
-from .kubernetes import COMPONENTS
+from .kubernetes import COMPONENTS, NODE_COMPONENTS
 from .progress import Progress, Step
 
 # The last one is Debian without an engine.
 ENGINES = ("28.5", "26.1", "20.10", "none")
 # What setup can be asked for. Seconds of processor are those of two cores with nothing warm.
-BED, UP, KUBERNETES, RUST, CHECKS, TOOLS, DEMO = "bed", "up", "kubernetes", "rust", "checks", "tools", "demo"
+BED, UP, KUBERNETES, NODE, RUST, CHECKS, TOOLS, DEMO = "bed", "up", "kubernetes", "node", "rust", "checks", "tools", "demo"
 WHATS = {
     BED: "what `up` needs, and the hosts' own kernel (the default)",
     UP: "what `up` needs: hosts whose own kernel is not built boot Debian's, which takes twice as long for a system call",
     KUBERNETES: "what `up --kubernetes-only` needs",
+    NODE: "what `up --node` needs beside what `up` does, and Helm",
     RUST: "the Rust toolchain, with a C compiler",
     CHECKS: "what the first stages of `make test` need: rust, and the Python packages",
     TOOLS: "helm, and what else judges the manifests of deploy/ in `make test`",
@@ -32,7 +33,7 @@ COMPILER = ("gcc", "libc6-dev", "musl-tools")
 STATIC = f"{platform.machine()}-unknown-linux-musl"
 
 PACKAGES, PYTHON, TOOLCHAIN = "Debian packages", "Python packages", "Rust toolchain"
-PROGRAMS, SUITE = "operator, plugin and suite", "image of the suite"
+PROGRAMS, SUITE, OPERATOR = "operator, plugin and suite", "image of the suite", "image of the operator"
 CONTROL_PROGRAMS, HELM, KSTATUS = "Kubernetes", "Helm", "kstatus"
 OWN_KERNEL, PREBUILT_KERNEL = "kernel of the hosts", "Debian's kernel for the hosts"
 
@@ -57,7 +58,7 @@ def ensure(whats: tuple[str, ...], engines: tuple[str, ...], then: float = 0) ->
 def missing(whats: tuple[str, ...], engines: tuple[str, ...]) -> list[Step]:
     """In the order in which they begin where they can: what others wait for, then what takes longest."""
     asked = set(whats)
-    bed, demo = asked & {BED, UP, DEMO}, DEMO in asked
+    bed, demo, node = asked & {BED, UP, NODE, DEMO}, DEMO in asked, NODE in asked
     steps = _packages(asked)
     if asked & {RUST, CHECKS, DEMO}:
         steps += toolchain()
@@ -66,31 +67,33 @@ def missing(whats: tuple[str, ...], engines: tuple[str, ...]) -> list[Step]:
     if demo:
         steps += _programs()
     if bed or KUBERNETES in asked:
-        steps += kubernetes()
-    if TOOLS in asked:
-        steps += _tools()
+        steps += kubernetes(COMPONENTS + (NODE_COMPONENTS if node else ()))
+    if TOOLS in asked or node:
+        steps += _tools(judges=TOOLS in asked)
     if bed:
         images = [step for engine in engines for step in _image(engine)]
         steps += _kernels(BED in asked, bool(images)) + images
     if demo:
         steps += _suite()
+    if demo and node:
+        steps += _operator()
     return steps
 
 
 def packages(whats: set[str]) -> set[str]:
     """The Debian packages that these need."""
     names = set()
-    if whats & {BED, UP, KUBERNETES, DEMO}:
+    if whats & {BED, UP, KUBERNETES, NODE, DEMO}:
         names |= set(CONTROL_PLANE)
     if whats & {RUST, CHECKS, DEMO}:
         names |= set(COMPILER)
     listed = dict(line.split(":") for line in (places.TESTBED / "hosts" / "packages").read_text().splitlines() if not line.startswith("#"))
-    if whats & {BED, UP, DEMO}:
+    if whats & {BED, UP, NODE, DEMO}:
         names |= set(listed["hosts"].split())
     if BED in whats:
         names |= set(listed["kernel"].split())
     # Debian's Python comes without what makes a venv.
-    if whats & {BED, UP, CHECKS, TOOLS, DEMO} and doctor.debian_python() and not importlib.util.find_spec("ensurepip"):
+    if whats & {BED, UP, NODE, CHECKS, TOOLS, DEMO} and doctor.debian_python() and not importlib.util.find_spec("ensurepip"):
         names.add("python3-venv")
     return names
 
@@ -128,21 +131,22 @@ def _python() -> list[Step]:
     return [Step(PYTHON, ["sh", "-c", script, "venv", venv, places.TESTBED / "requirements.txt", sys.executable], cpu=20, wait=5, after=(PACKAGES,))]
 
 
-def kubernetes() -> list[Step]:
-    absent = [component for component in COMPONENTS if not os.access(places.kubernetes_binary(component), os.X_OK)]
+def kubernetes(components: tuple[str, ...] = COMPONENTS) -> list[Step]:
+    absent = [component for component in components if not os.access(places.kubernetes_binary(component), os.X_OK)]
     if not absent:
         return []
     # The way of the Rust programs, crate after crate, is the longest, and much of it has work for one processor only. This one
     # has work for both at any time, so it takes what they leave: what is left of it in the end goes on at full speed.
     build = ["nice", "-n", "19", places.TESTBED / "kubernetes" / "build", places.kubernetes_built(), *absent]
-    return [Step(CONTROL_PROGRAMS, build, cpu=770, wait=15, threads=2, tail=25)]
+    cpu = 770 + 90 * bool(set(absent) & set(NODE_COMPONENTS))
+    return [Step(CONTROL_PROGRAMS, build, cpu=cpu, wait=15, threads=2, tail=25)]
 
 
-def _tools() -> list[Step]:
+def _tools(judges: bool) -> list[Step]:
     steps, helm, kstatus = [], places.helm(), places.kstatus()
     if not os.access(helm, os.X_OK):
         steps.append(Step(HELM, [places.TESTBED / "tools" / "helm", places.venv() / "bin" / "python", helm], cpu=3, wait=6, after=(PYTHON,)))
-    if not os.access(kstatus, os.X_OK):
+    if judges and not os.access(kstatus, os.X_OK):
         # Of packages that Kubernetes is made of, too: they are compiled then.
         steps.append(Step(KSTATUS, [places.TESTBED / "kstatus" / "build", kstatus], cpu=4, wait=3, after=(CONTROL_PROGRAMS,)))
     return steps
@@ -189,6 +193,12 @@ def _suite() -> list[Step]:
     """What the programs' step has built, made an image."""
     build = [places.CHECKOUT / "e2e" / "image.sh", "--quick", places.CHECKOUT / "target" / "e2e.tar"]
     return [Step(SUITE, ["env", *_variables(), *build], cpu=5, after=(PACKAGES, TOOLCHAIN, PROGRAMS, f"{PROGRAMS} again"), always=True)]
+
+
+def _operator() -> list[Step]:
+    """For the node: target/operator.tar, and its tag in target/operator.tag."""
+    script = 'cd "$1" && tag=$(testbed/node/operator-image target/bin/testkit-operator target/operator.tar) && echo "$tag" > target/operator.tag'
+    return [Step(OPERATOR, ["bash", "-c", script, "operator", places.CHECKOUT], cpu=4, after=(PYTHON, PROGRAMS, f"{PROGRAMS} again"), always=True)]
 
 
 def _variables() -> list[str]:

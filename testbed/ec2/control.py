@@ -7,7 +7,7 @@ from werkzeug.exceptions import BadRequest, HTTPException, NotFound
 from werkzeug.routing import Map, Rule
 from werkzeug.wrappers import Request, Response
 
-from . import deaths
+from . import deaths, node
 from .door import Door
 from .faults import Faults
 from .knobs import Knobs, Limits
@@ -20,6 +20,7 @@ from .users import Users
 _ROUTES = Map([
     Rule("/_bed/hosts", endpoint="hosts", methods=["GET"]),
     Rule("/_bed/hosts/<host>/<verb>", endpoint="host", methods=["POST"]),
+    Rule("/_bed/node", endpoint="node", methods=["GET", "PUT"]),
     Rule("/_bed/pair/<one>/<other>/<verb>", endpoint="pair", methods=["POST"]),
     Rule("/_bed/instances", endpoint="instances", methods=["GET"]),
     Rule("/_bed/instances/<instance>/<verb>", endpoint="instance", methods=["POST"]),
@@ -60,17 +61,21 @@ class Control:
     # -- looking ------------------------------------------------------------------------------------------------
 
     def _hosts(self, _request) -> list:
-        """Every instance that has a host, dead ones included; `pid` is null when its kernel does not run."""
+        """Every instance that has a host, dead ones included, and the node; `pid` is null when its kernel does not run."""
         found = []
         for instance in self._instances_now():
             machine = self._life.fleet.machine(instance.id)
             if machine:
-                found.append({"id": instance.id, "name": _tag(instance, "Name"), "ip": machine.port.address,
-                              "public_ip": instance.public_ip_address, "zone": instance.placement.zone, "state": instance.state, "pid": machine.pid, "boots": machine.boots,
-                              "frozen": machine.frozen, "partitioned": machine.partitioned,
-                              "faults": {"all": machine.faults.all, "peers": machine.faults.peers},
-                              "console": str(machine.folder / "console")})
-        return found
+                found.append(_seen(machine, _tag(instance, "Name"), instance.placement.zone, instance.state, instance.public_ip_address))
+        machine = self._life.node.machine()
+        return found + ([_seen(machine, node.NAME, node.ZONE, "running", None)] if machine else [])
+
+    def _node(self, request: Request) -> dict:
+        """PUT gives it a place, with the disk that it will have; what boots it is /_bed/hosts/node/reboot."""
+        with self._life.lock:
+            if request.method == "PUT":
+                _change(request, lambda wanted: self._life.node.place(wanted.get("disk")))
+            return self._life.node.told()
 
     def _instances(self, request: Request) -> list:
         everything = request.args.get("all", "0") not in ("", "0", "false")
@@ -127,6 +132,9 @@ class Control:
 
     def _machine(self, wanted: str) -> Machine:
         """By instance id, Name tag or address."""
+        machine = self._life.node.machine()
+        if machine and wanted in (machine.name, machine.port.address):
+            return machine
         for instance in reversed(self._instances_now()):
             machine = self._life.fleet.machine(instance.id)
             if machine and wanted in (instance.id, _tag(instance, "Name"), machine.port.address, instance.public_ip_address):
@@ -205,6 +213,12 @@ class Control:
             return user.as_dict()
         except ValueError as error:
             raise BadRequest(str(error)) from None
+
+
+def _seen(machine: Machine, name: str, zone: str, state: str, public: "str | None") -> dict:
+    return {"id": machine.name, "name": name, "ip": machine.port.address, "public_ip": public, "zone": zone, "state": state,
+            "pid": machine.pid, "boots": machine.boots, "frozen": machine.frozen, "partitioned": machine.partitioned,
+            "faults": {"all": machine.faults.all, "peers": machine.faults.peers}, "console": str(machine.folder / "console")}
 
 
 def _change(request: Request, change) -> dict:

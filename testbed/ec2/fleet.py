@@ -43,9 +43,9 @@ class Fleet:
         if not (self.images / f"ami-{engine}.ext4").is_file():
             raise NoImage(f"the host image for engine {engine} is not built: run `testbed/bed setup --engine {engine}`")
 
-    def create(self, instance_id: str, engine: str, port: Port, exited) -> Machine:
-        """A machine that is not booted yet."""
-        machine = Machine(instance_id, self.run, self.kernel, engine, port, exited)
+    def create(self, instance_id: str, engine: str, port: Port, exited, **more) -> Machine:
+        """A machine that is not booted yet; `more` is the Machine's."""
+        machine = Machine(instance_id, self.run, self.kernel, engine, port, exited, **more)
         with self._lock:
             self._machines[instance_id] = machine
         return machine

@@ -152,9 +152,9 @@ def _checked(protocol, first, last) -> tuple:
 # -- as the firewall takes it -------------------------------------------------------------------------------------------
 
 
-def state(network: Network, placed: list) -> State:
-    """`placed` are pairs of an instance and its host's port."""
-    hosts, groups = [], {}
+def state(network: Network, placed: list, others: tuple = ((), ())) -> State:
+    """`placed` are pairs of an instance and its host's port; `others` hosts and groups that are in no books."""
+    hosts, groups = list(others[0]), {}
     for instance, port in placed:
         nic = instance.nics[0]
         own = list(nic.group_set)
@@ -165,7 +165,7 @@ def state(network: Network, placed: list) -> State:
     return State(
         net=network.net, public=network.public, internet=network.internet, legs={vpc: network.leg(vpc) for vpc in network.vpcs},
         hosts=tuple(sorted(hosts, key=lambda host: host.tap)),
-        groups=tuple(_group(groups[known]) for known in sorted(groups)))
+        groups=(*(_group(groups[known]) for known in sorted(groups)), *others[1]))
 
 
 def _group(group: SecurityGroup) -> Group:

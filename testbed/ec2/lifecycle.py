@@ -23,6 +23,7 @@ from .fleet import Fleet
 from .groups import state
 from .knobs import Knobs
 from .network import Port
+from .node import Node
 
 CODES = {"pending": 0, "running": 16, "shutting-down": 32, "terminated": 48, "stopping": 64, "stopped": 80}
 ENDED = ("shutting-down", "terminated")
@@ -49,6 +50,7 @@ class Lifecycle:
     def __init__(self, knobs: Knobs, fleet: Fleet, lock: threading.RLock):
         self.knobs, self.fleet, self.lock = knobs, fleet, lock
         self.consoles = Consoles(knobs, fleet)
+        self.node = Node(fleet)
         self.instances: dict = {}
         # What the hosts ask for their metadata, where there are hosts (a `metadata.Metadata`).
         self.metadata = None
@@ -96,7 +98,7 @@ class Lifecycle:
         network = self.fleet.network
         if network.is_up:
             placed = [(self.instances[machine.name], machine) for machine in self.fleet.machines() if machine.name in self.instances]
-            network.filter(rules(state(network, [(instance, machine.port) for instance, machine in placed])))
+            network.filter(rules(state(network, [(instance, machine.port) for instance, machine in placed], self.node.rules())))
             zones.settle(placed)
         if self.metadata:
             self.metadata.publish()

@@ -82,10 +82,13 @@ class Faults:
 
 
 class Machine:
-    """`exited(machine)` is called when the guest ends by itself: it was powered off from within."""
+    """`exited(machine)` is called when the guest ends by itself: it was powered off from within. `disks` are files beside its
+    own one, which it may read."""
 
-    def __init__(self, name: str, run: Path, kernel: list[str], engine: str, port: Port, exited=lambda machine: None):
+    def __init__(self, name: str, run: Path, kernel: list[str], engine: str, port: Port, exited=lambda machine: None,
+                 memory: str = MEMORY, disks: tuple = ()):
         self.name, self.port = name, port
+        self._memory, self._disks = memory, disks
         self.folder = run / "hosts" / name
         self.frozen = False
         self.boots = 0
@@ -127,8 +130,9 @@ class Machine:
                 self._process = subprocess.Popen(
                     ["nsenter", f"--net={self.port.network.namespace}", "taskset", "--cpu-list", str(self._cpu),
                      *self._kernel,
-                     f"mem={MEMORY}", f"umid={self.name}", "uml_dir=uml/",
+                     f"mem={self._memory}", f"umid={self.name}", "uml_dir=uml/",
                      f"ubd0={here}/disk,{IMAGES}/ami-{self._engine}.ext4", "root=/dev/ubda", "rw",
+                     *(f"ubd{number}r={disk}" for number, disk in enumerate(self._disks, 1)),
                      # Barriers protect against a machine that loses power; ours only ever loses the guest.
                      "rootflags=nobarrier,noinit_itable", "init=/sbin/runit", "noreboot",
                      f"vec0:transport=tap,ifname={self.port.tap},depth=128,gro=1,mac={self.port.mac}",

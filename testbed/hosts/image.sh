@@ -49,6 +49,8 @@ disk() {
       options=(--customize-hook='APT_CONFIG=$MMDEBSTRAP_APT_CONFIG apt-get -qq --no-install-recommends --download-only install docker.io docker-cli'
         --customize-hook="cp \"\$1\"/var/cache/apt/archives/*.deb '$work/mirror/packages'") ;;
     20.10) packages+=,docker.io ;;
+    # What else a node of Kubernetes needs (testbed/node), which is made of this image.
+    28.5) packages+=,docker.io,docker-cli,containernetworking-plugins ;;
     *) packages+=,docker.io,docker-cli ;;
   esac
   say "unpacking Debian $suite for engine $engine"

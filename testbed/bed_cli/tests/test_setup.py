@@ -158,6 +158,18 @@ def test_what_judges_manifests_is_for_the_checks_alone(tmp_path, monkeypatch):
     assert not judges & names("tools")
 
 
+def test_a_node_takes_what_pods_need_and_helm(tmp_path, monkeypatch):
+    monkeypatch.setenv("TESTKIT_CACHE", str(tmp_path))
+    steps = {step.name: step for step in setup.missing(("node",), ("28.5",))}
+    assert setup.HELM in steps and setup.KSTATUS not in steps and {"kubelet", "kube-proxy", "kube-scheduler", "etcd"} <= set(steps[setup.CONTROL_PROGRAMS].command)
+    # What is built once more for it is what was not there.
+    for name in setup.COMPONENTS:
+        programme(places.kubernetes_built() / name)
+    [step] = [step for step in setup.missing(("node", "demo"), ("28.5",)) if step.name == setup.CONTROL_PROGRAMS]
+    assert "etcd" not in step.command and "kubelet" in step.command
+    assert setup.CONTROL_PROGRAMS not in names("demo")
+
+
 @pytest.mark.parametrize("sources, found", [
     (["http://mirror/debian-security/", "http://mirror/debian/"], "http://mirror/debian/"),
     (["http://mirror/ubuntu/"], ""),
