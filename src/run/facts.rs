@@ -30,6 +30,8 @@ pub struct Observed {
     pub passed: bool,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
+    /// This process has only begun to look: a host that it says nothing of may not have been tried yet.
+    pub fresh: bool,
     /// What was written down before it was done.
     pub record: Record,
     /// What became of keeping what its container left, as far as this process tried.

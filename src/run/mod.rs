@@ -28,7 +28,11 @@ pub mod variables;
 pub mod verdict;
 mod whole;
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use futures::{StreamExt, channel::mpsc, stream};
 use k8s_openapi::jiff::Timestamp;
@@ -99,6 +103,7 @@ pub struct Context {
     lines: Lines,
     keeper: Keeper,
     line: Line,
+    began: Instant,
 }
 
 impl Context {
@@ -113,6 +118,7 @@ impl Context {
             lines: Lines::default(),
             keeper: Keeper::default(),
             line: Line::default(),
+            began: Instant::now(),
         }
     }
 }

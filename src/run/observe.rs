@@ -23,6 +23,9 @@ use crate::{
 /// How long an engine may take to answer a question of a pass.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// For how long a process that began may be on its way to the hosts.
+const BEGINS: Duration = Duration::from_secs(30);
+
 /// Looks at everything the next step of a run depends on, and at nothing else.
 ///
 /// # Errors
@@ -38,6 +41,7 @@ pub async fn observe(context: &Context, run: &E2ERun) -> Result<Observed, kube::
             .iter()
             .find(|c| [type_::COMPLETE, type_::FAILED].contains(&c.type_.as_str()) && c.status == "True")
             .map(|c| c.last_transition_time.0),
+        fresh: context.began.elapsed() < BEGINS,
         record: Record::of(run),
         ..Observed::default()
     };

@@ -81,10 +81,14 @@ pub fn adopt(look: &Look<'_>, host: &HostId, container: &Container) -> Plan {
 fn out_of_sight(look: &Look<'_>, placed: &Placed, name: &str) -> Plan {
     let why = look.why_unseen(placed);
     let words = format!("{name} cannot be reached ({why}); the container is looked at when it can be again");
+    // Whoever has just taken over has nothing to add to what was said last, until there is a reason.
+    let untried = look.seen.fresh && look.view(placed).is_none_or(|v| v.error.is_none());
     if look.seen.record.since.contains_key(&Stage::Collecting) {
-        return unread(look, vec![], &format!("{name} cannot be reached ({why})"));
+        let why = if untried { String::new() } else { format!("{name} cannot be reached ({why})") };
+        return unread(look, vec![], &why);
     }
     let cut = match (look.cut(), look.clock(Stage::Running)) {
+        (None, Some(clock)) if untried => return Plan::wait(clock, disturbed(look), Says::Nothing, SOON * 5),
         (None, Some(clock)) => return Plan::wait(clock, disturbed(look), Says::Active(Some(words)), FALLBACK),
         (cut, _) => cut.unwrap_or(Cut::Deadline),
     };

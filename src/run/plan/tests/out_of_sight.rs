@@ -43,6 +43,30 @@ fn a_container_out_of_sight_is_lost_only_when_that_is_certain() {
     }
 }
 
+/// Who has just taken over says of no host that it cannot be reached, before that was tried: what the one before said stands.
+#[test]
+fn one_that_has_just_begun_says_nothing_of_a_host_that_it_did_not_try() {
+    type Change = fn(&mut Observed);
+    let cases: [(&str, Change, bool); 3] = [
+        ("not connected yet", |s| s.hosts.clear(), true),
+        ("connected, and not asked yet", |s| host(s, "m1").container = None, true),
+        ("refused", |s| *host(s, "m1") = HostView { error: Some("refused".into()), ..HostView::default() }, false),
+    ];
+    for (what, change, silent) in cases {
+        for stage in [Stage::Running, Stage::Collecting] {
+            let mut seen = with(&ContainerState::Running);
+            seen.record.since.insert(stage, before(1));
+            change(&mut seen);
+            for (fresh, silent) in [(true, silent), (false, false)] {
+                seen.fresh = fresh;
+                let says = plan(&spec("Never"), &seen, now()).says;
+                let nothing = matches!(says, Says::Nothing | Says::Collecting(None));
+                assert_eq!(nothing, silent, "{what}, {stage:?}, fresh: {fresh}: {says:?}");
+            }
+        }
+    }
+}
+
 /// An engine that is dead does not keep a run for ever, and what comes back too late is no pass.
 #[test]
 fn a_container_out_of_sight_has_no_more_time_than_another() {
