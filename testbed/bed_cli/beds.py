@@ -46,8 +46,8 @@ class Bed:
         plane, endpoint = ControlPlane(self.run, slot, self.has_node()), Endpoint(self.run, slot)
         return [plane] + ([] if self._kubernetes_only() else [endpoint]) + ([Node(self.run, plane, endpoint)] if self.has_node() else [])
 
-    def up(self, kubernetes_only: bool, node: bool = False) -> list[str]:
-        """Starts what does not answer; the names of what had to be started. What the bed once had it has."""
+    def up(self, kubernetes_only: bool, node: bool = False, archives: tuple[Path, ...] = ()) -> list[str]:
+        """Starts what does not answer; the names of what had to be started. What the bed once had it has. `archives` are of images for the node."""
         slot = registry.allocate(self.run)
         if self.run.is_dir() and not self._of_this_boot():
             # The machine went down under it: nothing runs, and the data was never synced.
@@ -77,7 +77,7 @@ class Bed:
                 started.append("EC2 endpoint")
             # What the operator takes for the name of its installation, unless told another.
             users.admit(endpoint.url, plane.uid_of_namespace("kube-system"))
-            if self.has_node() and Node(self.run, plane, endpoint).ensure():
+            if self.has_node() and Node(self.run, plane, endpoint).ensure(archives):
                 started.append("node")
         return started
 

@@ -28,6 +28,8 @@ COMPILES = 300
 MEMORY, MEMORY_NEW = 3, 8
 # GiB of it in files: what five hosts have used, at 700 MB each at the most.
 SHARED = 3
+# GiB more of both where there is a node, which has 1500 MB at the most.
+NODE = 1
 
 
 @dataclass(frozen=True)
@@ -49,9 +51,9 @@ def examine(to_build: list, whats: tuple[str, ...]) -> list[Finding]:
     if any(step.debian for step in to_build):
         findings.append(_mirror())
     if hosts:
-        findings += [_tun(), _nftables(), _kernel("bed" in asked), _shared_memory()]
+        findings += [_tun(), _nftables(), _kernel("bed" in asked), _shared_memory("node" in asked)]
     if hosts or "kubernetes" in asked:
-        findings += [_memory(to_build), _disk(to_build)]
+        findings += [_memory(to_build, "node" in asked), _disk(to_build)]
     if names & {"Kubernetes", "kstatus"}:
         findings.append(_go())
     if cargo:
@@ -119,17 +121,18 @@ def _mirror() -> Finding:
     return Finding("Debian mirror", found, "" if asked.returncode == 0 else remedy)
 
 
-def _shared_memory() -> Finding:
+def _shared_memory(node: bool) -> Finding:
     """The hosts' memory is files there, which are executed."""
     try:
         found = os.statvfs("/dev/shm")
     except OSError as error:
         return Finding("/dev/shm", error.strerror, "the hosts' memory is there: mount -t tmpfs tmpfs /dev/shm")
     size = found.f_blocks * found.f_frsize / GIB
-    lacks = [f"{size:.1f} GiB"] * (size < SHARED) + ["noexec"] * bool(found.f_flag & os.ST_NOEXEC)
+    needed, who = (SHARED + NODE, "five and a node") if node else (SHARED, "five")
+    lacks = [f"{size:.1f} GiB"] * (size < needed) + ["noexec"] * bool(found.f_flag & os.ST_NOEXEC)
     return Finding("/dev/shm", ", ".join(lacks) or f"{size:.1f} GiB", "" if not lacks else
-                   f"the hosts' memory is there, {SHARED} GiB for five, and is executed: mount -o remount,exec,size={SHARED + 1}G /dev/shm; a container "
-                   f"is started with --shm-size {SHARED + 1}g, and has to be allowed that mount")
+                   f"the hosts' memory is there, {needed} GiB for {who}, and is executed: mount -o remount,exec,size={needed + 1}G /dev/shm; a container "
+                   f"is started with --shm-size {needed + 1}g, and has to be allowed that mount")
 
 
 def _tun() -> Finding:
@@ -158,10 +161,10 @@ def _kernel(own: bool) -> Finding:
     return Finding("hosts' kernel", "Debian's; `testbed/bed setup` builds their own, twice as fast at system calls, for beds that start after that")
 
 
-def _memory(to_build: list) -> Finding:
+def _memory(to_build: list, node: bool) -> Finding:
     fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     available = int(fields["MemAvailable"].split()[0]) / (1 << 20)
-    needed, who = (MEMORY_NEW, "the compilers") if any(step.cpu > COMPILES for step in to_build) else (MEMORY, "five hosts and the control plane")
+    needed, who = (MEMORY_NEW, "the compilers") if any(step.cpu > COMPILES for step in to_build) else (MEMORY + NODE * node, "five hosts and the control plane" + " and a node" * node)
     return Finding("memory", f"{available:.1f} GiB available",
                    "" if available >= needed else f"{who} need {needed} GiB: end something, or use a larger machine")
 

@@ -37,6 +37,7 @@ def parser() -> argparse.ArgumentParser:
     up = verb("up", do_up, "start the bed, or repair it; nothing to do when it runs", parents=(named, engines))
     up.add_argument("--kubernetes-only", action="store_true", help="no EC2 endpoint and no hosts")
     up.add_argument("--node", action="store_true", help="and a node of Kubernetes, so that Deployments have pods")
+    up.add_argument("--load", action="append", default=[], metavar="ARCHIVE", type=Path, help="with --node: images that it has when it is up, as of `node-load`; may be repeated")
     verb("node-load", do_node_load, "give the node the images of an archive, as `docker save` writes them").add_argument("archive", metavar="ARCHIVE", type=Path)
     verb("down", do_down, "end the bed and remove everything of it").add_argument("--all", action="store_true", help="every bed of this checkout")
     verb("status", do_status, "what runs and what answers; exit code 0 only for a bed that is up").add_argument("-o", dest="output", choices=("json",))
@@ -114,10 +115,12 @@ def do_up(options) -> int:
     bed, began = Bed(options.name), time.monotonic()
     if options.node and options.kubernetes_only:
         raise BedError("--node is a host, and --kubernetes-only asks for none")
+    if options.load and not options.node:
+        raise BedError("--load is for the node: --node asks for one")
     whats = [setup.KUBERNETES if options.kubernetes_only else setup.UP] + [setup.NODE] * (options.node or bed.has_node())
     setup.ensure(tuple(whats), _engines(options))
     with bed.locked():
-        started = bed.up(options.kubernetes_only, options.node)
+        started = bed.up(options.kubernetes_only, options.node, tuple(options.load))
     print(f"bed {bed.name!r} is up: {'started ' + ' and '.join(started) if started else 'it was already'} ({time.monotonic() - began:.1f} s)")
     return 0
 

@@ -34,9 +34,10 @@ class Node:
     def pieces(self) -> list[tuple[Daemon, str, Callable[[], bool]]]:
         return [(self.relay, f"node {self._told().get('address', '')}".strip(), self._ready)]
 
-    def ensure(self) -> bool:
-        """A node that is Ready; True when it had to be booted."""
+    def ensure(self, archives: tuple[Path, ...] = ()) -> bool:
+        """A node that is Ready and has the images of these archives; True when it had to be booted, or to get its way to the API server back."""
         if not self.relay.silent(self._ready):
+            self._load_all(archives)
             return False
         self.relay.stop(grace=0)
         told = http.call(f"{self.endpoint.url}/_bed/node", method="PUT", body={"disk": os.path.relpath(self.disk, self.endpoint.run)})
@@ -44,15 +45,20 @@ class Node:
         self.relay.start([sys.executable, Path(__file__).with_name("relay.py"), told["machine"], told["address"], *ports])
         if told["pid"] and self._knows_the_authority() and not self.relay.silent(self._ready, patience=COMES_BACK_WITHIN):
             # It only missed the way to the API server.
+            self._load_all(archives)
             return True
         self._tell("kill")
-        self._make_disk(told["machine"])
+        self._make_disk(told["machine"], archives)
         # What it was before it is no more, and what ran there is somebody's to start again.
         self._kubectl("delete", "node", NAME, "--ignore-not-found")
         self._kubectl("apply", "--server-side", "--force-conflicts", "-f", "-", said=self._service(told["machine"]))
         self._tell("reboot")
         self.relay.wait_for(self._ready, READY_WITHIN)
         return True
+
+    def _load_all(self, archives: tuple[Path, ...]) -> None:
+        for archive in archives:
+            self.load(archive)
 
     def load(self, archive: Path) -> str:
         """Gives it the images of an archive, as `docker save` writes them; what it says of them."""
@@ -100,16 +106,22 @@ class Node:
         known = self.run / "ca.crt"
         return known.exists() and known.read_bytes() == (self.plane.pki / "ca.crt").read_bytes()
 
-    def _make_disk(self, machine: str) -> None:
-        """What the guest finds at /opt/node: its programs, who they are to the API server, and who may log in."""
+    def _make_disk(self, machine: str, archives: tuple[Path, ...]) -> None:
+        """What the guest finds at /opt/node: its programs, images, who it is to the API server, and who may log in."""
         shutil.rmtree(self.run, ignore_errors=True)
         root = self.run / "root"
         shutil.copytree(SOURCES / "guest", root)
         (root / "bin").mkdir()
+        (root / "images").mkdir()
+        for number, archive in enumerate(archives):
+            try:
+                shutil.copy(archive, root / "images" / f"{number}.tar")
+            except OSError as error:
+                raise BedError(f"cannot read {archive}: {error.strerror}") from error
         for program in ("kubelet", "kube-proxy"):
             shutil.copy(places.kubernetes_binary(program), root / "bin")
         _run("gcc", *STATIC, "-o", self.run / "pause", SOURCES / "pause" / "pause.c")
-        _run(sys.executable, places.CHECKOUT / "e2e" / "image.py", SOURCES / "pause" / "Dockerfile", root / "pause.tar", PAUSE, "amd64", f"pause={self.run / 'pause'}")
+        _run(sys.executable, places.CHECKOUT / "e2e" / "image.py", SOURCES / "pause" / "Dockerfile", root / "images" / "pause.tar", PAUSE, "amd64", f"pause={self.run / 'pause'}")
         kubernetes = root / "etc" / "kubernetes"
         shutil.copy(self.plane.pki / "ca.crt", kubernetes)
         server = f"https://{machine}:{self.plane.slot.apiserver}"
