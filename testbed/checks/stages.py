@@ -15,8 +15,8 @@ from .runner import Runner, Running
 
 # The stages' bed, and one more for the system tests, which run two at a time: they wait more than they compute.
 BED, SECOND = "test", "test-2"
-# An API server that nothing was ever installed on.
-BARE = "test-deploy"
+# An API server that nothing was ever installed on, and the bed that has a node, which system/pods.py starts.
+BARE, NODE = "test-deploy", "test-node"
 MINUTE = 60
 PYTEST = {"PYTHONPATH": str(places.TESTBED), "PYTHONDONTWRITEBYTECODE": "1"}
 # pytest's exit code where no test is chosen (https://docs.pytest.org/en/stable/reference/exit-codes.html).
@@ -160,7 +160,7 @@ class Stages:
             running.end()
 
     def tear_down(self) -> None:
-        for bed in (Bed(BED), Bed(SECOND), Bed(BARE)):
+        for bed in (Bed(BED), Bed(SECOND), Bed(BARE), Bed(NODE)):
             with bed.locked():
                 bed.down()
 
