@@ -13,7 +13,7 @@ export CARGO_TARGET_DIR ?= $(CACHE)/target
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: ## from nothing to a Ready SwarmCluster and a finished E2ERun on this machine
+demo: ## from nothing to a Ready SwarmCluster and a finished E2ERun on this machine; PROCESS=1: the operator as a process, in no pod
 	@testbed/demo
 
 demo-down: ## end the demo and remove everything of it from this machine
