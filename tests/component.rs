@@ -8,6 +8,8 @@ mod acceptance;
 mod api_server;
 #[path = "component/budget.rs"]
 mod budget;
+#[path = "component/clearing.rs"]
+mod clearing;
 #[path = "component/election.rs"]
 mod election;
 #[path = "component/objects.rs"]

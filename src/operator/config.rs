@@ -15,6 +15,10 @@ use crate::{api::Duration, prices::Prices};
 #[derive(clap::Parser, Clone, Debug)]
 #[command(version, about)]
 pub struct Config {
+    /// What else to do than to operate.
+    #[command(subcommand)]
+    pub task: Option<Task>,
+
     /// Serve the objects of this namespace only, instead of all.
     #[arg(long, env = "TESTKIT_NAMESPACE")]
     pub namespace: Option<String>,
@@ -68,6 +72,15 @@ pub struct Config {
     /// Let libraries log below `info`, too: what they send and are sent, with keys and join tokens in it.
     #[arg(long, env = "TESTKIT_UNSAFE_LOG_LIBRARIES")]
     pub unsafe_log_libraries: bool,
+}
+
+/// What the program does in place of operating.
+#[derive(clap::Subcommand, Clone, Copy, Debug)]
+pub enum Task {
+    /// Delete all clusters, what makes runs, and runs that have not ended, and wait until they are gone: before an end for good.
+    ///
+    /// An operator has to be at work meanwhile. With --namespace, those of this namespace only.
+    DeleteClusters,
 }
 
 /// A Lease.

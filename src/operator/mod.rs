@@ -5,6 +5,7 @@
 //! thrown away as a whole: after that nothing of it goes on, whoever began it, and only then the Lease is released.
 
 mod api_server;
+mod clear;
 mod config;
 mod garbage;
 mod health;
@@ -16,7 +17,7 @@ mod work;
 use std::time::Duration;
 
 use anyhow::Context as _;
-pub use config::{Config, LeaseName};
+pub use config::{Config, LeaseName, Task};
 use futures::{FutureExt, future::Shared};
 use kube::Client;
 pub use leader::Elector;
@@ -34,12 +35,37 @@ const GRACE: Duration = Duration::from_millis(400);
 /// How long the threads of the work may take to come to a point where they can be stopped.
 const CUT: Duration = Duration::from_millis(300);
 
-/// Runs the operator until a signal ends it or it loses its leadership.
+/// Runs the operator until a signal ends it or it loses its leadership; or does what else it is told to.
 ///
 /// # Errors
 /// What kept it from starting, or the loss of the Lease: the process must end then, for
 /// another one may be at work already.
 pub fn run(config: &Config) -> anyhow::Result<()> {
+    match config.task {
+        Some(Task::DeleteClusters) => delete_clusters(config),
+        None => operate(config),
+    }
+}
+
+/// Beside an operator that works.
+fn delete_clusters(config: &Config) -> anyhow::Result<()> {
+    let runtime = Builder::new_current_thread().enable_all().build().context("no thread to work")?;
+    runtime.block_on(async {
+        config.start_log()?;
+        let client = connect().await?;
+        let stop = stop_signal()?;
+        tokio::select! {
+            done = clear::clear(config, &client) => done,
+            () = stop => anyhow::bail!("told to end before all clusters were gone"),
+        }
+    })
+}
+
+async fn connect() -> anyhow::Result<Client> {
+    Ok(Client::try_from(proxy::infer().await?)?)
+}
+
+fn operate(config: &Config) -> anyhow::Result<()> {
     // A table that is none is found out before anything else: also by who stands by.
     let prices = config.price_table()?;
     let front = Builder::new_current_thread().enable_all().build().context("no thread for the election")?;
@@ -65,7 +91,7 @@ async fn lead_and_work(
         tokio::spawn(log.follow_signals());
         let state = State::new(config.lease.is_some());
         tokio::spawn(http::serve(config.listen, state.clone()).await?);
-        let client = Client::try_from(proxy::infer().await?)?;
+        let client = connect().await?;
         tokio::spawn(api_server::keep_looking(client.clone(), state.clone()));
         work_when_leading(config, prices, work, client, &state, &mut elector, stop).await
     };

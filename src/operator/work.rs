@@ -113,7 +113,7 @@ pub async fn controllers(
 }
 
 /// The objects of a kind that this operator serves.
-fn objects<K>(config: &Config, client: &Client) -> Api<K>
+pub fn objects<K>(config: &Config, client: &Client) -> Api<K>
 where
     K: Resource<Scope = NamespaceResourceScope>,
     K::DynamicType: Default,

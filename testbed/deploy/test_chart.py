@@ -59,6 +59,32 @@ def test_clusters_outlive_the_release(tmp_path):
     assert not (CHART / "crds").exists()
 
 
+@pytest.mark.parametrize("scope", ["Cluster", "Namespace"])
+def test_where_it_is_asked_for_clusters_go_before_the_operator(scope, tmp_path):
+    hook = "helm.sh/hook"
+    plain = rendered(tmp_path, {"scope": scope})
+    assert not [each for each in plain if hook in each["metadata"].get("annotations", {})], "without being asked it deletes nothing"
+    all_of_them = rendered(tmp_path, {"scope": scope, "uninstall": {"clusters": "Delete"}, "imagePullSecrets": [{"name": "registry"}]})
+    hooks = {each["kind"].removeprefix("Cluster"): each for each in all_of_them if each["metadata"].get("annotations", {}).get(hook) == "pre-delete"}
+    assert hooks.keys() == {"ServiceAccount", "Role", "RoleBinding", "Job"}
+    assert {each["kind"].startswith("Cluster") for kind, each in hooks.items() if kind.startswith("Role")} == {scope == "Cluster"}
+    for each in hooks.values():
+        assert "hook-succeeded" in each["metadata"]["annotations"]["helm.sh/hook-delete-policy"], "what may delete everything is not left behind"
+    [subject], account = hooks["RoleBinding"]["subjects"], hooks["ServiceAccount"]["metadata"]
+    assert (subject["name"], subject["namespace"]) == (account["name"], account["namespace"])
+    assert hooks["RoleBinding"]["roleRef"] == {"apiGroup": "rbac.authorization.k8s.io", "kind": hooks["Role"]["kind"], "name": hooks["Role"]["metadata"]["name"]}
+
+    [deployment] = [each for each in all_of_them if each["kind"] == "Deployment"]
+    job, operator = hooks["Job"]["spec"]["template"], deployment["spec"]["template"]
+    assert job["spec"]["serviceAccountName"] == account["name"]
+    assert not deployment["spec"]["selector"]["matchLabels"].items() <= job["metadata"]["labels"].items(), "the Deployment would take its pod for its own"
+    for field in ("securityContext", "imagePullSecrets"):
+        assert job["spec"][field] == operator["spec"][field]
+    [container], [other] = job["spec"]["containers"], operator["spec"]["containers"]
+    assert [container[field] for field in ("image", "securityContext", "resources")] == [other[field] for field in ("image", "securityContext", "resources")]
+    assert container["args"][-1] == "delete-clusters" and any(word.startswith("--namespace=") for word in container["args"]) == (scope == "Namespace")
+
+
 def test_a_tenant_without_rights_on_the_whole_cluster_can_install_it(tmp_path):
     values = {"scope": "Namespace", "installation": "team-a", "crds": {"install": False}, "userRoles": False, "secretsPolicy": False}
     all_of_them = rendered(tmp_path, values, "team-a")

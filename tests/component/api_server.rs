@@ -46,6 +46,12 @@ impl Namespace {
         Ok(serde_json::from_str(&text).unwrap())
     }
 
+    /// `kubectl get` of one object, such as `swarmcluster/foo`.
+    pub fn get(&self, object: &str) -> Result<Value, String> {
+        let text = kubectl(&["get", "-n", &self.0, object, "-o", "json"], None)?;
+        Ok(serde_json::from_str(&text).unwrap())
+    }
+
     /// A merge patch.
     pub fn patch(&self, object: &str, patch: &Value) -> Result<(), String> {
         let patch = format!("--patch={patch}");

@@ -46,3 +46,13 @@ app.kubernetes.io/name: testkit-operator
 {{- end }}
 {{- dict "items" $all | toJson }}
 {{- end }}
+
+{{/* Of the metadata of what is there only while `helm uninstall` deletes clusters. */}}
+{{- define "testkit.hook" }}
+  labels:
+    app.kubernetes.io/name: testkit-operator-uninstall
+    {{- include "testkit.labels" . | nindent 4 }}
+  annotations:
+    helm.sh/hook: pre-delete
+    helm.sh/hook-delete-policy: before-hook-creation,hook-succeeded
+{{- end }}
