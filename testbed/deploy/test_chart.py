@@ -26,6 +26,7 @@ EVERYTHING = {
     "accessPolicy": {"enabled": True, "within": ["10.0.0.0/8", "2001:db8::/32"]}, "monitoring": {"podMonitor": True, "alerts": True, "dashboard": True},
     "aws": {"roleArn": ROLE}, "podLabels": {"team": "a"}, "podAnnotations": {"x": "z"}, "serviceAccount": {"annotations": {"a": "b"}},
     "nodeSelector": {"kubernetes.io/arch": "amd64"}, "tolerations": [{"operator": "Exists"}], "affinity": {"nodeAffinity": {}},
+    "uninstall": {"clusters": "Delete"},
     "operator": {"log": "info,testkit::run=debug", "collectEvery": "10m", "maxHold": "48h", "extraArgs": ["--unsafe-log-libraries"],
                  "env": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}]},
 }
@@ -115,7 +116,7 @@ def test_every_value_arrives(tmp_path):
     for field in ("nodeSelector", "tolerations", "affinity", "imagePullSecrets"):
         assert pod["spec"][field] == EVERYTHING[field]
     assert container([keyed["Deployment"]])["env"][1:] == EVERYTHING["operator"]["env"]
-    assert keyed["ServiceAccount"]["metadata"]["annotations"] == {"a": "b", "eks.amazonaws.com/role-arn": ROLE}
+    assert all_of_them["ServiceAccount", "testkit-system", "testkit-operator"]["metadata"]["annotations"] == {"a": "b", "eks.amazonaws.com/role-arn": ROLE}
     assert keyed["NetworkPolicy"]["spec"]["ingress"][0]["from"] == [{"namespaceSelector": {}}]
     [_, within] = all_of_them["ValidatingAdmissionPolicy", "", "testkit-access"]["spec"]["validations"]
     assert "['10.0.0.0/8', '2001:db8::/32']" in within["expression"] and "10.0.0.0/8, 2001:db8::/32" in within["message"]
@@ -223,7 +224,7 @@ def test_every_value_is_used():
     templates = "".join(file.read_text() for file in (CHART / "templates").iterdir())
     used = set(re.findall(r"\.Values\.(\w+(?:\.\w+)?)", templates))
     values = yaml.safe_load((CHART / "values.yaml").read_text())
-    nested = {"image", "aws", "operator", "crds", "accessPolicy", "networkPolicy", "monitoring", "serviceAccount"}
+    nested = {"image", "aws", "operator", "crds", "accessPolicy", "networkPolicy", "monitoring", "serviceAccount", "uninstall"}
     assert used == {f"{name}.{inner}" for name in nested for inner in values[name]} | values.keys() - nested
 
 

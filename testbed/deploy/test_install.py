@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from bed_cli import places
-from manifests import CHART, DEPLOY, RELEASE, helm, values_file
+from manifests import CHART, DEPLOY, RELEASE, helm, rendered, values_file
 
 pytestmark = pytest.mark.skipif("TESTKIT_DEPLOY" not in os.environ, reason="these change a Kubernetes of their own: testbed/test --only deploy")
 NAMESPACE = "testkit-system"
@@ -117,6 +117,15 @@ def test_installed_changed_and_taken_away_while_a_cluster_lives(restricted, tmp_
     # And the next one takes over what stayed.
     release("install", tmp_path, {})
     kubectl("delete", "swarmcluster", "lives", "-n", "default", "--wait=false")
+
+
+def test_what_deletes_clusters_at_the_end_may_run_there(restricted, tmp_path):
+    """Nothing here starts pods, so the hook's is asked of the namespace by itself; system/test_pod.py has one run."""
+    [job] = [each for each in rendered(tmp_path, {"uninstall": {"clusters": "Delete"}}) if each["kind"] == "Job"]
+    spec = job["spec"]["template"]["spec"] | {"serviceAccountName": "default"}
+    assert eventually(lambda: there("serviceaccount", "default", "-n", NAMESPACE))
+    admitted = apply(json.dumps({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "end"}, "spec": spec}), "-n", NAMESPACE, "--dry-run=server")
+    assert admitted.returncode == 0, admitted.stderr
 
 
 def test_what_was_installed_by_kustomize_is_taken_over(restricted, tmp_path):
