@@ -29,6 +29,7 @@ What it adds to moto
   group of an instance, of anybody's interface or in another group's rule, an attached interface or volume (dependencies).
 - IAM (users, policies, permissions, resources): every call is signed by a user and judged by the user's policy, resource by
   resource and with its conditions, as the Service Authorization Reference lists them; refusals in AWS's words.
+- A host that is no instance, for a node of Kubernetes to be (node).
 - Failures (knobs, faults): EC2's token buckets, refusal of a share of all calls, latency, no capacity by type and zone,
   calls that fail with any code, each in EC2's wording; answers that never arrive, a region or the whole endpoint (door) that
   is gone for a while.
