@@ -10,6 +10,7 @@
 //! - [`host`]: one multiplexed SSH connection a host, with pinned host keys.
 //! - [`metrics`]: what the operator counts.
 //! - [`operator`]: wires the rooms into one process.
+//! - [`platform`]: what differs between operating systems.
 //! - [`prices`]: the price table that the operator is given.
 //! - [`programme`]: the controllers of the kinds that only make E2ERuns.
 //! - [`proxy`]: which proxy leads to the API server.
@@ -19,24 +20,38 @@
 //! - [`status`]: the one way the status of what has no machines is written.
 //! - [`swarm`]: Docker Engine and Swarm over a host's Docker socket.
 //! - [`untar`]: tar streams from who is not trusted.
+//!
+//! Without the feature `operator` there is what the plugin needs, on every system that it is for.
 
 pub mod api;
 pub mod attach;
 pub mod cli;
+#[cfg(feature = "operator")]
 pub mod cloud;
+#[cfg(feature = "operator")]
 pub mod cluster;
+#[cfg(feature = "operator")]
 pub mod events;
+#[cfg(feature = "operator")]
 pub mod fence;
 pub mod forward;
 pub mod host;
+#[cfg(feature = "operator")]
 pub mod metrics;
+#[cfg(feature = "operator")]
 pub mod operator;
+pub mod platform;
+#[cfg(feature = "operator")]
 pub mod prices;
+#[cfg(feature = "operator")]
 pub mod programme;
 pub mod proxy;
+#[cfg(feature = "operator")]
 pub mod refusal;
 pub mod results;
+#[cfg(feature = "operator")]
 pub mod run;
+#[cfg(feature = "operator")]
 pub mod status;
 pub mod swarm;
 pub mod untar;

@@ -57,7 +57,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn said(text: &str) -> SshConfig {
     let environment =
-        Environment { home: Some(HOME.into()), user: Some("me".to_owned()), agent: Some("/run/agent".into()) };
+        Environment { home: Some(HOME.into()), user: Some("me".to_owned()), agent: Some("/run/agent".into()), system: "/etc/ssh".into() };
     read(Some(text), "bastion", &environment)
 }
 

@@ -113,6 +113,21 @@ pub mod run {
     }
 }
 
+#[path = "../../src/platform"]
+pub mod platform {
+    mod unix {
+        pub mod files;
+    }
+    pub use self::unix::files;
+
+    /// What ends a program.
+    pub enum Signal {
+        Interrupt,
+        Terminate,
+        Hangup,
+    }
+}
+
 pub mod swarm {
     /// Why an engine does not send an archive.
     #[derive(Debug, thiserror::Error)]

@@ -243,6 +243,23 @@ pub enum AddressKind {
     Public,
 }
 
+/// How a machine is told from an instance that a cloud made.
+const PREFIX: &str = "host/";
+
+impl Machine {
+    /// What the machine of this name is called as an instance.
+    #[must_use]
+    pub fn id_of(name: &str) -> String {
+        format!("{PREFIX}{name}")
+    }
+
+    /// The name of the machine that is called so as an instance.
+    #[must_use]
+    pub fn name_of(id: &str) -> Option<&str> {
+        id.strip_prefix(PREFIX)
+    }
+}
+
 impl Ec2Provider {
     /// Whether machines of this role are spot instances.
     #[must_use]

@@ -430,7 +430,9 @@ mod tests {
         let crd = serde_json::to_value(E2ERun::crd()).unwrap();
         let spec = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
         for field in spec.as_object().unwrap().keys().filter(|f| *f != "cancel") {
-            let of = |side: &str| if field == "env" { format!("{side}.env.map(v, v.name)") } else { format!("{side}.{field}") };
+            let of = |side: &str| {
+                if field == "env" { format!("{side}.env.map(v, v.name)") } else { format!("{side}.{field}") }
+            };
             assert!(UNCHANGED.contains(&format!("{} == {}", of("self"), of("oldSelf"))), "{field}");
         }
         assert!(!UNCHANGED.contains("cancel"));

@@ -3,13 +3,7 @@
 use std::io;
 
 use bytes::{Bytes, BytesMut};
-use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, Interest},
-    net::{
-        UnixStream,
-        unix::{OwnedReadHalf, OwnedWriteHalf},
-    },
-};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{
     STATUS_PATH,
@@ -20,15 +14,18 @@ use super::{
     request::{Head, Requests},
     routes::{BODY_LIMIT, Owner, Route, Size},
 };
-use crate::host::Pipe;
+use crate::{
+    host::Pipe,
+    platform::local::{Connection, Reader, Writer},
+};
 
 /// What is read from the local side at a time: little, until there is much. A unix socket holds about 200 KiB.
 pub const LITTLE: usize = 16 << 10;
 
 /// Carries a local connection to its end.
-pub async fn carry(local: UnixStream, nodes: &Nodes) {
-    let gone = Gone::of(&local);
-    let (reader, writer) = local.into_split();
+pub async fn carry(local: Connection, nodes: &Nodes) {
+    // The daemon must not go on for who is gone for good.
+    let (reader, writer, gone) = local.split();
     let mut local = Local { reader, writer, inbox: BytesMut::new(), is_done: false, answering: false };
     let ended = tokio::select! {
         ended = talk(&mut local, nodes) => ended,
@@ -63,8 +60,8 @@ pub enum Error {
 
 /// The local side.
 pub struct Local {
-    pub reader: OwnedReadHalf,
-    pub writer: OwnedWriteHalf,
+    pub reader: Reader,
+    pub writer: Writer,
     /// What was read and not yet looked at.
     pub inbox: BytesMut,
     /// It says nothing more.
@@ -185,29 +182,4 @@ pub fn sent(nodes: &Nodes, question: &mut Question, node: &str) {
 /// What an error that the daemon gives to this question says besides.
 pub fn note(nodes: &Nodes, question: &Question) -> Option<String> {
     if question.is_an_engines() { nodes.note() } else { None }
-}
-
-/// Tells when the local side is gone for good, not only done with its questions: the daemon
-/// must not go on for nobody.
-struct Gone(Option<UnixStream>);
-
-impl Gone {
-    fn of(local: &UnixStream) -> Self {
-        use std::os::{fd::AsFd, unix::net::UnixStream as StdStream};
-        // A descriptor of its own: readiness that is cleared here is not cleared for the writer.
-        let own = local.as_fd().try_clone_to_owned().ok();
-        Self(own.and_then(|fd| UnixStream::from_std(StdStream::from(fd)).ok()))
-    }
-
-    async fn wait(&self) {
-        let Some(socket) = &self.0 else { return std::future::pending().await };
-        while let Ok(ready) = socket.ready(Interest::WRITABLE).await {
-            if ready.is_write_closed() {
-                return;
-            }
-            // Clears the readiness: the next event is news.
-            let _ = socket.try_io(Interest::WRITABLE, || -> io::Result<()> { Err(io::ErrorKind::WouldBlock.into()) });
-        }
-        std::future::pending::<()>().await;
-    }
 }

@@ -1,4 +1,4 @@
-//! Attach: a local unix socket that is the Docker socket of a swarm.
+//! Attach: a local socket that is the Docker socket of a swarm.
 //!
 //! Bytes travel over SSH, and **no stream delays another**. The SSH library gives window
 //! credit when data arrives, not when it is read, and its session waits for a reader whose
@@ -16,7 +16,7 @@
 //! Rooms: [`request`] and [`answer`] find where requests and answers begin and end, [`routes`] says what a request
 //! asks for, [`homes`] where it goes, [`conversation`] carries one local connection, small answers by [`exchange`]
 //! and all else by [`pour`], [`link`] is everything that leads to one node, [`links`] has all of them, [`keeper`] makes
-//! them, [`nodes`] gives streams over them, [`socket`] is the local end. Nothing here prints or knows of Kubernetes.
+//! them, [`nodes`] gives streams over them; the local end is of [`crate::platform`]. Nothing here prints or knows of Kubernetes.
 
 mod answer;
 mod conversation;
@@ -30,17 +30,17 @@ mod pour;
 mod request;
 mod rhythm;
 mod routes;
-mod socket;
 
 pub use homes::Pin;
 pub use link::Node;
 pub use links::Event;
 pub use nodes::{Nodes, Refused};
-pub use socket::{LocalSocket, SocketError};
 
 use std::{io, sync::Arc};
 
 use tokio::task::JoinSet;
+
+use crate::platform::{files, local::LocalSocket};
 
 /// Who is attached to what: what [`STATUS_PATH`] answers.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -85,5 +85,5 @@ pub async fn serve(socket: &LocalSocket, nodes: &Arc<Nodes>) -> io::Result<()> {
 /// Whether an error of accepting says nothing of the next connection.
 pub(crate) fn is_passing(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::ConnectionAborted | io::ErrorKind::ConnectionReset)
-        || matches!(error.raw_os_error(), Some(code) if code == rustix::io::Errno::MFILE.raw_os_error() || code == rustix::io::Errno::NFILE.raw_os_error())
+        || files::too_many_open(error)
 }

@@ -7,6 +7,8 @@ use std::fmt;
 
 /// Exit codes that mean the same for every verb.
 pub mod exit {
+    use crate::platform::Signal;
+
     /// The verb failed.
     pub const FAILED: u8 = 1;
     /// What was asked for cannot be: a word that is no option, and for `run` also a name or a spec that is refused.
@@ -23,6 +25,15 @@ pub mod exit {
     pub const TERMINATED: u8 = 143;
     /// Who read our output went away, as `| head` does; nothing is said about it.
     pub const PIPE_CLOSED: u8 = 141;
+
+    /// Of a program that a signal has ended.
+    #[must_use]
+    pub fn of_signal(signal: Signal) -> u8 {
+        match signal {
+            Signal::Interrupt => INTERRUPTED,
+            Signal::Terminate | Signal::Hangup => TERMINATED,
+        }
+    }
 
     /// A process's exit code for a command's on a host.
     #[must_use]

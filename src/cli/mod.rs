@@ -27,6 +27,7 @@ use self::{
     terminal::{Printer, Verbosity},
     verbs::Verb,
 };
+use crate::platform::signals::Signals;
 
 /// Docker Swarms for end-to-end tests: make them, look inside, run tests on them
 #[derive(Parser, Debug)]
@@ -150,16 +151,10 @@ pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 /// Waits for a signal that ends the program; gives the exit code that says so.
 async fn ended_by_signal() -> u8 {
-    use tokio::signal::unix::{SignalKind, signal};
-    let wait = async |kind| match signal(kind) {
-        Ok(mut signals) => signals.recv().await,
-        // Without a handler the signal ends the program by itself.
+    match Signals::listen() {
+        Ok(mut signals) => exit::of_signal(signals.next().await),
+        // Without a handler a signal ends the program by itself.
         Err(_) => std::future::pending().await,
-    };
-    tokio::select! {
-        _ = wait(SignalKind::interrupt()) => exit::INTERRUPTED,
-        _ = wait(SignalKind::terminate()) => exit::TERMINATED,
-        _ = wait(SignalKind::hangup()) => exit::TERMINATED,
     }
 }
 

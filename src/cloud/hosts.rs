@@ -13,9 +13,6 @@ use super::{
     NetworkSpec, OwnedNetwork, Owner, Removal, Shortages,
 };
 
-/// How a machine is told from an instance that a cloud made.
-const PREFIX: &str = "host/";
-
 /// A machine that exists: what it is called, and the ways to it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -33,13 +30,7 @@ impl Machine {
     /// What it is called as an instance.
     #[must_use]
     pub fn id(&self) -> String {
-        format!("{PREFIX}{}", self.name)
-    }
-
-    /// The name of the machine that is called so as an instance.
-    #[must_use]
-    pub fn name_of(id: &str) -> Option<&str> {
-        id.strip_prefix(PREFIX)
+        crate::api::Machine::id_of(&self.name)
     }
 
     /// The machine as an instance that fills a slot.

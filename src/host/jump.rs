@@ -18,7 +18,6 @@ use russh::{
         agent::{AgentIdentity, client::AgentClient},
     },
 };
-use tokio::net::UnixStream;
 
 use super::{
     ClientKey, ConnectError, HostPin, JumpError,
@@ -29,6 +28,7 @@ use super::{
     turn::{LOGGING_IN, Turn},
     way::{Hop, Way, ahead},
 };
+use crate::platform::local;
 
 /// What a jump host may take to connect to the next host: it sends SYNs that are lost again after 1, 3, 7 s.
 const PASSAGE_LIMIT: Duration = Duration::from_secs(10);
@@ -234,10 +234,10 @@ impl Jump {
     }
 
     /// The agent and the keys of it that may be offered.
-    async fn of_agent(&self, tried: &mut Vec<String>) -> Option<(AgentClient<UnixStream>, Vec<PublicKey>)> {
+    async fn of_agent(&self, tried: &mut Vec<String>) -> Option<(AgentClient<local::Stream>, Vec<PublicKey>)> {
         let path = self.agent.as_ref()?;
         let ask = async {
-            let mut agent = AgentClient::connect_uds(path).await?;
+            let mut agent = AgentClient::connect(local::connect(path).await?);
             let identities = agent.request_identities().await?;
             Ok::<_, KeyFileError>((agent, identities))
         };

@@ -26,6 +26,7 @@ use super::{
     race,
     turn::FIRST_BYTES,
 };
+use crate::platform::network::end_when_unconfirmed;
 
 /// A host that boots answers at some moment, which a SYN retransmitted after 1, 3, 7 s misses; over a long way the first
 /// answer is on its way meanwhile. So there is another connection every second, and the first that is answered counts.
@@ -123,7 +124,7 @@ async fn dial(address: &str, port: u16, patience: Patience) -> Result<Way, Conne
     let set_up = || {
         stream.set_nodelay(true)?;
         // Keep-alives are not sent while a write waits; the kernel notices instead.
-        socket2::SockRef::from(&stream).set_tcp_user_timeout(Some(patience.limit()))?;
+        end_when_unconfirmed(&stream, patience.limit())?;
         socket2::SockRef::from(&stream).try_clone()
     };
     let socket = set_up().map_err(|e| failed(&e))?;

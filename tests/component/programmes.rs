@@ -149,7 +149,10 @@ fn a_variable_without_a_value_is_as_one_that_is_empty_and_nothing_else_is() {
             ("one more", json!([now, of_secret, now])),
             ("none", Value::Null),
             ("another key", json!([now, {"name": "B", "valueFrom": {"secretKeyRef": {"name": "s", "key": "l"}}}])),
-            ("another source", json!([now, {"name": "B", "valueFrom": {"configMapKeyRef": {"name": "s", "key": "k"}}}])),
+            (
+                "another source",
+                json!([now, {"name": "B", "valueFrom": {"configMapKeyRef": {"name": "s", "key": "k"}}}]),
+            ),
             ("no source", json!([now, {"name": "B"}])),
         ] {
             said(what, namespace.apply(&env(name, changed)), &["a run cannot be changed", "another E2ERun"]);

@@ -1,8 +1,7 @@
 //! Which node a person means: by name, slot, role, instance or address.
 
-use crate::api::{NodeRole, NodeState, NodeStatus, SwarmCluster, type_};
+use crate::api::{Machine, NodeRole, NodeState, NodeStatus, SwarmCluster, type_};
 use crate::cli::{failure::Failure, suggest};
-use crate::cloud::Machine;
 
 /// The one node meant; without a word for it the leader, or else a ready manager.
 pub fn one<'a>(cluster: &'a SwarmCluster, word: Option<&str>) -> Result<&'a NodeStatus, Failure> {

@@ -7,8 +7,9 @@ use std::{
     time::Duration,
 };
 
-use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::{process::Command, time::timeout};
+
+use crate::platform::process::Group;
 
 /// How long `ssh -G` may take: it runs what `Match exec` has, and looks names up where it is told to.
 const ASKED_WITHIN: Duration = Duration::from_secs(5);
@@ -28,30 +29,17 @@ pub async fn ask(host: &str, user: Option<&str>, port: Option<u16>) -> Result<Op
     said(within(ASKED_WITHIN, command).await)
 }
 
-/// A group of processes that ends where nobody waited for its end: also where whoever asked is gone.
-struct Group(Option<Pid>);
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        if let Some(group) = self.0.take() {
-            // It may have ended in this moment.
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-    }
-}
-
-/// What a command says; `None` where it takes too long: then it ends, and so does what it has begun (as a `Match exec` does).
+/// What a command says; `None` where it takes too long: then it ends, and so does what it has begun (as a `Match exec` does). Both
+/// also end where whoever asked is gone.
 async fn within(limit: Duration, mut command: Command) -> Option<io::Result<Output>> {
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).process_group(0).kill_on_drop(true);
-    let child = match command.spawn() {
-        Ok(child) => child,
+    let (child, mut group) = match Group::start(command.stdout(Stdio::piped()).stderr(Stdio::piped())) {
+        Ok(started) => started,
         Err(error) => return Some(Err(error)),
     };
-    let mut group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
     let mut output = pin!(child.wait_with_output());
     let in_time = timeout(limit, &mut output).await.ok();
     if in_time.is_some() {
-        group.0 = None;
+        group.ended();
     }
     in_time
 }
@@ -71,7 +59,7 @@ fn said(output: Option<io::Result<Output>>) -> Result<Option<String>, String> {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
 

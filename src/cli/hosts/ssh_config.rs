@@ -15,7 +15,10 @@ use std::{
 pub use self::said::SshConfig;
 use self::said::{Environment, read};
 use super::ssh_command::ask;
-use crate::cli::failure::Failure;
+use crate::{
+    cli::failure::Failure,
+    platform::{files, local},
+};
 
 /// Asks for configurations, each once.
 #[derive(Debug, Default)]
@@ -52,11 +55,8 @@ impl SshConfigs {
     /// Reads what was said of a host.
     fn keep(&self, asked: Asked, said: Option<&str>) -> SshConfig {
         let (host, user, port) = &asked;
-        let environment = Environment {
-            home: home(),
-            user: std::env::var("USER").or_else(|_| std::env::var("LOGNAME")).ok(),
-            agent: std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from),
-        };
+        let environment =
+            Environment { home: home(), user: files::user(), agent: local::agent(), system: files::of_ssh() };
         let mut config = read(said, host, &environment);
         config.user = user.clone().unwrap_or(config.user);
         config.port = port.unwrap_or(config.port);
@@ -70,8 +70,9 @@ impl SshConfigs {
     /// There is an `ssh`, and it does not tell: why.
     pub async fn jump_of(&self, host: &str) -> Result<Option<String>, String> {
         let user_file = home().map(|home| home.join(".ssh/config"));
-        let files = [user_file.as_deref(), Some(Path::new("/etc/ssh/ssh_config"))];
-        let may = files.into_iter().flatten().any(|file| fs::read_to_string(file).is_ok_and(|text| may_jump(&text)));
+        let system_file = files::of_ssh().join("ssh_config");
+        let both = [user_file.as_deref(), Some(system_file.as_path())];
+        let may = both.into_iter().flatten().any(|file| fs::read_to_string(file).is_ok_and(|text| may_jump(&text)));
         if !may {
             return Ok(None);
         }

@@ -18,7 +18,8 @@ pub const PROGRAM: &str = "kubectl-testkit";
 
 /// Answers a shell or kubectl, if it is one that asks; then there is nothing else to do.
 pub fn answer(args: &[OsString], command: fn() -> clap::Command) -> Option<ExitCode> {
-    let name = args.first().map(Path::new).and_then(Path::file_name);
+    // Windows has `.exe` after it.
+    let name = args.first().map(Path::new).and_then(Path::file_stem);
     if name == Some(OsStr::new(FOR_KUBECTL)) {
         return Some(for_kubectl(args, command()));
     }

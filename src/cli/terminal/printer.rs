@@ -17,7 +17,10 @@ use super::{
     Style,
     escape::{self, Escaper},
 };
-use crate::cli::failure::{Failure, exit};
+use crate::{
+    cli::failure::{Failure, exit},
+    platform::terminal::takes_escapes,
+};
 
 /// Writes for one run of the program.
 #[derive(Debug)]
@@ -50,7 +53,7 @@ impl Printer {
         let colour = |terminal: bool| {
             // https://no-color.org: present and not empty, whatever its value.
             let refused = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
-            terminal && !refused && std::env::var_os("TERM").is_none_or(|t| t != "dumb")
+            terminal && !refused && std::env::var_os("TERM").is_none_or(|t| t != "dumb") && takes_escapes()
         };
         let terminal = io::stderr().is_terminal();
         let dumb = std::env::var_os("TERM").is_none_or(|t| t == "dumb");

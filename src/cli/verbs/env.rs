@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use crate::cli::{Context, failure::Failure, verbs::attach};
+use crate::{
+    cli::{Context, failure::Failure, verbs::attach},
+    platform::{local, shell},
+};
 
 /// Print the exports that point docker at an attached cluster: eval "$(kubectl testkit env NAME)"
 #[derive(clap::Args, Debug)]
@@ -22,7 +25,7 @@ pub struct Args {
     #[arg(add = crate::cli::shell::complete::clusters(), required_unless_present = "unset")]
     name: Option<String>,
     /// The socket that `attach` made
-    #[arg(long, value_name = "PATH", default_value = "docker.sock")]
+    #[arg(long, value_name = "PATH", default_value = local::DEFAULT)]
     socket: PathBuf,
     /// Also what testcontainers needs; wants an attach with --publish
     #[arg(long)]
@@ -35,8 +38,9 @@ pub struct Args {
 /// Prints the exports.
 pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     let Some(name) = &args.name else {
-        let others = attach::TESTCONTAINERS.iter().filter(|_| args.testcontainers).map(|(name, _)| format!(" {name}"));
-        return context.printer.line(format_args!("unset DOCKER_HOST{}", others.collect::<String>()));
+        let others = attach::TESTCONTAINERS.iter().filter(|_| args.testcontainers).map(|(name, _)| *name);
+        let names: Vec<&str> = std::iter::once("DOCKER_HOST").chain(others).collect();
+        return context.printer.line(shell::unset(&names));
     };
     let kubernetes = context.kubernetes().await?;
     let path = attach::attached_at(&args.socket, &kubernetes, name, args.testcontainers).await?;

@@ -1,13 +1,11 @@
 //! `ssh`: a shell on a node, or one command, or where the node is.
 
-use tokio::signal::unix::{SignalKind, signal};
-
 use crate::cli::{
     Context,
     failure::{Failure, exit},
     hosts::{Reach, nodes},
     shell,
-    terminal::person::{self, Raw},
+    terminal::person::{self, Raw, Resizes},
 };
 use crate::host::{Said, Session, SessionInput};
 
@@ -79,8 +77,8 @@ async fn perform(context: &Context, args: &Args) -> Result<u8, Failure> {
     };
     let ended = tokio::select! {
         ended = listen(context, session, person) => ended,
-        failure = speak(&input) => Err(Ended::Here(failure)),
-        () = follow_size(&input), if person => Err(Ended::Here(Failure::new("the terminal is gone"))),
+        failure = speak(&input, person) => Err(Ended::Here(failure)),
+        never = follow_size(&input), if person => match never {},
     };
     // Messages are for a terminal that is as it was.
     drop(raw);
@@ -110,8 +108,8 @@ async fn listen(context: &Context, mut session: Session, person: bool) -> Result
 }
 
 /// Sends standard input to its end, and then waits to be dropped: the command decides when it is done.
-async fn speak(input: &SessionInput) -> Failure {
-    let mut pieces = person::input();
+async fn speak(input: &SessionInput, raw: bool) -> Failure {
+    let mut pieces = person::input(raw);
     while let Some(piece) = pieces.recv().await {
         match piece {
             Ok(bytes) => input.write(bytes).await,
@@ -122,10 +120,11 @@ async fn speak(input: &SessionInput) -> Failure {
     std::future::pending().await
 }
 
-/// Tells the host when the window changes; ends only where no such signals can be had.
-async fn follow_size(input: &SessionInput) {
-    let Ok(mut changes) = signal(SignalKind::window_change()) else { return std::future::pending().await };
-    while changes.recv().await.is_some() {
+/// Tells the host when the window changes.
+async fn follow_size(input: &SessionInput) -> std::convert::Infallible {
+    let Ok(mut changes) = Resizes::listen() else { return std::future::pending().await };
+    loop {
+        changes.next().await;
         let now = person::here();
         input.resize(now.columns, now.rows).await;
     }

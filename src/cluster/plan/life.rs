@@ -127,16 +127,19 @@ fn lay(pass: &mut Pass<'_>, heard: &Heard<'_>, gate: &mut Gate) {
 
 /// Managers that are taken back in a moment give up their votes where that keeps the majority, and are given none.
 fn part(pass: &mut Pass<'_>, heard: &Heard<'_>, doomed: &[(MemberId, Cause)], gate: &mut Gate) {
-    let parts = |m: &&Member<'_>| pass.meant(m) && interruption::parts(pass, m) && !doomed.iter().any(|(id, _)| *id == m.id);
+    let parts =
+        |m: &&Member<'_>| pass.meant(m) && interruption::parts(pass, m) && !doomed.iter().any(|(id, _)| *id == m.id);
     let mut parts: Vec<_> = pass.members.meant().filter(parts).collect();
     parts.sort_by_key(|m| (m.node.yes().is_some_and(|n| n.leader), m.id));
     for member in parts {
         let Known::Yes(node) = member.node else { continue };
         match (node.role, node.voter) {
-            (NodeRole::Manager, true) if interruption::steps_down(pass, heard, member) => match gate.remove(node, heard) {
-                Ok(()) => pass.take(role(heard, node, NodeRole::Worker)),
-                Err(why) => pass.waits(member.id, why),
-            },
+            (NodeRole::Manager, true) if interruption::steps_down(pass, heard, member) => {
+                match gate.remove(node, heard) {
+                    Ok(()) => pass.take(role(heard, node, NodeRole::Worker)),
+                    Err(why) => pass.waits(member.id, why),
+                }
+            }
             (NodeRole::Manager, false) => pass.take(role(heard, node, NodeRole::Worker)),
             // It cannot be any more, and would hold up every other change.
             (NodeRole::Worker, true) if !gate.bears(alive(node, heard)) => {

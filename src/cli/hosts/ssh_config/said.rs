@@ -35,6 +35,8 @@ pub struct Environment {
     pub user: Option<String>,
     /// The socket of its agent.
     pub agent: Option<PathBuf>,
+    /// Where OpenSSH has what counts for all users.
+    pub system: PathBuf,
 }
 
 /// Reads what `ssh -G` says, which names everything that counts; OpenSSH's defaults where there is no `ssh`.
@@ -74,7 +76,7 @@ pub fn read(said: Option<&str>, host: &str, environment: &Environment) -> SshCon
         }
     }
     if said.is_none() {
-        config.known_hosts = vec![home.join(".ssh/known_hosts"), "/etc/ssh/ssh_known_hosts".into()];
+        config.known_hosts = vec![home.join(".ssh/known_hosts"), environment.system.join("ssh_known_hosts")];
         config.keys = ["id_ed25519", "id_ecdsa"].map(|name| home.join(".ssh").join(name)).into();
     }
     config
@@ -95,7 +97,12 @@ mod tests {
     use super::*;
 
     fn environment() -> Environment {
-        Environment { home: Some("/home/me".into()), user: Some("me".to_owned()), agent: Some("/run/agent".into()) }
+        Environment {
+            home: Some("/home/me".into()),
+            user: Some("me".to_owned()),
+            agent: Some("/run/agent".into()),
+            system: "/etc/ssh".into(),
+        }
     }
 
     #[test]

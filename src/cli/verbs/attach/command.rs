@@ -2,9 +2,12 @@
 
 use std::process::ExitStatus;
 
-use crate::cli::{
-    failure::{Failure, exit},
-    terminal::person,
+use crate::{
+    cli::{
+        failure::{Failure, exit},
+        terminal::person,
+    },
+    platform::{Signal, process, signals::Signals},
 };
 
 /// Runs the person's command. A signal is the command's to answer: this ends when it does.
@@ -34,31 +37,19 @@ pub async fn run(words: &[String], variables: &[(&str, String)]) -> Result<u8, F
 
 /// What ends a program is for the command to answer. Ctrl-C at a terminal reaches it by itself.
 async fn pass_signals_on(child: Option<u32>) -> Failure {
-    use rustix::process::{Pid, Signal, kill_process};
-    use tokio::signal::unix::{SignalKind, signal};
-    let listen = |kind| signal(kind).map_err(|e| Failure::new(format!("signals cannot be received: {e}")));
-    let (mut interrupts, mut ends, mut hangups) =
-        match (listen(SignalKind::interrupt()), listen(SignalKind::terminate()), listen(SignalKind::hangup())) {
-            (Ok(interrupts), Ok(ends), Ok(hangups)) => (interrupts, ends, hangups),
-            (Err(failure), ..) | (_, Err(failure), _) | (.., Err(failure)) => return failure,
-        };
-    let child = child.and_then(|id| Pid::from_raw(id.try_into().ok()?));
+    let mut signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(e) => return Failure::new(format!("signals cannot be received: {e}")),
+    };
     loop {
-        let signal = tokio::select! {
-            _ = interrupts.recv() => (!person::is_there()).then_some(Signal::INT),
-            _ = ends.recv() => Some(Signal::TERM),
-            _ = hangups.recv() => Some(Signal::HUP),
-        };
-        if let (Some(child), Some(signal)) = (child, signal) {
-            // It may have ended by now.
-            let _ = kill_process(child, signal);
+        let signal = signals.next().await;
+        if let Some(child) = child.filter(|_| signal != Signal::Interrupt || !person::is_there()) {
+            process::pass_on(signal, child);
         }
     }
 }
 
 /// As a shell has it.
 fn code(status: ExitStatus) -> u8 {
-    use std::os::unix::process::ExitStatusExt;
-    let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
-    u8::try_from(code).unwrap_or(exit::FAILED)
+    u8::try_from(process::code(status)).unwrap_or(exit::FAILED)
 }

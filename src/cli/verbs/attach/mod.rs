@@ -17,11 +17,15 @@ use tokio::sync::watch;
 use self::docker_context::DockerContext;
 pub(in crate::cli) use self::place::{TESTCONTAINERS, attached_at, export, variables};
 use crate::{
-    attach::{self, Event, LocalSocket, Nodes, Pin, SocketError},
+    attach::{self, Event, Nodes, Pin},
     cli::{
         Context,
         failure::{Failure, exit},
         hosts::{REACHABLE, Reach, THROUGH, nodes as named_nodes},
+    },
+    platform::{
+        SocketError,
+        local::{self, LocalSocket},
     },
 };
 
@@ -97,8 +101,8 @@ pub async fn run(context: &Context, args: &Args) -> Result<u8, Failure> {
     }
     let socket = match (&args.socket, args.command.as_slice()) {
         (Some(path), _) => LocalSocket::bind(path).await,
-        (None, []) => LocalSocket::bind(Path::new("docker.sock")).await,
-        (None, _) => LocalSocket::private(&private_places()).await,
+        (None, []) => LocalSocket::bind(Path::new(local::DEFAULT)).await,
+        (None, _) => LocalSocket::private().await,
     }
     .map_err(|e| no_socket(&e))?;
 
@@ -165,19 +169,13 @@ async fn publish(context: &Context, nodes: Option<watch::Receiver<Vec<attach::No
     }
 }
 
-/// Where a socket may be that is told to one command alone: short paths that can be written.
-fn private_places() -> Vec<PathBuf> {
-    let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
-    runtime.into_iter().chain([std::env::temp_dir(), PathBuf::from("/tmp"), PathBuf::from("/dev/shm")]).collect()
-}
-
 fn no_socket(error: &SocketError) -> Failure {
     let failure = Failure::new(error.to_string());
     match error {
         SocketError::InUse(_) => {
             failure.help("use that one, or end it").help("another place for this one: --socket PATH")
         }
-        SocketError::NotASocket(_) | SocketError::TooLong(_) => failure.help("another place: --socket PATH"),
+        SocketError::NotASocket(_) | SocketError::TooLong { .. } => failure.help("another place: --socket PATH"),
         SocketError::Io { .. } => failure.help("another directory: --socket PATH"),
     }
 }

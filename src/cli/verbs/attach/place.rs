@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::{
     attach,
     cli::{failure::Failure, kubernetes::Kubernetes},
+    platform::{local, shell},
 };
 
 /// What testcontainers reads beside `DOCKER_HOST`, in all its languages: where ports are that containers publish, and
@@ -14,15 +15,14 @@ pub const TESTCONTAINERS: [(&str, &str); 2] =
 
 /// The environment in which programs use the socket.
 pub fn variables(socket: &Path, for_testcontainers: bool) -> Vec<(&'static str, String)> {
-    let host = ("DOCKER_HOST", format!("unix://{}", socket.display()));
+    let host = ("DOCKER_HOST", local::docker_host(socket));
     let others = TESTCONTAINERS.iter().filter(|_| for_testcontainers).map(|(name, value)| (*name, (*value).to_owned()));
     std::iter::once(host).chain(others).collect()
 }
 
 /// These as a shell sets them, whatever is in their values.
 pub fn export(variables: &[(&str, String)]) -> String {
-    let line = |(name, value): &(&str, String)| format!("export {name}='{}'", value.replace('\'', r"'\''"));
-    variables.iter().map(line).collect::<Vec<_>>().join("\n")
+    variables.iter().map(|(name, value)| shell::set(name, value)).collect::<Vec<_>>().join("\n")
 }
 
 /// The socket of an attach to this cluster, if somebody serves it; with `publishing`, if that attach forwards ports.
@@ -32,7 +32,7 @@ pub async fn attached_at(
     name: &str,
     publishing: bool,
 ) -> Result<PathBuf, Failure> {
-    let path = std::path::absolute(socket).unwrap_or_else(|_| socket.to_owned());
+    let path = local::place(socket);
     let publish = if publishing { " --publish" } else { "" };
     let none = |why: &str| {
         Failure::new(format!("{} {why}", path.display()))
@@ -53,7 +53,7 @@ pub async fn attached_at(
 
 async fn status(path: &Path) -> std::io::Result<attach::Status> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
-    let mut stream = tokio::net::UnixStream::connect(path).await?;
+    let mut stream = local::connect(path).await?;
     stream
         .write_all(
             format!("GET {} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n", attach::STATUS_PATH).as_bytes(),
@@ -65,7 +65,8 @@ async fn status(path: &Path) -> std::io::Result<attach::Status> {
     serde_json::from_str(body).map_err(|_| std::io::Error::other("something else answers there"))
 }
 
-#[cfg(test)]
+// A shell of unix reads it.
+#[cfg(all(test, unix))]
 mod tests {
     use super::*;
 

@@ -7,8 +7,7 @@
 use std::{
     fs, io,
     io::IsTerminal,
-    os::unix::fs::FileTypeExt,
-    path::{Path, PathBuf},
+    path::{Path, PathBuf, is_separator},
     thread,
 };
 
@@ -28,6 +27,7 @@ use crate::{
         terminal::{counted, size},
     },
     host::{Said, Session},
+    platform::files::leads_elsewhere,
 };
 
 /// How much of what tar complains about is kept.
@@ -160,7 +160,7 @@ impl Landing {
     fn choose(found: &Found, target: &Path, content: bool) -> Result<Self, Failure> {
         let name = Path::new(&found.path).file_name();
         let shown = target.display();
-        let slash = target.as_os_str().as_encoded_bytes().ends_with(b"/");
+        let slash = target.as_os_str().as_encoded_bytes().last().is_some_and(|last| is_separator(char::from(*last)));
         let target = match (target.is_dir(), name) {
             (true, Some(name)) if found.kind == Kind::File || !content => target.join(name),
             (true, _) => target.to_owned(),
@@ -182,7 +182,7 @@ impl Landing {
             (_, Some(here)) if here.is_dir() => {
                 return Err(Failure::new(format!("{shown} is a directory, and {} on the node is a file", found.path)));
             }
-            (_, Some(here)) if here.file_type().is_char_device() || here.file_type().is_fifo() => {
+            (_, Some(here)) if leads_elsewhere(here.file_type()) => {
                 return Err(Failure::new(format!("{shown} is not a file"))
                     .help("kubectl testkit cp NAME:PATH - gives a tar archive to another program"));
             }

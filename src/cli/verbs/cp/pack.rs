@@ -7,14 +7,13 @@
 use std::{
     fs::{self, File, Metadata},
     io::{self, Read, Write},
-    os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt},
     path::{Component, Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
 use tar::{Archive, Builder, EntryType, Header};
 
-use crate::untar::Checked;
+use crate::{platform::files, untar::Checked};
 
 /// What was copied.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -63,8 +62,10 @@ fn add(
 ) -> io::Result<()> {
     let kind = metadata.file_type();
     let mut header = Header::new_gnu();
-    header.set_mode(metadata.mode() & 0o7777);
-    header.set_mtime(u64::try_from(metadata.mtime()).unwrap_or(0));
+    header.set_mode(files::mode(metadata));
+    // What is older than the epoch is from then.
+    let modified = metadata.modified().ok().and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    header.set_mtime(modified.map_or(0, |time| time.as_secs()));
     // On the host it belongs to who unpacks it; ids of this machine mean nothing there.
     header.set_uid(0);
     header.set_gid(0);
@@ -94,7 +95,7 @@ fn add(
         header.set_entry_type(EntryType::Symlink);
         builder.append_link(&mut header, name, fs::read_link(source).map_err(|e| of(source, &e))?)?;
     } else {
-        debug_assert!(kind.is_socket() || kind.is_fifo() || kind.is_char_device() || kind.is_block_device());
+        // A socket, a pipe or a device.
         copied.left_out.push(source.to_owned());
     }
     Ok(())
@@ -137,8 +138,7 @@ pub fn unpack(from: impl Read, into: &Path) -> io::Result<Copied> {
     for directory in directories.into_iter().rev() {
         match directory {
             Directory::Root(mode, modified) => {
-                set_modified(&File::open(into)?, modified)?;
-                fs::set_permissions(into, fs::Permissions::from_mode(mode & 0o7777))?;
+                files::set_folder(into, mode, time_of(modified))?;
             }
             Directory::Within(mut entry) => {
                 let path = entry.path()?.into_owned();
@@ -167,8 +167,8 @@ pub fn unpack_file(from: impl Read, to: &Path) -> io::Result<Copied> {
         if copied.bytes != entry.size() {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "the node's archive breaks off"));
         }
-        set_modified(&file, entry.header().mtime()?)?;
-        file.set_permissions(fs::Permissions::from_mode(entry.header().mode()? & 0o7777))?;
+        time_of(entry.header().mtime()?).map_or(Ok(()), |time| file.set_modified(time))?;
+        files::set_mode(&file, entry.header().mode()?)?;
     }
     drain(archive)?;
     if copied.files == 0 {
@@ -220,15 +220,16 @@ fn drain<R: Read>(archive: Archive<R>) -> io::Result<()> {
     io::copy(&mut archive.into_inner(), &mut io::sink()).map(drop)
 }
 
-/// A time that no clock of this machine can show is left as it is.
-fn set_modified(file: &File, seconds: u64) -> io::Result<()> {
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).map_or(Ok(()), |time| file.set_modified(time))
+/// None is for what no clock of this machine can show: then it is left as it is.
+fn time_of(seconds: u64) -> Option<SystemTime> {
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 fn of(path: &Path, error: &io::Error) -> io::Error {
     io::Error::new(error.kind(), format!("{}: {error}", path.display()))
 }
 
-#[cfg(test)]
+// They are about links, pipes and modes.
+#[cfg(all(test, unix))]
 #[path = "pack_tests.rs"]
 mod tests;

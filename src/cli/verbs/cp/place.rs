@@ -1,6 +1,6 @@
 //! What a word of the command line names: a local path, a path on a node, a stream. Pure.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// One end of a copy.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,6 +25,10 @@ impl<'a> Place<'a> {
     pub fn of(word: &'a str) -> Self {
         if word == "-" {
             return Self::Stream;
+        }
+        // With the letter of a drive, as Windows has them.
+        if Path::new(word).is_absolute() {
+            return Self::Here(word.into());
         }
         let Some((before, path)) = word.split_once(':') else { return Self::Here(word.into()) };
         let (cluster, node) = match before.split_once('/') {

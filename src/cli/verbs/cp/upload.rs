@@ -72,7 +72,7 @@ pub async fn run(context: &Context, there: &There, load: Load) -> Result<(), Fai
     let (session, input) = there.host.session(Some(&command), None).await.map_err(|e| there.failure(e))?;
     let Some((path, name)) = source else {
         task.say("unpacking standard input there");
-        transfer(there, session, &input, person::input(), |_| {}).await?;
+        transfer(there, session, &input, person::input(false), |_| {}).await?;
         let took = task.elapsed();
         task.done(&format!("unpacked there in {took}"));
         return Ok(());

@@ -4,16 +4,18 @@
 //! program ends early. Only its owner may read it.
 
 use std::{
-    fs::{self, DirBuilder, File, OpenOptions},
+    fs::{self, File},
     io::{self, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
 use flate2::{Compression, write::GzEncoder};
 
 use super::redact::Redactor;
-use crate::cli::failure::Failure;
+use crate::{
+    cli::failure::Failure,
+    platform::files::{folder_for_owner, for_owner},
+};
 
 /// A bundle that is being made.
 pub struct Bundle {
@@ -39,8 +41,7 @@ impl Bundle {
                 .help("write -o DIR for a directory that is not there yet, or -o FILE.tar.gz"));
         }
         let archive = if is_archive {
-            let file =
-                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part).map_err(|e| unmade(&e))?;
+            let file = new(&part).map_err(|e| unmade(&e))?;
             Some(tar::Builder::new(GzEncoder::new(file, Compression::default())))
         } else {
             let empty = fs::read_dir(target).map_or(!target.exists(), |mut entries| entries.next().is_none());
@@ -48,7 +49,7 @@ impl Bundle {
                 return Err(Failure::new(format!("{shown} is there already, and not empty"))
                     .help("write -o DIR with a directory that is not there yet, or -o FILE.tar.gz"));
             }
-            directory(&part).map_err(|e| unmade(&e))?;
+            folder_for_owner(&part).map_err(|e| unmade(&e))?;
             None
         };
         Ok(Self { redactor, root: root.to_owned(), archive, part, target: target.to_owned(), whole: false })
@@ -78,9 +79,9 @@ impl Bundle {
             None => {
                 let path = self.part.join(path);
                 if let Some(parent) = path.parent() {
-                    directory(parent)?;
+                    folder_for_owner(parent)?;
                 }
-                OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?.write_all(bytes)
+                new(&path)?.write_all(bytes)
             }
         }
     }
@@ -108,13 +109,14 @@ impl Drop for Bundle {
     }
 }
 
-fn directory(path: &Path) -> io::Result<()> {
-    DirBuilder::new().recursive(true).mode(0o700).create(path)
+/// A file that is not there yet, for its owner alone.
+fn new(path: &Path) -> io::Result<File> {
+    for_owner(File::options().write(true).create_new(true)).open(path)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{io::Read, os::unix::fs::MetadataExt};
+    use std::io::Read;
 
     use super::*;
 
@@ -135,7 +137,8 @@ mod tests {
             let mut bundle = begin();
             bundle.add("nodes/m0/x", "keep a secret of 16 bytes here").unwrap();
             assert_eq!(bundle.end().unwrap(), target);
-            assert_eq!(fs::metadata(folder.join(file)).unwrap().mode() & 0o077, 0);
+            #[cfg(unix)]
+            assert_eq!(crate::platform::files::mode(&fs::metadata(folder.join(file)).unwrap()) & 0o077, 0);
         }
         assert_eq!(fs::read_to_string(folder.join("dir/nodes/m0/x")).unwrap(), "keep [cut] here\n");
         let archive = flate2::read::GzDecoder::new(File::open(folder.join("b.tar.gz")).unwrap());

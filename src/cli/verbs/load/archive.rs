@@ -7,7 +7,6 @@ use std::{
     collections::BTreeSet,
     fs::File,
     io::{self, Read, Seek, SeekFrom},
-    os::unix::fs::FileExt,
     path::Path,
     sync::Arc,
 };
@@ -17,7 +16,7 @@ use flate2::read::MultiGzDecoder;
 use futures::{Stream, stream};
 use serde::Deserialize;
 
-use crate::cli::failure::Failure;
+use crate::{cli::failure::Failure, platform::files::read_at};
 
 /// How much is read and sent at a time.
 const PIECE: usize = 256 * 1024;
@@ -96,7 +95,7 @@ impl Archive {
                 let read = move || {
                     let wanted = usize::try_from(length - offset).map_or(PIECE, |left| left.min(PIECE));
                     let mut piece = vec![0; wanted];
-                    file.read_exact_at(&mut piece, offset)?;
+                    read_whole(&file, &mut piece, offset)?;
                     Ok::<_, io::Error>(Bytes::from(piece))
                 };
                 let piece = tokio::task::spawn_blocking(read).await.map_err(io::Error::other)??;
@@ -107,9 +106,25 @@ impl Archive {
     }
 }
 
+/// Fills the piece from a place in the file.
+fn read_whole(file: &File, mut piece: &mut [u8], mut offset: u64) -> io::Result<()> {
+    while !piece.is_empty() {
+        match read_at(file, piece, offset) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(length) => {
+                piece = &mut piece[length..];
+                offset += length as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
 fn images(mut file: &File, shown: &str) -> Result<Vec<Image>, Failure> {
     let mut magic = [0; 6];
-    let read = file.read_at(&mut magic, 0).map_err(|e| unreadable(shown, &e))?;
+    let read = read_at(file, &mut magic, 0).map_err(|e| unreadable(shown, &e))?;
     file.seek(SeekFrom::Start(0)).map_err(|e| unreadable(shown, &e))?;
     let (manifest, index) = match &magic[..read] {
         [0x1f, 0x8b, ..] => documents(tar::Archive::new(MultiGzDecoder::new(file)).entries()),

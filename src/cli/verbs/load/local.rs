@@ -10,11 +10,12 @@ use hyper::{Request, Response, StatusCode, body::Incoming};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use tokio::net::{TcpStream, UnixStream};
+use tokio::net::TcpStream;
 
-use crate::cli::{failure::Failure, terminal::Task};
-
-const DEFAULT: &str = "unix:///var/run/docker.sock";
+use crate::{
+    cli::{failure::Failure, terminal::Task},
+    platform::{files, local},
+};
 
 /// Where the local engine listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +55,7 @@ impl LocalEngine {
         }
         match context() {
             Some((name, host)) => Self { at: host, told_by: format!("docker's context {name:?}") },
-            None => Self { at: DEFAULT.to_owned(), told_by: "the default".to_owned() },
+            None => Self { at: local::ENGINE.to_owned(), told_by: "the default".to_owned() },
         }
     }
 
@@ -96,16 +97,18 @@ impl LocalEngine {
     }
 
     async fn get(&self, path: &str) -> Result<Response<Incoming>, Failure> {
-        if let Some(socket) = self.at.strip_prefix("unix://") {
-            let stream = UnixStream::connect(socket).await.map_err(|e| self.unreachable(&e))?;
+        if let Some(socket) = self.at.strip_prefix(local::SCHEME) {
+            let stream = local::connect(&local::of_docker_host(socket)).await.map_err(|e| self.unreachable(&e))?;
             self.ask(stream, path).await
         } else if let Some(address) = self.at.strip_prefix("tcp://").or_else(|| self.at.strip_prefix("http://")) {
             let stream = TcpStream::connect(address.trim_end_matches('/')).await.map_err(|e| self.unreachable(&e))?;
             self.ask(stream, path).await
         } else {
             Err(Failure::new(format!(
-                "the local engine is at {} ({}), and only unix:// and tcp:// without TLS are spoken here",
-                self.at, self.told_by
+                "the local engine is at {} ({}), and only {} and tcp:// without TLS are spoken here",
+                self.at,
+                self.told_by,
+                local::SCHEME
             ))
             .help("docker save IMAGE -o image.tar && kubectl testkit load image.tar --cluster NAME"))
         }
@@ -156,14 +159,10 @@ impl LocalEngine {
     }
 }
 
-/// A file of the temporary directory whose name is gone again.
+/// A file of the temporary directory that nothing is left of.
 fn nameless() -> std::io::Result<File> {
-    use std::os::unix::fs::OpenOptionsExt;
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_nanos();
-    let path = std::env::temp_dir().join(format!(".kubectl-testkit-{}-{now}", std::process::id()));
-    let file = File::options().read(true).write(true).create_new(true).mode(0o600).open(&path)?;
-    std::fs::remove_file(&path)?;
-    Ok(file)
+    files::nameless(&std::env::temp_dir().join(format!(".kubectl-testkit-{}-{now}", std::process::id())))
 }
 
 /// The current docker context with the endpoint it names, if it is not the default one.
@@ -173,9 +172,8 @@ fn context() -> Option<(String, String)> {
     struct Settings {
         current_context: Option<String>,
     }
-    let home = std::env::var_os("DOCKER_CONFIG")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".docker")))?;
+    let home =
+        std::env::var_os("DOCKER_CONFIG").map(PathBuf::from).or_else(|| Some(std::env::home_dir()?.join(".docker")))?;
     let name = match std::env::var("DOCKER_CONTEXT") {
         Ok(name) if !name.is_empty() => name,
         _ => serde_json::from_slice::<Settings>(&std::fs::read(home.join("config.json")).ok()?).ok()?.current_context?,

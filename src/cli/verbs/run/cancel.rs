@@ -6,10 +6,13 @@ use kube::api::{Patch, PatchParams, ValidationDirective};
 use serde_json::json;
 use tokio::time::sleep;
 
-use crate::cli::{
-    Context,
-    failure::{Failure, exit},
-    kubernetes::{Kubernetes, RUNS},
+use crate::{
+    cli::{
+        Context,
+        failure::{Failure, exit},
+        kubernetes::{Kubernetes, RUNS},
+    },
+    platform::{Signal, signals::Signals},
 };
 
 /// A second Ctrl-C within this leaves the run running.
@@ -22,24 +25,25 @@ pub async fn on_signals<T>(
     name: &str,
     ended: impl Future<Output = Result<T, Failure>>,
 ) -> Result<T, Failure> {
-    let mut signals = Signals::listen()?;
+    let mut signals = Signals::listen().map_err(|e| Failure::new(format!("signals cannot be received: {e}")))?;
     let mut ended = std::pin::pin!(ended);
     let printer = &context.printer;
-    let code = tokio::select! {
+    let signal = tokio::select! {
         ended = &mut ended => return ended,
-        code = signals.next() => code,
+        signal = signals.next() => signal,
     };
-    if code == exit::INTERRUPTED {
+    if signal == Signal::Interrupt {
         printer.warn(format_args!("{name} is cancelled; Ctrl-C once more leaves it running"));
         tokio::select! {
             ended = &mut ended => return ended,
             () = sleep(SECOND_THOUGHTS) => {}
-            code = signals.next() => {
+            signal = signals.next() => {
                 printer.note(format_args!("{name} goes on: kubectl testkit logs {name} -f, kubectl testkit rm run/{name}"));
-                return Err(Failure::silent(code));
+                return Err(Failure::silent(exit::of_signal(signal)));
             }
         }
     }
+    let code = exit::of_signal(signal);
     cancel(kubernetes, name)
         .await
         .map_err(|failure| failure.help(format!("it goes on; end it with kubectl testkit rm run/{name}")).exit(code))?;
@@ -49,7 +53,7 @@ pub async fn on_signals<T>(
             ended?;
             Err(Failure::silent(code))
         }
-        code = signals.next() => Err(Failure::silent(code)),
+        signal = signals.next() => Err(Failure::silent(exit::of_signal(signal))),
     }
 }
 
@@ -61,32 +65,5 @@ async fn cancel(kubernetes: &Kubernetes, name: &str) -> Result<(), Failure> {
     match kubernetes.runs().patch(name, &strict, &patch).await {
         Ok(_) => Ok(()),
         Err(e) => Err(kubernetes.explain(&e, &kubernetes.attempt("patch", RUNS, Some(name)))),
-    }
-}
-
-/// What ends a program, as exit codes.
-struct Signals {
-    interrupts: tokio::signal::unix::Signal,
-    ends: tokio::signal::unix::Signal,
-    hangups: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn listen() -> Result<Self, Failure> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let listen = |kind| signal(kind).map_err(|e| Failure::new(format!("signals cannot be received: {e}")));
-        Ok(Self {
-            interrupts: listen(SignalKind::interrupt())?,
-            ends: listen(SignalKind::terminate())?,
-            hangups: listen(SignalKind::hangup())?,
-        })
-    }
-
-    async fn next(&mut self) -> u8 {
-        tokio::select! {
-            _ = self.interrupts.recv() => exit::INTERRUPTED,
-            _ = self.ends.recv() => exit::TERMINATED,
-            _ = self.hangups.recv() => exit::TERMINATED,
-        }
     }
 }

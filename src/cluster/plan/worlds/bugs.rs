@@ -262,8 +262,10 @@ impl Bug {
                 plan.actions.extend(ends);
             }
             Self::VoteToTheEnd => {
-                let goes = |id: &str| members.iter().any(|m| m.ends.is_yes() && m.node.yes().is_some_and(|n| n.id == id));
-                let keeps = |a: &Action| matches!(a, Action::Update { node, role: Some(NodeRole::Worker), .. } if goes(node));
+                let goes =
+                    |id: &str| members.iter().any(|m| m.ends.is_yes() && m.node.yes().is_some_and(|n| n.id == id));
+                let keeps =
+                    |a: &Action| matches!(a, Action::Update { node, role: Some(NodeRole::Worker), .. } if goes(node));
                 plan.actions.retain(|a| !keeps(a));
             }
             Self::NeverUndo => {

@@ -10,8 +10,8 @@ use std::{
 };
 
 pub use accidents::Accident;
-use promises::LAST;
 use k8s_openapi::jiff::{SignedDuration, Timestamp};
+use promises::LAST;
 
 use super::{
     super::{

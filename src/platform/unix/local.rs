@@ -1,16 +1,75 @@
-//! The local end: a unix socket in a directory of the user's.
+//! Local sockets: unix sockets, and the one of an attach in a directory of the user's.
 
 use std::{
     fs, io,
-    os::unix::fs::{DirBuilderExt, MetadataExt},
+    os::{
+        fd::AsFd,
+        unix::{
+            fs::{DirBuilderExt, FileTypeExt, MetadataExt},
+            net::UnixStream as StdStream,
+        },
+    },
     path::{Path, PathBuf},
 };
 
 use rustix::fs::Mode;
-use tokio::net::{UnixListener, UnixStream};
+use tokio::{
+    io::Interest,
+    net::{
+        UnixListener, UnixStream,
+        unix::{OwnedReadHalf, OwnedWriteHalf},
+    },
+};
 
+use crate::platform::SocketError;
+
+/// How `DOCKER_HOST` names one.
+pub const SCHEME: &str = "unix://";
+/// Where this machine's Docker engine is by default.
+pub const ENGINE: &str = "unix:///var/run/docker.sock";
+/// The socket of an attach that no other was named for.
+pub const DEFAULT: &str = "docker.sock";
 /// The longest path the kernel takes for a socket: `sun_path` of unix(7), less its final NUL.
-const PATH_LIMIT: usize = 107;
+const PATH_LIMIT: usize = if cfg!(target_os = "linux") { 107 } else { 103 };
+
+/// A connection to what somebody serves.
+pub type Stream = UnixStream;
+/// What comes from who has connected.
+pub type Reader = OwnedReadHalf;
+/// What goes there.
+pub type Writer = OwnedWriteHalf;
+
+/// Connects.
+///
+/// # Errors
+/// What the system says.
+pub async fn connect(path: &Path) -> io::Result<Stream> {
+    UnixStream::connect(path).await
+}
+
+/// Where a socket is that is named so.
+#[must_use]
+pub fn place(name: &Path) -> PathBuf {
+    std::path::absolute(name).unwrap_or_else(|_| name.to_owned())
+}
+
+/// What `DOCKER_HOST` is for it.
+#[must_use]
+pub fn docker_host(socket: &Path) -> String {
+    format!("{SCHEME}{}", socket.display())
+}
+
+/// Where a socket is that `DOCKER_HOST` names, after its scheme.
+#[must_use]
+pub fn of_docker_host(rest: &str) -> PathBuf {
+    PathBuf::from(rest)
+}
+
+/// Where the user's agent is, if there is one.
+#[must_use]
+pub fn agent() -> Option<PathBuf> {
+    std::env::var_os("SSH_AUTH_SOCK").map(PathBuf::from)
+}
 
 /// A unix socket that only its owner may use. Dropped, it is removed, unless another has taken its place.
 #[derive(Debug)]
@@ -22,28 +81,6 @@ pub struct LocalSocket {
     folder: Option<PathBuf>,
 }
 
-/// Why there is no socket.
-#[derive(Debug, thiserror::Error)]
-pub enum SocketError {
-    /// Somebody serves it.
-    #[error("{} is in use: something answers there", .0.display())]
-    InUse(PathBuf),
-    /// A file that is not ours to remove.
-    #[error("{} is there already and is not a socket", .0.display())]
-    NotASocket(PathBuf),
-    /// The kernel takes no such path.
-    #[error("{} is {} bytes long, and the path of a socket may have {PATH_LIMIT}", .0.display(), .0.as_os_str().len())]
-    TooLong(PathBuf),
-    /// The system's words.
-    #[error("{} cannot be made: {error}", path.display())]
-    Io {
-        /// The socket.
-        path: PathBuf,
-        /// What the system said.
-        error: io::Error,
-    },
-}
-
 impl LocalSocket {
     /// Makes the socket; one that nobody serves any more is replaced.
     ///
@@ -53,14 +90,14 @@ impl LocalSocket {
         let absolute = std::path::absolute(path).map_err(|error| SocketError::Io { path: path.to_owned(), error })?;
         let failed = |error| SocketError::Io { path: absolute.clone(), error };
         if absolute.as_os_str().len() > PATH_LIMIT {
-            return Err(SocketError::TooLong(absolute));
+            return Err(SocketError::TooLong { path: absolute, limit: PATH_LIMIT });
         }
         let parent = absolute.parent().unwrap_or(Path::new("/")).to_owned();
         // Two that start at once look one after the other. The lock ends with this function.
         let directory = fs::File::open(&parent).map_err(failed)?;
         directory.lock().map_err(failed)?;
         match fs::symlink_metadata(&absolute) {
-            Ok(meta) if !is_socket(&meta) => return Err(SocketError::NotASocket(absolute)),
+            Ok(meta) if !meta.file_type().is_socket() => return Err(SocketError::NotASocket(absolute)),
             Ok(_) => match UnixStream::connect(&absolute).await {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -86,12 +123,20 @@ impl LocalSocket {
         Ok(Self { listener, path: absolute, inode, folder: None })
     }
 
-    /// Makes a socket that nobody needs to find: in a folder of its own that only its owner may enter, in the first
-    /// of these places that takes one. The folder is removed with the socket.
+    /// Makes a socket that nobody needs to find: in a folder of its own that only its owner may enter, which is
+    /// removed with the socket.
     ///
     /// # Errors
     /// When no place takes one: what the last one said.
-    pub async fn private(places: &[PathBuf]) -> Result<Self, SocketError> {
+    pub async fn private() -> Result<Self, SocketError> {
+        // Short paths that can be written.
+        let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from);
+        let others = [std::env::temp_dir(), PathBuf::from("/tmp"), PathBuf::from("/dev/shm")];
+        Self::private_in(&runtime.into_iter().chain(others).collect::<Vec<_>>()).await
+    }
+
+    /// In the first of these places that takes one.
+    async fn private_in(places: &[PathBuf]) -> Result<Self, SocketError> {
         let mut last = io::Error::other("there is no place for it");
         let mut at = PathBuf::new();
         for place in places {
@@ -124,8 +169,12 @@ impl LocalSocket {
         &self.path
     }
 
-    pub(super) async fn accept(&self) -> io::Result<UnixStream> {
-        Ok(self.listener.accept().await?.0)
+    /// Waits for who comes next.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn accept(&self) -> io::Result<Connection> {
+        Ok(Connection(self.listener.accept().await?.0))
     }
 }
 
@@ -140,8 +189,38 @@ impl Drop for LocalSocket {
     }
 }
 
-fn is_socket(meta: &fs::Metadata) -> bool {
-    std::os::unix::fs::FileTypeExt::is_socket(&meta.file_type())
+/// Who has connected.
+#[derive(Debug)]
+pub struct Connection(UnixStream);
+
+impl Connection {
+    /// Both directions, and what tells that nobody is there any more.
+    #[must_use]
+    pub fn split(self) -> (Reader, Writer, Gone) {
+        // A descriptor of its own: readiness that is cleared there is not cleared for the writer.
+        let own = self.0.as_fd().try_clone_to_owned().ok();
+        let gone = Gone(own.and_then(|fd| UnixStream::from_std(StdStream::from(fd)).ok()));
+        let (reader, writer) = self.0.into_split();
+        (reader, writer, gone)
+    }
+}
+
+/// Tells when the other side is gone for good, not only done with what it says.
+pub struct Gone(Option<UnixStream>);
+
+impl Gone {
+    /// Waits for that.
+    pub async fn wait(self) {
+        let Some(socket) = self.0 else { return std::future::pending().await };
+        while let Ok(ready) = socket.ready(Interest::WRITABLE).await {
+            if ready.is_write_closed() {
+                return;
+            }
+            // Clears the readiness: the next event is news.
+            let _ = socket.try_io(Interest::WRITABLE, || -> io::Result<()> { Err(io::ErrorKind::WouldBlock.into()) });
+        }
+        std::future::pending::<()>().await;
+    }
 }
 
 #[cfg(test)]
@@ -175,7 +254,8 @@ mod tests {
         let deep = room.join("x".repeat(100));
         fs::create_dir(&deep).unwrap();
         let places = [PathBuf::from("relative"), deep.clone(), room.join("missing"), room.clone()];
-        let (one, other) = (LocalSocket::private(&places).await.unwrap(), LocalSocket::private(&places).await.unwrap());
+        let (one, other) =
+            (LocalSocket::private_in(&places).await.unwrap(), LocalSocket::private_in(&places).await.unwrap());
         assert_ne!(one.path(), other.path());
         let folder = one.path().parent().unwrap();
         assert_eq!(
@@ -185,7 +265,7 @@ mod tests {
         drop((one, other));
         fs::remove_dir(deep).unwrap();
         assert_eq!(fs::read_dir(&room).unwrap().count(), 0, "something is left");
-        assert!(LocalSocket::private(&[room.join("missing")]).await.is_err());
+        assert!(LocalSocket::private_in(&[room.join("missing")]).await.is_err());
     }
 
     #[tokio::test]
@@ -202,6 +282,6 @@ mod tests {
         assert!(path.exists(), "another's socket was removed");
         drop(other);
         let long = path.with_file_name("x".repeat(120));
-        assert!(matches!(LocalSocket::bind(&long).await, Err(SocketError::TooLong(_))));
+        assert!(matches!(LocalSocket::bind(&long).await, Err(SocketError::TooLong { .. })));
     }
 }
