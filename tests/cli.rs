@@ -6,7 +6,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test says what it expects by failing")]
 #![allow(clippy::print_stdout, reason = "what a test could not try is said where its result is")]
 
-use std::{fs, io::Write as _, process::Command};
+use std::{fs, io::Write as _, process::Command, time::Instant};
 
 use clap::Command as Clap;
 
@@ -240,6 +240,7 @@ fn against_an_api_server() {
         assert!(unknown.err.contains("kubectl apply -k deploy/base"), "{}", unknown.err);
     }
     bed.install();
+    versions(&bed);
     let empty = bed.plugin(&["ls"]);
     assert_eq!((empty.code, empty.out.as_str()), (0, ""), "{}", empty.err);
     assert!(empty.err.contains("no clusters and no runs"), "{}", empty.err);
@@ -410,6 +411,31 @@ fn ended_run(bed: &Bed) {
     assert_eq!(again["spec"]["clusterRef"]["name"], "nightly");
     assert_eq!(again["metadata"]["labels"]["testkit.dev/rerun-of"], "old");
     assert_eq!(bed.plugin(&["rm", "run/again"]).code, 0);
+}
+
+/// What is served says its version, and so does an operator; one that does not fit is no success.
+fn versions(bed: &Bed) {
+    let version = env!("CARGO_PKG_VERSION");
+    let ask = || bed.plugin(&["version", "--operator-namespace", &bed.namespace]);
+    // What the definitions say is served a moment after they are.
+    let deadline = Instant::now() + bed::SERVED;
+    let told = loop {
+        let said = ask();
+        if said.out.contains("custom resources") || Instant::now() > deadline {
+            break said;
+        }
+    };
+    assert_eq!(told.out, format!("kubectl-testkit {version}\ncustom resources {version}\n"), "{}", told.err);
+    assert!(told.code == 0 && told.err.contains("the operator's version is not known"), "{}", told.err);
+    bed.apply(&serde_json::json!([{"apiVersion": "v1", "kind": "ConfigMap",
+        "metadata": {"name": "testkit-operator-version"}, "data": {"version": "999.0.0"}}]));
+    let other = ask();
+    assert_eq!(other.code, 1, "{}", other.err);
+    assert!(
+        other.out.contains("operator 999.0.0") && other.err.contains("install the plugin of 999.0.0"),
+        "{}",
+        other.err
+    );
 }
 
 /// One that may make and list, and neither watch nor delete: what it lacks is said, and nothing is waited for.

@@ -40,11 +40,12 @@ const SERVED: [Need; 15] = [
     ("", "events.k8s.io", "events", None, &["create", "patch"]),
 ];
 /// In the namespace of the operator.
-const OWN: [Need; 4] = [
+const OWN: [Need; 5] = [
     ("Lease", "coordination.k8s.io", "leases", None, &["create"]),
     ("Lease", "coordination.k8s.io", "leases", Some("testkit-operator"), &["get", "watch", "update"]),
     ("ConfigMap", "", "configmaps", None, &["create"]),
     ("ConfigMap", "", "configmaps", Some("testkit-operator-places"), &["get", "patch"]),
+    ("ConfigMap", "", "configmaps", Some("testkit-operator-version"), &["patch"]),
 ];
 /// Once, for the name of the installation.
 const INSTALLATION: [Need; 1] = [("Namespace", "", "namespaces", Some("kube-system"), &["get"])];
@@ -190,7 +191,7 @@ fn names_agree() {
     assert_eq!(scraped["prometheus.io/port"], config.listen.port().to_string());
 }
 
-/// Every binding is of a role that is there, to the operator's ServiceAccount.
+/// Every binding is of a role that is there, to the operator's ServiceAccount, but for what everybody may read.
 fn bindings_fit(all: &[Value], account: &str) {
     let bindings: Vec<_> =
         all.iter().filter(|o| o["kind"].as_str().is_some_and(|kind| kind.ends_with("RoleBinding"))).collect();
@@ -198,12 +199,19 @@ fn bindings_fit(all: &[Value], account: &str) {
     for binding in bindings {
         let of = &binding["roleRef"];
         let role = find(all, of["kind"].as_str().unwrap(), of["name"].as_str().unwrap());
-        let subject = &binding["subjects"][0];
-        assert_eq!((&subject["kind"], &subject["name"]), (&"ServiceAccount".into(), &account.into()));
         // What kustomize fills in. A Role that is bound elsewhere grants nothing.
         let home = &find(all, "ServiceAccount", account)["metadata"]["namespace"];
-        assert_eq!(&subject["namespace"], home, "{}", binding["metadata"]["name"]);
         assert_eq!(role["metadata"]["namespace"], binding["metadata"]["namespace"]);
+        let subject = &binding["subjects"][0];
+        if subject["kind"] == "Group" {
+            assert_eq!((&subject["name"], &role["metadata"]["namespace"]), (&"system:authenticated".into(), home));
+            let told =
+                ("get".to_owned(), String::new(), "configmaps".to_owned(), Some("testkit-operator-version".to_owned()));
+            assert_eq!(granted(role), [told].into());
+            continue;
+        }
+        assert_eq!((&subject["kind"], &subject["name"]), (&"ServiceAccount".into(), &account.into()));
+        assert_eq!(&subject["namespace"], home, "{}", binding["metadata"]["name"]);
     }
 }
 

@@ -37,8 +37,8 @@ pub use duration::Duration;
 pub use made::MadeRun;
 pub use matrix::{Axes, Combination, E2EMatrix, E2EMatrixSpec, E2EMatrixStatus, MOST};
 pub use names::{
-    CREDENTIALS_FINALIZER, FINALIZER, GROUP, HOLD_UNTIL, KEEP, MANAGER, RUNS, SCHEDULED_AT, journal_secret, label,
-    secret_key, shard_of_run,
+    CREDENTIALS_FINALIZER, FINALIZER, GROUP, HOLD_UNTIL, KEEP, MANAGER, OPERATOR_VERSION, RUNS, SCHEDULED_AT, VERSION,
+    journal_secret, label, secret_key, shard_of_run,
 };
 pub use provider::{
     AddressKind, AmiSelector, Ec2Provider, HostsProvider, JumpHost, Machine, Provider, SecretRef, Volume,
@@ -71,7 +71,7 @@ pub fn crds() -> Vec<(&'static str, CustomResourceDefinition)> {
         ("e2eschedules.yaml", E2ESchedule::crd()),
         ("e2ematrices.yaml", E2EMatrix::crd()),
     ]
-    .map(|(file, crd)| (file, unseen(without_null(crd))))
+    .map(|(file, crd)| (file, of_version(unseen(without_null(crd)))))
     .into()
 }
 
@@ -105,6 +105,27 @@ fn unseen(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
         }
     }
     crd
+}
+
+/// A definition says which version of it is served to whoever is logged in (`/openapi`, `kubectl explain`): the object that
+/// it is itself can be read only by who looks after the Kubernetes cluster.
+fn of_version(mut crd: CustomResourceDefinition) -> CustomResourceDefinition {
+    for version in &mut crd.spec.versions {
+        let schema = version.schema.as_mut().and_then(|s| s.open_api_v3_schema.as_mut());
+        if let Some(text) = schema.and_then(|s| s.description.as_mut()) {
+            text.push_str(&format!("{OF}{VERSION})"));
+        }
+    }
+    crd
+}
+
+/// Before the version in a definition's description.
+const OF: &str = " (testkit ";
+
+/// The version that a definition's description says.
+#[must_use]
+pub fn version_in(description: &str) -> Option<&str> {
+    description.rsplit_once(OF)?.1.strip_suffix(')')
 }
 
 #[cfg(test)]

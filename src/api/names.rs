@@ -9,6 +9,12 @@ pub const GROUP: &str = "testkit.dev";
 /// `app.kubernetes.io/managed-by` on everything the operator makes.
 pub const MANAGER: &str = "testkit-operator";
 
+/// The version of the program, and of the definitions of the custom resources that are made with it.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The ConfigMap in the operator's namespace that says which version of it works.
+pub const OPERATOR_VERSION: &str = "testkit-operator-version";
+
 /// The finalizer that keeps an object until what it stands for outside of Kubernetes is gone.
 pub const FINALIZER: &str = "testkit.dev/cleanup";
 

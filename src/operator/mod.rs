@@ -12,6 +12,7 @@ mod health;
 mod http;
 mod leader;
 mod log;
+mod version;
 mod work;
 
 use std::time::Duration;

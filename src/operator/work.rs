@@ -17,7 +17,7 @@ use kube::{
 use tower_layer::layer_fn;
 use tower_service::Service;
 
-use super::{Stop, config::Config, garbage, health::State};
+use super::{Stop, config::Config, garbage, health::State, version};
 use crate::{
     cloud::Clouds,
     cluster::{self, Wake},
@@ -67,6 +67,7 @@ pub async fn controllers(
     let clouds = Clouds::new(&installation, Arc::new(on_instance));
     let events = Events::new(Recorder::new(client.clone(), cluster::reporter()));
     let home = config.lease.as_ref().map_or(client.default_namespace(), |lease| &lease.namespace);
+    tokio::spawn(version::tell(client.clone(), home.to_owned()));
     let places = Arc::new(cluster::Places::new(client.clone(), home, &installation));
     let context =
         cluster::Context::new(client.clone(), hosts.clone(), clouds.clone(), Arc::clone(&places), events.clone(), wake)

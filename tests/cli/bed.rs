@@ -11,7 +11,7 @@ use std::{
 pub const PROGRAM: &str = env!("CARGO_BIN_EXE_kubectl-testkit");
 
 /// How long the API server may take to serve kinds that it has established.
-const SERVED: Duration = Duration::from_secs(60);
+pub const SERVED: Duration = Duration::from_secs(60);
 const KINDS: &str = "swarmclusters,e2eruns,e2eschedules,e2ematrices";
 
 /// What a program said.

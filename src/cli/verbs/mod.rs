@@ -88,7 +88,7 @@ impl Verb {
             Self::Purge(args) => purge::run(context, &args).await?,
             Self::Ls(args) => ls::run(context, &args).await?,
             Self::Completion(args) => completion::run(context, &args)?,
-            Self::Version(args) => version::run(context, &args)?,
+            Self::Version(args) => version::run(context, &args).await?,
         }
         Ok(0)
     }
