@@ -59,7 +59,8 @@ fn said(output: Option<io::Result<Output>>) -> Result<Option<String>, String> {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 

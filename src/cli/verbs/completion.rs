@@ -1,6 +1,6 @@
 //! `completion`: scripts for shells.
 
-use clap_complete::env::{Bash, EnvCompleter, Fish, Zsh};
+use clap_complete::env::{Bash, EnvCompleter, Fish, Powershell, Zsh};
 
 use crate::cli::{
     Context,
@@ -16,7 +16,8 @@ use crate::cli::{
 The script printed here completes `kubectl-testkit`:
   bash   source <(kubectl testkit completion bash)        in ~/.bashrc
   zsh    source <(kubectl testkit completion zsh)         in ~/.zshrc, after compinit
-  fish   kubectl testkit completion fish | source         in ~/.config/fish/config.fish")]
+  fish   kubectl testkit completion fish | source         in ~/.config/fish/config.fish
+  powershell  kubectl testkit completion powershell | Out-String | Invoke-Expression    in $PROFILE")]
 pub struct Args {
     /// The shell
     #[arg(value_enum)]
@@ -28,6 +29,7 @@ enum Shell {
     Bash,
     Zsh,
     Fish,
+    Powershell,
 }
 
 /// Prints it.
@@ -36,6 +38,7 @@ pub fn run(context: &Context, args: &Args) -> Result<(), Failure> {
         Shell::Bash => &Bash,
         Shell::Zsh => &Zsh,
         Shell::Fish => &Fish,
+        Shell::Powershell => &Powershell,
     };
     let mut script = Vec::new();
     shell

@@ -63,7 +63,7 @@ impl Resizes {
     /// Waits for the next change.
     pub async fn next(&mut self) {
         if self.0.recv().await.is_none() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }

@@ -66,7 +66,8 @@ async fn status(path: &Path) -> std::io::Result<attach::Status> {
 }
 
 // A shell of unix reads it.
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 mod tests {
     use super::*;
 

@@ -230,6 +230,7 @@ fn of(path: &Path, error: &io::Error) -> io::Error {
 }
 
 // They are about links, pipes and modes.
-#[cfg(all(test, unix))]
+#[cfg(test)]
+#[cfg(unix)]
 #[path = "pack_tests.rs"]
 mod tests;
