@@ -8,7 +8,7 @@ CACHE := $(or $(TESTKIT_CACHE),$(or $(HOME),$(shell cd ~ && pwd))/.cache/testkit
 # Outside the checkout: a fresh clone builds only what changed.
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 
-.PHONY: help demo demo-down env build test scenario fresh fuzz bench lint fmt crds image
+.PHONY: help demo demo-down env build test scenario fresh fuzz bench lint fmt crds image cross release reproduce
 
 help: ## list these targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -57,3 +57,15 @@ crds: ## write crds/ and docs/api.md from src/api
 image: ## the suite's container image, made without Docker: target/e2e.tar
 	@testbed/bed setup rust
 	@e2e/image.sh target/e2e.tar
+
+cross: ## the plugin's unit tests for arm64, and whether it compiles for macOS and Windows
+	@testbed/bed setup rust
+	@deploy/release/cross $(ONLY)
+
+release: ## programs, archives, krew manifest, images, chart, SBOMs and digests, in target/release-files
+	@testbed/bed setup rust
+	@deploy/release/release
+
+reproduce: ## whether two builds of HEAD are the same, for Linux
+	@testbed/bed setup rust
+	@deploy/release/reproduce
