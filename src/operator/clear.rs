@@ -52,9 +52,9 @@ where
             tracing::info!(%kind, "none is in the way");
             return Ok(());
         }
-        let to_delete = |each: &&&K| way(each) == Some(Way::Delete) && each.meta().deletion_timestamp.is_none();
-        for each in left.iter().filter(to_delete) {
-            delete(client, each).await?;
+        let to_delete = |each: &&K| way(each) == Some(Way::Delete) && each.meta().deletion_timestamp.is_none();
+        for each in left.iter().copied().filter(to_delete) {
+            delete::<K>(client, each).await?;
         }
         tracing::info!(%kind, "{} to go: {}", left.len(), names(&left));
         let version = listed.metadata.resource_version.unwrap_or_default();
@@ -91,7 +91,7 @@ where
             }
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// For the log: the first of them, by namespace and name.
