@@ -16,7 +16,7 @@ use crate::{
     },
 };
 
-/// Print the versions of the plugin, the operator and the custom resources; exits with 1 where they do not fit
+/// Print the versions of plugin, operator and custom resources; exits with 1 where they do not fit
 #[derive(clap::Args, Debug)]
 #[command(after_help = "Examples:
   kubectl testkit version
