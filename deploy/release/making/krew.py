@@ -31,10 +31,10 @@ def text(archives: dict[Target, Path]) -> str:
 
 def judge(file: Path, archives: dict[Target, Path]) -> None:
     """Fails where krew would not have it. The archive of this system is installed as by a person, from the file."""
-    tools.run(tools.krew() / "validate-krew-manifest", "-manifest", file, "-skip-install")
+    tools.run(tools.krew() / "validate-krew-manifest", "-manifest", file, "-skip-install", quiet=True)
     for target, archive in archives.items():
         with tempfile.TemporaryDirectory() as root:
             environment = os.environ | {"KREW_ROOT": root, "KREW_OS": target.os, "KREW_ARCH": target.arch, "KREW_NO_UPGRADE_CHECK": "1"}
-            tools.run(tools.krew() / "krew", "install", "--manifest", file, "--archive", archive, env=environment)
+            tools.run(tools.krew() / "krew", "install", "--manifest", file, "--archive", archive, env=environment, quiet=True)
             if not any(Path(root, "store", "testkit", f"v{version()}").iterdir()):
                 raise SystemExit(f"release: krew says that it has installed {archive.name}, and there is nothing")

@@ -34,7 +34,7 @@ def main() -> int:
         _images(builds, [t for t in targets if t.os == "linux"], out)
         _chart(out)
     if len(plugins) == len(TARGETS):
-        file = out / "testkit.krew.yaml"
+        file = out / "testkit.yaml"
         file.write_text(krew.text(plugins))
         krew.judge(file, plugins)
     _table(out)
@@ -119,11 +119,11 @@ def _chart(out: Path) -> None:
     _say("the chart")
     with tempfile.TemporaryDirectory() as folder:
         # Helm decides what belongs to a chart, and refuses what is none; its times are those of now.
-        tools.run(tools.helm(), "package", CHECKOUT / "deploy" / "chart", "--destination", folder, stdout=subprocess.DEVNULL)
+        tools.run(tools.helm(), "package", CHECKOUT / "deploy" / "chart", "--destination", folder, quiet=True)
         [package] = Path(folder).glob("testkit-*.tgz")
         chart = out / f"testkit-chart-{version()}.tgz"
         chart.write_bytes(archives.again(package.read_bytes(), epoch()))
-        tools.run(tools.helm(), "template", "testkit", chart, stdout=subprocess.DEVNULL)
+        tools.run(tools.helm(), "template", "testkit", chart, quiet=True)
     definitions = sorted((CHECKOUT / "crds").glob("*.yaml"))
     (out / f"testkit-crds-{version()}.yaml").write_text("---\n".join(file.read_text() for file in definitions))
 

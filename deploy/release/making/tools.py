@@ -12,10 +12,13 @@ from .targets import CHECKOUT, HERE, Target, cache
 SBOM = ("cargo-cyclonedx", "0.5.9")
 
 
-def run(*command, **others) -> None:
-    """Runs a command; where it fails, its own words are enough."""
-    done = subprocess.run([str(word) for word in command], **others)
+def run(*command, quiet: bool = False, **others) -> None:
+    """Runs a command; where it fails, its own words are enough. A quiet one says them only then."""
+    told = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True} if quiet else {}
+    done = subprocess.run([str(word) for word in command], stdin=subprocess.DEVNULL, **told, **others)
     if done.returncode != 0:
+        if quiet:
+            print(done.stdout, flush=True)
         raise SystemExit(f"release: {Path(str(command[0])).name} ended with {done.returncode}: {' '.join(map(str, command))}")
 
 
