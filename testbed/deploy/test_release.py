@@ -84,3 +84,7 @@ def test_a_program_that_needs_a_loader_is_no_static_one():
     assert build._elf(Path(sys.executable).resolve().read_bytes()) == "a Linux with libraries"
     assert build._elf(b"MZ" + bytes(64)) == "something else than 64-bit Linux"
 
+
+
+def test_the_linker_for_macos_has_its_lists():
+    assert {file.stem for file in build.FRAMEWORKS.glob("*.framework/*.tbd")} == {"CoreFoundation", "Security"}
