@@ -6,7 +6,7 @@ pytest 9.2 does not read any more, and every worker makes what the others make. 
 """
 import pytest
 
-FILES = ("test_permissions.py",)
+FILES = ("test_permissions.py", "test_pod.py")
 
 
 @pytest.hookimpl(optionalhook=True)

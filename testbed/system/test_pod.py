@@ -11,7 +11,7 @@ from test_lifecycle import load
 from test_members import events, ids
 from world import cluster, kubectl, run, until
 
-pytestmark = [pytest.mark.long, pytest.mark.xdist_group("node")]
+pytestmark = pytest.mark.long
 # What boots hosts and starts pods on a machine that may be busy.
 READY_WITHIN = 400
 
