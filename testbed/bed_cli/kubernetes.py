@@ -160,8 +160,9 @@ class ControlPlane:
             f"--tls-cert-file={pki}/server.crt", f"--tls-private-key-file={pki}/server.key", "--profiling=false"])
 
     def _certificates_complete(self) -> bool:
-        """They are made in a folder of another name that is renamed at the end: there, they are whole."""
-        return self.pki.is_dir()
+        """They are made in a folder of another name that is renamed at the end: there, they are whole, but for those that a
+        bed of before nodes had none of."""
+        return (self.pki / "kubelet-client.crt").exists()
 
     def _make_certificates(self) -> None:
         part = self.run / "pki.part"
