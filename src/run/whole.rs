@@ -64,6 +64,7 @@ pub fn cut_short(
 
 /// Why what ran in the container may have left cases out; `None` where nothing says so.
 pub fn stopped(args: &[String], tool: Option<Tool>, outcome: &Outcome, log: &[u8]) -> Option<String> {
+    let args = tools(args);
     if let Some(option) = args.iter().find(|arg| stops(arg)) {
         return Some(format!("with {option} cases are left that were not run"));
     }
@@ -88,6 +89,17 @@ fn ended_all(tool: Option<Tool>, said: &str) -> bool {
         || tool == Some(Tool::GoTest) && said.contains("[testkit: ")
 }
 
+/// Without a shell and its own options, as in `bash -x /run.sh`: `-x` is another word to pytest.
+fn tools(args: &[String]) -> &[String] {
+    const SHELLS: [&str; 5] = ["sh", "bash", "dash", "ash", "zsh"];
+    let Some((program, rest)) = args.split_first() else { return args };
+    if !SHELLS.contains(&program.rsplit('/').next().unwrap_or_default()) {
+        return args;
+    }
+    let options = rest.iter().take_while(|arg| arg.starts_with('-')).count();
+    rest.get(options..).unwrap_or_default()
+}
+
 /// Whether an argument has a tool end at a failure; with a value of nothing it does not.
 fn stops(arg: &str) -> bool {
     let (option, value) = arg.split_once('=').unwrap_or((arg, ""));
@@ -101,6 +113,16 @@ mod tests {
     use k8s_openapi::jiff::SignedDuration;
 
     use super::*;
+
+    #[test]
+    fn what_a_shell_is_told_is_no_word_to_the_tool() {
+        let of = |words: &str| {
+            let args: Vec<String> = words.split(' ').map(str::to_owned).collect();
+            stopped(&args, Some(Tool::Pytest), &Outcome::default(), b"").is_some()
+        };
+        assert_eq!(["/bin/bash -ex /run.sh", "sh -x run", "pytest"].map(of), [false; 3]);
+        assert_eq!(["/bin/bash -e /run.sh -x", "pytest -x", "python -m pytest -x"].map(of), [true; 3]);
+    }
 
     #[test]
     fn what_left_cases_out_is_not_made_good_by_those_that_failed() {
