@@ -1,7 +1,7 @@
 //! What the shards left, once all have ended: read, put together, judged and kept. All of it is done again where it is
 //! cut off.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use k8s_openapi::jiff::Timestamp;
 use kube::{Api, Client, ResourceExt};
@@ -13,7 +13,7 @@ use super::{
     verdict::{Ended, Verdict, verdict},
 };
 use crate::{
-    api::{E2ERun, E2ERunStatus, MadeRun, Phase, reason},
+    api::{DURATIONS, E2ERun, E2ERunStatus, MadeRun, Phase, reason},
     programme::children,
     results::{Part, Tally, Together, together},
     run::{self, stage::STORING},
@@ -37,9 +37,11 @@ pub async fn gather<'a>(
     let _room = ROOM.acquire().await;
     let runs = children::runs(client, &run.namespace().unwrap_or_default());
     let (mut shards, mut found, mut documents) = (Vec::new(), Vec::new(), Vec::new());
+    let mut told = BTreeSet::new();
     for (one, number) in stand.iter().zip(1..) {
         let there = look(&runs, one).await?;
         let status = there.as_ref().and_then(|run| run.status.clone()).unwrap_or_default();
+        told.extend(there.iter().map(|run| run.spec.env.iter().any(|variable| variable.name == DURATIONS)));
         let junit = match (&there, &status.results) {
             (Some(run), Some(results)) => run::junit(client, run, results).await?,
             _ => Vec::new(),
@@ -52,10 +54,16 @@ pub async fn gather<'a>(
         let parts: Vec<_> = documents.iter().zip(1..).map(|(junit, number)| Part { number, junit }).collect();
         together(&parts)
     });
-    let together = all.await.unwrap_or_else(|error| Together {
+    let mut together = all.await.unwrap_or_else(|error| Together {
         problems: vec![format!("the results of the shards were not put together: {error}")],
         ..Together::default()
     });
+    if told.len() > 1 {
+        // As two versions of the operator make them: each divides the cases in another way, and some may be in no shard.
+        let words =
+            "some shards were told how long cases took and others were not, so that cases may have been left out";
+        together.problems.push(words.to_owned());
+    }
     let verdict = verdict(&run.spec, &shards, &together);
     let mut gathered = Gathered::of(&found, verdict, now);
     if found.iter().all(|status| status.results.is_none()) {
