@@ -2,7 +2,7 @@
 
 use std::{
     path::PathBuf,
-    process::{Command, Stdio},
+    process::{Child, Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -25,30 +25,37 @@ fn named(object: &Value) -> String {
     format!("{}/{}", object["kind"].as_str().unwrap().to_lowercase(), object["metadata"]["name"].as_str().unwrap())
 }
 
+/// As a cluster that has machines: somebody has to undo them first.
+fn held() -> Value {
+    merged(&cluster(), &json!({"metadata": {"finalizers": ["test.testkit.dev/held"]}}))
+}
+
+fn begun(space: &Namespace) -> Child {
+    let mut command = Command::new(program());
+    command.args(["--namespace", space.name(), "delete-clusters"]);
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn until_deleted(space: &Namespace, name: &str) {
+    let deadline = Instant::now() + PATIENCE;
+    while space.get(name).unwrap()["metadata"]["deletionTimestamp"].is_null() {
+        assert!(Instant::now() < deadline, "{name} is not deleted");
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
 #[test]
 fn clusters_and_what_makes_them_go_and_it_ends_when_they_are_gone() {
     let (space, other) = (Namespace::new("clearing"), Namespace::new("not-clearing"));
-    // As a cluster that has machines: somebody has to undo them first.
-    let held = merged(&cluster(), &json!({"metadata": {"finalizers": ["test.testkit.dev/held"]}}));
-    let objects = [schedule(), matrix(), run(), held];
+    let objects = [schedule(), matrix(), run(), held()];
     for object in &objects {
         space.apply(object).unwrap();
     }
     other.apply(&cluster()).unwrap();
 
-    let mut child = Command::new(program())
-        .args(["--namespace", space.name(), "delete-clusters"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::null())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
+    let mut child = begun(&space);
     let foo = named(&objects[3]);
-    let deadline = Instant::now() + PATIENCE;
-    while space.get(&foo).unwrap()["metadata"]["deletionTimestamp"].is_null() {
-        assert!(Instant::now() < deadline, "{foo} is not deleted");
-        thread::sleep(Duration::from_millis(100));
-    }
+    until_deleted(&space, &foo);
     for gone in &objects[..3] {
         assert!(space.get(&named(gone)).is_err(), "{} goes before clusters do", named(gone));
     }
@@ -57,4 +64,17 @@ fn clusters_and_what_makes_them_go_and_it_ends_when_they_are_gone() {
     assert!(child.wait().unwrap().success());
     assert!(space.get(&foo).is_err());
     other.get(&named(&cluster())).unwrap();
+}
+
+#[test]
+fn what_is_made_meanwhile_stays_and_is_no_success() {
+    let space = Namespace::new("clearing-late");
+    space.apply(&held()).unwrap();
+    let mut child = begun(&space);
+    let foo = named(&held());
+    until_deleted(&space, &foo);
+    space.apply(&run()).unwrap();
+    space.patch(&foo, &json!({"metadata": {"finalizers": null}})).unwrap();
+    assert!(!child.wait().unwrap().success());
+    assert!(space.get(&named(&run())).unwrap()["metadata"]["deletionTimestamp"].is_null());
 }

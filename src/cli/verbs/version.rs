@@ -74,7 +74,7 @@ pub async fn run(context: &Context, args: &Args) -> Result<(), Failure> {
     Err(Failure::new(&last.0).help(&last.1))
 }
 
-/// What the operator that works has written down, or why that is not known.
+/// What the operator that worked last has written down, or why that is not known.
 async fn operator(kubernetes: &Kubernetes, namespace: &str) -> Result<String, String> {
     let maps: Api<ConfigMap> = Api::namespaced(kubernetes.client.clone(), namespace);
     match maps.get_opt(OPERATOR_VERSION).await {
