@@ -85,7 +85,15 @@ async fn operator(kubernetes: &Kubernetes, namespace: &str) -> Result<String, St
         Ok(None) => Err(format!(
             "there is no ConfigMap {OPERATOR_VERSION} in namespace {namespace}; --operator-namespace names another one"
         )),
-        Err(error) => Err(words(&error)),
+        Err(error) => Err(said(&error)),
+    }
+}
+
+/// What the API server said, or why it said nothing.
+fn said(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) => status.message.clone(),
+        other => words(other),
     }
 }
 
@@ -100,7 +108,7 @@ async fn resources(kubernetes: &Kubernetes) -> Result<BTreeSet<String>, String> 
             if found.is_empty() { Err("they do not say it: they are older than 0.1.0".to_owned()) } else { Ok(found) }
         }
         Err(kube::Error::Api(status)) if status.code == 404 => Err("testkit is not installed there".to_owned()),
-        Err(error) => Err(words(&error)),
+        Err(error) => Err(said(&error)),
     }
 }
 
