@@ -76,7 +76,7 @@ def rows(bed, tmp_path_factory):
         for row in ROWS:
             permit(row, SHIPPED)
         kubectl("delete", "swarmclusters", "--all", "-n", space.name, "--timeout=360s", timeout=390)
-        kubectl("delete", "namespace", space.name, "--timeout=120s", timeout=150)
+        kubectl("delete", "namespace", space.name, "--timeout=300s", timeout=330)
         left = {name_of(*row): space.leftovers(name_of(*row)) for row in ROWS}
         assert not any(left.values()), left
     finally:
