@@ -30,7 +30,7 @@ pub struct Observed {
     pub passed: bool,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
-    /// This process has only begun to look: a host that it says nothing of may not have been tried yet.
+    /// This process has only begun to look: that it does not see a host says nothing of the host yet.
     pub fresh: bool,
     /// What was written down before it was done.
     pub record: Record,

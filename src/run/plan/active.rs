@@ -81,8 +81,9 @@ pub fn adopt(look: &Look<'_>, host: &HostId, container: &Container) -> Plan {
 fn out_of_sight(look: &Look<'_>, placed: &Placed, name: &str) -> Plan {
     let why = look.why_unseen(placed);
     let words = format!("{name} cannot be reached ({why}); the container is looked at when it can be again");
-    // Whoever has just taken over has nothing to add to what was said last, until there is a reason.
-    let untried = look.seen.fresh && look.view(placed).is_none_or(|v| v.error.is_none());
+    // Whoever has just taken over has nothing to add to what was said last: while connections come up, hosts that are well
+    // are not connected yet, or their engines do not answer yet.
+    let untried = look.seen.fresh;
     if look.seen.record.since.contains_key(&Stage::Collecting) {
         let why = if untried { String::new() } else { format!("{name} cannot be reached ({why})") };
         return unread(look, vec![], &why);
